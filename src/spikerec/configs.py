@@ -1,0 +1,96 @@
+"""Where the YAML files are, and how to build what they describe without the command line.
+
+`conf/` stands at the top of a checkout and inside the package when installed from a wheel. Each
+group of it (`model`, `loss`, `data`, …) is a folder; each file in a group is one choice, found by
+its stem: no registry lists them a second time.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from spikerec.errors import ConfigError
+
+
+@cache
+def config_dir() -> Path:
+    """The folder that holds the YAML files.
+
+    Raises:
+        ConfigError: it is in neither place, so that the installation is broken.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parents[1] / "conf"):
+        if (folder / "model").is_dir():
+            return folder
+    raise ConfigError(
+        f"conf/ is neither in {package} nor in {package.parents[1]}: reinstall spikerec."
+    )
+
+
+def config_names(group: str) -> list[str]:
+    """The choices of a group, sorted: `config_names("model")` → `["bsf", "etnet", …]`.
+
+    A choice in a subfolder is named with it (`budget_cpu/stir`).
+    """
+    folder = config_dir() / group
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
+def load_config(group: str, name: str, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The composed content of `conf/GROUP/NAME.yaml` as plain Python values.
+
+    Args:
+        group: folder of `conf/`.
+        name: stem of a file in it.
+        **overrides: values that replace or add to the file's, by key.
+
+    Raises:
+        ConfigError: no such choice; the message lists those there are.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    if name not in config_names(group):
+        raise ConfigError(
+            f"{group}={name} is unknown: expected one of {', '.join(config_names(group))}."
+        )
+    state = GlobalHydra.instance().hydra  # a running Hydra app keeps its own configuration
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            config = compose(f"{group}/{name}")
+    finally:
+        GlobalHydra.instance().hydra = state
+    content = OmegaConf.to_container(config, resolve=True)
+    for part in group.split("/") + name.split("/")[:-1]:
+        content = content[part] if isinstance(content, dict) and part in content else content
+    if not isinstance(content, dict):
+        raise ConfigError(f"conf/{group}/{name}.yaml does not describe an object.")
+    return {str(key): value for key, value in content.items()} | overrides
+
+
+def build(group: str, name: str, **overrides: Any) -> Any:  # noqa: ANN401
+    """The object that `conf/GROUP/NAME.yaml` describes.
+
+    Example:
+        >>> build("model", "tfp", window=21).window
+        21
+
+    Raises:
+        ConfigError: no such choice, or a key that its class does not take.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    config = load_config(group, name, **overrides)
+    try:
+        return instantiate(config, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, TypeError):
+            raise ConfigError(f"conf/{group}/{name}.yaml: {error.__cause__}") from error
+        if error.__cause__ is not None:
+            raise error.__cause__ from error
+        raise

@@ -1,0 +1,52 @@
+"""Errors that users meet, each one line that names the file or config key at fault.
+
+Every class also derives from the built-in exception that fits, so that `except ValueError` in a
+notebook catches what a reader would expect. The command line prints the message alone and exits
+with status 1.
+"""
+
+from __future__ import annotations
+
+
+class SpikerecError(Exception):
+    """Base of every error that spikerec raises on wrong input.
+
+    The message states what was wrong and where (file or config key), what was expected, what was
+    found, and what to do.
+    """
+
+
+class ConfigError(SpikerecError, ValueError):
+    """A config value, or a combination of values, that cannot work."""
+
+
+class GeometryError(SpikerecError, ValueError):
+    """The size, layout or content of a spike file does not fit its stated geometry."""
+
+
+class WindowError(SpikerecError, ValueError):
+    """A window of readouts that the stream or the network cannot serve."""
+
+
+class InputError(SpikerecError, ValueError):
+    """A tensor handed to a network or function has the wrong shape, type or values."""
+
+
+class DataError(SpikerecError, ValueError):
+    """A data set on disk is missing parts or contradicts itself."""
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """A data set or file that is not there."""
+
+
+class WeightsError(SpikerecError, ValueError):
+    """Weights that do not fit the network, or a checkpoint that cannot be read safely."""
+
+
+class WeightsNotFoundError(WeightsError, FileNotFoundError):
+    """Weights that are not there; the message names the command that would get them."""
+
+
+class ResultsError(SpikerecError, ValueError):
+    """A results record that is truncated, too new, or contradicts itself."""

@@ -1,0 +1,287 @@
+"""What every reconstruction network is: a window of spikes in, an intensity image out.
+
+One place owns three rules that all methods share:
+
+* which readouts a network sees (`window`) and which of them it reconstructs (`key_readout`);
+* padding to the spatial multiple a network needs, and cropping back (`reconstruct`);
+* turning a network's output into intensity, given the light scale α of the stream (`reconstruct`).
+
+Classical methods are networks without parameters, so nothing downstream can tell them apart.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikerec.errors import ConfigError, InputError, WindowError
+
+#: Extras that are images in the unit of `Reconstruction.image`, and so are scaled with it.
+IMAGE_EXTRAS = ("pyramid", "estimates")
+
+
+class Reconstruction(NamedTuple):
+    """What a network returns: an image, and named extras that a loss may ask for.
+
+    Attributes:
+        image: (B, 1, H, W) float32. Intensity in [0, 1] for a network whose `light_scale` is None;
+            otherwise in the network's own unit (see `Network.light_scale`).
+        extras: name → tensor or tuple of tensors; the names a network gives are its
+            `provides`. Used so far: `pyramid` (images from full size down, each half the size of
+            the one before), `flows` (pairs of (B, 2, h, w) fields, x then y, in pixels),
+            `estimates` (coarse per-window images, (B, C, H, W) each, in the unit of `image`).
+    """
+
+    image: Tensor
+    extras: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How a picture is padded to the multiple a network needs.
+
+    Attributes:
+        mode: `replicate` repeats the edge; `zeros`; `symmetric` mirrors with the edge repeated.
+        place: `centre` splits the padding, the larger half at the bottom and right; `centre_first`
+            puts the larger half at the top and left; `end` pads at the bottom and right only.
+    """
+
+    mode: Literal["replicate", "zeros", "symmetric"] = "replicate"
+    place: Literal["centre", "centre_first", "end"] = "centre"
+
+    def amounts(self, size: int, multiple: int) -> tuple[int, int]:
+        """Pixels to add (before, after) a side of `size` so that `multiple` divides it."""
+        total = -size % multiple
+        before = {"centre": total // 2, "centre_first": (total + 1) // 2, "end": 0}[self.place]
+        return before, total - before
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a network cuts its window into blocks of readouts that it encodes alike.
+
+    Block k is readouts [k·stride, k·stride + length). Windows that share a block share its
+    features, so a streaming engine encodes each block once (`Network.encode`) and joins the
+    features of `count` blocks for every image (`Network.join`).
+    """
+
+    length: int
+    stride: int
+    count: int
+
+    def split(self, spikes: Tensor) -> list[Tensor]:
+        """The blocks of a window: (B, T, H, W) → `count` views of (B, length, H, W)."""
+        starts = (k * self.stride for k in range(self.count))
+        return [spikes[:, start : start + self.length] for start in starts]
+
+
+class Network(nn.Module, ABC):
+    """Base of every method.
+
+    A subclass gives `forward`, passes `window` to this constructor, and overrides the class
+    attributes that differ. `forward` may assume sizes that `multiple` divides; `reconstruct` takes
+    any size.
+
+    Class attributes:
+        multiple: height and width must be multiples of it inside `forward`.
+        padding: how `reconstruct` gets there.
+        provides: names of the extras that `forward` returns in training mode.
+
+    Args:
+        window: readouts the network sees.
+        light_scale: the light scale at which the network's image is intensity. On a stream of
+            light scale α the intensity is image · light_scale / α. 1 for a network that gives
+            firing rates; the training set's α for a network trained at one light scale; None for a
+            network that gives intensity at any light scale.
+
+    Raises:
+        ConfigError: window < 1, or light_scale not in (0, 1].
+    """
+
+    multiple: ClassVar[int] = 1
+    padding: ClassVar[Padding] = Padding()
+    provides: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, window: int, light_scale: float | None = None) -> None:
+        super().__init__()
+        if window < 1:
+            raise ConfigError(f"model.window must be at least 1, found {window}.")
+        if light_scale is not None and not 0 < light_scale <= 1:
+            raise ConfigError(f"model.light_scale must be in (0, 1] or null, found {light_scale}.")
+        self.window = window
+        self.light_scale = light_scale
+
+    @property
+    def key_readout(self) -> int:
+        """Index in the window of the readout that is reconstructed: the middle one."""
+        return self.window // 2
+
+    @abstractmethod
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        """Reconstruct the key readout of a window.
+
+        Args:
+            spikes: (B, window, H, W) float, 0 and 1; `multiple` divides H and W.
+
+        Returns:
+            The image (B, 1, H, W), in the unit that `light_scale` states, and in training mode the
+            extras named in `provides`.
+
+        Raises:
+            InputError: another number of dimensions or readouts, or sizes that do not divide.
+        """
+
+    @classmethod
+    def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename a published state dict (without `module.` prefix) to this network's names.
+
+        The default keeps every name. A name that cannot be translated is kept as it is, so that
+        loading reports it.
+        """
+        return dict(state)
+
+    def reconstruct(
+        self, spikes: Tensor, light_scale: Tensor | float, *, validate: bool = True
+    ) -> Reconstruction:
+        """Intensity of the key readout, for a window of any height and width.
+
+        Args:
+            spikes: (B, window, H, W), values 0 and 1, any dtype.
+            light_scale: light scale α of the streams, (B,) or one number, in (0, 1].
+            validate: check that every value is 0 or 1 (waits for the device).
+
+        Returns:
+            Image (B, 1, H, W) in intensity, not clipped, and the extras where no padding was
+            needed (a padded extra has no size of its own).
+
+        Raises:
+            InputError: wrong shape, or values other than 0 and 1.
+        """
+        check_window(spikes, self.window)
+        if validate:
+            check_binary(spikes)
+        height, width = spikes.shape[-2:]
+        top, bottom = self.padding.amounts(height, self.multiple)
+        left, right = self.padding.amounts(width, self.multiple)
+        spikes = spikes.to(self.dtype)
+        if not (top or bottom or left or right):
+            return self.to_intensity(self(spikes), light_scale)
+        padded = pad(spikes, (left, right, top, bottom), self.padding.mode)
+        image = self(padded).image[..., top : top + height, left : left + width]
+        return self.to_intensity(Reconstruction(image), light_scale)
+
+    def to_intensity(
+        self, reconstruction: Reconstruction, light_scale: Tensor | float
+    ) -> Reconstruction:
+        """Scale image and image-like extras from the network's unit to intensity."""
+        if self.light_scale is None:
+            return reconstruction
+        image = reconstruction.image
+        alpha = torch.as_tensor(light_scale, dtype=image.dtype, device=image.device)
+        gain = (self.light_scale / alpha).reshape(-1, 1, 1, 1)
+        extras = {
+            name: tuple(item * gain for item in value) if name in IMAGE_EXTRAS else value
+            for name, value in reconstruction.extras.items()
+        }
+        return Reconstruction(image * gain, extras)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the parameters; float32 for a network without any."""
+        return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
+
+
+class BlockNetwork(Network):
+    """A network that encodes blocks of its window alike, and joins their features.
+
+    Attributes:
+        blocks: how the window is cut; the constructor sets it.
+    """
+
+    blocks: Blocks
+
+    @abstractmethod
+    def encode(self, block: Tensor) -> tuple[Tensor, ...]:
+        """Features of blocks (B, blocks.length, H, W), each sample and block on its own.
+
+        In eval mode the features of a block depend on nothing else, so they may be kept and
+        joined again for every window that shares the block.
+        """
+
+    @abstractmethod
+    def join(self, features: Sequence[tuple[Tensor, ...]]) -> Reconstruction:
+        """The reconstruction from the features of `blocks.count` successive blocks."""
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        """Encode all blocks as one batch, then join them (see `Network.forward`)."""
+        check_window(spikes, self.window, self.multiple)
+        stacked = torch.cat(self.blocks.split(spikes))  # (count·B, length, H, W)
+        features = (feature.chunk(self.blocks.count) for feature in self.encode(stacked))
+        return self.join(list(zip(*features, strict=True)))
+
+
+def check_window(spikes: Tensor, window: int, multiple: int = 1) -> None:
+    """Refuse spikes that are not (B, window, H, W) with sides that `multiple` divides.
+
+    Raises:
+        InputError: the argument `spikes` has another number of dimensions, or indivisible sides.
+        WindowError: it has another number of readouts.
+    """
+    if spikes.ndim != 4:
+        raise InputError(
+            f"spikes must be (B, {window}, H, W), found {spikes.ndim} dimensions: "
+            f"{tuple(spikes.shape)}. Add the missing axes, or drop the extra ones."
+        )
+    if spikes.shape[1] != window:
+        raise WindowError(
+            f"spikes must hold {window} readouts (B, {window}, H, W), found {spikes.shape[1]}: "
+            f"{tuple(spikes.shape)}. Cut the window to size, or set model.window."
+        )
+    height, width = spikes.shape[-2:]
+    if height % multiple or width % multiple:
+        raise InputError(
+            f"spikes must have sides that are multiples of {multiple}, found {height} × {width}. "
+            "Network.reconstruct pads any size."
+        )
+
+
+def check_binary(spikes: Tensor) -> None:
+    """Refuse values other than 0 and 1, NaN included.
+
+    Raises:
+        InputError: naming the first value found that is neither.
+    """
+    if spikes.dtype == torch.bool:
+        return
+    wrong = (spikes != 0) & (spikes != 1)
+    if bool(wrong.any()):
+        found = spikes[wrong][0].item()
+        raise InputError(
+            f"spikes must hold only 0 and 1, found {found}. Unpack packed bits first "
+            "(spikerec.spikes.unpack_bits)."
+        )
+
+
+def pad(x: Tensor, amounts: tuple[int, int, int, int], mode: str) -> Tensor:
+    """Pad the last two axes by (left, right, top, bottom); modes as in `Padding`."""
+    if mode == "zeros":
+        return F.pad(x, amounts)
+    left, right, top, bottom = amounts
+    rows = _source_indices(x.shape[-2], top, bottom, mode, x.device)
+    columns = _source_indices(x.shape[-1], left, right, mode, x.device)
+    return x.index_select(-2, rows).index_select(-1, columns)
+
+
+def _source_indices(size: int, before: int, after: int, mode: str, device: torch.device) -> Tensor:
+    """For each padded position along an axis, the position it copies."""
+    positions = torch.arange(-before, size + after, device=device)
+    if mode == "replicate":
+        return positions.clamp(0, size - 1)
+    period = positions % (2 * size)  # mirror with the edge repeated: 0 1 2 2 1 0 0 1 …
+    return torch.where(period < size, period, 2 * size - 1 - period)

@@ -1,0 +1,29 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Two processes of a test run share two cores; and wandb must never look for a server.
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_SILENT", "true")
+
+import pytest
+import torch
+
+from tests.golden_cases import SHARED
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Tests draw from PyTorch's global generator as they like, and repeat."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of shared development data; the test skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the shared development data is not here")
+    return SHARED
