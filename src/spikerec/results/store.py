@@ -1,0 +1,139 @@
+"""The results store: a folder of records, and pandas frames over them.
+
+The folder may be copied, committed or merged with another: a record's name holds its content's
+hash, so files of one name are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from spikerec.errors import ResultsError
+from spikerec.results.record import Record, read_record
+
+_FACTS = ("record", "method", "label", "dataset", "split", "protocol", "created")
+
+
+class Problem(NamedTuple):
+    """A record that is left out.
+
+    Attributes:
+        name: its file.
+        reason: one line saying why, and what to do.
+    """
+
+    name: str
+    reason: str
+
+
+class Reading(NamedTuple):
+    """The records of a folder, oldest first, and the files that could not be used."""
+
+    records: list[Record]
+    problems: list[Problem]
+
+
+class Store:
+    """A folder of records.
+
+    Args:
+        folder: where the JSON files are; created by the first `write`.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    def write(self, record: Record) -> Path:
+        """Add a record, atomically (see `Record.write`)."""
+        return record.write(self.folder)
+
+    def scan(self) -> Iterator[Record | Problem]:
+        """Every file in turn, in the order of names; copies of a record are given once.
+
+        Holds one record at a time, so that a folder may be larger than memory.
+
+        Raises:
+            ResultsError: the folder is not there.
+        """
+        if not self.folder.is_dir():
+            raise ResultsError(
+                f"results={self.folder} is not a folder. `spikerec evaluate` writes records there."
+            )
+        seen = set()
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                record = read_record(path)
+            except ResultsError as error:
+                yield Problem(path.name, str(error))
+                continue
+            if record.id not in seen:
+                seen.add(record.id)
+                yield record
+
+    def read_all(self) -> Reading:
+        """Every record at once (see `scan`)."""
+        records: list[Record] = []
+        problems: list[Problem] = []
+        for item in self.scan():
+            if isinstance(item, Record):
+                records.append(item)
+            else:
+                problems.append(item)
+        return Reading(sorted(records, key=lambda record: record.id), problems)
+
+    def frame(self) -> pd.DataFrame:
+        """All values of all readable records (see `long_frame`)."""
+        return long_frame(self.read_all().records)
+
+    def summary(self) -> pd.DataFrame:
+        """The means of all readable records (see `summary_frame`)."""
+        return summary_frame(self.read_all().records)
+
+
+def long_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per record, metric and sample.
+
+    Columns: record, method, label, dataset, split, protocol, created, metric, sample, value (NaN
+    where there is none). All but `value` are categories, so that millions of rows stay small.
+    """
+    blocks = [(record, metric) for record in records for metric in record.samples.values]
+    lengths = [len(record.samples.keys) for record, _ in blocks]
+    columns: dict[str, object] = {}
+    for position, fact in enumerate((*_FACTS, "metric")):
+        texts = [(*_facts(record), metric)[position] for record, metric in blocks]
+        codes, categories = pd.factorize(np.array(texts, dtype=object))
+        columns[fact] = pd.Categorical.from_codes(
+            np.repeat(codes, lengths), categories=pd.Index(categories)
+        )
+    columns["sample"] = pd.Categorical([key for record, _ in blocks for key in record.samples.keys])
+    values = [record.column(metric) for record, metric in blocks]
+    columns["value"] = np.concatenate(values) if values else np.empty(0)
+    return pd.DataFrame(columns)
+
+
+def summary_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per record: its facts, `samples` (how many), and the mean of each metric."""
+    rows = [
+        dict(zip(_FACTS, _facts(record), strict=True))
+        | {"samples": len(record.samples.keys)}
+        | {metric: record.mean(metric) for metric in record.samples.values}
+        for record in records
+    ]
+    return pd.DataFrame(rows, columns=None if rows else [*_FACTS, "samples"])
+
+
+def _facts(record: Record) -> tuple[str, ...]:
+    return (
+        record.id,
+        record.method,
+        record.label,
+        record.dataset.name,
+        record.dataset.split,
+        record.protocol.name,
+        record.created,
+    )
