@@ -35,12 +35,12 @@ THRESHOLD = 1.0
 
 
 def arctan(u: Tensor) -> Tensor:
-    """Derivative of arctan(π·u)/π: 1 / (1 + (π·u)²), the published surrogate (α = 2)."""
+    """1 / (1 + (π·u)²), the derivative of an arc tangent: the published surrogate (α = 2)."""
     return (u * math.pi).square_().add_(1).reciprocal_()
 
 
 def sigmoid(u: Tensor) -> Tensor:
-    """Derivative of the logistic function of 4·u; like the others it is 1 at u = 0."""
+    """The derivative of the logistic function of 4·u; like the others it is 1 at u = 0."""
     s = torch.sigmoid(4 * u)
     return 4 * s * (1 - s)
 
@@ -101,7 +101,7 @@ class IF(nn.Module):
     def forward(self, x: Tensor, potential: Tensor | None) -> tuple[Tensor, Tensor]:
         """One time step: input and potential → spikes and new potential, all of one shape."""
         charged = self.charge(x, potential)
-        spikes: Tensor = Fire.apply(charged, self.surrogate)  # type: ignore[no-untyped-call]
+        spikes: Tensor = Fire.apply(charged, self.surrogate)
         fired = spikes.detach() if self.detach_reset else spikes
         if self.reset == "soft":
             return spikes, charged - THRESHOLD * fired
