@@ -48,6 +48,19 @@ def test_package_arrives_whole_and_gives_its_member(wheel: Path, tmp_path: Path)
     assert read_member(path, "spikerecfake/data.bin") == b"content"
 
 
+def test_source_package_arrives_without_running_its_setup(wheel: Path, tmp_path: Path) -> None:
+    source = wheel.with_name("spikerec-fake-2.0.tar.gz")
+    setup = b"raise SystemExit('the set-up file was run')"
+    with tarfile.open(source, "w:gz") as archive:
+        for name, content in {"setup.py": setup, "data.bin": b"content"}.items():
+            file = tarfile.TarInfo(f"spikerec-fake-2.0/{name}")
+            file.size = len(content)
+            archive.addfile(file, io.BytesIO(content))
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    path = download_package("spikerec-fake", "2.0", tmp_path, kind="sdist", sha256=digest)
+    assert read_member(path, "spikerec-fake-2.0/data.bin") == b"content"
+
+
 def test_package_of_another_digest_is_refused(wheel: Path, tmp_path: Path) -> None:
     del wheel
     with pytest.raises(FetchError, match="another digest"):

