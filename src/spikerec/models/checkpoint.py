@@ -1,0 +1,301 @@
+"""Weights on disk: read from any checkpoint without running it, written as safetensors.
+
+A `.pth`, `.pt` or `.ckpt` file is a pickle, and a pickle is a program. PyTorch's restricted reader
+(`weights_only=True`) rebuilds tensors and refuses everything else, which also refuses files that
+authors did publish: whole pickled modules (WGSE) and state dicts beside a pickled config object
+(ET-Net, HyperE2VID). `read_state` reads those too: each class that the file names and PyTorch does
+not know is replaced by `_Record`, which keeps the state and runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from spikerec.errors import WeightsError, WeightsNotFoundError
+
+#: Modules of the standard library whose classes configs and modules hold. A file that names
+#: anything else of the standard library (`os.system`, `builtins.eval`) is refused outright.
+HARMLESS_MODULES = {"argparse", "collections", "datetime", "enum", "logging", "pathlib", "types"}
+
+#: What wraps the names of a network saved from inside a DataParallel module or a compiled one.
+WRAPPERS = ("module.", "_orig_mod.")
+
+#: Where our LightningModule keeps its network.
+LIGHTNING_PREFIX = "network."
+
+#: Names that an error spells out before it counts the rest.
+NAMES_SHOWN = 5
+
+
+class _Record:
+    """Stands in for a class that a checkpoint names: keeps its state, runs nothing."""
+
+    state: object = None
+
+    def __new__(cls, *_arguments: object) -> _Record:
+        return super().__new__(cls)
+
+    def __init__(self, *_arguments: object) -> None:
+        """Arguments of the pickled call are dropped."""
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, on the CPU, without running anything in it.
+
+    Reads safetensors; state dicts saved by PyTorch, bare or under `state_dict`; Lightning
+    checkpoints of ours (the names under `network.`); and whole pickled modules. The prefixes that
+    DataParallel and `torch.compile` put before every name are dropped.
+
+    Args:
+        path: the file; `.safetensors` is read as such, any other suffix as PyTorch's format.
+
+    Returns:
+        name → tensor, in the file's order.
+
+    Raises:
+        WeightsNotFoundError: no such file.
+        WeightsError: the file is truncated, is no checkpoint, or names code that could do harm.
+    """
+    path = _existing(path)
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(path, error) from error
+    state = _find_state(_read_pickle(path), path)
+    return strip_wrappers({name: tensor.detach() for name, tensor in state.items()})
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What `save_state` wrote beside the tensors of a safetensors file.
+
+    Raises:
+        WeightsNotFoundError: no such file.
+        WeightsError: it is not a safetensors file.
+    """
+    path = _existing(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def save_state(
+    path: str | Path,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write tensors as safetensors: whole or not at all.
+
+    Args:
+        path: the file to write; its folder is made where absent.
+        state: name → tensor. Tensors that share memory are written once each.
+        metadata: strings that travel with them.
+        overwrite: replace a file that is there.
+
+    Raises:
+        WeightsError: the file is there and `overwrite` is false, or the suffix is another.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"{path}: weights are written as .safetensors, found '{path.suffix}'.")
+    if path.exists() and not overwrite:
+        raise WeightsError(f"{path} is there already: name another file, or ask to overwrite it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # safetensors refuses strided tensors and tensors that share memory: each gets its own.
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in state.items()
+    }
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+        unfinished = Path(folder) / path.name
+        save_file(tensors, unfinished, dict(metadata))
+        unfinished.replace(path)
+
+
+def digest(weights: Mapping[str, Tensor] | str | Path) -> str:
+    """SHA-256 of names, types, shapes and values: the same in every file format and order.
+
+    Args:
+        weights: a state dict, or a file that `read_state` reads.
+    """
+    state = read_state(weights) if isinstance(weights, str | Path) else weights
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        header = [name, str(tensor.dtype), list(tensor.shape)]
+        total.update(json.dumps(header).encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def strip_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Drop the prefixes of wrapping modules where every name has them."""
+    for prefix in WRAPPERS:
+        if state and all(name.startswith(prefix) for name in state):
+            return strip_wrappers({name.removeprefix(prefix): state[name] for name in state})
+    return dict(state)
+
+
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a state dict whose names and shapes must all be those of the network.
+
+    Args:
+        network: filled in place.
+        state: name → tensor, under the network's own names.
+        source: what the error calls the weights: a file, or a method's name.
+
+    Raises:
+        WeightsError: names are missing, left over, or of another shape; all kinds are listed.
+    """
+    own = network.state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    complaints = {
+        "missing": [name for name in own if name not in state],
+        "left over": [name for name in state if name not in own],
+        "of another shape": [
+            f"{name} {tuple(tensor.shape)}, expected {shapes[name]}"
+            for name, tensor in state.items()
+            if name in own and tuple(tensor.shape) != shapes[name]
+        ],
+    }
+    found = [
+        f"{len(names)} {kind} ({_shown(names)})" for kind, names in complaints.items() if names
+    ]
+    if found:
+        raise WeightsError(
+            f"{source} does not fit {type(network).__name__}: {'; '.join(found)}. "
+            "Give the arguments that the weights were trained with, or the right model."
+        )
+    network.load_state_dict(state)
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsNotFoundError(f"{path}: no such checkpoint file.")
+    return path
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    if "Weights only load failed" in str(error):
+        cause = "it holds objects other than tensors, and nothing in it was run"
+    else:
+        cause = "it is damaged, cut short, or something else"
+    return WeightsError(
+        f"{path} is not a readable checkpoint: expected .safetensors, or a state dict saved by "
+        f"PyTorch; found that {cause}. Get it again, or have its state dict saved alone."
+    )
+
+
+def _read_pickle(path: Path) -> object:
+    """The content of a PyTorch file, with records for the classes that PyTorch does not know."""
+    try:
+        names = _unknown_classes(path)
+        with torch.serialization.safe_globals([(_Record, name) for name in names]):
+            return torch.load(  # noqa: TID251 - the one place that reads PyTorch's format
+                path, map_location="cpu", weights_only=True
+            )
+    except WeightsError:
+        raise
+    except Exception as error:
+        # Damaged or hostile bytes fail wherever they happen to: all of it is one fact to the user.
+        raise _unreadable(path, error) from error
+
+
+def _unknown_classes(path: Path) -> list[str]:
+    """Full names in the file's pickle that PyTorch's restricted reader does not know.
+
+    Empty for files from before PyTorch 1.6, which are no archives: those are read only if they
+    hold nothing but tensors.
+
+    Raises:
+        WeightsError: a name belongs to the standard library and is not known to be harmless.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return []
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    for name in names:
+        module = name.split(".")[0]
+        if module in sys.stdlib_module_names and module not in HARMLESS_MODULES:
+            raise WeightsError(
+                f"{path} asks to call {name} on loading, which no weights need: refused, nothing "
+                "was run. Get the file again from its authors."
+            )
+    return names
+
+
+def _find_state(content: object, path: Path) -> Mapping[str, Tensor]:
+    """The state dict within what a checkpoint holds.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    is_lightning = isinstance(content, Mapping) and "pytorch-lightning_version" in content
+    if isinstance(content, Mapping) and "state_dict" in content:
+        content = content["state_dict"]
+    if isinstance(content, _Record):
+        content = dict(_walk(content.state))
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsError(
+            f"{path} holds no weights: expected a state dict, or a dict with 'state_dict', found "
+            f"{_described(content)}."
+        )
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise WeightsError(
+                f"{path} is no state dict: expected a tensor at every name, found "
+                f"{_described(value)} at {name!r}."
+            )
+    if is_lightning and any(name.startswith(LIGHTNING_PREFIX) for name in content):
+        # The network stands beside metrics and losses that have weights of their own.
+        return {
+            name.removeprefix(LIGHTNING_PREFIX): tensor
+            for name, tensor in content.items()
+            if name.startswith(LIGHTNING_PREFIX)
+        }
+    return content
+
+
+def _walk(module: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and tensors of a pickled module: parameters, buffers kept on disk, then children."""
+    if not isinstance(module, Mapping):
+        return
+    transient = module.get("_non_persistent_buffers_set") or ()
+    for kind in ("_parameters", "_buffers"):
+        for name, tensor in (module.get(kind) or {}).items():
+            if tensor is not None and name not in transient:
+                yield f"{prefix}{name}", tensor
+    for name, child in (module.get("_modules") or {}).items():
+        yield from _walk(getattr(child, "state", None), f"{prefix}{name}.")
+
+
+def _described(value: object) -> str:
+    if isinstance(value, _Record):
+        return "an object of a class that is no module"
+    if isinstance(value, Mapping):
+        return f"a dict of {len(value)} entries"
+    return f"a {type(value).__name__}"
+
+
+def _shown(names: list[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
