@@ -86,7 +86,8 @@ def load(name: str) -> dict[str, Tensor]:
     state = read_state(path)
     if digest(state) != read_metadata(path).get("digest"):
         raise WeightsError(
-            f"{path} does not hold what was installed. Delete it and run `{describe(name).command}`."
+            f"{path} does not hold what was installed. Delete it, then run "
+            f"`{describe(name).command}`."
         )
     return state
 
@@ -159,13 +160,12 @@ def store(entry: Weights, state: dict[str, Tensor], origin: str) -> Path:
 def _install_copy(entry: Weights, file: Path) -> Path:
     """Take over a file of another cache; where a package is known, only with its numbers."""
     state, metadata = read_state(file), read_metadata(file)
-    known = metadata.get("name") == entry.name and metadata.get("digest") == digest(state)
-    origins = {entry.torchvision}
-    if entry.source is not None and digest(state) == entry.source.digest:
-        origins.add(metadata.get("origin"))
-    if not known or metadata.get("origin") not in origins:
+    written = {"name": entry.name, "digest": digest(state), "origin": metadata.get("origin", "")}
+    from_torchvision = entry.torchvision is not None and written["origin"] == entry.torchvision
+    from_package = entry.source is not None and written["digest"] == entry.source.digest
+    if metadata != written or not (from_torchvision or from_package):
         raise WeightsError(f"{file} was not written by spikerec as the weights '{entry.name}'.")
-    return store(entry, state, metadata["origin"])
+    return store(entry, state, written["origin"])
 
 
 def _torchvision_digits(file_name: str) -> str:

@@ -1,13 +1,13 @@
 """From the files that packages carry to named tensors.
 
-One small reader of numpy pickles stands here, and nowhere else: it rebuilds plain arrays and refuses
-every other class before anything is called.
+One small reader of numpy pickles stands here, and nowhere else: it rebuilds plain arrays and
+refuses every other class before anything is called.
 """
 
 from __future__ import annotations
 
 import io
-import pickle  # noqa: S403, TID251 (only as the base of a reader that allows arrays alone)
+import pickle  # noqa: TID251 (only as the base of a reader that allows arrays alone)
 from typing import Any
 
 import numpy as np

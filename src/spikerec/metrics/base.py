@@ -1,0 +1,121 @@
+"""What a metric of image quality is: one value per image, averaged over images.
+
+A metric gives the value of each image (`score`), which the results store keeps, and accumulates sum
+and count as a torchmetrics metric (`update`, `compute`), which training logs. Both give the same
+mean on one process and on several, however the images are spread.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from spikerec.errors import InputError
+
+
+class ImageMetric(Metric):
+    """Base of every metric of image quality.
+
+    A subclass gives `measure` and the class attributes.
+
+    Class attributes:
+        name: its name in tables and logs.
+        unit: `dB`, or empty.
+        higher_is_better: which way is better.
+        needs_target: whether it compares with the true image.
+        implementation: the distribution that computes it, as named in the registry.
+        needs_weights: what it needs from the weights cache.
+        smallest: least height and width of an image.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ""
+    needs_target: ClassVar[bool] = True
+    implementation: ClassVar[str] = "spikerec"
+    needs_weights: ClassVar[tuple[str, ...]] = ()
+    smallest: ClassVar[int] = 1
+
+    is_differentiable = False
+    full_state_update = False
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        zero = torch.zeros((), dtype=torch.float64)
+        self.add_state("total", zero, dist_reduce_fx="sum")
+        self.add_state("count", zero.clone(), dist_reduce_fx="sum")
+
+    @abstractmethod
+    def measure(self, image: Tensor, target: Tensor) -> Tensor:
+        """Values of checked images; a metric without reference is handed the image twice."""
+
+    @torch.no_grad()
+    def score(self, image: Tensor, target: Tensor | None = None) -> Tensor:
+        """The metric's value for each image.
+
+        Args:
+            image: (B, 1, H, W) floating, in [0, 1].
+            target: the true images, of the same shape and range; not read by a metric without
+                reference.
+
+        Returns:
+            (B,) float64. The value of an image does not depend on the others of its batch.
+
+        Raises:
+            InputError: another shape or type, an image too small, or no target where one is needed.
+            WeightsError: weights that were there when the metric was built are gone or damaged.
+        """
+        self._check(image, target)
+        return self.measure(image, image if target is None else target).double()
+
+    def update(self, image: Tensor, target: Tensor | None = None) -> None:
+        """Add the values of a batch; see `score`."""
+        values = self.score(image, target).to(self.total.device)
+        self.total += values.sum()
+        self.count += values.numel()
+
+    def compute(self) -> Tensor:
+        """Mean over all images seen, a float64 scalar."""
+        return self.total / self.count
+
+    def _check(self, image: Tensor, target: Tensor | None) -> None:
+        if image.ndim != 4 or image.shape[1] != 1 or not image.is_floating_point():
+            raise InputError(
+                f"{self.name} takes images (B, 1, H, W) of a floating type in [0, 1], found "
+                f"{tuple(image.shape)} {image.dtype}."
+            )
+        if min(image.shape[-2:]) < self.smallest:
+            raise InputError(
+                f"{self.name} needs images of at least {self.smallest} × {self.smallest} pixels, "
+                f"found {image.shape[-2]} × {image.shape[-1]}."
+            )
+        if self.needs_target and target is None:
+            raise InputError(f"{self.name} compares with a true image: found no target.")
+        if self.needs_target and target is not None and target.shape != image.shape:
+            raise InputError(
+                f"{self.name} needs image and target of one shape, found {tuple(image.shape)} and "
+                f"{tuple(target.shape)}."
+            )
+
+
+def each(function: Any, *images: Tensor) -> Tensor:  # noqa: ANN401 (any function of single images)
+    """Values of a function of one image (1, 1, H, W), applied to each image of a batch.
+
+    Keeps memory at that of one image, and each value free of its neighbours in the batch.
+    """
+    singles = zip(*(torch.split(image, 1) for image in images), strict=True)
+    return torch.cat([function(*single).reshape(1) for single in singles])
+
+
+def to_levels(image: Tensor) -> Tensor:
+    """Intensity in [0, 1] as float64 grey levels in [0, 255], not rounded.
+
+    The product is taken in the image's own precision, as the published evaluations do.
+    """
+    return (image * 255).double()

@@ -1,0 +1,214 @@
+"""A named protocol: what is done to an image before it is scored, and by which metrics.
+
+In this field figures differ by protocol as much as by method. A protocol is therefore data
+(`conf/protocol/NAME.yaml`) that states everything a figure depends on beyond the images, and its
+digest travels with every record: figures of two digests never share a column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from spikerec import weights
+from spikerec.errors import ConfigError, InputError, WeightsNotFoundError
+from spikerec.metrics.base import ImageMetric
+
+Rounding = Literal["none", "nearest", "down"]
+
+
+class Protocol(nn.Module):
+    """How images are prepared and scored.
+
+    A metric whose weights are not in the cache is left out and named in `unavailable`: it never
+    gives a number.
+
+    Attributes:
+        metrics: the available metrics by name.
+        unavailable: metric → the reason, and the command that would make it available.
+
+    Args:
+        name: key of the protocol.
+        statement: what else it states, as text by topic (`frames`, `light_scale`, `quirks`, …).
+        metrics: name → a class of metric, or a `functools.partial` of one.
+        clip: bring the reconstruction into [0, 1] first. Targets are taken as they are.
+        border: pixels dropped at each side of both images.
+        rounding: of the reconstruction to 8-bit grey levels: `none`, `nearest`, or `down`, which
+            truncates. Targets are taken as they are.
+
+    Raises:
+        ConfigError: no metric, or a negative border.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        statement: Mapping[str, str],
+        metrics: Mapping[str, Callable[[], ImageMetric]],
+        *,
+        clip: bool,
+        border: int,
+        rounding: Rounding,
+    ) -> None:
+        super().__init__()
+        if not metrics:
+            raise ConfigError("protocol.metrics must name at least one metric, found none.")
+        if border < 0:
+            raise ConfigError(f"protocol.border must be at least 0, found {border}.")
+        if rounding not in ("none", "nearest", "down"):
+            raise ConfigError(f"protocol.rounding must be none, nearest or down, found {rounding}.")
+        self.name = name
+        self.statement = dict(statement)
+        self.clip = clip
+        self.border = border
+        self.rounding = rounding
+        self.unavailable: dict[str, str] = {}
+        self._factories = dict(metrics)
+        self.metrics = nn.ModuleDict()
+        for key, factory in self._factories.items():
+            try:
+                self.metrics[key] = factory()
+            except WeightsNotFoundError as error:
+                self.unavailable[key] = str(error)
+
+    def only(self, *names: str) -> Protocol:
+        """The same preparation with some of the metrics, for validation during training.
+
+        Raises:
+            ConfigError: a name that is none of the protocol's metrics.
+        """
+        for name in names:
+            if name not in self._factories:
+                raise ConfigError(
+                    f"protocol {self.name} has no metric '{name}': "
+                    f"expected some of {', '.join(self._factories)}."
+                )
+        chosen = {name: self._factories[name] for name in names}
+        return Protocol(
+            self.name,
+            self.statement,
+            chosen,
+            clip=self.clip,
+            border=self.border,
+            rounding=self.rounding,
+        )
+
+    def prepare(self, image: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Image and target as the metrics see them: clipped, rounded and cut.
+
+        Args:
+            image: (B, 1, H, W), intensity.
+            target: (B, 1, H, W) in [0, 1], or None.
+
+        Raises:
+            InputError: nothing is left inside the border.
+        """
+        if 2 * self.border >= min(image.shape[-2:]):
+            raise InputError(
+                f"protocol {self.name} drops {self.border} pixels at each side: nothing is left "
+                f"of {image.shape[-2]} × {image.shape[-1]}."
+            )
+        if self.clip:
+            image = image.clamp(0, 1)
+        if self.rounding == "nearest":
+            image = (image * 255).round() / 255
+        if self.rounding == "down":
+            image = (image * 255).floor() / 255
+        return self._cut(image), None if target is None else self._cut(target)
+
+    def score(self, image: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
+        """The value of each image by each available metric.
+
+        Args:
+            image: (B, 1, H, W), intensity, as the network gave it.
+            target: (B, 1, H, W) in [0, 1], or None for real recordings.
+
+        Returns:
+            metric → (B,) float64. Without a target, the metrics without reference alone.
+        """
+        image, target = self.prepare(image, target)
+        return {
+            name: metric.score(image, target)
+            for name, metric in self._image_metrics().items()
+            if target is not None or not metric.needs_target
+        }
+
+    def update(self, image: Tensor, target: Tensor | None = None) -> None:
+        """Add a batch to the means; see `score`."""
+        image, target = self.prepare(image, target)
+        for metric in self._image_metrics().values():
+            if target is not None or not metric.needs_target:
+                metric.update(image, target)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Means over all images since the last `reset`, by metric; only of those updated."""
+        metrics = self._image_metrics()
+        return {name: m.compute() for name, m in metrics.items() if m.update_called}
+
+    def reset(self) -> None:
+        """Forget all images seen."""
+        for metric in self._image_metrics().values():
+            metric.reset()
+
+    def describe(self) -> dict[str, Any]:
+        """All that defines the protocol, as plain values; what `digest` is taken over."""
+        return {
+            "name": self.name,
+            "statement": self.statement,
+            "clip": self.clip,
+            "border": self.border,
+            "rounding": self.rounding,
+            "metrics": {name: _describe(factory) for name, factory in self._factories.items()},
+        }
+
+    def provenance(self) -> dict[str, dict[str, Any]]:
+        """By available metric: the package and version that compute it, and its weights' digests.
+
+        Differs between machines, so it is kept apart from `describe`.
+        """
+        return {
+            name: {
+                "package": metric.implementation,
+                "version": version(metric.implementation),
+                "weights": {key: weights.weights_digest(key) for key in metric.needs_weights},
+            }
+            for name, metric in self._image_metrics().items()
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what defines the protocol: statements, preparation, metrics and arguments."""
+        text = json.dumps(self.describe(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def higher_is_better(self) -> dict[str, bool]:
+        """Available metric → which way is better."""
+        return {name: bool(m.higher_is_better) for name, m in self._image_metrics().items()}
+
+    def _cut(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        return image[..., self.border : height - self.border, self.border : width - self.border]
+
+    def _image_metrics(self) -> dict[str, ImageMetric]:
+        return {name: m for name, m in self.metrics.items() if isinstance(m, ImageMetric)}
+
+
+def _describe(factory: Callable[[], ImageMetric]) -> dict[str, Any]:
+    """A metric's class and arguments, whether or not its weights are here."""
+    arguments = dict(factory.keywords) if isinstance(factory, partial) else {}
+    metric: Any = factory.func if isinstance(factory, partial) else factory
+    return {
+        "metric": metric.name,
+        "arguments": arguments,
+        "implementation": metric.implementation,
+        "unit": metric.unit,
+        "higher_is_better": metric.higher_is_better,
+        "needs_target": metric.needs_target,
+    }
