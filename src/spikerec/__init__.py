@@ -1,4 +1,18 @@
 """spikerec: the experiment platform for spike-camera image reconstruction."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spikerec.models.trained import load
+
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
+    """Load what needs PyTorch on first use, so that `spikerec --help` answers at once."""
+    if name == "load":
+        from spikerec.models.trained import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

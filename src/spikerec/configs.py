@@ -7,11 +7,22 @@ its stem: no registry lists them a second time.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikerec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+#: Overrides that change where or how loudly a run happens, but not what it computes.
+UNNAMED = ("name", "paths.outputs", "paths.data", "paths.results", "data.num_workers", "logger")
+
+#: Letters of a run's name before it is cut (file systems allow 255 bytes).
+LONGEST_NAME = 120
 
 
 @cache
@@ -61,12 +72,14 @@ def load_config(group: str, name: str, **overrides: Any) -> dict[str, Any]:  # n
     state = GlobalHydra.instance().hydra  # a running Hydra app keeps its own configuration
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            config = compose(f"{group}/{name}")
+            config = compose("choice", overrides=[f"+{group}={name}"])
     finally:
         GlobalHydra.instance().hydra = state
     content = OmegaConf.to_container(config, resolve=True)
-    for part in group.split("/") + name.split("/")[:-1]:
-        content = content[part] if isinstance(content, dict) and part in content else content
+    if isinstance(content, dict):
+        content.pop("paths", None)
+    while isinstance(content, dict) and len(content) == 1 and "_target_" not in content:
+        content = next(iter(content.values()))  # down the group's package to the object
     if not isinstance(content, dict):
         raise ConfigError(f"conf/{group}/{name}.yaml does not describe an object.")
     return {str(key): value for key, value in content.items()} | overrides
@@ -94,3 +107,31 @@ def build(group: str, name: str, **overrides: Any) -> Any:  # noqa: ANN401
         if error.__cause__ is not None:
             raise error.__cause__ from error
         raise
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A composed configuration as resolved plain values."""
+    from omegaconf import OmegaConf
+
+    content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def run_name(overrides: list[str]) -> str:
+    """The name of a run's folder: what it runs, legible, and as unique as its overrides.
+
+    Args:
+        overrides: the command line's `key=value` words, in any order.
+
+    Example:
+        >>> run_name(["model=stir", "data=reds"])
+        'data=reds,model=stir'
+    """
+    words = sorted(word for word in overrides if word.split("=")[0].lstrip("+~") not in UNNAMED)
+    name = ",".join(words) or "default"
+    legible = re.sub(r"[^\w=.,+@-]+", "_", name)
+    if legible == name and len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{legible[:LONGEST_NAME]}-{digest}"

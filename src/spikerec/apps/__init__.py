@@ -1,1 +1,1 @@
-"""apps."""
+"""The verbs of the command line, one module each (see `spikerec.cli`)."""

@@ -1,1 +1,5 @@
-"""losses."""
+"""Losses: sums of named, weighted terms."""
+
+from spikerec.losses.base import Loss, Term
+
+__all__ = ["Loss", "Term"]

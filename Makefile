@@ -1,0 +1,50 @@
+# spikerec: `make help` lists what there is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check format clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
+
+setup: $(STAMP)  ## make .venv and install spikerec with everything it needs
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "spikerec needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## simulate, train, evaluate, compare: a few minutes on two cores
+	$(BIN)/spikerec data fetch reds-samples
+	$(BIN)/spikerec train experiment=demo model=stir
+	$(BIN)/spikerec train experiment=demo model=ssir loss=l1
+	$(BIN)/spikerec evaluate experiment=demo_evaluate model=stir checkpoint=outputs/train/demo-stir/checkpoints/best.ckpt
+	$(BIN)/spikerec evaluate experiment=demo_evaluate model=ssir checkpoint=outputs/train/demo-ssir/checkpoints/best.ckpt
+	$(BIN)/spikerec evaluate -m experiment=demo_evaluate model=tfi,tfstp
+	$(BIN)/spikerec evaluate -m experiment=demo_evaluate model=tfp model.window=11,21,31,41
+	$(BIN)/spikerec leaderboard
+
+test: setup  ## run the tests (minutes on two cores)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: setup  ## run every test
+	$(BIN)/python -m pytest
+
+check: setup  ## format, lint and type-check without changing anything
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup  ## format the tree and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what was built; outputs/ and data/ stay
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

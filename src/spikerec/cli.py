@@ -1,0 +1,125 @@
+"""The `spikerec VERB …` command line.
+
+Each module of `spikerec.apps` is a verb. One that has a `conf/VERB.yaml` is a Hydra app and offers
+`run(config)`; the others offer `main(arguments)`. Nothing heavy is imported before the verb is
+known, so that `spikerec --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from spikerec import __version__
+from spikerec.errors import SpikerecError
+
+#: Set to 1 for a stack trace instead of one line.
+TRACE_VARIABLE = "SPIKEREC_TRACE"
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_help())
+        return
+    if arguments[0] == "--version":
+        sys.stdout.write(f"spikerec {__version__}\n")
+        return
+    verb = arguments[0]
+    if verb not in verbs():
+        _fail(f"unknown verb {verb!r}: expected one of {', '.join(verbs())} (spikerec --help).")
+    try:
+        _start(verb, arguments[1:])
+    except SpikerecError as error:
+        _report(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def verbs() -> list[str]:
+    """The command's verbs: the modules of `spikerec.apps`."""
+    return sorted(path.stem for path in _apps().glob("*.py") if path.stem != "__init__")
+
+
+def _apps() -> Path:
+    return Path(__file__).parent / "apps"
+
+
+def _help() -> str:
+    lines = [
+        "spikerec: the experiment platform for spike-camera image reconstruction",
+        "",
+        "usage: spikerec VERB [option=value …]",
+        "       spikerec VERB --help",
+        "",
+    ]
+    for verb in verbs():
+        module = ast.parse((_apps() / f"{verb}.py").read_text(encoding="utf-8"))
+        summary = (ast.get_docstring(module) or "").splitlines()[0]
+        lines.append(f"  {verb:<12} {summary}")
+    lines += ["", f"{TRACE_VARIABLE}=1 shows where an error came from.", ""]
+    return "\n".join(lines)
+
+
+def _start(verb: str, arguments: Sequence[str]) -> None:
+    from spikerec.configs import config_dir
+
+    module = importlib.import_module(f"spikerec.apps.{verb}")
+    if (config_dir() / f"{verb}.yaml").exists():
+        _start_hydra(verb, module.run, arguments)
+    else:
+        module.main(list(arguments))
+
+
+def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -> None:
+    """Compose the verb's configuration and run it.
+
+    Hydra sees the verb's own arguments; the app sees the whole command line again, because
+    Lightning starts the other processes of a node with it.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from spikerec.configs import config_dir, run_name
+
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here, to be told in one line
+    whole = sys.argv
+    task = functools.wraps(run)(functools.partial(_run_with, whole, run))
+    sys.argv = [whole[0], *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        _report(error)
+    finally:
+        sys.argv = whole
+
+
+def _run_with(whole: list[str], run: Callable[..., Any], config: Any) -> Any:  # noqa: ANN401
+    sys.argv = whole
+    return run(config)
+
+
+def _report(error: BaseException) -> None:
+    """Tell an error in one line and stop; with its trace where that was asked for."""
+    if os.environ.get(TRACE_VARIABLE) == "1":
+        raise error
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, SpikerecError):
+        cause = cause.__cause__
+    kind = type(cause or error).__name__
+    _fail(f"{kind}: {' '.join(str(cause or error).split())}")
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"spikerec: {message}\n")
+    sys.exit(1)

@@ -1,0 +1,171 @@
+"""Clips: what every layout on disk comes down to.
+
+A data set is a class that lists clips. A clip is one stream, the images known of it, and the light
+scale it was recorded at. What reads windows (`spikerec.data.windows`) knows nothing else, so a new
+layout is one class and one YAML.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from spikerec import spikes
+from spikerec.errors import DataError, DataNotFoundError
+from spikerec.spikes import Geometry, SpikeStream
+
+_log = logging.getLogger(__name__)
+
+#: Weights of red, green and blue in grey (ITU-R BT.601), as all published code of the field uses.
+GREY_WEIGHTS = (0.299, 0.587, 0.114)
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One stream and the images known of it.
+
+    Attributes:
+        name: unique in its set and split.
+        files: the stream's file, or files that follow one another in time.
+        light_scale: firing rate of a pixel of intensity 1, in (0, 1].
+        geometry: of a `.dat`; None where a sidecar or the format itself states it.
+        dataset: name of the array inside a container file; None for the only one.
+        images: key readout → image file, of the true intensity at that readout.
+        key_readouts: the readouts to reconstruct; those of `images` where there are images.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    light_scale: float
+    geometry: Geometry | None = None
+    dataset: str | None = None
+    images: Mapping[int, Path] = field(default_factory=dict)
+    key_readouts: Sequence[int] = ()
+
+    def open(self) -> SpikeStream:
+        """The stream, not yet read."""
+        source = self.files[0] if len(self.files) == 1 else list(self.files)
+        return spikes.open(source, geometry=self.geometry, dataset=self.dataset)
+
+
+class SpikeSet(ABC):
+    """A data set: clips by split, read from one layout on disk.
+
+    Args:
+        name: the set's name in results; that of its YAML.
+        root: folder that holds it.
+    """
+
+    def __init__(self, name: str, root: str | Path) -> None:
+        self.name = name
+        self.root = Path(root)
+
+    def prepare(self) -> None:
+        """Make the set on first use, where it can be made; else check that it is there.
+
+        Runs in one process before the others look.
+
+        Raises:
+            DataNotFoundError: the set is not there; says how to get it.
+        """
+        if not self.root.is_dir():
+            raise DataNotFoundError(
+                f"data.sets.{self.name}.root: there is no folder {self.root}. {self.how_to_get()}"
+            )
+
+    def how_to_get(self) -> str:
+        """One sentence for someone who lacks the data."""
+        return f"Point data.sets.{self.name}.root at your copy."
+
+    @abstractmethod
+    def clips(self, split: str) -> list[Clip]:
+        """The clips of a split, sorted by name.
+
+        Args:
+            split: `train`, `val` or `test`; a set with two splits serves `val` and `test` alike.
+
+        Raises:
+            DataError: the split holds no clip, or contradicts the set's stated geometry.
+        """
+
+    def has_images(self) -> bool:
+        """Whether true images exist."""
+        return True
+
+
+def read_image(path: Path) -> NDArray[np.float32]:
+    """A grey image in [0, 1], (H, W) float32; colour is weighted, not re-quantised.
+
+    Raises:
+        DataError: the file is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable image: {error}. Replace it.") from error
+    scale = np.float32(np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1)
+    values = pixels.astype(np.float32) / scale
+    return values if values.ndim == 2 else values[..., :3] @ np.float32(GREY_WEIGHTS)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image, from its header alone.
+
+    Raises:
+        DataError: the file is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise DataError(f"{path} is not a readable image: {error}. Replace it.") from error
+
+
+def pair_by_stem(
+    streams: Iterable[Path], images: Iterable[Path]
+) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """Streams and images of the same stem, sorted, and the files left without a partner."""
+    by_stem = {path.stem: path for path in images}
+    pairs, alone = [], []
+    for stream in sorted(streams):
+        image = by_stem.pop(stream.stem, None)
+        if image is None:
+            alone.append(stream)
+        else:
+            pairs.append((stream, image))
+    return pairs, alone + sorted(by_stem.values())
+
+
+def report_alone(paths: Sequence[Path], name: str) -> None:
+    """Say which files of a set are skipped because their partner is missing."""
+    for path in paths:
+        partner = "image" if path.suffix == ".dat" else "stream"
+        _log.warning("data set %s: %s has no %s; it is skipped.", name, path.name, partner)
+
+
+def digest(clips: Iterable[Clip]) -> str:
+    """SHA-256 of all streams and images of the clips, independent of where they lie."""
+    total = hashlib.sha256()
+    for clip in clips:
+        total.update(f"{clip.name}|{clip.light_scale}|{clip.geometry}".encode())
+        for key_readout, path in clip.images.items():
+            total.update(f"{key_readout}|{_file_digest(path)}".encode())
+        for path in clip.files:
+            total.update(_file_digest(path).encode())
+    return total.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,172 @@
+"""The one DataModule: any mix of data sets, as windows of spikes and images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from spikerec.data.clips import Clip, SpikeSet, digest
+from spikerec.data.windows import Augmentation, Crop, EpochSampler, Windows, decode
+from spikerec.errors import ConfigError, DataError
+
+
+class SpikeDataModule(L.LightningDataModule):
+    """Training on the mix of all sets, validation and test set by set.
+
+    A batch is what `decode` gives: `spikes` (B, T, H, W) uint8 in {0, 1}, `target` (B, 1, H, W)
+    float32 in [0, 1] where the set has images, `light_scale` (B,), `key` (list of names). Bits
+    are unpacked on the device.
+
+    Args:
+        sets: name → data set.
+        window: readouts a window holds; the network's.
+        batch_size: training samples in a process's batch. Whole images go one by one.
+        crop: height and width of training crops, in pixels.
+        augment: symmetries of a training crop: `none`, `flips` (4) or `dihedral` (8).
+        samples_per_epoch: draws in an epoch, of all processes; null: each key readout once.
+        margin: readouts a key readout must have on both sides; see `Windows`.
+        num_workers: reading processes of each loader; 0 reads in the main process.
+        seed: of shuffles, crops and symmetries.
+        val_samples: at most so many validation samples of each set, spread evenly; null: all.
+
+    Raises:
+        ConfigError: no set, or a batch size below 1.
+    """
+
+    def __init__(
+        self,
+        sets: Mapping[str, SpikeSet],
+        *,
+        window: int,
+        batch_size: int,
+        crop: Sequence[int],
+        augment: Augmentation,
+        samples_per_epoch: int | None,
+        margin: int,
+        num_workers: int,
+        seed: int,
+        val_samples: int | None,
+    ) -> None:
+        super().__init__()
+        if not sets:
+            raise ConfigError("data names no set: choose one or more, as data=[synthetic,reds].")
+        if batch_size < 1:
+            raise ConfigError(f"data.batch_size must be at least 1, found {batch_size}.")
+        self.sets = dict(sets)
+        self.window = window
+        self.batch_size = batch_size
+        self.crop = Crop(crop[0], crop[1], augment, seed)
+        self.samples_per_epoch = samples_per_epoch
+        self.margin = margin
+        self.num_workers = num_workers
+        self.val_samples = val_samples
+        self.train_windows: Windows | None = None
+        self.val_windows: dict[str, Windows] = {}
+
+    def prepare_data(self) -> None:
+        """Make or check every set; runs in one process of a machine."""
+        for spike_set in self.sets.values():
+            spike_set.prepare()
+
+    def setup(self, stage: str) -> None:
+        """List the clips that a stage reads."""
+        if stage == "fit" and self.train_windows is None:
+            self.train_windows = self._windows(self._training_clips(), self.crop)
+            self.val_windows = {
+                name: self._windows(spike_set.clips("val"))
+                for name, spike_set in self.sets.items()
+                if spike_set.has_images()
+            }
+
+    def _training_clips(self) -> list[Clip]:
+        return [clip for spike_set in self.sets.values() for clip in spike_set.clips("train")]
+
+    def _windows(self, clips: Sequence[Clip], crop: Crop | None = None) -> Windows:
+        return Windows(clips, window=self.window, margin=self.margin, crop=crop)
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether every training sample has a true image."""
+        return all(spike_set.has_images() for spike_set in self.sets.values())
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Random crops of random key readouts, one process's share."""
+        windows = _built(self.train_windows)
+        rank, world_size = self._process()
+        sampler = EpochSampler(
+            len(windows),
+            samples_per_epoch=self.samples_per_epoch,
+            seed=self.crop.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        if len(sampler) < self.batch_size:
+            raise ConfigError(
+                f"data.batch_size={self.batch_size} is more than an epoch's {len(sampler)} samples "
+                f"in each of {world_size} processes: set data.samples_per_epoch higher, or a "
+                "smaller batch."
+            )
+        return DataLoader(
+            windows,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=True,
+            **self._loading(),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[dict[str, Any]]]:
+        """Whole images of each set's validation split, one process's share."""
+        return [self.whole_images(windows, self.val_samples) for windows in self._val().values()]
+
+    def _val(self) -> dict[str, Windows]:
+        _built(self.train_windows)
+        return self.val_windows
+
+    def evaluation_windows(self, name: str, split: str) -> Windows:
+        """All windows of one set's split."""
+        return self._windows(self.sets[name].clips(split))
+
+    def whole_images(
+        self, windows: Windows, limit: int | None = None
+    ) -> DataLoader[dict[str, Any]]:
+        """Each sample once, over all processes, one image at a time (sizes may differ)."""
+        count = len(windows)
+        chosen = range(count)
+        if limit is not None and limit < count:
+            chosen = [round(k * (count - 1) / max(limit - 1, 1)) for k in range(limit)]
+        rank, world_size = self._process()
+        share = Subset(windows, list(chosen)[rank::world_size])
+        return DataLoader(share, batch_size=1, **self._loading())
+
+    def digest(self, name: str, split: str) -> str:
+        """SHA-256 of the streams and images of one set's split."""
+        return digest(self.sets[name].clips(split))
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
+        """Unpack the bits, on the device."""
+        del dataloader_idx
+        return decode(batch) if "bits" in batch else batch
+
+    def _process(self) -> tuple[int, int]:
+        """This process and the number of processes."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _loading(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+        }
+
+
+def _built(windows: Windows | None) -> Windows:
+    if windows is None:
+        raise DataError("SpikeDataModule is not set up: call setup('fit') first.")
+    return windows
+

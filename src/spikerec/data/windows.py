@@ -1,0 +1,260 @@
+"""Windows of spikes, read from clips: random crops for training, whole images for evaluation.
+
+Bits stay packed from the disk to the device: a crop copies only the bytes of its rows, a batch
+moves an eighth of the bytes of its spikes, and `decode` unpacks, aligns and turns it there.
+
+Every draw is a function of (seed, epoch, position in the epoch) alone, so that the same seed gives
+the same batches for any number of workers or processes, and after a resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from spikerec.data.clips import Clip, read_image
+from spikerec.errors import ConfigError, DataError
+from spikerec.spikes import SpikeStream, unpack_bits
+
+Augmentation = Literal["none", "flips", "dihedral"]
+
+#: How many of the square's eight symmetries each augmentation draws from (see `apply_symmetry`).
+SYMMETRIES: dict[str, int] = {"none": 1, "flips": 4, "dihedral": 8}
+
+
+class Draw(NamedTuple):
+    """What a sampler asks of a dataset: an item, and where in the run it is asked for."""
+
+    item: int
+    epoch: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Random crops of a training set: size in pixels, and the symmetries drawn.
+
+    Raises:
+        ConfigError: an unknown augmentation, or rotations of a crop that is not square.
+    """
+
+    height: int
+    width: int
+    augment: Augmentation
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.augment not in SYMMETRIES:
+            raise ConfigError(
+                f"data.augment must be one of {', '.join(SYMMETRIES)}, found {self.augment!r}."
+            )
+        if self.augment == "dihedral" and self.height != self.width:
+            raise ConfigError(
+                f"data.augment=dihedral turns crops by 90°, so data.crop must be square, found "
+                f"{self.height} × {self.width}. Set data.augment=flips."
+            )
+
+
+class Windows(Dataset[dict[str, Any]]):
+    """Windows around the key readouts of clips.
+
+    Args:
+        clips: where to read.
+        window: readouts a window holds.
+        margin: readouts a key readout must have on both sides. At least window // 2; a larger one
+            gives methods of different windows the same samples.
+        crop: random crops for training; None for whole images.
+
+    Raises:
+        DataError: no key readout leaves room for the window.
+    """
+
+    def __init__(
+        self, clips: Sequence[Clip], *, window: int, margin: int, crop: Crop | None = None
+    ) -> None:
+        self.clips = list(clips)
+        self.window = window
+        self.crop = crop
+        self.streams = [clip.open() for clip in self.clips]
+        margin = max(margin, window // 2)
+        self.items = [
+            (index, key_readout)
+            for index in range(len(self.clips))
+            for key_readout in self._keys(index, margin)
+        ]
+        if not self.items:
+            longest = max((stream.num_readouts for stream in self.streams), default=0)
+            raise DataError(
+                f"no key readout leaves {margin} readouts on both sides (model.window={window}, "
+                f"data.margin={margin}); the longest of {len(self.clips)} streams has {longest}. "
+                "Set a smaller data.margin or model.window, or give longer streams."
+            )
+
+    def _keys(self, index: int, margin: int) -> list[int]:
+        last = self.streams[index].num_readouts - 1 - margin
+        keys = self.clips[index].key_readouts or sorted(self.clips[index].images)
+        return [key for key in keys if margin <= key <= last]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def key(self, item: int) -> str:
+        """The sample's name, unique in the set: clip/key readout."""
+        index, key_readout = self.items[item]
+        return f"{self.clips[index].name}/{key_readout}"
+
+    def __getitem__(self, draw: int | Draw) -> dict[str, Any]:
+        """A sample with packed bits (see `decode` for what becomes of it)."""
+        if isinstance(draw, int):
+            draw = Draw(draw, 0, draw)
+        index, key_readout = self.items[draw.item]
+        clip, stream = self.clips[index], self.streams[index]
+        rows, columns, symmetry = self._place(draw, stream, clip)
+        start = key_readout - self.window // 2
+        packed = stream.packed(
+            start, start + self.window, rows.start, rows.stop, columns.start, columns.stop
+        )
+        sample: dict[str, Any] = {
+            "bits": _to_bytes(packed.bits, (columns.stop - columns.start + 14) // 8),
+            "offset": packed.offset,
+            "width": columns.stop - columns.start,
+            "symmetry": symmetry,
+            "light_scale": np.float32(clip.light_scale),
+            "key": self.key(draw.item),
+        }
+        if key_readout in clip.images:
+            image = _cached_image(clip.images[key_readout])
+            _check_size(image, stream, clip.images[key_readout])
+            sample["target"] = image[None, rows, columns].copy()
+        return sample
+
+    def _place(self, draw: Draw, stream: SpikeStream, clip: Clip) -> tuple[slice, slice, int]:
+        """Rows, columns and symmetry of a sample."""
+        height, width = stream.height, stream.width
+        if self.crop is None:
+            return slice(0, height), slice(0, width), 0
+        if self.crop.height > height or self.crop.width > width:
+            raise ConfigError(
+                f"data.crop is {self.crop.height} × {self.crop.width}, but {clip.name} is "
+                f"{height} × {width}. Set a smaller data.crop."
+            )
+        random = np.random.default_rng((self.crop.seed, draw.epoch, draw.position))
+        top = int(random.integers(height - self.crop.height + 1))
+        left = int(random.integers(width - self.crop.width + 1))
+        symmetry = int(random.integers(SYMMETRIES[self.crop.augment]))
+        return slice(top, top + self.crop.height), slice(left, left + self.crop.width), symmetry
+
+
+def _check_size(image: NDArray[np.float32], stream: SpikeStream, path: Path) -> None:
+    if image.shape != (stream.height, stream.width):
+        raise DataError(
+            f"{path} is {image.shape[0]} × {image.shape[1]}, but its stream is {stream.height} × "
+            f"{stream.width}. Check the geometry."
+        )
+
+
+def _to_bytes(bits: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Rows of exactly `count` bytes, so that samples of any bit offset collate."""
+    return np.pad(bits, ((0, 0), (0, 0), (0, count - bits.shape[-1])))
+
+
+@lru_cache(maxsize=64)
+def _cached_image(path: Path) -> NDArray[np.float32]:
+    return read_image(path)
+
+
+def decode(batch: dict[str, Any]) -> dict[str, Any]:
+    """Unpack a collated batch on whatever device it lies.
+
+    Args:
+        batch: `bits` (B, T, H, n) uint8, `offset` and `width` (B,), `symmetry` (B,), optional
+            `target` (B, 1, H, W), and whatever else, passed on.
+
+    Returns:
+        `spikes` (B, T, H, W) uint8 in {0, 1} in place of the packed bits; spikes and target turned
+        by the sample's symmetry.
+    """
+    rest = {
+        name: value
+        for name, value in batch.items()
+        if name not in ("bits", "offset", "width", "symmetry", "target")
+    }
+    offsets, symmetries = batch["offset"].tolist(), batch["symmetry"].tolist()
+    width = int(batch["width"][0])
+    rest["spikes"] = torch.stack(
+        [
+            apply_symmetry(unpack_bits(bits, width, offset), symmetry)
+            for bits, offset, symmetry in zip(batch["bits"], offsets, symmetries, strict=True)
+        ]
+    )
+    if "target" in batch:
+        pairs = zip(batch["target"], symmetries, strict=True)
+        rest["target"] = torch.stack([apply_symmetry(image, k) for image, k in pairs])
+    return rest
+
+
+def apply_symmetry(x: Tensor, index: int) -> Tensor:
+    """One of the square's eight symmetries on the last two axes.
+
+    Bit 0 of the index mirrors columns, bit 1 mirrors rows, bit 2 swaps rows and columns.
+    """
+    axes = [axis for bit, axis in ((1, -1), (2, -2)) if index & bit]
+    x = x.flip(axes) if axes else x
+    return x.transpose(-2, -1) if index & 4 else x
+
+
+class EpochSampler(Sampler[Draw]):
+    """Shuffled items of an epoch, cut among processes.
+
+    Process r of N takes positions r, r + N, …, so that N processes with batch b see in each step
+    the samples that one process with batch N·b sees.
+
+    Args:
+        num_items: items of the data set.
+        samples_per_epoch: draws in an epoch, of all processes; items repeat, or are left out,
+            evenly. None: each item once.
+        seed: of the shuffle.
+        rank: this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        *,
+        samples_per_epoch: int | None,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.num_items = num_items
+        self.num_samples = samples_per_epoch or num_items
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        # The same number in every process, or the others would wait for ever.
+        return self.num_samples // self.world_size
+
+    def __iter__(self) -> Iterator[Draw]:
+        random = np.random.default_rng((self.seed, self.epoch))
+        rounds = -(-self.num_samples // self.num_items)
+        order = np.concatenate([random.permutation(self.num_items) for _ in range(rounds)])
+        stop = len(self) * self.world_size
+        for position in range(self.rank, stop, self.world_size):
+            yield Draw(int(order[position]), self.epoch, position)

@@ -1,0 +1,114 @@
+"""What a loss is: a sum of named, weighted terms.
+
+    L = Σ_name  weight_name · term_name(reconstruction, batch)
+
+Each term sees the whole reconstruction and the whole batch, and is logged under its own name. A
+term states what it needs, so that a network that cannot give it is refused before training starts.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from spikerec.errors import ConfigError
+from spikerec.models.base import Network, Reconstruction
+
+
+class Term(nn.Module, ABC):
+    """One term of a loss.
+
+    Class attributes:
+        needs: extras of the reconstruction that the term reads (see `Reconstruction.extras`).
+        needs_target: whether it reads the true image.
+
+    Args:
+        weight: factor in the sum; 0 leaves the term out, unevaluated.
+
+    Raises:
+        ConfigError: a negative weight.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    needs_target: ClassVar[bool] = True
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        if weight < 0:
+            raise ConfigError(f"the weight of a loss term must be ≥ 0, found {weight}.")
+        self.weight = weight
+
+    @abstractmethod
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """The term's value, unweighted: a scalar, the mean over the batch.
+
+        Args:
+            reconstruction: images in intensity (`Network.reconstruct`), not clipped.
+            batch: `target` (B, 1, H, W) in [0, 1] where the term needs it, `spikes`
+                (B, T, H, W), `light_scale` (B,).
+        """
+
+
+class Loss(nn.Module):
+    """A weighted sum of named terms.
+
+    Args:
+        terms: name → term. A null entry drops the term of that name, so that a config may switch
+            off what it inherits.
+
+    Raises:
+        ConfigError: no term is left.
+    """
+
+    def __init__(self, terms: Mapping[str, Term | None]) -> None:
+        super().__init__()
+        kept = {name: term for name, term in terms.items() if term is not None and term.weight > 0}
+        if not kept:
+            raise ConfigError("loss.terms holds no term with a weight above 0: add one.")
+        self.terms = nn.ModuleDict(kept)
+
+    def forward(
+        self, reconstruction: Reconstruction, batch: Mapping[str, Any]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and each term's unweighted value, detached, by name."""
+        total = reconstruction.image.new_zeros(())
+        values: dict[str, Tensor] = {}
+        for name, term in self.named_terms().items():
+            value = term(reconstruction, batch)
+            total = total + term.weight * value
+            values[name] = value.detach()
+        return total, values
+
+    def named_terms(self) -> dict[str, Term]:
+        """The terms by name, in the order of the config."""
+        return {name: term for name, term in self.terms.items() if isinstance(term, Term)}
+
+    def check(self, network: Network, *, has_target: bool) -> None:
+        """Refuse a network or data set that cannot give what a term needs.
+
+        Raises:
+            ConfigError: naming the term, what it needs, and what there is.
+        """
+        for name, term in self.named_terms().items():
+            missing = [extra for extra in term.needs if extra not in network.provides]
+            if missing:
+                given = ", ".join(network.provides) or "the image alone"
+                raise ConfigError(
+                    f"loss.terms.{name} needs {', '.join(missing)} of the network, but "
+                    f"{type(network).__name__} gives {given}. Drop the term "
+                    f"(loss.terms.{name}=null) or choose another model."
+                )
+            if term.needs_target and not has_target:
+                raise ConfigError(
+                    f"loss.terms.{name} needs true images, but the training data have none. "
+                    "Choose a data set with images, or a self-supervised loss."
+                )
+
+
+def clipped(image: Tensor) -> Tensor:
+    """The image in [0, 1]; pixels outside pass no gradient, as in the published recipes."""
+    return torch.clamp(image, 0.0, 1.0)

@@ -1,0 +1,90 @@
+"""Terms that compare images pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spikerec.errors import ConfigError, InputError
+from spikerec.losses.base import Term
+from spikerec.models.base import Reconstruction
+
+
+class L1(Term):
+    """Mean absolute difference between image and target, |image − target|."""
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        return F.l1_loss(reconstruction.image, batch["target"])
+
+
+class MSE(Term):
+    """Mean squared difference between image and target."""
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        return F.mse_loss(reconstruction.image, batch["target"])
+
+
+class Charbonnier(Term):
+    """Mean of √(difference² + ε²), a smooth L1 (Charbonnier et al., ICIP 1994).
+
+    Args:
+        weight: factor in the sum.
+        epsilon: width of the quadratic part, in intensity.
+    """
+
+    def __init__(self, weight: float = 1.0, epsilon: float = 1e-3) -> None:
+        super().__init__(weight)
+        self.epsilon = epsilon
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        difference = reconstruction.image - batch["target"]
+        return torch.sqrt(difference.square() + self.epsilon**2).mean()
+
+
+class MultiScaleL1(Term):
+    """L1 on the smaller images of a pyramid.
+
+        Σ_l scales[l−1] · mean |pyramid[l] − target_l| / len(scales),   l = 1, 2, …
+
+    where target_l is the target after l times 2×2 mean pooling. The full-size image (l = 0) is not
+    part of it. STIR (NeurIPS 2024), code `losses.py`: scales 0.5, 0.25, 0.25, 0.25; the paper's
+    text: 1/2^(l−1).
+
+    Args:
+        scales: weight of each level, from half size down.
+        weight: factor in the sum.
+
+    Raises:
+        ConfigError: no scales.
+        InputError: (forward) the network's pyramid has fewer levels than there are scales.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("pyramid",)
+
+    def __init__(self, scales: Sequence[float], weight: float = 1.0) -> None:
+        super().__init__(weight)
+        if not scales:
+            raise ConfigError("loss.terms.multiscale.scales is empty: give one weight a level.")
+        self.scales = tuple(scales)
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        levels = reconstruction.extras["pyramid"][1:]
+        if len(levels) < len(self.scales):
+            raise InputError(
+                f"loss.terms.multiscale.scales names {len(self.scales)} levels below full size, "
+                f"the network's pyramid has {len(levels)}: shorten the list."
+            )
+        target = batch["target"]
+        total = target.new_zeros(())
+        for scale, level in zip(self.scales, levels, strict=False):
+            target = F.avg_pool2d(target, 2)
+            total = total + scale * F.l1_loss(level, target)
+        return total / len(self.scales)

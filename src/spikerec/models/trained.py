@@ -1,0 +1,63 @@
+"""Networks with weights of ours: from a training run's checkpoint, or an imported file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from spikerec.configs import build
+from spikerec.errors import ConfigError, WeightsNotFoundError
+from spikerec.models.base import Network
+from spikerec.models.checkpoint import digest, load_weights, read_state
+
+
+def load(
+    name: str,
+    checkpoint: str | Path | None = None,
+    **arguments: Any,  # noqa: ANN401 (whatever the model's config takes)
+) -> Network:
+    """A method ready to use, in eval mode.
+
+    Args:
+        name: a choice of `conf/model`.
+        checkpoint: a run's `.ckpt` or an imported `.safetensors`; none for a classical method.
+        **arguments: what differs from `conf/model/NAME.yaml`.
+
+    Example:
+        >>> import torch, spikerec
+        >>> spikes = torch.randint(2, (1, 31, 8, 8))
+        >>> spikerec.load("tfp", window=31).reconstruct(spikes, light_scale=0.6).image.shape
+        torch.Size([1, 1, 8, 8])
+
+    Raises:
+        ConfigError: no such method, or a checkpoint for a method without parameters.
+        WeightsError: the checkpoint is not there, cannot be read, or is another network's.
+    """
+    network: Network = build("model", name, **arguments)
+    load_trained(network, checkpoint)
+    return network
+
+
+def load_trained(network: Network, checkpoint: str | Path | None) -> str | None:
+    """Fill a network from a checkpoint and put it in eval mode.
+
+    Returns:
+        The weights' digest; None for a method without parameters.
+
+    Raises:
+        ConfigError: a checkpoint for a method without parameters.
+        WeightsError: the checkpoint is not there, cannot be read, or is another network's.
+    """
+    name = type(network).__name__
+    network.eval()
+    if not any(True for _ in network.parameters()):
+        if checkpoint is not None:
+            raise ConfigError(f"{name} has no parameters: drop checkpoint={checkpoint}.")
+        return None
+    if checkpoint is None:
+        raise WeightsNotFoundError(
+            f"{name} needs weights: name checkpoint=FILE, a run's best.ckpt (spikerec train) or an "
+            "imported .safetensors (spikerec weights import)."
+        )
+    load_weights(network, read_state(checkpoint), str(checkpoint))
+    return digest(network.state_dict())

@@ -1,0 +1,87 @@
+"""Every data set of conf/data, found there, over a fake in its layout."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from spikerec.configs import build, config_names
+from spikerec.data import Windows
+from spikerec.data.clips import SpikeSet, digest
+from spikerec.errors import DataNotFoundError, SpikerecError
+from tests.fakes import FAKE_ARGUMENTS, FAKES
+
+
+def fake(name: str, root: Path) -> SpikeSet:
+    FAKES[name](root / name)
+    spike_set: SpikeSet = build(
+        "data", name, root=str(root / name), **FAKE_ARGUMENTS.get(name, {})
+    )
+    return spike_set
+
+
+@pytest.mark.parametrize("name", sorted(set(config_names("data")) & set(FAKES)))
+def test_layout_gives_windows_in_every_split(name: str, tmp_path: Path) -> None:
+    spike_set = fake(name, tmp_path)
+    spike_set.prepare()
+    assert spike_set.name == name
+    for split in ("train", "val", "test"):
+        windows = Windows(spike_set.clips(split), window=21, margin=0)
+        keys = [windows.key(item) for item in range(len(windows))]
+        assert len(set(keys)) == len(keys) > 0
+        sample = windows[0]
+        assert ("target" in sample) == spike_set.has_images()
+        assert len(sample["bits"]) == 21
+
+
+@pytest.mark.parametrize("name", sorted(FAKES))
+def test_missing_folder_says_how_to_get_the_set(name: str, tmp_path: Path) -> None:
+    spike_set: SpikeSet = build("data", name, root=str(tmp_path / "nowhere"))
+    with pytest.raises(DataNotFoundError, match=rf"data\.sets\.{name}\.root"):
+        spike_set.prepare()
+
+
+@pytest.mark.parametrize("name", sorted(FAKES))
+def test_digest_follows_content_not_place(name: str, tmp_path: Path) -> None:
+    here, there = fake(name, tmp_path / "a"), fake(name, tmp_path / "b")
+    assert digest(here.clips("test")) == digest(there.clips("test"))
+    file = there.clips("test")[0].files[0]
+    if file.suffix == ".dat":
+        file.write_bytes(bytes(file.stat().st_size))
+        assert digest(here.clips("test")) != digest(there.clips("test"))
+
+
+def test_reds_reports_files_without_partner(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spike_set = fake("reds", tmp_path)
+    folder = tmp_path / "reds" / "test"
+    next((folder / "gt").glob("200*")).unlink()
+    next((folder / "spike").glob("201*")).unlink()
+    with caplog.at_level(logging.WARNING):
+        assert len(spike_set.clips("test")) == 1
+    assert "200_part1_key_id41.dat has no image; it is skipped" in caplog.text
+    assert "201_part1_key_id41.png has no stream; it is skipped" in caplog.text
+
+
+def test_reds_key_readout_is_the_middle(tmp_path: Path) -> None:
+    assert [list(clip.images) for clip in fake("reds", tmp_path).clips("test")] == [[40]] * 3
+
+
+def test_sreds_windows_are_those_of_the_paper(tmp_path: Path) -> None:
+    # STIR evaluates images 2 .. F−2 (from 0), each one readout before 20·k, with 61 readouts.
+    clips = fake("sreds", tmp_path).clips("val")
+    windows = Windows(clips, window=61, margin=30)
+    keys = [windows.key(item) for item in range(len(windows))]
+    assert keys[:5] == [f"000/{20 * k - 1}" for k in range(2, 7)]
+    assert len(keys) == 2 * 5
+
+
+def test_sreds_size_that_contradicts_the_image_is_an_error(tmp_path: Path) -> None:
+    spike_set = fake("sreds", tmp_path)
+    file = spike_set.clips("val")[0].files[0]
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(SpikerecError, match=file.name):
+        spike_set.clips("val")[0].open()

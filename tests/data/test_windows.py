@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from spikerec import spikes
+from spikerec.data import Clip, Windows, decode
+from spikerec.data.windows import Crop, Draw, EpochSampler, apply_symmetry
+from spikerec.errors import ConfigError, DataError
+from spikerec.spikes import Geometry
+from tests.fakes import fake_image, fake_spikes, write_dat, write_image
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Clip:
+    write_dat(tmp_path / "a.dat", fake_spikes(50, 21, 43))
+    write_image(tmp_path / "a.png", fake_image(21, 43))
+    return Clip(
+        "a", (tmp_path / "a.dat",), 0.6, Geometry(21, 43), images={25: tmp_path / "a.png"}
+    )
+
+
+def one_batch(windows: Windows, draws: list[Draw], workers: int = 0) -> dict:
+    loader = DataLoader(windows, batch_size=len(draws), sampler=draws, num_workers=workers)
+    return decode(next(iter(loader)))
+
+
+def test_whole_window_is_the_stream_around_the_key_readout(clip: Clip) -> None:
+    windows = Windows([clip], window=11, margin=0)
+    batch = one_batch(windows, [Draw(0, 0, 0)])
+    with clip.open() as stream:
+        assert np.array_equal(batch["spikes"][0].numpy(), stream[20:31])
+    assert batch["key"] == ["a/25"]
+    assert batch["light_scale"].item() == pytest.approx(0.6)
+
+
+def test_crop_and_symmetry_move_spikes_and_image_alike(clip: Clip) -> None:
+    # A stream that repeats a thresholded image must stay equal to its target under any draw.
+    image = fake_image(21, 43)
+    binary = (image > 127).astype(np.uint8)
+    write_dat(clip.files[0].with_name("b.dat"), np.repeat(binary[None], 50, axis=0))
+    write_image(clip.images[25], binary * 255)
+    stream = Clip(
+        "b", (clip.files[0].with_name("b.dat"),), 0.6, Geometry(21, 43), images=clip.images
+    )
+    windows = Windows([stream], window=3, margin=0, crop=Crop(12, 12, "dihedral", seed=1))
+    batch = one_batch(windows, [Draw(0, 0, position) for position in range(32)])
+    for spikes_of, target in zip(batch["spikes"], batch["target"], strict=True):
+        assert torch.equal(spikes_of[1].float(), target[0])
+
+
+def test_draws_do_not_depend_on_workers(clip: Clip) -> None:
+    windows = Windows([clip], window=5, margin=0, crop=Crop(8, 8, "dihedral", seed=3))
+    draws = list(EpochSampler(1, samples_per_epoch=6, seed=3))
+    alone, shared = one_batch(windows, draws), one_batch(windows, draws, workers=2)
+    assert torch.equal(alone["spikes"], shared["spikes"])
+    assert torch.equal(alone["target"], shared["target"])
+
+
+def test_epochs_draw_other_crops(clip: Clip) -> None:
+    windows = Windows([clip], window=5, margin=0, crop=Crop(8, 8, "none", seed=0))
+    first, second = (one_batch(windows, [Draw(0, epoch, 0)]) for epoch in (0, 1))
+    assert not torch.equal(first["target"], second["target"])
+
+
+@pytest.mark.parametrize("samples", [None, 3, 10, 25])
+def test_processes_share_the_steps_of_one(samples: int | None) -> None:
+    one = list(EpochSampler(10, samples_per_epoch=samples, seed=0))
+    two = [EpochSampler(10, samples_per_epoch=samples, seed=0, rank=r, world_size=2) for r in (0, 1)]
+    joined = [draw for pair in zip(*two, strict=True) for draw in pair]
+    assert joined == one[: len(one) // 2 * 2]
+
+
+def test_an_epoch_visits_items_evenly() -> None:
+    items = [draw.item for draw in EpochSampler(4, samples_per_epoch=12, seed=0)]
+    assert sorted(items) == sorted([0, 1, 2, 3] * 3)
+
+
+def test_symmetries_are_the_eight_of_the_square() -> None:
+    x = torch.arange(9).view(1, 3, 3)
+    assert len({tuple(apply_symmetry(x, k).flatten().tolist()) for k in range(8)}) == 8
+
+
+def test_margin_keeps_only_key_readouts_with_room(clip: Clip) -> None:
+    roomy = Clip("a", clip.files, 0.6, Geometry(21, 43), key_readouts=range(50))
+    assert len(Windows([roomy], window=11, margin=0)) == 40
+    assert len(Windows([roomy], window=11, margin=20)) == 10
+
+
+def test_stream_too_short_names_window_and_margin(clip: Clip) -> None:
+    with pytest.raises(DataError, match=r"model\.window=61.*longest of 1 streams has 50"):
+        Windows([clip], window=61, margin=0)
+
+
+def test_crop_larger_than_the_image_names_the_key(clip: Clip) -> None:
+    windows = Windows([clip], window=5, margin=0, crop=Crop(64, 64, "none", seed=0))
+    with pytest.raises(ConfigError, match=r"data\.crop is 64 × 64, but a is 21 × 43"):
+        windows[Draw(0, 0, 0)]
+
+
+def test_rotating_a_rectangle_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.augment=dihedral.*8 × 16"):
+        Crop(8, 16, "dihedral", seed=0)
+
+
+def test_image_of_another_size_names_the_file(clip: Clip) -> None:
+    write_image(clip.images[25], fake_image(20, 43))
+    with pytest.raises(DataError, match=r"a\.png is 20 × 43, but its stream is 21 × 43"):
+        Windows([clip], window=5, margin=0)[0]
+
+
+def test_save_then_window_round_trips_through_npz(tmp_path: Path) -> None:
+    stream = fake_spikes(9, 5, 7)
+    spikes.save(tmp_path / "a.npz", stream)
+    clip = Clip("a", (tmp_path / "a.npz",), 1.0, key_readouts=[4])
+    batch = one_batch(Windows([clip], window=9, margin=0), [Draw(0, 0, 0)])
+    assert np.array_equal(batch["spikes"][0].numpy(), stream)

@@ -1,0 +1,96 @@
+"""Tiny fakes of each data set's layout, from a seed: a few KB each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from spikerec import spikes
+from spikerec.spikes import Geometry
+
+
+def fake_spikes(
+    num_readouts: int, height: int, width: int, seed: int = 0, rate: float = 0.4
+) -> NDArray[np.uint8]:
+    """Random spikes (T, H, W)."""
+    random = np.random.default_rng(seed)
+    return (random.random((num_readouts, height, width)) < rate).astype(np.uint8)
+
+
+def fake_image(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """A smooth random picture, 8 bit."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    phase = random.uniform(0, 6, 2)
+    wave = 0.5 + 0.25 * np.sin(0.3 * x + phase[0]) + 0.2 * np.cos(0.2 * y + phase[1])
+    return (255 * wave).astype(np.uint8)
+
+
+def write_dat(path: Path, stream: NDArray[np.uint8]) -> None:
+    """A `.dat` as the published sets have them: no sidecar."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spikes.save(path, stream, geometry=Geometry(*stream.shape[1:]))
+    path.with_suffix(".yaml").unlink()
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """A PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def fake_reds(root: Path, *, height: int = 24, width: int = 40, num_readouts: int = 81) -> None:
+    """Two training pairs and three test pairs in the REDS layout."""
+    for split, count in (("train", 2), ("test", 3)):
+        for k in range(count):
+            stem = f"20{k}_part1_key_id{num_readouts // 2 + 1}"
+            stream = fake_spikes(num_readouts, height, width, seed=k)
+            write_dat(root / split / "spike" / f"{stem}.dat", stream)
+            write_image(root / split / "gt" / f"{stem}.png", fake_image(height, width, k))
+
+
+def fake_sreds(root: Path, *, height: int = 24, width: int = 40, files: int = 8) -> None:
+    """Two scenes a split in the SREDS layout."""
+    for split in ("train", "val"):
+        for scene in ("000", "001"):
+            spike = root / "spike" / split / "interp_20_alpha_0.40" / scene
+            image = root / "imgs" / split / f"{split}_orig" / scene
+            for k in range(files):
+                write_dat(spike / f"{k + 1:08d}.dat", fake_spikes(20, height, width, seed=k))
+                write_image(image / f"{k + 1:08d}.png", fake_image(height, width, k))
+
+
+def fake_real(root: Path) -> None:
+    """Two streams without truth."""
+    write_dat(root / "classA" / "car.dat", fake_spikes(200, 24, 40, rate=0.1))
+    write_dat(root / "classB" / "rail.dat", fake_spikes(150, 24, 40, seed=1, rate=0.1))
+
+
+def fake_uhsr(root: Path) -> None:
+    """One clip for recognition."""
+    root.mkdir(parents=True)
+    np.savez_compressed(
+        root / "4144_helicopter.npz",
+        spk=fake_spikes(200, 50, 50, rate=0.03),
+        label=np.int64(1),
+        label_name=np.array("helicopter"),
+    )
+
+
+#: Data set → what writes a fake of it where `conf/data` looks.
+FAKES: dict[str, Callable[[Path], None]] = {
+    "reds": fake_reds,
+    "sreds": fake_sreds,
+    "real": fake_real,
+    "uhsr": fake_uhsr,
+}
+
+#: What differs from `conf/data` for the fakes, which are smaller.
+FAKE_ARGUMENTS: dict[str, dict[str, int]] = {
+    "reds": {"height": 24, "width": 40},
+    "real": {"height": 24, "width": 40},
+}
