@@ -1,1 +1,73 @@
-"""spikes."""
+"""What a spike stream is: formats on disk, packed bits, windows, representations.
+
+`spikes.open(path)` gives a lazy `SpikeStream`; `spikes.save` writes one.
+"""
+
+from spikerec.spikes.arrays import H5Stream, NpyStream, NpzStream
+from spikerec.spikes.bits import PackedSpikes, pack_bits, unpack_bits
+from spikerec.spikes.concatenated import ConcatenatedStream
+from spikerec.spikes.dat import DatStream, DatWriter
+from spikerec.spikes.formats import SUFFIXES, open, save
+from spikerec.spikes.geometry import (
+    Geometry,
+    Sidecar,
+    read_sidecar,
+    sidecar_path,
+    write_sidecar,
+)
+from spikerec.spikes.plasticity import (
+    Plasticity,
+    PlasticityState,
+    equalise_histogram,
+    stretch_to_uint8,
+    tfstp,
+    tfstp_sequence,
+)
+from spikerec.spikes.representations import (
+    isi,
+    nested_means,
+    tfi,
+    tfi_interval,
+    tfi_sequence,
+    tfi_sequence_interval,
+    tfp,
+    tfp_sequence,
+    to_uint8,
+)
+from spikerec.spikes.stream import SpikeStream
+
+__all__ = [
+    "SUFFIXES",
+    "ConcatenatedStream",
+    "DatStream",
+    "DatWriter",
+    "Geometry",
+    "H5Stream",
+    "NpyStream",
+    "NpzStream",
+    "PackedSpikes",
+    "Plasticity",
+    "PlasticityState",
+    "Sidecar",
+    "SpikeStream",
+    "equalise_histogram",
+    "isi",
+    "nested_means",
+    "open",
+    "pack_bits",
+    "read_sidecar",
+    "save",
+    "sidecar_path",
+    "stretch_to_uint8",
+    "tfi",
+    "tfi_interval",
+    "tfi_sequence",
+    "tfi_sequence_interval",
+    "tfp",
+    "tfp_sequence",
+    "tfstp",
+    "tfstp_sequence",
+    "to_uint8",
+    "unpack_bits",
+    "write_sidecar",
+]

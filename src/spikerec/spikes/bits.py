@@ -1,0 +1,89 @@
+"""Spikes as bits: eight pixels of a row to a byte, the first in the least significant bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spikerec.errors import InputError
+
+
+@overload
+def pack_bits(spikes: np.ndarray) -> np.ndarray: ...
+@overload
+def pack_bits(spikes: Tensor) -> Tensor: ...
+def pack_bits(spikes: np.ndarray | Tensor) -> np.ndarray | Tensor:
+    """Pack the last axis, least significant bit first.
+
+    Args:
+        spikes: (..., width), 0 and 1, integer or bool; a tensor may be on any device.
+
+    Returns:
+        (..., ceil(width / 8)) uint8; bits past the width are 0.
+    """
+    if isinstance(spikes, np.ndarray):
+        return np.packbits(spikes, axis=-1, bitorder="little")
+    padded = F.pad(spikes.to(torch.uint8), (0, -spikes.shape[-1] % 8))
+    octets = padded.reshape(*spikes.shape[:-1], -1, 8)  # (..., n, 8)
+    shifts = torch.arange(8, dtype=torch.uint8, device=spikes.device)
+    bits: Tensor = (octets << shifts).sum(-1, dtype=torch.uint8)
+    return bits
+
+
+@overload
+def unpack_bits(bits: np.ndarray, width: int, offset: int = 0) -> np.ndarray: ...
+@overload
+def unpack_bits(bits: Tensor, width: int, offset: int = 0) -> Tensor: ...
+def unpack_bits(bits: np.ndarray | Tensor, width: int, offset: int = 0) -> np.ndarray | Tensor:
+    """Undo `pack_bits` on the last axis: the pixels [offset, offset + width) of each row.
+
+    Args:
+        bits: (..., n) uint8; a tensor may be on any device.
+        width: pixels wanted.
+        offset: pixels to leave out before them.
+
+    Returns:
+        (..., width) uint8, 0 and 1.
+
+    Raises:
+        InputError: not uint8, or fewer than offset + width bits.
+    """
+    if bits.dtype not in (np.uint8, torch.uint8):
+        raise InputError(f"bits must be uint8, found {bits.dtype}. Pack spikes with pack_bits.")
+    if width < 0 or offset < 0 or offset + width > 8 * bits.shape[-1]:
+        raise InputError(
+            f"bits hold {8 * bits.shape[-1]} pixels a row, expected at least offset + width = "
+            f"{offset} + {width}, both 0 or more."
+        )
+    bits = bits[..., offset // 8 : -(-(offset + width) // 8)]
+    offset %= 8
+    if isinstance(bits, np.ndarray):
+        octets = np.unpackbits(bits, axis=-1, count=offset + width, bitorder="little")
+        return octets[..., offset:]
+    shifts = torch.arange(8, dtype=torch.uint8, device=bits.device)
+    pixels = (bits.unsqueeze(-1) >> shifts).bitwise_and_(1).flatten(-2)  # (..., 8·n)
+    return pixels[..., offset : offset + width]
+
+
+@dataclass(frozen=True, eq=False)
+class PackedSpikes:
+    """A block of spikes, one bit each, cut from a stream at whole bytes.
+
+    Attributes:
+        bits: (T, h, n) uint8, least significant bit first, top row first.
+        offset: pixels before the block in the first byte of each row, 0 to 7.
+        width: columns of the block.
+    """
+
+    bits: np.ndarray
+    offset: int
+    width: int
+
+    def unpack(self) -> np.ndarray:
+        """The block as (T, h, width) uint8, 0 and 1."""
+        return unpack_bits(self.bits, self.width, self.offset)

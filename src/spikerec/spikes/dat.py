@@ -1,0 +1,223 @@
+"""`.dat`: the field's headerless bit-packed format, read through a memory map and written in parts.
+
+Readouts follow one another, each on whole bytes; see `Geometry` for the layout of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Self
+
+import numpy as np
+
+from spikerec.errors import DataError, GeometryError
+from spikerec.spikes.bits import PackedSpikes
+from spikerec.spikes.files import refuse_existing, temporary_name
+from spikerec.spikes.geometry import Geometry, Sidecar, check_sidecar, sidecar_path, write_sidecar
+from spikerec.spikes.stream import FileStream
+
+#: Layouts met in published data sets, offered when a file does not fit the one stated.
+COMMON_GEOMETRIES = (
+    Geometry(250, 400),
+    Geometry(250, 400, readout_width=416),
+    Geometry(250, 250),
+    Geometry(480, 640),
+    Geometry(480, 854),
+    Geometry(720, 1280),
+    Geometry(1000, 1000),
+    Geometry(1000, 1000, readout_width=1024),
+    Geometry(1000, 1024),
+)
+
+
+class DatStream(FileStream[np.ndarray]):
+    """A `.dat` file.
+
+    Args:
+        path: the file.
+        geometry: layout of a readout.
+        rate_hz: readouts per second, None where unknown.
+        light_scale: firing rate of a pixel of intensity 1, None where unknown.
+
+    Raises:
+        GeometryError: the file is empty, or does not hold a whole number of readouts.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        geometry: Geometry,
+        rate_hz: float | None = None,
+        light_scale: float | None = None,
+    ) -> None:
+        size_bytes = path.stat().st_size
+        num_readouts, left_over = divmod(size_bytes, geometry.readout_bytes)
+        if left_over or not num_readouts:
+            raise GeometryError(misfit(path, size_bytes, geometry))
+        super().__init__(
+            path, (num_readouts, geometry.height, geometry.width), rate_hz, light_scale
+        )
+        self.geometry = geometry
+
+    def _open(self) -> np.ndarray:
+        shape = (self.num_readouts, self.geometry.readout_bytes)
+        return np.memmap(self.path, np.uint8, "r", shape=shape).view(np.ndarray)
+
+    def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
+        if self.geometry.row_bits % 8:
+            return self._decode_unaligned(time, rows, columns)
+        octets, offset = self._row_bytes(time, rows, columns)
+        count = offset + columns.stop - columns.start
+        pixels = np.unpackbits(octets, axis=-1, count=count, bitorder=self.geometry.bit_order)
+        return np.ascontiguousarray(pixels[..., offset:])
+
+    def _decode_unaligned(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
+        """Decode rows that begin inside a byte: all bits from the first row to the last."""
+        row_bits = self.geometry.row_bits
+        stored = self._stored_rows(rows)
+        first, stop = stored.start * row_bits, stored.stop * row_bits
+        octets = self._handle[time, first // 8 : -(-stop // 8)]
+        skipped = first % 8
+        count = skipped + stop - first
+        bits = np.unpackbits(octets, axis=-1, count=count, bitorder=self.geometry.bit_order)
+        pixels = bits[:, skipped:].reshape(-1, rows.stop - rows.start, row_bits)
+        return np.ascontiguousarray(pixels[:, self._top_down, columns])
+
+    def _row_bytes(self, time: slice, rows: slice, columns: slice) -> tuple[np.ndarray, int]:
+        """Bytes (t, h, n) that hold the part, top row first, and the pixels before it in them."""
+        shape = (self.num_readouts, self.height, self.geometry.row_bits // 8)
+        octets = self._handle.reshape(shape)[
+            time, self._stored_rows(rows), columns.start // 8 : -(-columns.stop // 8)
+        ]
+        return octets[:, self._top_down], columns.start % 8
+
+    def _pack(self, time: slice, rows: slice, columns: slice) -> PackedSpikes:
+        if self.geometry.row_bits % 8 or self.geometry.bit_order == "big":
+            return super()._pack(time, rows, columns)
+        octets, offset = self._row_bytes(time, rows, columns)
+        # A copy: what is handed on must not hang on the open file.
+        return PackedSpikes(octets.copy(), offset, columns.stop - columns.start)
+
+    def _stored_rows(self, rows: slice) -> slice:
+        """Where rows of the image stand in the file."""
+        if self.geometry.bottom_up:
+            return slice(self.height - rows.stop, self.height - rows.start)
+        return rows
+
+    @property
+    def _top_down(self) -> slice:
+        return slice(None, None, -1 if self.geometry.bottom_up else 1)
+
+
+class DatWriter:
+    """Write a `.dat` and its sidecar part by part; both appear when the `with` block succeeds.
+
+    Args:
+        path: the file to make; its folders are made as well.
+        geometry: layout of a readout.
+        rate_hz: readouts per second, None where unknown.
+        light_scale: firing rate of a pixel of intensity 1, None where unknown.
+        overwrite: replace a file and a sidecar that exist.
+
+    Raises:
+        DataError: the file exists, or a sidecar that states something else, unless `overwrite`.
+
+    Example:
+        >>> with DatWriter(Path("car.dat"), Geometry(250, 400)) as writer:  # doctest: +SKIP
+        ...     for block in blocks:
+        ...         writer.append(block)
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        geometry: Geometry,
+        *,
+        rate_hz: float | None = None,
+        light_scale: float | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.geometry = geometry
+        self.num_readouts = 0
+        self._sidecar = Sidecar(geometry, rate_hz, light_scale)
+        self._overwrite = overwrite
+        refuse_existing(self.path, overwrite=overwrite)
+        check_sidecar(self.path, self._sidecar, overwrite=overwrite)
+        self._temporary = temporary_name(self.path)
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._temporary.open("wb")
+        return self
+
+    def append(self, spikes: np.ndarray) -> None:
+        """Write the next readouts.
+
+        Args:
+            spikes: (t, H, W), 0 and 1, top row first.
+
+        Raises:
+            GeometryError: another height or width.
+            DataError: called outside the `with` block.
+        """
+        if self._file is None:
+            raise DataError(f"{self.path}: append to a DatWriter inside its `with` block.")
+        expected = (self.geometry.height, self.geometry.width)
+        if spikes.ndim != 3 or spikes.shape[1:] != expected:
+            raise GeometryError(
+                f"{self.path}: spikes must be (t, {expected[0]}, {expected[1]}), "
+                f"found {tuple(spikes.shape)}."
+            )
+        self._file.write(encode_readouts(spikes, self.geometry).tobytes())
+        self.num_readouts += len(spikes)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        if not self.num_readouts:
+            raise DataError(f"{self.path}: no readouts were written; append at least one.")
+        write_sidecar(self.path, self._sidecar, overwrite=self._overwrite)
+        self._temporary.replace(self.path)
+
+
+def encode_readouts(spikes: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """The bytes of readouts (t, H, W): (t, readout_bytes) uint8."""
+    rows = spikes[:, ::-1] if geometry.bottom_up else spikes
+    padded = np.pad(rows, ((0, 0), (0, 0), (0, geometry.row_bits - geometry.width)))
+    return np.packbits(padded.reshape(len(spikes), -1), axis=-1, bitorder=geometry.bit_order)
+
+
+def misfit(path: Path, size_bytes: int, geometry: Geometry | None) -> str:
+    """The line that says why a file cannot be read at a geometry, and which sizes could be."""
+    fitting = ", ".join(
+        f"{one} ({size_bytes // one.readout_bytes} readouts)" for one in _fitting(size_bytes)
+    )
+    if not size_bytes:
+        return f"{path} is empty: expected at least one readout. Write or fetch it again."
+    if geometry is None:
+        found = f"{path} holds {size_bytes:,} bytes and states no geometry."
+    else:
+        found = (
+            f"{path} holds {size_bytes:,} bytes: {size_bytes / geometry.readout_bytes:.2f} "
+            f"readouts of {geometry} ({geometry.readout_bytes:,} bytes each)."
+        )
+    fits = f"Common sizes that divide it: {fitting}." if fitting else "No common size divides it."
+    return (
+        f"{found} {fits} Pass geometry=Geometry(height, width), set data.geometry, or write "
+        f"{sidecar_path(path).name} beside it."
+    )
+
+
+def _fitting(size_bytes: int) -> Iterator[Geometry]:
+    return (one for one in COMMON_GEOMETRIES if size_bytes and size_bytes % one.readout_bytes == 0)

@@ -1,0 +1,192 @@
+"""Open and save spike streams: the format follows from the file's suffix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from spikerec.errors import DataError, DataNotFoundError, GeometryError
+from spikerec.spikes import arrays
+from spikerec.spikes.arrays import H5Stream, NpyStream, NpzStream
+from spikerec.spikes.concatenated import ConcatenatedStream
+from spikerec.spikes.dat import DatStream, DatWriter, misfit
+from spikerec.spikes.files import atomic_path, refuse_existing
+from spikerec.spikes.geometry import (
+    Geometry,
+    Sidecar,
+    check_sidecar,
+    read_sidecar,
+    write_sidecar,
+)
+from spikerec.spikes.stream import SpikeStream
+
+#: What can be opened and saved.
+SUFFIXES = (".dat", ".npy", ".npz", ".h5", ".hdf5")
+#: Bytes of decoded spikes held at once while a stream is copied.
+COPY_BYTES = 1 << 26
+
+
+def open(
+    path: str | Path | Sequence[str | Path],
+    *,
+    geometry: Geometry | None = None,
+    rate_hz: float | None = None,
+    light_scale: float | None = None,
+    dataset: str | None = None,
+) -> SpikeStream:
+    """Open a spike stream without reading it.
+
+    Args:
+        path: a `.dat`, `.npy`, `.npz` or `.h5` file; or several, or a folder of `.dat` files (by
+            name, numbers in it by value), joined in time.
+        geometry: layout of a `.dat`; None to take it from the sidecar. Other formats know theirs.
+        rate_hz: readouts per second; None to take it from the sidecar, if that states it.
+        light_scale: firing rate of a pixel of intensity 1; None as for the rate.
+        dataset: name of the array in a `.npz` or `.h5` that holds several.
+
+    Raises:
+        DataNotFoundError: no such file or folder.
+        DataError: not a format that is read, or content that is not of its format.
+        GeometryError: no geometry for a `.dat`, one that does not fit, or an empty stream.
+        ConfigError: a rate or light scale out of range.
+    """
+    stated = Sidecar(geometry, rate_hz, light_scale)
+    if not isinstance(path, str | Path):
+        files = [Path(one) for one in path]
+        folder = files[0].parent if files else Path()
+        return ConcatenatedStream(folder, [_open_file(file, stated, dataset) for file in files])
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(path.glob("*.dat"), key=_by_number)
+        if not files:
+            raise DataNotFoundError(f"{path} holds no .dat files: expected a stream in parts.")
+        stated = _merged(stated, read_sidecar(path))
+        return ConcatenatedStream(path, [_open_file(file, stated, dataset) for file in files])
+    return _open_file(path, stated, dataset)
+
+
+def save(
+    path: str | Path,
+    spikes: np.ndarray | Tensor | SpikeStream,
+    *,
+    geometry: Geometry | None = None,
+    rate_hz: float | None = None,
+    light_scale: float | None = None,
+    overwrite: bool = False,
+    dataset: str = "spikes",
+) -> None:
+    """Save spikes; the file appears whole or not at all.
+
+    A sidecar is written for a `.dat`, and for the others where rate or light scale are stated.
+
+    Args:
+        path: file to make, with one of the suffixes that `open` reads.
+        spikes: (T, H, W), 0 and 1, any dtype; or a stream, copied part by part, whose rate and
+            light scale are kept.
+        geometry: layout of a `.dat`; None for one without gaps, bottom row first.
+        rate_hz: readouts per second, None where unknown.
+        light_scale: firing rate of a pixel of intensity 1, None where unknown.
+        overwrite: replace a file that exists.
+        dataset: name of the array in a `.npz` or `.h5`.
+
+    Raises:
+        DataError: unknown suffix, or the file exists and `overwrite` is False.
+        GeometryError: not (T, H, W) with T, H, W ≥ 1, values other than 0 and 1, another size than
+            the geometry's, or a geometry for a format that has none.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    _check_geometry_is_for_dat(path, geometry)
+    refuse_existing(path, overwrite=overwrite)
+    if isinstance(spikes, SpikeStream):
+        rate_hz = spikes.rate_hz if rate_hz is None else rate_hz
+        light_scale = spikes.light_scale if light_scale is None else light_scale
+    else:
+        spikes = _as_array(path, spikes)
+    shape, blocks = spikes.shape, _blocks(spikes)
+    if path.suffix == ".dat":
+        geometry = geometry or Geometry(*shape[1:])
+        with DatWriter(
+            path, geometry, rate_hz=rate_hz, light_scale=light_scale, overwrite=overwrite
+        ) as writer:
+            for block in blocks:
+                writer.append(block)
+        return
+    sidecar = Sidecar(None, rate_hz, light_scale)
+    check_sidecar(path, sidecar, overwrite=overwrite)
+    with atomic_path(path) as temporary:
+        if path.suffix == ".npy":
+            arrays.write_npy(temporary, shape, blocks)
+        elif path.suffix == ".npz":
+            arrays.write_npz(temporary, shape, blocks, dataset)
+        else:
+            arrays.write_h5(temporary, shape, blocks, dataset)
+        write_sidecar(path, sidecar, overwrite=overwrite)
+
+
+def _open_file(path: Path, stated: Sidecar, dataset: str | None) -> SpikeStream:
+    if not path.is_file():
+        raise DataNotFoundError(f"{path} is not there: expected a spike stream.")
+    _check_suffix(path)
+    _check_geometry_is_for_dat(path, stated.geometry)
+    stated = _merged(stated, read_sidecar(path))
+    if path.suffix == ".dat":
+        if stated.geometry is None:
+            raise GeometryError(misfit(path, path.stat().st_size, None))
+        return DatStream(path, stated.geometry, stated.rate_hz, stated.light_scale)
+    if path.suffix == ".npy":
+        return NpyStream(path, stated.rate_hz, stated.light_scale)
+    kind = NpzStream if path.suffix == ".npz" else H5Stream
+    return kind(path, dataset, stated.rate_hz, stated.light_scale)
+
+
+def _merged(stated: Sidecar, found: Sidecar) -> Sidecar:
+    """What the caller states, then what the sidecar does."""
+    return Sidecar(
+        stated.geometry or found.geometry,
+        found.rate_hz if stated.rate_hz is None else stated.rate_hz,
+        found.light_scale if stated.light_scale is None else stated.light_scale,
+    )
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise DataError(
+            f"{path}: unknown format {path.suffix!r}, expected one of {', '.join(SUFFIXES)}."
+        )
+
+
+def _check_geometry_is_for_dat(path: Path, geometry: Geometry | None) -> None:
+    if geometry is not None and path.suffix != ".dat":
+        raise GeometryError(
+            f"{path} states its own shape, top row first: expected no geometry, found {geometry}. "
+            "A geometry is for .dat files."
+        )
+
+
+def _as_array(path: Path, spikes: np.ndarray | Tensor) -> np.ndarray:
+    """The spikes as uint8, 0 and 1."""
+    array = spikes.detach().cpu().numpy() if isinstance(spikes, Tensor) else spikes
+    if array.ndim != 3 or 0 in array.shape:
+        raise GeometryError(
+            f"{path}: spikes must be (T, H, W), none of them 0, found {tuple(array.shape)}."
+        )
+    if array.dtype != np.bool_ and not ((array == 0) | (array == 1)).all():
+        raise GeometryError(f"{path}: spikes must hold only 0 and 1; threshold an image first.")
+    return array.astype(np.uint8, copy=False)
+
+
+def _blocks(spikes: np.ndarray | SpikeStream) -> Iterator[np.ndarray]:
+    """Readouts a few at a time, so that a stream need not fit in memory."""
+    num_readouts, height, width = spikes.shape
+    count = max(1, COPY_BYTES // (height * width))
+    return (spikes[first : first + count] for first in range(0, num_readouts, count))
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Sort key under which 2.dat comes before 10.dat."""
+    return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", path.name)]

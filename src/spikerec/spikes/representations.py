@@ -1,0 +1,317 @@
+"""What can be read off spikes without learning: playback (TFP), intervals (TFI), nested means.
+
+All functions take (B, T, H, W) spikes of any dtype, 0 and 1, on any device, and give firing rates
+in spikes per readout: who wants intensity divides by the light scale. Nothing loops over readouts
+or pixels.
+
+Sources: Zhu et al., "A retina-inspired sampling method for visual texture reconstruction", ICME
+2019 (TFP, TFI); rules and edge cases as in SpikeCV, whose two TFI rules differ (see `tfi`).
+Departures from SpikeCV: a window that leaves the stream is an error rather than cut short, and the
+interval search of a key readout admits the first readout (`include_first`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from spikerec.errors import InputError, WindowError
+
+TfiRule = Literal["key", "sequence"]
+Closed = Literal["right", "left"]
+
+#: Interval that SpikeCV's sequence rule gives to a pixel without one: 255 / 257 is a black uint8.
+UNDEFINED_INTERVAL = 257
+
+
+def tfp(spikes: Tensor, *, key_readout: int, window: int) -> Tensor:
+    """Texture from playback: the firing rate in a window around the key readout.
+
+    rate = (spikes in the window) / window
+
+    Args:
+        spikes: (B, T, H, W).
+        key_readout: the window is [key_readout − window // 2, key_readout − window // 2 + window),
+            so an odd window has it in the middle.
+        window: number of readouts.
+
+    Returns:
+        (B, 1, H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: not four axes.
+        WindowError: the window leaves the stream.
+    """
+    _check_axes(spikes)
+    first = key_readout - window // 2
+    _check_window(spikes, first, first + window)
+    counts = spikes[:, first : first + window].sum(1, keepdim=True, dtype=torch.int32)
+    return _divide(counts, window)
+
+
+def tfp_sequence(spikes: Tensor, *, window: int) -> Tensor:
+    """TFP at every readout whose window lies in the stream.
+
+    Args:
+        spikes: (B, T, H, W).
+        window: number of readouts.
+
+    Returns:
+        (B, T − window + 1, H, W) float32 in [0, 1]; image i belongs to readout i + window // 2.
+
+    Raises:
+        InputError: not four axes.
+        WindowError: the window is longer than the stream.
+    """
+    _check_axes(spikes)
+    _check_window(spikes, 0, window)
+    counts = spikes.cumsum(1, dtype=torch.int32)
+    ends = counts[:, window - 1 :].clone()
+    ends[:, 1:] -= counts[:, :-window]
+    return _divide(ends, window)
+
+
+def nested_means(block: Tensor, lengths: Sequence[int] = (21, 17, 13, 9, 5)) -> Tensor:
+    """Firing rates of windows inside one another, all centred in the block.
+
+    Args:
+        block: (B, T, H, W).
+        lengths: length of each window, of the parity of T and at most T.
+
+    Returns:
+        (B, len(lengths), H, W) float32, in the order of `lengths`.
+
+    Raises:
+        InputError: not four axes.
+        WindowError: a length that cannot be centred in the block.
+
+    Source: the TFP part of the hybrid spike embedding of STIR (NeurIPS 2024).
+    """
+    _check_axes(block)
+    size = block.shape[1]
+    for length in lengths:
+        if not 1 <= length <= size or (size - length) % 2:
+            raise WindowError(
+                f"a window of {length} readouts cannot be centred in a block of {size}: "
+                f"expected a length from {2 - size % 2} to {size} in steps of 2."
+            )
+    counts = block.cumsum(1, dtype=torch.float32)  # exact up to 2²⁴ spikes
+    means = []
+    for length in lengths:
+        before = (size - length) // 2
+        count = counts[:, before + length - 1]
+        means.append(_divide(count - counts[:, before - 1] if before else count, length))
+    return torch.stack(means, 1)
+
+
+def isi(spikes: Tensor, *, closed: Closed) -> Tensor:
+    """Inter-spike interval that holds each readout.
+
+    Args:
+        spikes: (B, T, H, W).
+        closed: `right` takes the previous spike p and the next n with p < t ≤ n, so that a readout
+            that fires has the interval that ends there; `left` takes p ≤ t < n, the one that
+            begins there.
+
+    Returns:
+        (B, T, H, W) int32, n − p in readouts; 0 where there is no previous or no next spike.
+
+    Raises:
+        InputError: not four axes, or an unknown `closed`.
+    """
+    _check_axes(spikes)
+    if closed not in ("right", "left"):
+        raise InputError(f"closed must be right or left, found {closed!r}.")
+    size = spikes.shape[1]
+    previous, following = _latest(spikes), _earliest(spikes)
+    if closed == "right":
+        previous = _shifted(previous, 1, -1)
+    else:
+        following = _shifted(following, -1, size)
+    undefined = (previous < 0) | (following >= size)
+    return (following - previous).masked_fill_(undefined, 0)
+
+
+def tfi(
+    spikes: Tensor,
+    *,
+    key_readout: int,
+    half_window: int,
+    rule: TfiRule = "key",
+    include_first: bool = True,
+) -> Tensor:
+    """Texture from interval: the inverse of the inter-spike interval around the key readout.
+
+    Two rules are in use. They differ at pixels that fire in the key readout, and where no interval
+    is found:
+
+    * `key` takes the interval that begins at the latest spike in (k − m, k] and ends at the first
+      in (k, k + m], for half window m; a pixel without one has interval 2m.
+    * `sequence` takes p < k ≤ n with no bound but the stream's; without one, 257.
+
+    Args:
+        spikes: (B, T, H, W).
+        key_readout: k, in [0, T).
+        half_window: m ≥ 1, bounds the search of the key rule; the search is cut at both ends of
+            the stream.
+        rule: `key` or `sequence`.
+        include_first: let readout 0 begin an interval under the key rule; False as published.
+
+    Returns:
+        (B, 1, H, W) float32 in (0, 1].
+
+    Raises:
+        InputError: not four axes, or an unknown rule.
+        WindowError: the key readout is not in the stream, or half_window < 1.
+    """
+    interval = tfi_interval(
+        spikes,
+        key_readout=key_readout,
+        half_window=half_window,
+        rule=rule,
+        include_first=include_first,
+    )
+    return _inverse(interval)
+
+
+def tfi_interval(
+    spikes: Tensor,
+    *,
+    key_readout: int,
+    half_window: int,
+    rule: TfiRule = "key",
+    include_first: bool = True,
+) -> Tensor:
+    """The interval in readouts whose inverse is `tfi`: (B, 1, H, W) int32, arguments as there."""
+    _check_axes(spikes)
+    if rule not in ("key", "sequence"):
+        raise InputError(f"rule must be key or sequence, found {rule!r}.")
+    _check_window(spikes, key_readout, key_readout + 1)
+    if half_window < 1:
+        raise WindowError(f"half_window must be at least 1, found {half_window}.")
+    size = spikes.shape[1]
+    if rule == "sequence":
+        previous = _latest_of(spikes, 0, key_readout)
+        following = _earliest_of(spikes, key_readout, size)
+        undefined = UNDEFINED_INTERVAL
+    else:
+        first = max(key_readout - half_window + 1, 0 if include_first else 1)
+        last = min(key_readout + half_window, size - 1)
+        previous = _latest_of(spikes, first, key_readout + 1)
+        following = _earliest_of(spikes, key_readout + 1, last + 1)
+        undefined = 2 * half_window
+    missing = (previous < 0) | (following >= size)
+    return (following - previous).masked_fill_(missing, undefined)
+
+
+def tfi_sequence(spikes: Tensor) -> Tensor:
+    """TFI at every readout, by the sequence rule (see `tfi`).
+
+    Args:
+        spikes: (B, T, H, W).
+
+    Returns:
+        (B, T, H, W) float32 in (0, 1]; 1 / 257 where there is no interval.
+
+    Raises:
+        InputError: not four axes.
+    """
+    return _inverse(tfi_sequence_interval(spikes))
+
+
+def tfi_sequence_interval(spikes: Tensor) -> Tensor:
+    """The intervals whose inverse is `tfi_sequence`: (B, T, H, W) int32."""
+    intervals = isi(spikes, closed="right")
+    return intervals.masked_fill_(intervals == 0, UNDEFINED_INTERVAL)
+
+
+def to_uint8(rate: Tensor) -> Tensor:
+    """Rates in [0, 1] as SpikeCV stores them: 255 · rate with the fraction cut off.
+
+    Loses up to one level; for parity with published figures, not for metrics.
+    """
+    return (255 * rate).to(torch.uint8)
+
+
+def _divide(counts: Tensor, length: int) -> Tensor:
+    """Counts / length in float32, correctly rounded.
+
+    The divisor is a tensor because CUDA divides by a number by multiplying with its reciprocal.
+    """
+    return counts.float() / torch.full((), length, dtype=torch.float32, device=counts.device)
+
+
+def _inverse(interval: Tensor) -> Tensor:
+    return interval.float().reciprocal()
+
+
+def _readout_indices(spikes: Tensor, first: int) -> Tensor:
+    """The index of each readout, as (T, 1, 1) int32."""
+    stop = first + spikes.shape[1]
+    return torch.arange(first, stop, dtype=torch.int32, device=spikes.device)[:, None, None]
+
+
+def _latest(spikes: Tensor) -> Tensor:
+    """Latest spike at or before each readout, −1 where none: (B, T, H, W) int32."""
+    times = torch.where(spikes != 0, _readout_indices(spikes, 0), -1)
+    return _running_maximum(times)
+
+
+def _earliest(spikes: Tensor) -> Tensor:
+    """Earliest spike at or after each readout, T where none: (B, T, H, W) int32."""
+    size = spikes.shape[1]
+    return size - 1 - _latest(spikes.flip(1)).flip(1)
+
+
+def _running_maximum(times: Tensor) -> Tensor:
+    """Maximum over all readouts up to each, in place, in log₂ T passes over (B, T, H, W).
+
+    A third of the time of `torch.cummax`, which also gives int64 indices.
+    """
+    reach = 1
+    while reach < times.shape[1]:
+        times[:, reach:] = torch.maximum(times[:, reach:], times[:, :-reach])
+        reach *= 2
+    return times
+
+
+def _latest_of(spikes: Tensor, first: int, stop: int) -> Tensor:
+    """Latest spike in [first, stop), −1 where none: (B, 1, H, W) int32."""
+    part = spikes[:, first:stop]
+    if not part.shape[1]:
+        return torch.full_like(spikes[:, :1], -1, dtype=torch.int32)
+    return torch.where(part != 0, _readout_indices(part, first), -1).amax(1, keepdim=True)
+
+
+def _earliest_of(spikes: Tensor, first: int, stop: int) -> Tensor:
+    """Earliest spike in [first, stop), T where none: (B, 1, H, W) int32."""
+    part, none = spikes[:, first:stop], spikes.shape[1]
+    if not part.shape[1]:
+        return torch.full_like(spikes[:, :1], none, dtype=torch.int32)
+    return torch.where(part != 0, _readout_indices(part, first), none).amin(1, keepdim=True)
+
+
+def _shifted(times: Tensor, by: int, fill: int) -> Tensor:
+    """Each readout's value moved one readout later (1) or earlier (−1)."""
+    shifted = times.roll(by, 1)
+    shifted[:, 0 if by > 0 else -1] = fill
+    return shifted
+
+
+def _check_axes(spikes: Tensor) -> None:
+    if spikes.ndim != 4:
+        raise InputError(
+            f"spikes must be (B, T, H, W), found {spikes.ndim} axes: {tuple(spikes.shape)}."
+        )
+
+
+def _check_window(spikes: Tensor, first: int, stop: int) -> None:
+    size = spikes.shape[1]
+    if not 0 <= first < stop <= size:
+        raise WindowError(
+            f"spikes hold {size} readouts, expected those in [{first}, {stop}): choose a window "
+            f"within [0, {size})."
+        )

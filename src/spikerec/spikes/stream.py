@@ -1,0 +1,243 @@
+"""A spike stream: lazy, whatever file it comes from, decoding only what is asked for."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from abc import ABC, abstractmethod
+from collections import deque
+from pathlib import Path
+from types import EllipsisType
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+
+from spikerec.errors import GeometryError, WindowError
+from spikerec.spikes.bits import PackedSpikes, pack_bits
+from spikerec.spikes.geometry import Sidecar
+
+#: Files kept open at once in a process: below the usual limit of 1024 with room for others.
+MAX_OPEN_FILES = 256
+
+Handle = TypeVar("Handle")
+Index = int | slice | EllipsisType | tuple[int | slice | EllipsisType, ...]
+
+
+class SpikeStream(ABC):
+    """A record of T readouts of H × W pixels, one bit each.
+
+    Everything is in image orientation: the top row of the picture first.
+
+    Args:
+        path: the file, or the folder of files.
+        shape: (T, H, W).
+        rate_hz: readouts per second, None where unknown.
+        light_scale: firing rate of a pixel of intensity 1, None where unknown.
+
+    Raises:
+        GeometryError: no readouts, or no pixels.
+        ConfigError: a rate or light scale out of range.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int, int],
+        rate_hz: float | None = None,
+        light_scale: float | None = None,
+    ) -> None:
+        if min(shape) < 1:
+            raise GeometryError(
+                f"{path} holds no spikes: expected readouts, rows and columns, found "
+                f"{shape[0]} × {shape[1]} × {shape[2]}."
+            )
+        stated = Sidecar(rate_hz=rate_hz, light_scale=light_scale)  # checks the ranges
+        self.path = path
+        self.shape = shape
+        self.rate_hz = stated.rate_hz
+        self.light_scale = stated.light_scale
+
+    @property
+    def num_readouts(self) -> int:
+        """T."""
+        return self.shape[0]
+
+    @property
+    def height(self) -> int:
+        """H."""
+        return self.shape[1]
+
+    @property
+    def width(self) -> int:
+        """W."""
+        return self.shape[2]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        size = " × ".join(map(str, self.shape))
+        return f"{type(self).__name__}({str(self.path)!r}, {size})"
+
+    def __getitem__(self, index: Index) -> np.ndarray:
+        """Decode part of the stream: `stream[t0:t1, y0:y1, x0:x1]`.
+
+        Indices mean what they mean for an array of (T, H, W): ends are cut to the stream, negative
+        ones count from its end, an integer drops its axis. Slices take steps in time, above 0, but
+        not in space.
+
+        Returns:
+            uint8, 0 and 1, contiguous.
+
+        Raises:
+            IndexError: an integer out of range, a step that is not served, too many indices.
+        """
+        time, rows, columns = _complete(index)
+        block = self._decode(
+            _resolve(time, self.shape[0], "readouts", any_step=True),
+            _resolve(rows, self.shape[1], "rows"),
+            _resolve(columns, self.shape[2], "columns"),
+        )
+        dropped = tuple(
+            axis for axis, one in enumerate((time, rows, columns)) if not isinstance(one, slice)
+        )
+        return block.squeeze(dropped) if dropped else block
+
+    def window(self, centre: int, length: int) -> np.ndarray:
+        """Decode the readouts around one: [centre − length // 2, centre − length // 2 + length).
+
+        Returns:
+            (length, H, W) uint8, 0 and 1.
+
+        Raises:
+            WindowError: the window leaves the stream, or length < 1.
+        """
+        first = centre - length // 2
+        self._check_window(first, first + length)
+        return self[first : first + length]
+
+    def packed(
+        self,
+        t0: int,
+        t1: int,
+        y0: int = 0,
+        y1: int | None = None,
+        x0: int = 0,
+        x1: int | None = None,
+    ) -> PackedSpikes:
+        """Part of the stream as bits, without decoding them where the file allows it.
+
+        Args:
+            t0: first readout.
+            t1: readout after the last.
+            y0: first row.
+            y1: row after the last; None for all.
+            x0: first column.
+            x1: column after the last; None for all.
+
+        Returns:
+            Bits of (t1 − t0) × (y1 − y0) × (x1 − x0) pixels.
+
+        Raises:
+            WindowError: a range that is empty or leaves the stream.
+        """
+        y1 = self.height if y1 is None else y1
+        x1 = self.width if x1 is None else x1
+        self._check_window(t0, t1)
+        for name, low, high, size in (
+            ("rows", y0, y1, self.height),
+            ("columns", x0, x1, self.width),
+        ):
+            if not 0 <= low < high <= size:
+                raise WindowError(
+                    f"{self.path}: {name} must be a part of [0, {size}), found [{low}, {high})."
+                )
+        return self._pack(slice(t0, t1, 1), slice(y0, y1, 1), slice(x0, x1, 1))
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file; the next access opens it again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
+        """The part as contiguous uint8; every slice has a start, a stop and a step above 0."""
+
+    def _pack(self, time: slice, rows: slice, columns: slice) -> PackedSpikes:
+        block = self._decode(time, rows, columns)
+        return PackedSpikes(pack_bits(block), 0, block.shape[-1])
+
+    def _check_window(self, first: int, stop: int) -> None:
+        if not 0 <= first < stop <= self.num_readouts:
+            raise WindowError(
+                f"{self.path} holds {self.num_readouts} readouts, expected those in "
+                f"[{first}, {stop}): choose a window within [0, {self.num_readouts})."
+            )
+
+
+class FileStream(SpikeStream, Generic[Handle]):
+    """A stream of one file: opened on first use, and again in every process it is sent to.
+
+    At most `MAX_OPEN_FILES` are open at once, so that a data set of thousands of files needs no
+    bookkeeping by its readers.
+    """
+
+    _open_streams: ClassVar[deque[weakref.ref[FileStream[Any]]]] = deque()
+    _opened: Handle | None = None
+    _opened_in: int = 0
+
+    @abstractmethod
+    def _open(self) -> Handle:
+        """Open the file for reading."""
+
+    @property
+    def _handle(self) -> Handle:
+        # A forked worker must not share a file position with its parent.
+        if self._opened is None or self._opened_in != os.getpid():
+            self._opened, self._opened_in = self._open(), os.getpid()
+            queue = FileStream._open_streams
+            queue.append(weakref.ref(self))
+            if len(queue) > MAX_OPEN_FILES and (oldest := queue.popleft()()) is not None:
+                oldest.close()
+        return self._opened
+
+    def close(self) -> None:
+        """Let go of the file; the next access opens it again."""
+        self._opened = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("_opened", None)
+        return state
+
+
+def _complete(index: Index) -> tuple[int | slice, int | slice, int | slice]:
+    """The index of each of three axes, `...` and missing ones spelled out."""
+    given = index if isinstance(index, tuple) else (index,)
+    if Ellipsis in given:
+        place = given.index(Ellipsis)
+        whole = (slice(None),) * (4 - len(given))
+        given = (*given[:place], *whole, *given[place + 1 :])
+    given = (*given, *(slice(None),) * (3 - len(given)))
+    if len(given) != 3 or any(isinstance(one, EllipsisType) for one in given):
+        raise IndexError(f"a spike stream has three axes (T, H, W), found the index {index!r}.")
+    time, rows, columns = given
+    return time, rows, columns  # type: ignore[return-value]  # no ellipsis is left
+
+
+def _resolve(index: int | slice, size: int, axis: str, *, any_step: bool = False) -> slice:
+    """A slice with start ≤ stop inside [0, size] and a step above 0."""
+    if isinstance(index, slice):
+        start, stop, step = index.indices(size)
+        if step != 1 and not (any_step and step > 0):
+            raise IndexError(f"{axis} of a spike stream cannot be taken in steps of {step}.")
+        return slice(start, max(start, stop), step)
+    position = index.__index__()
+    if not -size <= position < size:
+        raise IndexError(f"index {position} is out of range: the stream has {size} {axis}.")
+    return slice(position % size, position % size + 1, 1)
