@@ -1,0 +1,43 @@
+"""Cards: small YAML files that say how simulated data were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spikerec.errors import DataError
+from spikerec.spikes.files import atomic_path
+
+
+def write_card(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a card; it appears whole or not at all, and replaces what was there."""
+    with atomic_path(path) as temporary:
+        text = yaml.safe_dump(plain_values(content), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read a card.
+
+    Raises:
+        DataError: not a YAML mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must map keys to values, found {content!r}.")
+    return content
+
+
+def plain_values(value: Any) -> Any:  # noqa: ANN401  # any value that YAML has, at any depth
+    """The value as YAML gives it back: lists for tuples, text for paths."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_values(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(one) for one in value]
+    return str(value) if isinstance(value, Path) else value

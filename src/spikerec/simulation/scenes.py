@@ -1,0 +1,417 @@
+"""Moving scenes from still photographs: the true intensity at any readout.
+
+A scene is a stack of layers, far to near. Each layer is a photograph that moves along a smooth path
+of homographies (pan, rotation, zoom, mild perspective); the background also bends locally, and the
+nearer layers are cut out along soft-edged outlines and move on their own. Time is counted in
+readouts and may be fractional; space in pixels of the scene, from its centre.
+
+Grey values are taken as intensity, as the field's synthetic sets do (no inverse gamma).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spikerec.errors import ConfigError, InputError
+
+MOTION_SPAN = 61  # readouts over which motion is stated: the window of STIR
+FRAMES_AT_ONCE = 16  # bounds memory; the frames do not depend on it
+LARGEST_ZOOM = 1.15  # photographs are prepared at the scene's scale: more would show blur
+
+
+class Scene(Protocol):
+    """Anything whose true intensity is known at each readout."""
+
+    height: int
+    width: int
+
+    @property
+    def num_readouts(self) -> int | None:
+        """Readouts that the scene lasts; None where it has no end."""
+
+    def frames(self, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Intensity at the readouts start … stop − 1: (stop − start, H, W) in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A smooth function of time: offset + Σ amplitude · sin(2π t / period + phase).
+
+    Attributes:
+        offset: its mean.
+        amplitudes: (K,)
+        periods: (K,) in readouts.
+        phases: (K,) in radians.
+    """
+
+    offset: float
+    amplitudes: Tensor
+    periods: Tensor
+    phases: Tensor
+
+    def __call__(self, times: Tensor) -> Tensor:
+        """Values at times (T,): (T,) float64."""
+        angles = 2 * math.pi * times[:, None] / self.periods + self.phases
+        return self.offset + (self.amplitudes * torch.sin(angles)).sum(1)
+
+
+@dataclass(frozen=True)
+class Path:
+    """A path of homographies from the scene's plane to a photograph's.
+
+    Attributes:
+        x: shift to the right, in pixels of the scene.
+        y: shift downward, in pixels of the scene.
+        angle: rotation, in radians.
+        zoom: logarithm of the magnification.
+        tilt_x: perspective along x: relative change of scale a pixel.
+        tilt_y: perspective along y.
+    """
+
+    x: Wave
+    y: Wave
+    angle: Wave
+    zoom: Wave
+    tilt_x: Wave
+    tilt_y: Wave
+
+    def homographies(self, times: Tensor) -> Tensor:
+        """Matrices that take points (x, y, 1) of the scene to the photograph: (T, 3, 3) float64."""
+        scale = torch.exp(-self.zoom(times))
+        angle = self.angle(times)
+        cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
+        shift_x, shift_y = self.x(times), self.y(times)
+        matrices = torch.stack(
+            (
+                *(cos, sin, -cos * shift_x - sin * shift_y),
+                *(-sin, cos, sin * shift_x - cos * shift_y),
+                *(self.tilt_x(times), self.tilt_y(times), torch.ones_like(times)),
+            ),
+            dim=1,
+        )
+        return matrices.view(-1, 3, 3)
+
+
+@dataclass(frozen=True)
+class Warp:
+    """A local deformation that swells and ebbs: Σ_k wave_k(t) · field_k(x, y).
+
+    Attributes:
+        fields: (K, H, W, 2) float32, smooth displacements of unit amplitude, x then y.
+        waves: K amplitudes over time, in pixels.
+    """
+
+    fields: Tensor
+    waves: tuple[Wave, ...]
+
+    def __call__(self, times: Tensor) -> Tensor:
+        """Displacements at times (T,): (T, H, W, 2)."""
+        weights = torch.stack([wave(times) for wave in self.waves], dim=1).float()  # (T, K)
+        return torch.einsum("tk,khwc->thwc", weights.to(self.fields.device), self.fields)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A photograph, its outline and its path.
+
+    Attributes:
+        picture: (1, h, w) float32 photograph, or (2, h, w) with the opacity as second channel;
+            one pixel of it is one pixel of the scene where `path` neither zooms nor tilts.
+        path: how it moves.
+        warp: how it bends; None where it does not.
+    """
+
+    picture: Tensor
+    path: Path
+    warp: Warp | None = None
+
+    def render(self, times: Tensor, points: Tensor) -> Tensor:
+        """The layer at times (T,) seen through points (H, W, 3): (T, C, H, W), C as `picture`."""
+        matrices = self.path.homographies(times).float().to(points.device)
+        seen = torch.einsum("tij,hwj->thwi", matrices, points)
+        where = seen[..., :2] / seen[..., 2:]
+        if self.warp is not None:
+            where = where + self.warp(times)
+        size = torch.tensor(self.picture.shape[:0:-1], device=points.device)  # (w, h)
+        channels, height, width = self.picture.shape
+        picture = self.picture.expand(len(times), channels, height, width)
+        # Beyond its border a photograph goes on mirrored, and a cut-out is transparent.
+        beyond = "reflection" if channels == 1 else "zeros"
+        return F.grid_sample(
+            picture, where * (2 / size), "bicubic", padding_mode=beyond, align_corners=False
+        )
+
+
+class LayeredScene:
+    """Layers in front of one another, far to near.
+
+    Args:
+        layers: the first fills the picture; the others have an opacity.
+        height: rows of the scene.
+        width: columns of the scene.
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, height: int, width: int) -> None:
+        self.layers = tuple(layers)
+        self.height = height
+        self.width = width
+
+    @property
+    def num_readouts(self) -> int | None:
+        """A layered scene has no end."""
+        return None
+
+    def frames(self, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """See `Scene.frames`.
+
+        Raises:
+            InputError: stop is not above start.
+        """
+        if stop <= start:
+            raise InputError(f"frames must end after they start, found {start} to {stop}.")
+        times = torch.arange(start, stop, dtype=torch.float64)
+        return torch.cat([self.at(part) for part in torch.split(times, FRAMES_AT_ONCE)]).to(dtype)
+
+    def at(self, times: Tensor) -> Tensor:
+        """Intensity at any times, in readouts: (T,) float64 → (T, H, W) float32 in [0, 1]."""
+        device = self.layers[0].picture.device
+        points = _points(self.height, self.width).to(device)
+        intensity = self.layers[0].render(times, points)[:, 0]
+        for layer in self.layers[1:]:
+            picture, opacity = layer.render(times, points).unbind(1)
+            intensity = torch.lerp(intensity, picture, opacity.clamp_(0, 1))
+        return intensity.clamp_(0, 1)
+
+
+@dataclass(frozen=True)
+class SceneStyle:
+    """How much happens in a random scene.
+
+    Args:
+        motion: range of the background's largest speed, in pixels over 61 readouts.
+        object_motion: range of the objects' largest speed, in pixels over 61 readouts.
+        objects: least and largest number of objects.
+        warp: largest local displacement of the background, in pixels.
+
+    Raises:
+        ConfigError: a range that is empty or negative.
+    """
+
+    motion: tuple[float, float] = (5.0, 30.0)
+    object_motion: tuple[float, float] = (10.0, 60.0)
+    objects: tuple[int, int] = (0, 3)
+    warp: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("motion", "object_motion", "objects"):
+            value = getattr(self, name)
+            if len(value) != 2 or not 0 <= value[0] <= value[1]:
+                raise ConfigError(
+                    f"scene.{name} must be a range [least, largest] from 0 up, found {list(value)}."
+                )
+        if self.warp < 0:
+            raise ConfigError(f"scene.warp must be 0 or above, found {self.warp}.")
+
+
+class RandomScene(LayeredScene):
+    """A moving scene drawn from photographs and a seed.
+
+    A photograph, cut and scaled at random, pans, turns, zooms, tilts and bends; cut-outs of others
+    cross it on paths of their own.
+
+    Args:
+        images: (h, w) float arrays in [0, 1], at least one.
+        height: rows of the scene.
+        width: columns of the scene.
+        seed: of everything that is drawn.
+        style: how much happens.
+        device: where frames are computed.
+
+    Raises:
+        InputError: no image, or one that is not (h, w) in [0, 1].
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Tensor],
+        *,
+        height: int,
+        width: int,
+        seed: int,
+        style: SceneStyle | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        _check_images(images)
+        style = style or SceneStyle()
+        draw = _Draw(seed)
+        order = draw.order(len(images))
+        layers = [_background(images[order[0]], height, width, draw, style)]
+        for index in range(draw.whole(*style.objects)):
+            image = images[order[(index + 1) % len(order)]]
+            layers.append(_object(image, height, width, draw, style))
+        super().__init__([_moved(one, device) for one in layers], height=height, width=width)
+
+
+class _Draw:
+    """Random choices of a scene, from one generator on the CPU."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * torch.rand((), generator=self.generator).item()
+
+    def log_uniform(self, low: float, high: float) -> float:
+        return math.exp(self.uniform(math.log(low), math.log(high)))
+
+    def whole(self, low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=self.generator))
+
+    def order(self, count: int) -> list[int]:
+        return [int(one) for one in torch.randperm(count, generator=self.generator)]
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator)
+
+    def wave(self, amplitude: float, period: float, offset: float = 0.0) -> Wave:
+        """One slow swing with a faster, weaker one upon it, as a hand-held camera has."""
+        periods = torch.tensor((period, period * self.uniform(0.2, 0.45)), dtype=torch.float64)
+        amplitudes = torch.tensor((amplitude, 0.06 * amplitude), dtype=torch.float64)
+        phases = 2 * math.pi * torch.rand(2, generator=self.generator, dtype=torch.float64)
+        return Wave(offset, amplitudes, periods, phases)
+
+
+def _background(image: Tensor, height: int, width: int, draw: _Draw, style: SceneStyle) -> Layer:
+    """A photograph that fills the scene, at a scale between its own and all of it in view."""
+    whole = 0.8 * min(image.shape[0] / height, image.shape[1] / width)
+    picture = _oriented(_reduced(image, draw.log_uniform(min(1.0, whole), whole)), draw)
+    margins = [(picture.shape[0] - height) / 2, (picture.shape[1] - width) / 2]
+    reach = max(8.0, 0.9 * min(margins))  # how far the view may wander before mirrors show
+    path = _path(
+        draw,
+        speed=draw.uniform(*style.motion) / MOTION_SPAN,
+        reach=min(reach, 0.5 * max(height, width)),
+        centre=tuple(draw.uniform(-0.3, 0.3) * max(margin, 0.0) for margin in margins),
+        radius=0.5 * math.hypot(height, width),
+    )
+    return Layer(picture[None], path, _warp(height, width, draw, style.warp))
+
+
+def _object(image: Tensor, height: int, width: int, draw: _Draw, style: SceneStyle) -> Layer:
+    """A soft-edged cut-out of a photograph that crosses the scene."""
+    side = max(8, round(draw.log_uniform(0.15, 0.5) * min(height, width)))
+    reduction = draw.log_uniform(1.0, max(1.0, min(image.shape) / (1.5 * side)))
+    texture = _reduced(image, reduction)
+    size = min(2 * side, *texture.shape)
+    top, left = (draw.whole(0, length - size) for length in texture.shape)
+    texture = _oriented(texture[top : top + size, left : left + size], draw)
+    path = _path(
+        draw,
+        speed=draw.uniform(*style.object_motion) / MOTION_SPAN,
+        reach=draw.uniform(0.2, 0.6) * max(height, width),
+        centre=(draw.uniform(-0.3, 0.3) * height, draw.uniform(-0.3, 0.3) * width),
+        radius=0.5 * side,
+        spin=draw.uniform(0, 0.5),
+    )
+    outline = _outline(size, 0.5 * min(side, 0.9 * size), draw)
+    return Layer(torch.stack((texture, outline)), path)
+
+
+def _path(
+    draw: _Draw,
+    *,
+    speed: float,
+    reach: float,
+    centre: tuple[float, ...],
+    radius: float,
+    spin: float = 0.0,
+) -> Path:
+    """A path whose fastest shift is `speed` pixels a readout, within `reach` of `centre` (y, x).
+
+    Rotation, zoom and tilt move a point at `radius` by no more than a part of that speed each.
+    """
+    direction = draw.uniform(0, 2 * math.pi)
+    period = 2 * math.pi * reach / max(speed, 1e-6)
+    slow = period * draw.uniform(0.7, 1.4)
+    turn = min(0.15, 0.4 * reach / radius) + spin
+    zoom = min(math.log(LARGEST_ZOOM), 0.3 * reach / radius)
+    tilt = min(0.08, 0.15 * reach / radius) / radius
+    return Path(
+        x=draw.wave(reach * math.cos(direction), period, centre[1]),
+        y=draw.wave(reach * math.sin(direction), period, centre[0]),
+        angle=draw.wave(draw.uniform(0, turn), slow, draw.uniform(-0.1, 0.1)),
+        zoom=draw.wave(draw.uniform(0, zoom), slow),
+        tilt_x=draw.wave(draw.uniform(0, tilt), slow),
+        tilt_y=draw.wave(draw.uniform(0, tilt), slow),
+    )
+
+
+def _warp(height: int, width: int, draw: _Draw, amplitude: float) -> Warp | None:
+    """Three bending fields of a few bumps across the scene."""
+    if not amplitude:
+        return None
+    coarse = draw.normal(3, 2, draw.whole(3, 6), draw.whole(3, 6))
+    fields = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
+    fields = fields / fields.abs().amax((1, 2, 3), keepdim=True)
+    share = draw.uniform(0, amplitude) / 3
+    waves = tuple(draw.wave(share, draw.uniform(120, 400)) for _ in range(3))
+    return Warp(fields.permute(0, 2, 3, 1).contiguous(), waves)
+
+
+def _outline(size: int, radius: float, draw: _Draw) -> Tensor:
+    """Opacity of a blob with a wavy outline and an edge about one pixel wide: (size, size)."""
+    y, x = _points(size, size)[..., 1], _points(size, size)[..., 0]
+    stretch = draw.uniform(0.6, 1.0)
+    angle, distance = torch.atan2(y / stretch, x), torch.hypot(x, y / stretch)
+    edge = torch.full_like(angle, 0.75)
+    for order in range(2, 6):
+        edge += draw.uniform(-0.2, 0.2) / order * torch.cos(order * angle + draw.uniform(0, 6.3))
+    return torch.sigmoid((edge * radius - distance) * draw.uniform(2.0, 4.0))
+
+
+def _reduced(image: Tensor, reduction: float) -> Tensor:
+    """The photograph at 1 / reduction of its size, without aliasing: (h, w) in [0, 1]."""
+    size = [max(8, round(length / reduction)) for length in image.shape]
+    reduced = F.interpolate(image[None, None], size, mode="bicubic", antialias=True)
+    return reduced[0, 0].clamp(0, 1)
+
+
+def _oriented(image: Tensor, draw: _Draw) -> Tensor:
+    """Mirrored left to right, or not."""
+    return image.flip(1) if draw.whole(0, 1) else image
+
+
+def _points(height: int, width: int) -> Tensor:
+    """Pixel centres (x, y, 1) counted from the middle: (H, W, 3) float32."""
+    y = torch.arange(height) - (height - 1) / 2
+    x = torch.arange(width) - (width - 1) / 2
+    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack((grid_x, grid_y, torch.ones_like(grid_x)), dim=-1)
+
+
+def _moved(layer: Layer, device: torch.device | str) -> Layer:
+    warp = layer.warp and Warp(layer.warp.fields.to(device), layer.warp.waves)
+    return Layer(layer.picture.to(device), layer.path, warp)
+
+
+def _check_images(images: Sequence[Tensor]) -> None:
+    if not images:
+        raise InputError("a scene needs at least one image, found none.")
+    for index, image in enumerate(images):
+        if image.ndim != 2 or not image.is_floating_point() or min(image.shape) < 8:
+            raise InputError(
+                f"images[{index}] must be a grey float image (h, w) of at least 8 × 8, found "
+                f"{tuple(image.shape)} {image.dtype}."
+            )
+        if image.min() < 0 or image.max() > 1:
+            raise InputError(
+                f"images[{index}] must lie in [0, 1], found "
+                f"[{image.min():.3g}, {image.max():.3g}]: divide 8-bit values by 255."
+            )
