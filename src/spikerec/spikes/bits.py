@@ -28,6 +28,8 @@ def pack_bits(spikes: np.ndarray | Tensor) -> np.ndarray | Tensor:
     """
     if isinstance(spikes, np.ndarray):
         return np.packbits(spikes, axis=-1, bitorder="little")
+    if spikes.device.type == "cpu":
+        return torch.from_numpy(pack_bits(spikes.numpy()))
     padded = F.pad(spikes.to(torch.uint8), (0, -spikes.shape[-1] % 8))
     octets = padded.reshape(*spikes.shape[:-1], -1, 8)  # (..., n, 8)
     shifts = torch.arange(8, dtype=torch.uint8, device=spikes.device)
@@ -60,6 +62,8 @@ def unpack_bits(bits: np.ndarray | Tensor, width: int, offset: int = 0) -> np.nd
             f"bits hold {8 * bits.shape[-1]} pixels a row, expected at least offset + width = "
             f"{offset} + {width}, both 0 or more."
         )
+    if isinstance(bits, Tensor) and bits.device.type == "cpu":
+        return torch.from_numpy(unpack_bits(bits.numpy(), width, offset))
     bits = bits[..., offset // 8 : -(-(offset + width) // 8)]
     offset %= 8
     if isinstance(bits, np.ndarray):
