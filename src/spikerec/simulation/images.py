@@ -137,7 +137,7 @@ def write_grey(path: Path, image: Tensor) -> None:
 def resized(image: Tensor, height: int, width: int) -> Tensor:
     """An image (h, w) at another size, without aliasing: (height, width), within the same range."""
     out = F.interpolate(image[None, None], (height, width), mode="bilinear", antialias=True)
-    return out[0, 0]
+    return out[0, 0].clamp(0, 1)  # rounding may step beyond the range
 
 
 def fitted(image: Tensor, height: int, width: int) -> Tensor:

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from spikerec.errors import ConfigError, InputError
+from spikerec.simulation import LayeredScene, RandomScene, SceneStyle
+from spikerec.simulation.scenes import MOTION_SPAN, Layer, Path, Wave
+
+NOTHING = torch.zeros(1, dtype=torch.float64)
+STILL = Wave(0.0, NOTHING, NOTHING + 1, NOTHING)
+
+
+def wave(amplitude: float, period: float) -> Wave:
+    return Wave(0.0, NOTHING + amplitude, NOTHING + period, NOTHING)
+
+
+def constant(value: float) -> Wave:
+    return Wave(value, NOTHING, NOTHING + 1, NOTHING)
+
+
+def path(**waves: Wave) -> Path:
+    names = ("x", "y", "angle", "zoom", "tilt_x", "tilt_y")
+    return Path(**{name: waves.get(name, STILL) for name in names})
+
+
+def smooth_image(height: int, width: int) -> torch.Tensor:
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return 0.5 + 0.2 * torch.sin(0.3 * x) + 0.2 * torch.cos(0.2 * y)
+
+
+def photographs() -> list[torch.Tensor]:
+    noise = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    return [smooth_image(90, 120), noise, 1 - smooth_image(70, 70)]
+
+
+def scene(seed: int = 0, **style: Any) -> RandomScene:
+    return RandomScene(photographs(), height=32, width=40, seed=seed, style=SceneStyle(**style))
+
+
+def show(picture: torch.Tensor, motion: Path, time: int = 0, size: int = 20) -> torch.Tensor:
+    return LayeredScene([Layer(picture[None], motion)], height=size, width=size).frames(
+        time, time + 1
+    )[0]
+
+
+def test_a_still_layer_shows_the_middle_of_its_picture() -> None:
+    picture = smooth_image(40, 60)
+    torch.testing.assert_close(show(picture, path()), picture[10:30, 20:40], atol=1e-4, rtol=0)
+
+
+def test_a_shift_moves_the_picture_right_and_down() -> None:
+    picture = smooth_image(40, 60)
+    moved = show(picture, path(x=constant(3.0), y=constant(-2.0)))
+    torch.testing.assert_close(moved, picture[12:32, 17:37], atol=1e-4, rtol=0)
+
+
+def test_a_quarter_turn_is_exact() -> None:
+    picture = torch.rand(20, 20)
+    turned = show(picture, path(angle=constant(math.pi / 2)))
+    assert any(torch.allclose(turned, torch.rot90(picture, k), atol=1e-4) for k in (1, 3))
+
+
+def test_zoom_magnifies_around_the_centre() -> None:
+    picture = smooth_image(60, 60)
+    zoomed = show(picture, path(zoom=constant(math.log(2))), size=20)
+    expected = show(picture, path(), size=10)
+    halves = zoomed.unfold(0, 2, 2).unfold(1, 2, 2).mean((2, 3))
+    torch.testing.assert_close(halves, expected, atol=0.01, rtol=0)
+
+
+def test_perspective_is_smaller_on_one_side() -> None:
+    matrix = path(tilt_x=constant(0.01)).homographies(NOTHING)[0]
+    left, right = (matrix @ torch.tensor([x, 10.0, 1.0]).double() for x in (-10.0, 10.0))
+    assert right[1] / right[2] < 10 < left[1] / left[2]
+
+
+def test_a_nearer_layer_hides_a_farther_one() -> None:
+    far, near = torch.zeros(1, 30, 30), torch.ones(2, 10, 10)
+    frame = LayeredScene([Layer(far, path()), Layer(near, path())], height=30, width=30).frames(
+        0, 1
+    )[0]
+    assert (frame[12:18, 12:18] == 1).all()
+    assert (frame[:8] == 0).all()  # a cut-out is transparent beyond its picture
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_frames_are_intensities_of_the_size_asked_for(seed: int) -> None:
+    frames = scene(seed).frames(5, 25, torch.float64)
+    assert frames.shape == (20, 32, 40)
+    assert frames.dtype == torch.float64
+    assert frames.min() >= 0
+    assert frames.max() <= 1
+    assert frames.std() > 0.01
+
+
+def test_frames_do_not_depend_on_what_is_asked_with_them() -> None:
+    one = scene(objects=(2, 2))
+    assert torch.equal(one.frames(0, 40)[17:23], one.frames(17, 23))
+
+
+def test_a_seed_repeats_and_another_differs() -> None:
+    assert torch.equal(scene(1).frames(0, 3), scene(1).frames(0, 3))
+    assert not torch.equal(scene(1).frames(0, 3), scene(2).frames(0, 3))
+
+
+def test_a_scene_changes_smoothly() -> None:
+    frames = scene(0, objects=(1, 3)).frames(0, 120)
+    steps = (frames[1:] - frames[:-1]).abs().mean((1, 2))
+    assert steps.min() > 0
+    assert steps.max() < 0.1
+    assert steps.max() < 10 * steps.median()
+
+
+@pytest.mark.parametrize("speed", [3.0, 30.0])
+def test_the_background_moves_at_the_speed_asked_for(speed: float) -> None:
+    for seed in range(5):
+        motion = scene(seed, motion=(speed, speed), objects=(0, 0)).layers[0].path
+        times = torch.arange(4000, dtype=torch.float64)
+        shift = torch.hypot(motion.x(times).diff(), motion.y(times).diff())
+        assert shift.max() * MOTION_SPAN == pytest.approx(speed, rel=0.35)
+
+
+def test_more_motion_changes_more() -> None:
+    slow, fast = (scene(3, motion=(v, v), objects=(0, 0), warp=0.0) for v in (2.0, 40.0))
+    change = [one.frames(0, 60).diff(dim=0).abs().mean() for one in (slow, fast)]
+    assert change[1] > 4 * change[0]
+
+
+def test_without_motion_nothing_moves() -> None:
+    frames = scene(0, motion=(0, 0), objects=(0, 0), warp=0.0).frames(0, 200)
+    assert (frames[-1] - frames[0]).abs().max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("style", "message"),
+    [
+        ({"motion": (5, 1)}, r"scene.motion must be a range"),
+        ({"objects": (-1, 1)}, r"scene.objects"),
+        ({"warp": -1.0}, r"scene.warp"),
+    ],
+)
+def test_an_impossible_style_is_named(style: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SceneStyle(**style)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([], "at least one image"),
+        ([torch.rand(3, 32, 32)], r"images\[0\] must be a grey float image"),
+        ([torch.rand(32, 32), 255 * torch.ones(32, 32)], r"images\[1\] must lie in \[0, 1\]"),
+    ],
+)
+def test_images_are_checked(images: list[torch.Tensor], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        RandomScene(images, height=16, width=16, seed=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_renders_the_same_scene() -> None:
+    on_gpu = RandomScene(photographs(), height=32, width=40, seed=0, device="cuda")
+    on_cpu = RandomScene(photographs(), height=32, width=40, seed=0)
+    torch.testing.assert_close(on_gpu.frames(0, 8).cpu(), on_cpu.frames(0, 8), atol=1e-3, rtol=0)
