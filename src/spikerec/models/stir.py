@@ -479,12 +479,11 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     """
     height, width = features.shape[-2:]
     exact = torch.promote_types(flow.dtype, torch.float32)
-    x = torch.linspace(-1, 1, width, dtype=exact, device=flow.device)
-    y = torch.linspace(-1, 1, height, dtype=exact, device=flow.device)
-    flow = flow.to(exact)
-    # Corners of the grid are pixel centres, so a side of one pixel has no extent to move in.
-    grid_x = x + flow[:, 0] * (2 / max(width - 1, 1))
-    grid_y = y[:, None] + flow[:, 1] * (2 / max(height - 1, 1))
+    columns = torch.arange(width, dtype=exact, device=flow.device)
+    rows = torch.arange(height, dtype=exact, device=flow.device)[:, None]
+    # −1 and 1 are the centres of the corner pixels; a side of one pixel has no extent to move in.
+    grid_x = (columns + flow[:, 0]) * (2 / max(width - 1, 1)) - 1
+    grid_y = (rows + flow[:, 1]) * (2 / max(height - 1, 1)) - 1
     grid = torch.stack([grid_x, grid_y], -1)  # (B, H, W, 2)
     warped = F.grid_sample(features.to(exact), grid, padding_mode="border", align_corners=True)
     return warped.to(features.dtype)
