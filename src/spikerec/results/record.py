@@ -185,6 +185,7 @@ class Record:
             raise ResultsError(f"unavailable names metrics that have values: {', '.join(both)}.")
         if unknown := sorted(set(self.images) - set(self.samples.keys)):
             raise ResultsError(f"images names samples that were not evaluated: {unknown[0]!r}.")
+        _check_efficiency(self.efficiency)
         for path in (path for roles in self.images.values() for path in roles.values()):
             if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
                 raise ResultsError(
@@ -396,6 +397,31 @@ def _utc(text: str) -> str:
             "expected the form 2026-01-31T12:00:00+00:00."
         )
     return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _check_efficiency(efficiency: Mapping[str, Any]) -> None:
+    """Refuse figures that the tables could not show."""
+    for key in ("params", "macs", "memory_bytes"):
+        _check_number(efficiency.get(key), f"efficiency.{key}")
+    _check_size(efficiency.get("size", (1, 1)), "efficiency.size")
+    for i, item in enumerate(efficiency.get("latency", ())):
+        place = f"efficiency.latency[{i}]"
+        if not isinstance(item, Mapping) or not {"size", "median_ms", "device"} <= set(item):
+            raise ResultsError(f"{place} must hold size, median_ms and device, found {item!r:.80}.")
+        _check_size(item["size"], f"{place}.size")
+        _check_number(item["median_ms"], f"{place}.median_ms")
+
+
+def _check_number(value: object, place: str) -> None:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if value is not None and not (is_number and float(value) >= 0):  # type: ignore[arg-type]
+        raise ResultsError(f"{place} must be a number of at least 0 or null, found {value!r:.60}.")
+
+
+def _check_size(value: object, place: str) -> None:
+    sides = list(value) if isinstance(value, Sequence) else []
+    if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
+        raise ResultsError(f"{place} must be [height, width], found {value!r:.60}.")
 
 
 def _column(values: Sequence[float | None] | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,268 @@
+"""What is a real lead and what is noise: paired statistics over the samples of a board.
+
+Images of one scene resemble each other, so the unit is the scene: a sample's key is `scene/frame`,
+and the values of a scene stand or fall together (a key without `/` is a scene of its own).
+
+* Intervals: BCa bootstrap over scenes (Efron, JASA 1987), 95 %, 10,000 resamples.
+* Tests: paired permutation test, two-sided. Under "no difference" each scene's difference might as
+  well have had the other sign; all 2^n sign patterns up to n = 13 scenes, 9,999 random ones beyond.
+* Many pairs: Holm's step-down correction (Holm, Scand. J. Statist. 1979) over all pairs of a board
+  and metric.
+* Ranks: one more than the number of methods with a significant lead. Methods may share a rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+Array = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+SIGNIFICANCE = 0.05
+RESAMPLES = 10_000
+MOST_EXACT_UNITS = 13  # 2^13 = 8192 sign patterns: fewer than RESAMPLES
+CHUNK = 256  # pairs at a time: 10,000 resamples × 256 pairs are 20 MB
+
+
+class Interval(NamedTuple):
+    """A mean and its bootstrap interval; the bounds are NaN for fewer than two scenes."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method against another on the samples that both have values for.
+
+    Attributes:
+        first: label of a method.
+        second: label of the method it is compared with.
+        samples: how many samples both have values for.
+        units: how many scenes these are.
+        difference: mean over samples of first - second, with its interval.
+        p_value: of the paired permutation test, before correction.
+        p_holm: corrected for all pairs of the board and metric.
+    """
+
+    first: str
+    second: str
+    samples: int
+    units: int
+    difference: Interval
+    p_value: float
+    p_holm: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the corrected test rejects "no difference" at 5 %."""
+        return self.p_holm < SIGNIFICANCE
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the methods of a board stand in one metric.
+
+    Attributes:
+        intervals: label → mean and interval, for methods that have values.
+        comparisons: each pair of these.
+        ranks: label → rank; methods share one where no significant lead parts them.
+        order: labels by mean, best first.
+    """
+
+    intervals: dict[str, Interval]
+    comparisons: list[Comparison]
+    ranks: dict[str, int]
+    order: list[str]
+
+    def is_level_with_best(self, label: str) -> bool:
+        """Whether the best mean's lead over this method is not significant."""
+        best = self.order[0]
+        return label != best and not any(
+            pair.is_significant
+            for pair in self.comparisons
+            if {pair.first, pair.second} == {best, label}
+        )
+
+
+def standing(
+    values: Mapping[str, Array], keys: Sequence[str], higher_is_better: bool, seed: int = 0
+) -> Standing:
+    """Intervals, comparisons and ranks of methods on the same samples, in one metric.
+
+    Args:
+        values: label → one value per key, NaN where there is none.
+        keys: of the samples.
+        higher_is_better: which way is better.
+        seed: of the resampling.
+    """
+    present = {label: column for label, column in values.items() if not np.isnan(column).all()}
+    means = intervals(present, keys, seed)
+    comparisons = compare(present, keys, seed)
+    order = sorted(present, key=lambda label: means[label].mean, reverse=higher_is_better)
+    return Standing(means, comparisons, ranks(list(present), comparisons, higher_is_better), order)
+
+
+def scenes(keys: Sequence[str]) -> list[str]:
+    """The scene of each sample: its key up to the last `/`."""
+    return [key.rpartition("/")[0] or key for key in keys]
+
+
+def p_floor(units: int) -> float:
+    """The smallest p-value that a paired permutation test on so many scenes can give."""
+    if units <= MOST_EXACT_UNITS:
+        return float(min(1.0, 2.0 ** (1 - units)))
+    return 1 / RESAMPLES
+
+
+def intervals(
+    values: Mapping[str, Array], keys: Sequence[str], seed: int = 0
+) -> dict[str, Interval]:
+    """The mean of each method over its samples, with its interval.
+
+    Args:
+        values: label → one value per key, NaN where there is none.
+        keys: of the samples.
+        seed: of the resampling; equal seeds give equal intervals.
+    """
+    if not values:
+        return {}
+    columns = np.stack(list(values.values()), axis=1)  # (samples, methods)
+    estimates = _estimate(columns, keys, seed)
+    return {label: Interval(*row[:3]) for label, row in zip(values, estimates, strict=True)}
+
+
+def compare(values: Mapping[str, Array], keys: Sequence[str], seed: int = 0) -> list[Comparison]:
+    """Each pair of methods, in the order of `itertools.combinations(values, 2)`.
+
+    Args:
+        values: label → one value per key, NaN where there is none.
+        keys: of the samples.
+        seed: of the resampling and of random sign patterns.
+    """
+    pairs = list(combinations(values, 2))
+    if not pairs:
+        return []
+    differences = np.stack([values[a] - values[b] for a, b in pairs], axis=1)  # (samples, pairs)
+    estimates = _estimate(differences, keys, seed)
+    corrected = holm(estimates[:, 3])
+    counts = (~np.isnan(differences)).sum(axis=0)
+    units = _unit_counts(differences, keys)
+    return [
+        Comparison(a, b, int(counts[i]), int(units[i]), Interval(*row[:3]), row[3], corrected[i])
+        for i, ((a, b), row) in enumerate(zip(pairs, estimates.tolist(), strict=True))
+    ]
+
+
+def ranks(
+    labels: Sequence[str], comparisons: Sequence[Comparison], higher_is_better: bool
+) -> dict[str, int]:
+    """Rank of each method: one more than the number of methods with a significant lead over it."""
+    rank = dict.fromkeys(labels, 1)
+    for comparison in comparisons:
+        if comparison.is_significant:
+            first_leads = (comparison.difference.mean > 0) == higher_is_better
+            rank[comparison.second if first_leads else comparison.first] += 1
+    return rank
+
+
+def holm(p_values: Array) -> list[float]:
+    """Holm's step-down correction: p-values that may each be held against the same level."""
+    order = np.argsort(p_values, kind="stable")
+    scaled = p_values[order] * np.arange(len(p_values), 0, -1)
+    corrected = np.empty_like(p_values)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(scaled))
+    return [float(p) for p in corrected]
+
+
+def _estimate(columns: Array, keys: Sequence[str], seed: int) -> Array:
+    """For each column (samples, k): mean, low, high, p-value of "the mean is 0" → (k, 4)."""
+    result = np.empty((columns.shape[1], 4))
+    valid = ~np.isnan(columns)
+    for mask, group in _alike(valid):
+        present = [key for key, is_valid in zip(keys, mask, strict=True) if is_valid]
+        totals, sizes = _by_scene(columns[:, group][mask], present)
+        for start in range(0, len(group), CHUNK):
+            part = slice(start, start + CHUNK)
+            mean, low, high = _bca(totals[:, part], sizes, np.random.default_rng(seed))
+            p = _sign_flip(totals[:, part], np.random.default_rng(seed))
+            result[group[part]] = np.stack([mean, low, high, p], axis=1)
+    return result
+
+
+def _alike(valid: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[np.intp]]]:
+    """Columns grouped by which samples they have: (mask of samples, indices of columns)."""
+    masks, inverse = np.unique(valid, axis=1, return_inverse=True)
+    groups = (np.flatnonzero(inverse.ravel() == i) for i in range(masks.shape[1]))
+    return list(zip(masks.T, groups, strict=True))
+
+
+def _unit_counts(columns: Array, keys: Sequence[str]) -> NDArray[np.intp]:
+    """How many scenes each column has values in."""
+    index = np.unique(scenes(keys), return_inverse=True)[1]
+    present = np.zeros((index.max(initial=-1) + 1, columns.shape[1]), dtype=bool)
+    np.logical_or.at(present, index, ~np.isnan(columns))
+    return np.asarray(present.sum(axis=0))
+
+
+def _by_scene(columns: Array, keys: Sequence[str]) -> tuple[Array, Array]:
+    """Sums of the columns over each scene, (scenes, k), and the scenes' numbers of samples."""
+    names, index = np.unique(scenes(keys), return_inverse=True)
+    totals = np.zeros((len(names), columns.shape[1]))
+    np.add.at(totals, index, columns)
+    return totals, np.bincount(index, minlength=len(names)).astype(np.float64)
+
+
+def _bca(totals: Array, sizes: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Mean over samples with its bias-corrected and accelerated bootstrap interval."""
+    units = len(sizes)
+    if units == 0:
+        nothing = np.full(totals.shape[1], np.nan)
+        return nothing, nothing, nothing
+    mean = totals.sum(axis=0) / sizes.sum()
+    if units == 1:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    drawn = rng.multinomial(units, np.full(units, 1 / units), RESAMPLES).astype(np.float64)
+    resampled = np.sort((drawn @ totals) / (drawn @ sizes)[:, None], axis=0)
+    slack = 1e-12 * np.abs(mean)  # rounding must not count a resample equal to the mean as below
+    below = (resampled < mean - slack).mean(axis=0) + (np.abs(resampled - mean) <= slack).mean(
+        0
+    ) / 2
+    bias = ndtri(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES))
+    left_out = (totals.sum(axis=0) - totals) / (sizes.sum() - sizes)[:, None]
+    spread = left_out.mean(axis=0) - left_out
+    scale = 6 * (spread**2).sum(axis=0) ** 1.5
+    acceleration = np.divide(
+        (spread**3).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0
+    )
+    bounds = []
+    for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2):
+        shifted = bias + ndtri(tail)
+        level = ndtr(bias + shifted / (1 - acceleration * shifted))
+        position = np.round(level * (RESAMPLES - 1)).astype(np.intp)
+        bounds.append(np.take_along_axis(resampled, position[None], axis=0)[0])
+    return mean, bounds[0], bounds[1]
+
+
+def _sign_flip(totals: Array, rng: np.random.Generator) -> Array:
+    """Two-sided p-value of each column's sum under random signs of its scenes."""
+    units = len(totals)
+    if units <= MOST_EXACT_UNITS:
+        patterns = np.arange(2**units)[:, None] >> np.arange(units) & 1
+        extra = 0
+    else:
+        patterns = rng.integers(0, 2, (RESAMPLES - 1, units))
+        extra = 1  # the observed signs are one of the patterns
+    flipped = np.abs((1.0 - 2.0 * patterns) @ totals)
+    observed = np.abs(totals.sum(axis=0))
+    slack = 1e-9 * np.abs(totals).sum(axis=0)  # sums in another order round differently
+    extreme = np.count_nonzero(flipped >= observed - slack, axis=0)
+    return np.asarray((extreme + extra) / (len(patterns) + extra))
