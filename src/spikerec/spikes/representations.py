@@ -129,14 +129,7 @@ def isi(spikes: Tensor, *, closed: Closed) -> Tensor:
     _check_axes(spikes)
     if closed not in ("right", "left"):
         raise InputError(f"closed must be right or left, found {closed!r}.")
-    size = spikes.shape[1]
-    since = _running_maximum(_since(spikes, 0, size))
-    until = _running_maximum(_until(spikes, 0, size).flip(1)).flip(1)
-    if closed == "right":
-        since = F.pad(since, (0, 0, 0, 0, 1, -1))
-    else:
-        until = F.pad(until, (0, 0, 0, 0, -1, 1))
-    return _interval(since, until, size, undefined=0)
+    return _intervals(spikes, closed, undefined=0)
 
 
 def tfi(
@@ -226,8 +219,8 @@ def tfi_sequence(spikes: Tensor) -> Tensor:
 
 def tfi_sequence_interval(spikes: Tensor) -> Tensor:
     """The intervals whose inverse is `tfi_sequence`: (B, T, H, W) int32."""
-    intervals = isi(spikes, closed="right")
-    return intervals.masked_fill_(intervals == 0, UNDEFINED_INTERVAL)
+    _check_axes(spikes)
+    return _intervals(spikes, "right", undefined=UNDEFINED_INTERVAL)
 
 
 def to_uint8(rate: Tensor) -> Tensor:
@@ -258,6 +251,18 @@ def _count(spikes: Tensor) -> Tensor:
 # An interval is found from two marks on each spike: `since` grows with time, so that its maximum is
 # the latest spike; `until` falls, so that its maximum is the earliest. Of T readouts, t is marked
 # t + 1 and T − t. A readout without a spike is marked 0 both times.
+
+
+def _intervals(spikes: Tensor, closed: Closed, undefined: int) -> Tensor:
+    """The interval that holds each readout (see `isi`), `undefined` where there is none."""
+    size = spikes.shape[1]
+    since = _running_maximum(_since(spikes, 0, size))
+    until = _running_maximum(_until(spikes, 0, size).flip(1)).flip(1)
+    if closed == "right":
+        since = F.pad(since, (0, 0, 0, 0, 1, -1))
+    else:
+        until = F.pad(until, (0, 0, 0, 0, -1, 1))
+    return _interval(since, until, size, undefined)
 
 
 def _since(spikes: Tensor, first: int, stop: int) -> Tensor:
@@ -298,8 +303,9 @@ def _maximum(marks: Tensor) -> Tensor:
 
 def _interval(since: Tensor, until: Tensor, size: int, undefined: int) -> Tensor:
     """Readouts from the spike marked `since` to the one marked `until` of `size`, int32."""
-    interval = (size + 1 - since - until).int()
-    return interval.masked_fill_((since == 0) | (until == 0), undefined)
+    # Arithmetic on 0 and 1 instead of a mask: filling by a random mask takes ten times as long.
+    defined = (since.clamp(max=1) * until.clamp(max=1)).int()
+    return undefined + (size + 1 - undefined - (since + until).int()) * defined
 
 
 def _check_axes(spikes: Tensor) -> None:
