@@ -20,6 +20,7 @@ alone (see `measure_intervals`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, NamedTuple
 
@@ -31,6 +32,7 @@ from spikerec.errors import ConfigError
 from spikerec.models.base import Network, Padding, Reconstruction, check_window
 from spikerec.models.deform import DeformConv2d
 from spikerec.models.short_windows import check_levels, conv, rename, upsample, window_length
+from spikerec.spikes.representations import isi
 
 Interval = Literal["right_closed", "left_closed"]
 
@@ -203,7 +205,7 @@ class BSF(Network):
             features.append(down(features[-1]))
         windows = [list(level.chunk(self.num_windows)) for level in features]
         aligned = windows[0] if self.align is None else self.align(windows)
-        return Reconstruction(self.fuse(torch.cat(aligned, 1)))
+        return Reconstruction(self.fuse(torch.cat(aligned, 1)).to(self.dtype))
 
 
 class Representation(nn.Module):
@@ -370,17 +372,23 @@ class CellAttention(nn.Module):
         key = _patches(F.pad(self.to_k(x), around), 3 * s, s)  # (B, n, 9·s², C)
         logits = (query * x.shape[1] ** -0.5) @ key.mT + outside.mT  # (B, n, s², 9·s²)
         value = _patches(F.pad(self.to_v(x), around), 3 * s, s)
-        attended = logits.softmax(-1) @ value  # (B, n, s², C)
-        rows, columns = (height + below) // s, (width + right) // s
-        attended = attended.reshape(-1, rows, columns, s, s, x.shape[1])
-        attended = attended.permute(0, 5, 1, 3, 2, 4).reshape(-1, x.shape[1], rows * s, columns * s)
+        cells = logits.softmax(-1) @ value  # (B, n, s², C)
+        attended = _picture(cells, (height + below) // s, (width + right) // s)
         return x + self.gamma * attended[..., :height, :width]
 
 
 def _patches(x: Tensor, size: int, step: int) -> Tensor:
     """Square patches of (B, C, H, W), row-major: (B, n, size², C)."""
-    grid: Tensor = x.unfold(2, size, step).unfold(3, size, step)  # (B, C, rows, columns, …)
-    return grid.flatten(2, 3).flatten(3).permute(0, 2, 3, 1)
+    x = x.unfold(2, size, step).unfold(3, size, step)  # (B, C, rows, columns, size, size)
+    return x.flatten(2, 3).flatten(3).permute(0, 2, 3, 1)
+
+
+def _picture(cells: Tensor, rows: int, columns: int) -> Tensor:
+    """Square cells (B, rows·columns, s², C), row-major, put together: (B, C, rows·s, columns·s)."""
+    batch, _, area, channels = cells.shape
+    s = math.isqrt(area)
+    cells = cells.reshape(batch, rows, columns, s, s, channels)
+    return cells.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, rows * s, columns * s)
 
 
 def measure_intervals(spikes: Tensor, interval: Interval) -> Tensor:
@@ -403,14 +411,12 @@ def measure_intervals(spikes: Tensor, interval: Interval) -> Tensor:
     Returns:
         (B, T, H, W) int32, in readouts.
     """
-    last, first = _neighbouring_spikes(spikes)
-    length = spikes.shape[1]
     if interval == "left_closed":
-        following = F.pad(first[:, 1:], (0, 0, 0, 0, 0, 1), value=length)
-        return following - last.clamp(min=0)
-    preceding = F.pad(last[:, :-1], (0, 0, 0, 0, 1, 0), value=-1)
-    bounded = (preceding >= 0) & (first < length)
-    return torch.where(bounded, first - preceding, LONGEST_INTERVAL).clamp(max=LONGEST_INTERVAL)
+        bounded = F.pad(spikes, (0, 0, 0, 0, 0, 1), value=1)
+        bounded[:, 0] = 1
+        return isi(bounded, closed="left")[:, :-1]
+    length = isi(spikes, closed="right")
+    return torch.where(length > 0, length, LONGEST_INTERVAL).clamp(max=LONGEST_INTERVAL)
 
 
 def merge_intervals(dsft11: Tensor, spikes: Tensor) -> Intervals:
@@ -424,33 +430,21 @@ def merge_intervals(dsft11: Tensor, spikes: Tensor) -> Intervals:
         dsft11: (B, T, H, W) interval lengths, of either convention.
         spikes: (B, T, H, W), 0 and 1.
     """
-    last, first = _neighbouring_spikes(spikes)
     length = spikes.shape[1]
     t = torch.arange(length, device=spikes.device)[:, None, None]
     fired = spikes != 0
-    up_to = fired.cumsum(1)
-    after = up_to[:, -1:] - up_to  # spikes after the readout
-    next_spike = F.pad(first[:, 1:], (0, 0, 0, 0, 0, 1), value=length)
-    # one spike is left after the readout: their recursion stops at once
-    towards_next = torch.where(after == 1, t + 1, next_spike.long())
-    towards_next = torch.where(after + fired < 2, t, towards_next)
-    towards_previous = torch.where(up_to < 2, t, last.long() - 1)
+    last = torch.where(fired, t, -1).cummax(1).values
+    first = torch.where(fired, t, length).flip(1).cummin(1).values.flip(1)
+    after_this = F.pad(first[:, 1:], (0, 0, 0, 0, 0, 1), value=length)
+    num_up_to = fired.cumsum(1)
+    num_after = num_up_to[:, -1:] - num_up_to
+    # with one spike left after the readout, their recursion stops at the readout that follows
+    towards_next = torch.where(num_after == 1, t + 1, after_this)
+    towards_next = torch.where(num_after + fired < 2, t, towards_next)
+    towards_previous = torch.where(num_up_to < 2, t, last - 1)
     following = dsft11.gather(1, towards_next)
     preceding = dsft11.gather(1, towards_previous)
     return Intervals(dsft11, dsft11 + following, dsft11 + preceding, dsft11 + following + preceding)
-
-
-def _neighbouring_spikes(spikes: Tensor) -> tuple[Tensor, Tensor]:
-    """Readouts of the last spike up to each readout (-1: none) and the first from it on (T: none).
-
-    Two (B, T, H, W) of int32.
-    """
-    length = spikes.shape[1]
-    t = torch.arange(length, device=spikes.device, dtype=torch.int32)[:, None, None]
-    fired = spikes != 0
-    last = torch.where(fired, t, -1).cummax(1).values
-    first = torch.where(fired, t, length).flip(1).cummin(1).values.flip(1)
-    return last, first
 
 
 def pair(inputs: int, outputs: int, hidden: int | None = None, *, stride: int = 1) -> nn.Sequential:

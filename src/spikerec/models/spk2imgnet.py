@@ -166,8 +166,8 @@ class Spk2ImgNet(BlockNetwork):
                 if self.masks:
                     x = x * self.masks[str(k)](torch.cat((x, reference[0]), 1))
             aligned.append(x)
-        image = self.fuse(torch.cat(aligned, 1))
-        estimates = tuple(estimates for *_, estimates in features)
+        image = self.fuse(torch.cat(aligned, 1)).to(self.dtype)
+        estimates = tuple(estimates.to(self.dtype) for *_, estimates in features)
         return Reconstruction(image, {"estimates": estimates} if self.training else {})
 
 
@@ -258,13 +258,14 @@ class PCDAlign(nn.Module):
     def forward(self, neighbour: Sequence[Tensor], reference: Sequence[Tensor]) -> Tensor:
         """Feature pyramids, from full size down → the neighbour's (B, C, H, W), aligned."""
         levels = list(zip(self.levels.values(), neighbour, reference, strict=True))
-        coarser = None
+        coarser: tuple[Tensor, Tensor] | None = None
         for level, x, key in reversed(levels):
-            coarser = level(x, key, coarser)
-        aligned: Tensor = coarser[0]
+            aligned, offsets = level(x, key, coarser)
+            coarser = aligned, offsets
         if self.cascade is not None:
             aligned, _ = self.cascade(aligned, reference[0], None)
-        return aligned
+        result: Tensor = aligned
+        return result
 
 
 class AlignLevel(nn.Module):

@@ -1,0 +1,51 @@
+"""Terms on the coarse images that a network gives of each part of its window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from spikerec.errors import InputError
+from spikerec.losses.base import Term
+from spikerec.models.base import Reconstruction
+
+
+class WindowEstimates(Term):
+    """L1 of every estimate of every short window to the true image at that window's centre.
+
+        Σ_k Σ_b mean |estimates[k][:, b] − targets[:, k]|
+
+    A sum over windows k and branches b, as published with Spk2ImgNet (CVPR 2021) at weight 0.02.
+    True images at every centre come with simulated clips only. Where the batch has no `targets`,
+    the image of the key readout alone is known, and the term is the sum over the branches of the
+    middle window: the other windows' estimates are trained through the image.
+
+    Raises:
+        InputError: (forward) `targets` holds another number of images than there are windows.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("estimates",)
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`; reads `targets` (B, N, H, W) where the batch has it."""
+        estimates: tuple[Tensor, ...] = reconstruction.extras["estimates"]
+        targets: Tensor | None = batch.get("targets")
+        if targets is None:
+            middle = len(estimates) // 2
+            return _sum_of_l1(estimates[middle], batch["target"])
+        if targets.shape[1] != len(estimates):
+            raise InputError(
+                f"batch['targets'] must hold one image for each of {len(estimates)} windows, "
+                f"found {targets.shape[1]}: {tuple(targets.shape)}. Drop it, or set "
+                "model.num_windows."
+            )
+        stacked = torch.stack(estimates, 1)  # (B, N, E, H, W)
+        return _sum_of_l1(stacked, targets[:, :, None])
+
+
+def _sum_of_l1(estimates: Tensor, targets: Tensor) -> Tensor:
+    """Sum over all axes but B, H and W, mean over these, of (B, …, H, W) that broadcast."""
+    return (estimates - targets).abs().mean(dim=(0, -2, -1)).sum()
