@@ -17,6 +17,8 @@ from spikerec.models.checkpoint import digest, load_weights, read_state, save_st
 def load_published(
     name: str,
     state_dict: Mapping[str, Tensor],
+    *,
+    source: str | None = None,
     **arguments: Any,  # noqa: ANN401 - whatever the model's config takes
 ) -> Network:
     """A network with published weights, in eval mode.
@@ -24,6 +26,7 @@ def load_published(
     Args:
         name: a choice of `conf/model`.
         state_dict: the authors' tensors under the authors' names, with or without `module.`.
+        source: what an error calls the weights, a file name say.
         **arguments: what differs from `conf/model/NAME.yaml`.
 
     Raises:
@@ -32,7 +35,7 @@ def load_published(
     """
     network: Network = build("model", name, **arguments)
     renamed = network.from_published(strip_wrappers(state_dict))
-    load_weights(network, renamed, f"The published state dict for model={name}")
+    load_weights(network, renamed, source or f"The published state dict for model={name}")
     return network.eval()
 
 
@@ -61,7 +64,7 @@ def import_weights(
         ConfigError: no such model, or an argument it does not take.
         WeightsError: the file cannot be read or does not fit, or `output` is there already.
     """
-    network = load_published(name, read_state(path), **arguments)
+    network = load_published(name, read_state(path), source=str(path), **arguments)
     state = network.state_dict()
     config = load_config("model", name, **arguments)
     config.pop("_target_")
