@@ -116,7 +116,7 @@ def read_image(path: Path) -> NDArray[np.float32]:
         raise DataError(f"{path} is not a readable image: {error}. Replace it.") from error
     scale = np.float32(np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1)
     values = pixels.astype(np.float32) / scale
-    return values if values.ndim == 2 else values[..., :3] @ np.float32(GREY_WEIGHTS)
+    return values if values.ndim == 2 else values[..., :3] @ np.array(GREY_WEIGHTS, np.float32)
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -135,11 +135,11 @@ class SpikeDataModule(L.LightningDataModule):
     ) -> DataLoader[dict[str, Any]]:
         """Each sample once, over all processes, one image at a time (sizes may differ)."""
         count = len(windows)
-        chosen = range(count)
+        chosen = list(range(count))
         if limit is not None and limit < count:
             chosen = [round(k * (count - 1) / max(limit - 1, 1)) for k in range(limit)]
         rank, world_size = self._process()
-        share = Subset(windows, list(chosen)[rank::world_size])
+        share = Subset(windows, chosen[rank::world_size])
         return DataLoader(share, batch_size=1, **self._loading())
 
     def digest(self, name: str, split: str) -> str:
@@ -169,4 +169,3 @@ def _built(windows: Windows | None) -> Windows:
     if windows is None:
         raise DataError("SpikeDataModule is not set up: call setup('fit') first.")
     return windows
-

@@ -95,6 +95,8 @@ def _is_there(path: Path, digest: str) -> bool:
 
 def _place(path: Path, content: bytes, digest: str) -> None:
     if hashlib.sha256(content).hexdigest() != digest:
-        raise DataError(f"{path.name} in {REDS_PACKAGE[0]} is not the file expected: {digest[:12]}…")
+        raise DataError(
+            f"{path.name} in {REDS_PACKAGE[0]} is not the file expected: {digest[:12]}…"
+        )
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
