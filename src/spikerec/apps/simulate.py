@@ -53,7 +53,8 @@ def _inputs(config: DictConfig) -> list[Path]:
 def _scene(config: DictConfig, inputs: list[Path]) -> tuple[Scene, int]:
     """The scene, and how many images are to be written of it."""
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in inputs):
-        return _moving_photographs(config, inputs), config.images or PHOTOGRAPH_IMAGES
+        images = PHOTOGRAPH_IMAGES if config.images is None else config.images
+        return _moving_photographs(config, inputs), images
     if len(inputs) > 1:
         raise ConfigError(
             f"input names {len(inputs)} files that are not all images: expected one video, one "

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from PIL import Image
+
+from spikerec import spikes
+from spikerec.apps.simulate import run
+from spikerec.configs import config_dir
+from spikerec.errors import ConfigError, DataError, DataNotFoundError
+
+
+def configured(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return compose("simulate", list(overrides))
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    levels = np.random.default_rng(0).integers(0, 256, (40, 48), dtype=np.uint8)
+    Image.fromarray(levels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for index in range(4):
+        Image.new("L", (24, 16), 60 * index).save(folder / f"{index}.png")
+    return folder
+
+
+def test_a_photograph_becomes_a_scene_in_sreds_layout(photograph: Path, tmp_path: Path) -> None:
+    output = tmp_path / "set"
+    run(configured(f"input={photograph}", f"output={output}", "images=2", "size=[16,24]"))
+    stream = spikes.open(output / "spike/val/interp_20_alpha_0.40/photo")
+    assert stream.shape == (40, 16, 24)
+    assert len(list((output / "imgs/val/val_orig/photo").glob("*.png"))) == 2
+
+
+def test_a_folder_of_frames_becomes_a_file(frames: Path, tmp_path: Path) -> None:
+    output = tmp_path / "clip.dat"
+    run(configured(f"input={frames}", f"output={output}", "interpolation=blend", "simulation=rsir"))
+    assert spikes.open(output).shape == (60, 16, 24)
+    images = sorted((tmp_path / "clip_images").glob("*.png"))
+    assert [int(np.asarray(Image.open(path))[0, 0]) for path in images] == [0, 60, 120]
+
+
+def test_camera_terms_are_set_from_the_command_line(photograph: Path, tmp_path: Path) -> None:
+    output = tmp_path / "set"
+    run(
+        configured(
+            *(f"input=[{photograph},{photograph}]", f"output={output}", "images=1"),
+            *("simulation=rsir", "simulation.light_scale=0.6", "simulation.dark_current=0"),
+        )
+    )
+    assert (output / "spike/val/interp_20_alpha_0.60/photo/00000001.dat").is_file()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["output=x"], ConfigError, "input is not set"),
+        (["input=none.mp4", "output=x"], DataNotFoundError, "input=none.mp4 is not there"),
+        (["input=FRAMES", "output=x", "images=4"], DataError, "4 frame.* at least 5"),
+        (["input=FRAMES", "output=x", "size=[0,9]"], ConfigError, "size must be"),
+        (["input=[FRAMES,PHOTO]", "output=x"], ConfigError, "not all images"),
+        (["input=PHOTO", "output=x.avi"], DataError, "unknown format"),
+        (["input=PHOTO", "output=x.npy", "images=0"], ConfigError, "images must be at least 1"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line(
+    overrides: list[str],
+    error: type[Exception],
+    message: str,
+    photograph: Path,
+    frames: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [one.replace("PHOTO", str(photograph)) for one in overrides]
+    with pytest.raises(error, match=message) as raised:
+        run(configured(*(one.replace("FRAMES", str(frames)) for one in given)))
+    assert "\n" not in str(raised.value)
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_nothing_is_overwritten(photograph: Path, tmp_path: Path) -> None:
+    arguments = (f"input={photograph}", f"output={tmp_path / 'x.npy'}", "images=1")
+    run(configured(*arguments))
+    before = (tmp_path / "x.npy").read_bytes()
+    with pytest.raises(DataError, match="exists already"):
+        run(configured(*arguments, "seed=1"))
+    assert (tmp_path / "x.npy").read_bytes() == before
