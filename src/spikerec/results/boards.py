@@ -139,6 +139,27 @@ def gather(items: Iterable[Record | Problem]) -> tuple[list[Board], list[Problem
     return boards, sorted(problems)
 
 
+def trim(boards: Iterable[Board], most: int) -> list[Problem]:
+    """Keep the best rows of each board, and report the others by name.
+
+    Args:
+        boards: changed in place; sorted, as `gather` gives them.
+        most: rows a board may have.
+    """
+    problems = []
+    for board in boards:
+        for label in list(board.records)[most:]:
+            record = board.records.pop(label)
+            problems.append(
+                Problem(
+                    record.file_name,
+                    f"{record.file_name}: {label} is not among the {most} best of {board.name}. "
+                    "Raise rows to show it.",
+                )
+            )
+    return problems
+
+
 def _comparable(record: Record) -> Hashable:
     """What must be equal for figures to be compared."""
     return (

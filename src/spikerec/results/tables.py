@@ -19,7 +19,7 @@ from rich.text import Text
 
 from spikerec.results.boards import Board, BoardName
 from spikerec.results.record import Record
-from spikerec.results.reference import Reference, reference_for, reported_label
+from spikerec.results.references import Reference, reference_for, reported_label
 from spikerec.results.statistics import SIGNIFICANCE, Standing, p_floor, scenes, standing
 
 Mark = Literal["", "best", "second"]

@@ -42,8 +42,12 @@ class Reference:
 @cache
 def references() -> tuple[Reference, ...]:
     """Every source that is shipped, by file name."""
-    files = sorted(resources.files(__package__).iterdir(), key=lambda file: file.name)
-    return tuple(_parse(file.read_text()) for file in files if file.name.endswith(".yaml"))
+    files = sorted(
+        (resources.files("spikerec.results") / "reference").iterdir(), key=lambda file: file.name
+    )
+    return tuple(
+        _parse(file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".yaml")
+    )
 
 
 def _parse(text: str) -> Reference:
