@@ -106,7 +106,10 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
 
 def _run_with(whole: list[str], run: Callable[..., Any], config: Any) -> Any:  # noqa: ANN401
     sys.argv = whole
-    return run(config)
+    try:
+        return run(config)
+    except SpikerecError as error:
+        _report(error)  # here, as Hydra would tell of it in lines of its own
 
 
 def _report(error: BaseException) -> None:

@@ -16,9 +16,7 @@ from tests.fakes import FAKE_ARGUMENTS, FAKES
 
 def fake(name: str, root: Path) -> SpikeSet:
     FAKES[name](root / name)
-    spike_set: SpikeSet = build(
-        "data", name, root=str(root / name), **FAKE_ARGUMENTS.get(name, {})
-    )
+    spike_set: SpikeSet = build("data", name, root=str(root / name), **FAKE_ARGUMENTS.get(name, {}))
     return spike_set
 
 

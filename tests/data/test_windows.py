@@ -19,9 +19,7 @@ from tests.fakes import fake_image, fake_spikes, write_dat, write_image
 def clip(tmp_path: Path) -> Clip:
     write_dat(tmp_path / "a.dat", fake_spikes(50, 21, 43))
     write_image(tmp_path / "a.png", fake_image(21, 43))
-    return Clip(
-        "a", (tmp_path / "a.dat",), 0.6, Geometry(21, 43), images={25: tmp_path / "a.png"}
-    )
+    return Clip("a", (tmp_path / "a.dat",), 0.6, Geometry(21, 43), images={25: tmp_path / "a.png"})
 
 
 def one_batch(windows: Windows, draws: list[Draw], workers: int = 0) -> dict:
@@ -70,7 +68,9 @@ def test_epochs_draw_other_crops(clip: Clip) -> None:
 @pytest.mark.parametrize("samples", [None, 3, 10, 25])
 def test_processes_share_the_steps_of_one(samples: int | None) -> None:
     one = list(EpochSampler(10, samples_per_epoch=samples, seed=0))
-    two = [EpochSampler(10, samples_per_epoch=samples, seed=0, rank=r, world_size=2) for r in (0, 1)]
+    two = [
+        EpochSampler(10, samples_per_epoch=samples, seed=0, rank=r, world_size=2) for r in (0, 1)
+    ]
     joined = [draw for pair in zip(*two, strict=True) for draw in pair]
     assert joined == one[: len(one) // 2 * 2]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.table import Table
 
 from spikerec.configs import plain
-from spikerec.data import SpikeDataModule
+from spikerec.data import SpikeDataModule, Windows
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
@@ -29,7 +31,7 @@ from spikerec.results import (
     code_revision,
     environment,
 )
-from spikerec.training import ReconstructionModule
+from spikerec.training import ReconstructionModule, Run
 from spikerec.training.evaluation import SampleImages, Scores, score
 
 _log = logging.getLogger(__name__)
@@ -39,15 +41,143 @@ def run(config: DictConfig) -> None:
     """Score the method on each data set, and write one record for each."""
     L.seed_everything(config.seed, workers=True, verbose=False)
     network: Network = instantiate(config.model, _convert_="all")
-    weights = _weights(config, load_trained(network, config.checkpoint))
+    weights_digest = load_trained(network, config.checkpoint)
     data: SpikeDataModule = instantiate(config.data, _convert_="all")
     protocol: Protocol = instantiate(config.protocol, _convert_="all")
     for metric, reason in protocol.unavailable.items():
         _log.warning("%s is unavailable: %s", metric, reason)
     data.prepare_data()
     module = ReconstructionModule(network, protocol=protocol)
-    cost = measure(network) if config.efficiency else {}
+    facts = _facts(config, module, weights_digest)
+    if config.efficiency:
+        facts["efficiency"] = measure(network, **plain(config.efficiency))
     for name in data.sets:
-        _evaluate(config, name, module, data, weights, cost)
-"""
-"""
+        _evaluate(config, name, module, data, facts)
+
+
+def _facts(
+    config: DictConfig, module: ReconstructionModule, weights_digest: str | None
+) -> dict[str, Any]:
+    """What the records of all data sets share."""
+    protocol = module.protocol
+    assert protocol is not None
+    method = HydraConfig.get().runtime.choices["model"]
+    checkpoint = config.checkpoint and Path(config.checkpoint)
+    return {
+        "method": method,
+        "label": config.label or _label(module.network, method),
+        "weights": WeightsInfo(
+            digest=weights_digest,
+            source=_source(checkpoint) if checkpoint else "",
+            name=checkpoint.name if checkpoint else "",
+        ),
+        "protocol": ProtocolInfo(protocol.name, protocol.digest, protocol.describe()),
+        "unavailable": protocol.unavailable,
+        "training": _training(checkpoint),
+        "config": plain(config),
+        "code": code_revision(),
+        "environment": environment() | {"metrics": protocol.provenance()},
+    }
+
+
+def _label(network: Network, method: str) -> str:
+    """A row's name: the class as the papers write it; TFP says its window, which decides it."""
+    name = type(network).__name__
+    return f"{name} ({network.window})" if method == "tfp" else name
+
+
+def _source(checkpoint: Path) -> str:
+    """The run's folder for a run's checkpoint, else the file's."""
+    folder = checkpoint.parent
+    return (folder.parent if folder.name == "checkpoints" else folder).name
+
+
+def _training(checkpoint: Path | None) -> dict[str, Any]:
+    """The budget of the run that a checkpoint is from, where it is one of ours."""
+    if checkpoint is None:
+        return {}
+    return Run(checkpoint.parent.parent).finished() or {}
+
+
+def _evaluate(
+    config: DictConfig,
+    name: str,
+    module: ReconstructionModule,
+    data: SpikeDataModule,
+    facts: Mapping[str, Any],
+) -> None:
+    windows = data.evaluation_windows(name, config.split)
+    keys = [windows.key(item) for item in range(len(windows))]
+    results = Path(config.paths.results)
+    folder = results / "images" / f"{facts['method']}-{name}-{_stamp()}"
+    pictures = SampleImages(folder, _evenly(keys, config.save_images), config.tfp_window)
+    trainer: L.Trainer = instantiate(
+        config.trainer, callbacks=[pictures], logger=False, _convert_="all"
+    )
+    scores = score(trainer, module, data, windows)
+    if not trainer.is_global_zero:
+        return
+    record = Record(
+        dataset=DatasetInfo(
+            name=name,
+            split=config.split,
+            digest=data.digest(name, config.split),
+            num_samples=len(windows),
+            has_target=data.sets[name].has_images(),
+            light_scale=_light_scale(windows),
+        ),
+        samples=_samples(scores, module),
+        images=_relative(pictures, results),
+        **facts,
+    )
+    path = Store(results).write(record)
+    _print(record, path, pictures)
+
+
+def _samples(scores: Scores, module: ReconstructionModule) -> Samples:
+    assert module.protocol is not None
+    names = list(next(iter(scores.values())))
+    better = module.protocol.higher_is_better
+    return Samples(
+        keys=list(scores),
+        values={name: [values[name] for values in scores.values()] for name in names},
+        higher_is_better={name: better[name] for name in names},
+    )
+
+
+def _stamp() -> str:
+    """The time, so that no evaluation writes over another's pictures."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+
+
+def _evenly(keys: Sequence[str], count: int) -> list[str]:
+    """So many keys, spread over the set; all for a negative count."""
+    if count < 0 or count >= len(keys):
+        return list(keys)
+    return [keys[k * len(keys) // count] for k in range(count)]
+
+
+def _light_scale(windows: Windows) -> float | None:
+    scales = {clip.light_scale for clip in windows.clips}
+    return scales.pop() if len(scales) == 1 else None
+
+
+def _relative(pictures: SampleImages, results: Path) -> dict[str, dict[str, str]]:
+    return {
+        key: {role: path.relative_to(results).as_posix() for role, path in roles.items()}
+        for key, roles in pictures.saved().items()
+    }
+
+
+def _print(record: Record, path: Path, pictures: SampleImages) -> None:
+    console = Console()
+    title = f"{record.label} on {record.dataset.name} ({record.dataset.num_samples} samples)"
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for metric in record.samples.values:
+        table.add_column(metric.upper(), justify="right")
+    means = (record.mean(metric) for metric in record.samples.values)
+    table.add_row(*("n/a" if mean is None else f"{mean:.4g}" for mean in means))
+    console.print(table)
+    console.print(f"record: {path}")
+    if pictures.keys:
+        console.print(f"images: {pictures.folder}")

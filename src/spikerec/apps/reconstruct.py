@@ -1,4 +1,4 @@
-"""Turn a stream into images or a video: spikerec reconstruct model=tfp input=car.dat output=x.mp4."""
+"""Turn a stream into images or a video: spikerec reconstruct input=car.dat output=car.mp4."""
 
 from __future__ import annotations
 

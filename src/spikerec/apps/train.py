@@ -1,4 +1,4 @@
-"""Train a network: spikerec train model=stir data=sreds loss=stir"""
+"""Train a network: spikerec train model=stir data=sreds loss=stir."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import lightning as L
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from spikerec.configs import plain
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError
 from spikerec.losses import Loss
+from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.training import ReconstructionModule, Run
 
@@ -48,7 +49,7 @@ def run(config: DictConfig) -> float | None:
         loss=loss,
         optimizer=instantiate(config.optimizer, _convert_="all"),
         scheduler=instantiate(config.scheduler, _convert_="all"),
-        protocol=instantiate(config.protocol, _convert_="all").only(*config.validation),
+        protocol=_validation_protocol(config),
         description=resolved["model"],
         val_sets=[name for name, one in data.sets.items() if one.has_images()],
     )
@@ -71,6 +72,20 @@ def run(config: DictConfig) -> float | None:
         training.finish(report)
         _log.info("best val/psnr %.2f dB: %s", report["best"] or float("nan"), training.best)
     return _score({"best": _best(trainer)})
+
+
+def _validation_protocol(config: DictConfig) -> Protocol:
+    """The protocol with the metrics of validation alone; the others need weights and time."""
+    names, known = list(config.validation), config.protocol.metrics
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(
+            f"validation names {unknown[0]}, which protocol={config.protocol.name} does not have: "
+            f"expected some of {', '.join(known)}."
+        )
+    chosen = OmegaConf.masked_copy(known, names)
+    node = OmegaConf.create({**config.protocol, "metrics": chosen})
+    protocol: Protocol = instantiate(node, _convert_="all")
+    return protocol
 
 
 def _check_crop(data: SpikeDataModule, network: Network) -> None:

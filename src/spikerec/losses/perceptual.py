@@ -9,12 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikerec import weights
+from spikerec.errors import ConfigError
 from spikerec.losses.base import Term, clipped
 from spikerec.models.base import Reconstruction
 
 #: Mean and standard deviation of ImageNet's colour channels, which the trunks were trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+#: Index of the layer relu5_1 in torchvision's `features`.
+RELU5_1 = {"vgg16": 25, "vgg19": 29}
 
 
 class VGGPerceptual(Term):
@@ -57,5 +62,23 @@ class VGGPerceptual(Term):
 
 
 def trunk_to_relu5_1(name: str) -> nn.Module:
-    """A VGG trunk's layers up to relu5_1, frozen, with its weights from the cache."""
-    raise AssertionError(name)
+    """A VGG trunk's layers up to relu5_1, frozen, with its weights from the cache.
+
+    Raises:
+        ConfigError: a trunk other than VGG-16 and VGG-19.
+        WeightsNotFoundError: its weights are not in the cache.
+    """
+    if name not in RELU5_1:
+        raise ConfigError(
+            f"loss.terms.perceptual.trunk must be one of {', '.join(RELU5_1)}, found {name!r}."
+        )
+    import torchvision
+
+    state = weights.load(name)  # before the trunk is built: its absence should show at once
+    features = getattr(torchvision.models, name)(weights=None).features
+    features.load_state_dict(state)
+    trunk: nn.Sequential = features[: RELU5_1[name] + 1]
+    for layer in trunk.children():
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False  # in place it would overwrite what its gradient needs
+    return trunk.requires_grad_(False).eval()

@@ -87,4 +87,5 @@ class MultiScaleL1(Term):
         for scale, level in zip(self.scales, levels, strict=False):
             target = F.avg_pool2d(target, 2)
             total = total + scale * F.l1_loss(level, target)
-        return total / len(self.scales)
+        mean: Tensor = total / len(self.scales)
+        return mean

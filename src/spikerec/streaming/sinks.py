@@ -60,7 +60,7 @@ class Sink(ABC):
     @abstractmethod
     def _write(self, image: NDArray[np.uint8]) -> None: ...
 
-    def _close(self) -> None:
+    def _close(self) -> None:  # noqa: B027 (a folder needs no finishing)
         """Finish the unfinished file."""
 
     def _discard(self) -> None:

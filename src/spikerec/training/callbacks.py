@@ -56,7 +56,9 @@ class ValidationImages(Callback):
         set_name = module.val_sets[dataloader_idx]
         name = f"{set_name}-{batch['key'][0].replace('/', '_')}"
         pictures = sample_pictures(module.network, batch, outputs, self.tfp_window)
-        strip = to_uint8(torch.cat([picture[0, 0].float() for picture in pictures.values()], dim=-1))
+        strip = to_uint8(
+            torch.cat([picture[0, 0].float() for picture in pictures.values()], dim=-1)
+        )
         path = self.folder / f"epoch_{trainer.current_epoch:04d}" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(strip).save(path)

@@ -57,8 +57,9 @@ class ReconstructionModule(L.LightningModule):
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         names = list(protocol.metrics) if protocol else []
-        self._means = torch.nn.ModuleDict(
-            {f"{index}/{name}": MeanMetric() for index in range(len(self.val_sets)) for name in names}
+        # Registered, so that they move to the device; typed by hand, as ModuleDict forgets types.
+        self._means: dict[str, MeanMetric] = torch.nn.ModuleDict(  # type: ignore[assignment]
+            {f"{group}/{name}": MeanMetric() for group in ("", *self.val_sets) for name in names}
         )
 
     def forward(self, spikes: Tensor, light_scale: Tensor | float) -> Tensor:
@@ -74,6 +75,7 @@ class ReconstructionModule(L.LightningModule):
         del batch_idx
         assert self.loss is not None
         reconstruction = self.reconstruct(batch)
+        total: Tensor
         total, terms = self.loss(reconstruction, batch)
         size = len(batch["spikes"])
         self.log("train/loss", total, prog_bar=True, batch_size=size)
@@ -87,23 +89,20 @@ class ReconstructionModule(L.LightningModule):
         del batch_idx
         image = self.reconstruct(batch).image
         for name, values in self._score(image, batch).items():
-            self._means[f"{dataloader_idx}/{name}"].update(values)
+            for group in ("", self.val_sets[dataloader_idx]):
+                self._means[f"{group}/{name}"].update(values)
         return image
 
     def on_validation_epoch_end(self) -> None:
-        """Log each metric's mean over all samples, of all processes."""
-        assert self.protocol is not None
-        for name in self.protocol.metrics:
-            means = [self._means[f"{index}/{name}"] for index in range(len(self.val_sets))]
-            values = [mean.compute() for mean in means]
-            weights = [mean.weight for mean in means]
-            total = sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
-            self.log(f"val/{name}", total, prog_bar=name == "psnr", sync_dist=True)
-            if len(self.val_sets) > 1:
-                by_set = {f"val/{s}/{name}": v for s, v in zip(self.val_sets, values, strict=True)}
-                self.log_dict(by_set, sync_dist=True)
-            for mean in means:
-                mean.reset()
+        """Log each metric's mean over all samples of all processes, and over each set's."""
+        for name, mean in self._means.items():
+            group, metric = name.split("/")
+            value = mean.compute()
+            mean.reset()
+            if not group:
+                self.log(f"val/{metric}", value, prog_bar=metric == "psnr", sync_dist=True)
+            elif len(self.val_sets) > 1:
+                self.log(f"val/{name}", value, sync_dist=True)
 
     def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Keep the scores of each sample by its key, in `scores`, and return the images."""

@@ -1,9 +1,9 @@
 """A run's folder: named by what it runs, continued when unfinished, left alone when finished.
 
-    FOLDER/config.yaml             the resolved configuration
-    FOLDER/checkpoints/best.ckpt   highest validation score
-    FOLDER/checkpoints/last.ckpt   where to continue
-    FOLDER/finished.json           written last: figures and paths
+FOLDER/config.yaml             the resolved configuration
+FOLDER/checkpoints/best.ckpt   highest validation score
+FOLDER/checkpoints/last.ckpt   where to continue
+FOLDER/finished.json           written last: figures and paths
 """
 
 from __future__ import annotations
