@@ -1,0 +1,90 @@
+"""Measure what a method costs: spikerec bench model=stir."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from spikerec.configs import plain
+from spikerec.errors import ConfigError
+from spikerec.fetch import write_atomically
+from spikerec.metrics.efficiency import measure
+from spikerec.models.base import Network
+
+#: Columns and how each reads a cost: label, key, divisor, unit.
+ROWS = (
+    ("parameters", "params", 1e6, "M"),
+    ("multiply-accumulates", "macs", 1e12, "T"),
+    ("  as the papers count them", "macs_published", 1e12, "T"),
+    ("  one call in a video", "macs_in_video", 1e12, "T"),
+    ("peak memory, live tensors", "memory_bytes", 1e9, "GB"),
+    ("peak memory, allocated", "memory_measured_bytes", 1e9, "GB"),
+)
+
+
+def run(config: DictConfig) -> None:
+    """Measure a network, print the table, and write `bench.json` into the run's folder."""
+    network: Network = instantiate(config.model, _convert_="all")
+    method = HydraConfig.get().runtime.choices["model"]
+    settings = plain(config)
+    cost = measure(
+        network,
+        device=choose_device(settings["device"]),
+        size=tuple(settings["size"]),
+        latency_sizes=[(height, width) for height, width in settings["latency_sizes"]],
+        repeats=settings["repeats"],
+        warmup=settings["warmup"],
+    )
+    console = Console()
+    console.print(table(str(method), cost))
+    record = {"method": method, "model": settings["model"], "torch": torch.__version__} | cost
+    content = json.dumps(record, indent=2, ensure_ascii=False)
+    path = write_atomically(Path(config.run) / "bench.json", content.encode())
+    console.print(f"[dim]{path}[/]")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the GPU where there is one.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device={name} is unknown: expected auto, cpu or cuda.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device={name} is not here: found {torch.cuda.device_count()} GPUs. Set device=cpu."
+        )
+    return device
+
+
+def table(method: str, cost: dict[str, Any]) -> Table:
+    """The costs as people read them."""
+    height, width = cost["size"]
+    result = Table("", f"{method}", title=f"One image of {height} × {width}", title_justify="left")
+    for label, key, divisor, unit in ROWS:
+        if key in cost:
+            result.add_row(label, f"{cost[key] / divisor:.3f} {unit}")
+    for timed in cost["latency"]:
+        height, width = timed["size"]
+        first, third = timed["quartiles_ms"]
+        result.add_row(
+            f"latency {height} × {width}",
+            f"{timed['median_ms']:.1f} ms (quartiles {first:.1f} to {third:.1f}, "
+            f"{timed['repeats']} runs)",
+        )
+    if cost["latency"]:
+        result.add_row("measured on", cost["latency"][0]["device"])
+    return result

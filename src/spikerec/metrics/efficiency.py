@@ -1,0 +1,332 @@
+"""What a network costs: parameters, multiply-accumulates, peak memory, latency.
+
+Operations and memory are derived on PyTorch's `meta` device, where tensors have shapes and no
+values: a 720 × 1280 image costs no memory and no time, and the figures are the same on every
+machine. Latency is measured where the network runs, and names the device.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import platform
+import statistics
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from spikerec.errors import ConfigError
+from spikerec.models.base import Network
+from spikerec.models.deform import DeformConv2d
+from spikerec.models.etnet import Attention
+from spikerec.models.event_adapter import EventNetwork
+
+Size = tuple[int, int]
+Counting = Literal["full", "published"]
+
+#: The size of SREDS, for which the papers state operations and memory.
+PAPER_SIZE: Size = (720, 1280)
+
+#: Sizes for which latency is measured: that of the cameras of 2019, and that of SREDS.
+LATENCY_SIZES: tuple[Size, ...] = ((250, 400), PAPER_SIZE)
+
+#: What the published counters leave out, with all its parts.
+ATTENTION_MODULES = (nn.MultiheadAttention, Attention)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time for one image, from the window of spikes on the device to the image on the device.
+
+    Attributes:
+        size: [H, W].
+        median_ms: median over the repeats, in milliseconds.
+        quartiles_ms: first and third quartile.
+        repeats: how many were timed.
+        warmup: how many ran before, untimed.
+        device: name of the processor, and its number of threads where it is a CPU.
+    """
+
+    size: Size
+    median_ms: float
+    quartiles_ms: tuple[float, float]
+    repeats: int
+    warmup: int
+    device: str
+
+
+def parameters(network: Network) -> int:
+    """Number of learned values, each shared one counted once."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def macs(
+    network: Network, size: Size, counting: Counting = "full", *, in_video: bool = False
+) -> int:
+    """Multiply-accumulates for one image of H × W pixels, padding included.
+
+    Args:
+        network: any method.
+        size: H, W.
+        counting: `full` counts every convolution, deformable ones too, linear layer, matrix
+            product and attention, as the device executes them. `published` counts as thop does,
+            which the papers' tables fit: attention and deformable convolutions are left out, and a
+            transposed convolution counts at its output's size, which is more than it executes.
+        in_video: of a recurrent network, one call with the state of the call before, instead of
+            all calls of a window from zero state.
+
+    Raises:
+        ConfigError: `in_video` of a network without state.
+    """
+    if in_video and not isinstance(network, EventNetwork):
+        raise ConfigError(f"{type(network).__name__} carries no state: in_video must be false.")
+    shell = copy.deepcopy(network).to("meta").eval()
+    run = _next_call(shell, size) if isinstance(shell, EventNetwork) and in_video else None
+    run = run or _whole_window(shell, size)
+    with torch.no_grad():
+        return _executed_macs(run) if counting == "full" else _published_macs(shell, run)
+
+
+def _executed_macs(run: Callable[[], object]) -> int:
+    counter = FlopCounterMode(display=False)
+    with counter:
+        run()
+    return _macs_of(counter)
+
+
+def _published_macs(shell: Network, run: Callable[[], object]) -> int:
+    counter = FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.convolution: _flops_by_output}
+    )
+    unseen = 0
+
+    def enter(_module: nn.Module, _inputs: object) -> None:
+        nonlocal unseen
+        unseen -= _macs_of(counter)
+
+    def leave(_module: nn.Module, _inputs: object, _output: object) -> None:
+        nonlocal unseen
+        unseen += _macs_of(counter)
+
+    def skip(module: nn.Module, _inputs: object, output: Tensor) -> None:
+        nonlocal unseen
+        weight = module.get_parameter("weight")  # (out, in, kh, kw)
+        unseen += output.numel() * weight[0].numel()
+
+    for module in shell.modules():
+        if isinstance(module, ATTENTION_MODULES):
+            module.register_forward_pre_hook(enter)
+            module.register_forward_hook(leave)
+        if isinstance(module, DeformConv2d):  # its plain convolution for the offsets is seen
+            module.register_forward_hook(skip)
+    with counter:
+        run()
+    return _macs_of(counter) - unseen
+
+
+def _flops_by_output(
+    _x: Any,  # noqa: ANN401 (shapes and arguments of aten.convolution)
+    weight: torch.Size,
+    _bias: Any,  # noqa: ANN401
+    _stride: Any,  # noqa: ANN401
+    _padding: Any,  # noqa: ANN401
+    _dilation: Any,  # noqa: ANN401
+    transposed: bool,
+    *_rest: Any,  # noqa: ANN401
+    out_shape: torch.Size,
+) -> int:
+    """Operations of a convolution by its output's size, a transposed one too."""
+    # the weight is (out, in, taps…), or (in, out, taps…) where transposed, the second by group
+    outputs = weight[1] if transposed else weight[0]
+    return 2 * math.prod(out_shape) * (math.prod(weight) // outputs)
+
+
+def _macs_of(counter: FlopCounterMode) -> int:
+    flops: Any = counter.get_total_flops()  # untyped
+    return int(flops) // 2  # a multiplication and an addition each
+
+
+def _whole_window(shell: Network, size: Size) -> Callable[[], object]:
+    """Reconstruction of one window by a network on the meta device."""
+    spikes = torch.empty((1, shell.window, *size), dtype=shell.dtype, device="meta")
+    return lambda: shell.reconstruct(spikes, 1.0, validate=False)
+
+
+def _next_call(shell: EventNetwork, size: Size) -> Callable[[], object]:
+    """The second call of a recurrent network on the meta device, its state at hand."""
+    block = torch.empty((1, shell.blocks.length, *size), dtype=shell.dtype, device="meta")
+    with torch.no_grad():
+        _, state = shell.step(block)
+    return lambda: shell.step(block, state)
+
+
+def peak_memory(network: Network, size: Size) -> int:
+    """Most bytes of tensors alive at once for one image of H × W: weights, window, intermediates.
+
+    Counts each tensor from the operation that makes it until nothing refers to it, without
+    gradients. What a device adds (context, workspace of kernels, fragmentation) is not in it; see
+    `measured_peak_memory`.
+    """
+    shell = copy.deepcopy(network).to("meta").eval()
+    with torch.no_grad(), _LiveBytes() as live:
+        live.add(*shell.parameters(), *shell.buffers())
+        _whole_window(shell, size)()
+    return int(live.peak)
+
+
+def measured_peak_memory(network: Network, size: Size, device: torch.device) -> int:
+    """Most bytes that PyTorch allocated on a CUDA device for one image of H × W, without gradients.
+
+    The network is moved to the device.
+    """
+    network = network.eval().to(device)
+    spikes = random_window(network, size, device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    with torch.inference_mode():
+        network.reconstruct(spikes, 1.0, validate=False)
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device)
+
+
+def latency(
+    network: Network, size: Size, device: torch.device, *, repeats: int = 20, warmup: int = 3
+) -> Latency:
+    """Time for one image of H × W pixels, padding included.
+
+    The network is moved to the device.
+
+    Args:
+        network: any method.
+        size: H, W.
+        device: where to run.
+        repeats: timed runs, at least 2.
+        warmup: untimed runs before them.
+    """
+    network = network.eval().to(device)
+    spikes = random_window(network, size, device)
+    times = []
+    with torch.inference_mode():
+        for _ in range(warmup + repeats):
+            start = time.perf_counter()
+            network.reconstruct(spikes, 1.0, validate=False)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(1e3 * (time.perf_counter() - start))
+    first, median, third = statistics.quantiles(times[warmup:], n=4, method="inclusive")
+    return Latency(size, median, (first, third), repeats, warmup, device_name(device))
+
+
+def measure(
+    network: Network,
+    *,
+    device: torch.device | str = "cpu",
+    size: Size = PAPER_SIZE,
+    latency_sizes: Iterable[Size] = LATENCY_SIZES,
+    repeats: int = 20,
+    warmup: int = 3,
+) -> dict[str, Any]:
+    """All costs of a network, as the plain values that a record keeps.
+
+    The network is moved to the device.
+
+    Args:
+        network: any method.
+        device: where latency is measured.
+        size: H, W of the image for which operations and memory are stated.
+        latency_sizes: sizes of the images that are timed.
+        repeats: timed runs for each.
+        warmup: untimed runs before them.
+
+    Returns:
+        `params`, `macs`, `macs_published` (see `macs`; of a recurrent network in a video, as the
+        papers count), `memory_bytes` (see `peak_memory`) and `size`; `macs_in_video` of a recurrent
+        network; `memory_measured_bytes` on a CUDA device; `latency`, a list of `Latency` as
+        dictionaries.
+    """
+    device, is_recurrent = torch.device(device), isinstance(network, EventNetwork)
+    cost: dict[str, Any] = {
+        "size": list(size),
+        "params": parameters(network),
+        "macs": macs(network, size),
+        "macs_published": macs(network, size, "published", in_video=is_recurrent),
+        "memory_bytes": peak_memory(network, size),
+    }
+    if is_recurrent:
+        cost["macs_in_video"] = macs(network, size, in_video=True)
+    if device.type == "cuda":
+        cost["memory_measured_bytes"] = measured_peak_memory(network, size, device)
+    timed = [latency(network, s, device, repeats=repeats, warmup=warmup) for s in latency_sizes]
+    cost["latency"] = [
+        asdict(t) | {"size": list(t.size), "quartiles_ms": list(t.quartiles_ms)} for t in timed
+    ]
+    return cost
+
+
+def random_window(network: Network, size: Size, device: torch.device) -> Tensor:
+    """A window of random spikes, (1, window, H, W), the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    spikes = torch.rand((1, network.window, *size), generator=generator) < 0.3
+    return spikes.to(device, network.dtype)
+
+
+def device_name(device: torch.device) -> str:
+    """The processor's name as its maker gives it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
+
+
+def _cpu_name() -> str:
+    about = Path("/proc/cpuinfo")
+    if about.exists():
+        for line in about.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", maxsplit=1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows how many bytes of storage are alive, and the most there were."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now: int = 0
+        self.peak: int = 0
+        self._alive: set[int] = set()
+
+    def add(self, *tensors: Tensor) -> None:
+        """Count the storages of tensors until they are freed."""
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if key not in self._alive:
+                self._alive.add(key)
+                self.now += size
+                weakref.finalize(storage, self._free, key, size)
+        self.peak = max(self.peak, self.now)
+
+    def _free(self, key: int, size: int) -> None:
+        self._alive.discard(key)
+        self.now -= size
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        del types
+        output = func(*args, **(kwargs or {}))
+        self.add(*(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)))
+        return output
