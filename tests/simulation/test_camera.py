@@ -252,3 +252,10 @@ def test_noise_on_a_gpu_does_not_depend_on_chunks() -> None:
     scene = torch.rand(130, 5, 6, device="cuda")
     parts = torch.cat(list(NOISY.stream(scene.split(7), seed=1)))
     assert torch.equal(parts, NOISY.expose(scene, seed=1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_any_float_type_is_exposed(dtype: torch.dtype) -> None:
+    scene = dyadic_scene(40, 5, 5)
+    for camera in (Camera(0.5), NOISY):
+        assert torch.equal(camera.expose(scene.to(dtype), seed=0), camera.expose(scene, seed=0))
