@@ -199,7 +199,13 @@ def measured_peak_memory(network: Network, size: Size, device: torch.device) -> 
 
 
 def latency(
-    network: Network, size: Size, device: torch.device, *, repeats: int = 20, warmup: int = 3
+    network: Network,
+    size: Size,
+    device: torch.device,
+    *,
+    repeats: int = 20,
+    warmup: int = 3,
+    limit_s: float = 60,
 ) -> Latency:
     """Time for one image of H × W pixels, padding included.
 
@@ -210,20 +216,37 @@ def latency(
         size: H, W.
         device: where to run.
         repeats: timed runs, at least 2.
-        warmup: untimed runs before them.
+        warmup: untimed runs before them, at least 1.
+        limit_s: seconds after which no further run starts, once one ran untimed and two timed; the
+            result states how many there were.
+
+    Raises:
+        ConfigError: too few runs.
     """
+    if repeats < 2 or warmup < 1:
+        raise ConfigError(
+            f"latency needs at least 1 warm-up and 2 timed runs, found {warmup} and {repeats}."
+        )
     network = network.eval().to(device)
     spikes = random_window(network, size, device)
-    times = []
+    until = time.perf_counter() + limit_s
+    untimed = _time(network, spikes, warmup, least=1, until=until)
+    times = _time(network, spikes, repeats, least=2, until=until)
+    first, median, third = statistics.quantiles(times, n=4, method="inclusive")
+    return Latency(size, median, (first, third), len(times), len(untimed), device_name(device))
+
+
+def _time(network: Network, spikes: Tensor, runs: int, *, least: int, until: float) -> list[float]:
+    """Milliseconds of each run; past the moment `until`, only the `least` number of runs."""
+    times: list[float] = []
     with torch.inference_mode():
-        for _ in range(warmup + repeats):
+        while len(times) < runs and (len(times) < least or time.perf_counter() < until):
             start = time.perf_counter()
             network.reconstruct(spikes, 1.0, validate=False)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            if spikes.is_cuda:
+                torch.cuda.synchronize(spikes.device)
             times.append(1e3 * (time.perf_counter() - start))
-    first, median, third = statistics.quantiles(times[warmup:], n=4, method="inclusive")
-    return Latency(size, median, (first, third), repeats, warmup, device_name(device))
+    return times
 
 
 def measure(

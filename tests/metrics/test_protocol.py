@@ -1,0 +1,103 @@
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from spikerec.configs import build, config_names
+from spikerec.errors import ConfigError, InputError
+from spikerec.metrics import LPIPS, NIQE, PSNR, SSIM, Protocol
+
+
+def protocol(**changes: object) -> Protocol:
+    settings = {"clip": True, "border": 0, "rounding": "none"} | changes
+    return Protocol("test", {"frames": "all"}, {"psnr": PSNR, "ssim": SSIM}, **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKEREC_WEIGHTS", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", config_names("protocol"))
+@pytest.mark.usefixtures("empty_cache")
+def test_without_weights_only_what_needs_none_gives_numbers(name: str) -> None:
+    built = build("protocol", name)
+    assert built.name == name
+    assert set(built.unavailable) == {"lpips", "niqe", "brisque"}
+    assert "spikerec weights fetch alexnet" in built.unavailable["lpips"]
+    image = torch.rand(2, 1, 24, 24)
+    assert set(built.score(image, image)) == {"psnr", "ssim"}
+    assert set(built.higher_is_better) == set(built.provenance()) == {"psnr", "ssim"}
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_protocols_and_their_parts_have_digests_of_their_own() -> None:
+    digests = {build("protocol", name).digest for name in config_names("protocol")}
+    assert len(digests) == len(config_names("protocol"))
+    assert protocol().digest == protocol().digest
+    assert protocol().digest != protocol(border=1).digest
+
+
+def test_digest_does_not_depend_on_which_weights_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = build("protocol", "stir")
+    monkeypatch.setenv("SPIKEREC_WEIGHTS", str(tmp_path))
+    assert build("protocol", "stir").digest == here.digest
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_missing_weights_do_not_hinder_a_choice_of_metrics() -> None:
+    chosen = build("protocol", "stir").only("psnr")
+    assert list(chosen.metrics) == ["psnr"]
+    assert not chosen.unavailable
+    with pytest.raises(ConfigError, match="has no metric 'lpsip': expected some of psnr, ssim"):
+        build("protocol", "stir").only("lpsip")
+
+
+def test_preparation_clips_rounds_and_cuts_the_reconstruction() -> None:
+    image = torch.tensor([-0.5, 0.5, 100.7 / 255, 1.5]).repeat(4, 1)[None, None]
+    prepared, _ = protocol().prepare(image, None)
+    assert prepared[0, 0, 0].tolist() == pytest.approx([0, 0.5, 100.7 / 255, 1])
+    down, _ = protocol(rounding="down").prepare(image, None)
+    assert (down * 255)[0, 0, 0].tolist() == pytest.approx([0, 127, 100, 255])
+    nearest, _ = protocol(rounding="nearest").prepare(image, None)
+    assert (nearest * 255)[0, 0, 0, 2].item() == pytest.approx(101)
+    cut, target = protocol(clip=False, border=1).prepare(image, image)
+    assert target is not None
+    assert torch.equal(cut, image[..., 1:3, 1:3])
+    assert torch.equal(target, cut)
+    with pytest.raises(InputError, match="nothing is left"):
+        protocol(border=2).prepare(image, None)
+
+
+def test_means_over_uneven_batches_count_each_image_once() -> None:
+    image, target = torch.rand(5, 1, 16, 16), torch.rand(5, 1, 16, 16)
+    running = protocol()
+    for part in (slice(0, 2), slice(2, 5)):
+        running.update(image[part], target[part])
+    expected = {name: values.mean() for name, values in running.score(image, target).items()}
+    torch.testing.assert_close(running.compute(), expected)
+    running.reset()
+    assert running.compute() == {}
+
+
+def test_real_recordings_skip_what_compares() -> None:
+    assert protocol().score(torch.rand(1, 1, 16, 16)) == {}
+
+
+def test_description_is_plain_and_names_arguments() -> None:
+    metrics = {"lpips": partial(LPIPS, input_range="unit"), "niqe": NIQE}
+    described = Protocol("p", {}, metrics, clip=True, border=0, rounding="none").describe()
+    assert described["metrics"]["lpips"]["arguments"] == {"input_range": "unit"}
+    assert described["metrics"]["niqe"]["needs_target"] is False
+
+
+def test_impossible_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"protocol\.border"):
+        protocol(border=-1)
+    with pytest.raises(ConfigError, match=r"protocol\.rounding"):
+        protocol(rounding="up")
+    with pytest.raises(ConfigError, match=r"protocol\.metrics"):
+        Protocol("p", {}, {}, clip=True, border=0, rounding="none")
