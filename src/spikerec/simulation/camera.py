@@ -209,7 +209,7 @@ class Exposure:
         for start in range(0, len(intensity), step):
             part = slice(start, start + step)
             count = len(intensity[part])
-            self._gather(intensity[part], light[:count], gathered[:count])
+            self._gather(intensity[part].float(), light[:count], gathered[:count])
             charge = _integrate(charge, gathered[:count], spikes[part])
             self._add_stray(spikes[part])
         self._charge = charge
@@ -232,7 +232,7 @@ class Exposure:
         """Fill `gathered` with the charge of each readout: (t, H, W) int32 in [0, THETA].
 
         Args:
-            intensity: (t, H, W).
+            intensity: (t, H, W) float32.
             light: (t, H, W) float32 to work in.
             gathered: what to fill.
         """
@@ -249,7 +249,7 @@ class Exposure:
             return intensity
         electrons = self.camera.light_scale * self.camera.threshold
         # Readout by readout: what is drawn for one must not depend on how the scene is cut.
-        counts = [torch.poisson(image.float() * electrons, self._shot) for image in intensity]
+        counts = [torch.poisson(image * electrons, self._shot) for image in intensity]
         return torch.stack(counts) / electrons
 
     def _add_stray(self, spikes: Tensor) -> None:
