@@ -128,16 +128,12 @@ def read_member(archive: Path, member: str) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> Path:
-    """Write a file under a temporary name beside it, then rename: it is whole or not there."""
+    """Write a file in a temporary folder beside it, then move it: it is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        unfinished = Path(folder) / path.name
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
     return path
 
 
