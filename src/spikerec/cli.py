@@ -12,6 +12,7 @@ import functools
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,8 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
     from spikerec.configs import config_dir, run_name
 
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here, to be told in one line
     whole = sys.argv
     task = functools.wraps(run)(functools.partial(_run_with, whole, run))

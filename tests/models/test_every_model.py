@@ -1,0 +1,134 @@
+"""What every method of conf/model must do, found there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from spikerec.configs import build, config_names
+from spikerec.errors import InputError, WindowError
+from spikerec.models import Network, load_published
+
+MODELS = config_names("model")
+LEARNED = [name for name in MODELS if any(True for _ in build("model", name).parameters())]
+
+
+def spikes_for(network: Network, height: int, width: int, batch: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    rate = torch.rand((batch, network.window, height, width), generator=generator)
+    return (rate < 0.4).to(torch.uint8)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_image_has_the_size_of_the_input(name: str) -> None:
+    network: Network = build("model", name).eval()
+    spikes = spikes_for(network, 17, 23)  # neither side a multiple of anything
+    with torch.inference_mode():
+        image = network.reconstruct(spikes, 0.6).image
+    assert image.shape == (1, 1, 17, 23)
+    assert image.isfinite().all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_samples_of_a_batch_do_not_mix(name: str) -> None:
+    network: Network = build("model", name).eval()
+    spikes = spikes_for(network, 16, 16, batch=2)
+    with torch.inference_mode():
+        both = network.reconstruct(spikes, 0.6).image
+        alone = network.reconstruct(spikes[1:], 0.6).image
+    torch.testing.assert_close(both[1:], alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_wrong_window_says_expected_and_found(name: str) -> None:
+    network: Network = build("model", name)
+    spikes = spikes_for(network, 16, 16)[:, 1:]
+    with pytest.raises(WindowError, match=rf"{network.window} readouts.*found {spikes.shape[1]}"):
+        network.reconstruct(spikes, 1.0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_missing_axis_says_so(name: str) -> None:
+    network: Network = build("model", name)
+    with pytest.raises(InputError, match="found 3 dimensions"):
+        network.reconstruct(spikes_for(network, 16, 16)[0], 1.0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("value", [0.5, float("nan"), 255.0])
+def test_values_that_are_no_spikes_are_named(name: str, value: float) -> None:
+    network: Network = build("model", name)
+    spikes = spikes_for(network, 16, 16).float()
+    spikes[0, 3, 5, 7] = value
+    with pytest.raises(InputError, match=f"only 0 and 1, found {value}"):
+        network.reconstruct(spikes, 1.0)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_training_gives_the_extras_it_promises(name: str) -> None:
+    network: Network = build("model", name).train()
+    reconstruction = network.reconstruct(spikes_for(network, 16, 16, batch=2), 0.6)
+    assert set(network.provides) <= set(reconstruction.extras)
+    assert reconstruction.image.requires_grad
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    # One that does not would stop distributed training.
+    torch.manual_seed(0)
+    network: Network = build("model", name).train()
+    reconstruction = network.reconstruct(spikes_for(network, 16, 16, batch=2), 0.6)
+    loss = reconstruction.image.square().mean()
+    for extra in reconstruction.extras.values():
+        loss = loss + sum(item.square().mean() for item in extra if isinstance(item, Tensor))
+    loss.backward()
+    assert [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_own_weights_load_again_in_eval_mode(name: str) -> None:
+    network: Network = build("model", name)
+    again: Network = build("model", name)
+    again.load_state_dict(network.state_dict())
+    spikes = spikes_for(network, 16, 16)
+    with torch.inference_mode():
+        images = [one.eval().reconstruct(spikes, 1.0).image for one in (network, again)]
+    assert torch.equal(*images)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_published_loading_lists_what_does_not_fit(name: str) -> None:
+    with pytest.raises(ValueError, match="missing"):
+        load_published(name, {"no.such.weight": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_runs_in_bfloat16_autocast(name: str) -> None:
+    network: Network = build("model", name).eval()
+    spikes = spikes_for(network, 16, 16)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        image = network.reconstruct(spikes, 0.6).image
+    assert image.isfinite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNED)
+def test_one_step_lowers_the_loss(name: str) -> None:
+    torch.manual_seed(0)
+    network: Network = build("model", name).train()
+    spikes = spikes_for(network, 16, 16, batch=2)
+    target = spikes.float().mean(1, keepdim=True)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+
+    def loss() -> Tensor:
+        return (network.reconstruct(spikes, 1.0).image - target).square().mean()
+
+    losses = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+    assert losses[-1] < losses[0]
