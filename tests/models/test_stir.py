@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.golden_cases import GoldenCase, load_case
 from torch import Tensor, nn
 
 from spikerec.configs import build
@@ -14,6 +13,7 @@ from spikerec.errors import ConfigError
 from spikerec.models import load_published
 from spikerec.models.base import Blocks
 from spikerec.models.stir import STIR, ResidualBlock, warp
+from tests.golden_cases import GoldenCase, load_case
 
 ABLATIONS: list[dict[str, Any]] = [
     {"representation": "tfp"},
