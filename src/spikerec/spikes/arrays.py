@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from spikerec.errors import DataError, GeometryError
-from spikerec.spikes.bits import PackedSpikes, pack_bits
+from spikerec.spikes.bits import PackedSpikes, as_spikes, pack_bits
 from spikerec.spikes.stream import FileStream
 
 #: Names that published files give to their spikes, where several arrays could be meant.
@@ -51,7 +52,8 @@ class NpyStream(FileStream[np.ndarray]):
         return array.view(np.ndarray)
 
     def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
-        return check_binary(self.path, self._handle[time, rows, columns])
+        # A copy: what is handed on must not hang on the open file.
+        return as_spikes(self.path, self._handle[time, rows, columns].copy())
 
 
 class NpzStream(FileStream[np.ndarray]):
@@ -85,7 +87,9 @@ class NpzStream(FileStream[np.ndarray]):
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return reader(archive)
-        except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        except GeometryError:
+            raise
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
             raise DataError(f"{self.path} cannot be read as .npz: {error}") from error
 
     def _open(self) -> np.ndarray:
@@ -99,7 +103,7 @@ class NpzStream(FileStream[np.ndarray]):
             if is_fortran:
                 return self._packed_fortran(member, dtype)
             readouts = (self._next_readout(member, dtype) for _ in range(self.num_readouts))
-            return np.stack([pack_bits(check_binary(self.path, one)) for one in readouts])
+            return np.stack([pack_bits(as_spikes(self.path, one)) for one in readouts])
 
     def _next_readout(self, member: IO[bytes], dtype: np.dtype[Any]) -> np.ndarray:
         content = member.read(self.height * self.width)
@@ -107,7 +111,7 @@ class NpzStream(FileStream[np.ndarray]):
 
     def _packed_fortran(self, member: IO[bytes], dtype: np.dtype[Any]) -> np.ndarray:
         array = np.frombuffer(member.read(), dtype).reshape(self.shape, order="F")
-        return pack_bits(check_binary(self.path, array))
+        return pack_bits(as_spikes(self.path, array))
 
     def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
         return np.ascontiguousarray(self._pack(time, rows, columns).unpack())
@@ -177,7 +181,7 @@ class H5Stream(FileStream[h5py.File]):
     def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
         if self.is_packed:
             return np.ascontiguousarray(self._pack(time, rows, columns).unpack())
-        return check_binary(self.path, self._handle[self.dataset][time, rows, columns])
+        return as_spikes(self.path, self._handle[self.dataset][time, rows, columns])
 
     def _pack(self, time: slice, rows: slice, columns: slice) -> PackedSpikes:
         if not self.is_packed:
@@ -260,24 +264,6 @@ def check_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tup
             "Convert with spikerec.spikes.save."
         )
     return shape[0], shape[1], shape[2]
-
-
-def check_binary(path: Path, spikes: np.ndarray) -> np.ndarray:
-    """Spikes as contiguous uint8, if they are 0 and 1.
-
-    Raises:
-        GeometryError: another value; it names the first.
-    """
-    spikes = np.ascontiguousarray(spikes)
-    if spikes.dtype == np.bool_:
-        return spikes.view(np.uint8)
-    if spikes.size and spikes.max() > 1:
-        found = spikes[spikes > 1][0]
-        raise GeometryError(
-            f"{path} must hold only 0 and 1, found {found}: it is an image, or packed bits "
-            "(see spikerec.spikes.unpack_bits)."
-        )
-    return spikes
 
 
 def _headers(archive: zipfile.ZipFile) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:

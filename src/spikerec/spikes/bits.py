@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikerec.errors import InputError
+from spikerec.errors import GeometryError, InputError
 
 
 @overload
@@ -21,16 +22,22 @@ def pack_bits(spikes: np.ndarray | Tensor) -> np.ndarray | Tensor:
     """Pack the last axis, least significant bit first.
 
     Args:
-        spikes: (..., width), 0 and 1, integer or bool; a tensor may be on any device.
+        spikes: (..., width), 0 and 1, any dtype; a tensor may be on any device.
 
     Returns:
         (..., ceil(width / 8)) uint8; bits past the width are 0.
     """
     if isinstance(spikes, np.ndarray):
-        return np.packbits(spikes, axis=-1, bitorder="little")
-    if spikes.device.type == "cpu":
+        integers = spikes if spikes.dtype.kind in "biu" else spikes.astype(np.uint8)
+        return np.packbits(integers, axis=-1, bitorder="little")
+    spikes = spikes.to(torch.uint8)
+    if spikes.device.type == "cpu":  # NumPy has an instruction for it
         return torch.from_numpy(pack_bits(spikes.numpy()))
-    padded = F.pad(spikes.to(torch.uint8), (0, -spikes.shape[-1] % 8))
+    return _pack_by_shifts(spikes)
+
+
+def _pack_by_shifts(spikes: Tensor) -> Tensor:
+    padded = F.pad(spikes, (0, -spikes.shape[-1] % 8))
     octets = padded.reshape(*spikes.shape[:-1], -1, 8)  # (..., n, 8)
     shifts = torch.arange(8, dtype=torch.uint8, device=spikes.device)
     bits: Tensor = (octets << shifts).sum(-1, dtype=torch.uint8)
@@ -69,9 +76,34 @@ def unpack_bits(bits: np.ndarray | Tensor, width: int, offset: int = 0) -> np.nd
     if isinstance(bits, np.ndarray):
         octets = np.unpackbits(bits, axis=-1, count=offset + width, bitorder="little")
         return octets[..., offset:]
+    return _unpack_by_shifts(bits)[..., offset : offset + width]
+
+
+def _unpack_by_shifts(bits: Tensor) -> Tensor:
     shifts = torch.arange(8, dtype=torch.uint8, device=bits.device)
-    pixels = (bits.unsqueeze(-1) >> shifts).bitwise_and_(1).flatten(-2)  # (..., 8·n)
-    return pixels[..., offset : offset + width]
+    return (bits.unsqueeze(-1) >> shifts).bitwise_and_(1).flatten(-2)  # (..., 8·n)
+
+
+def as_spikes(path: Path, values: np.ndarray) -> np.ndarray:
+    """Values read from or meant for a file as contiguous uint8, if all are 0 and 1.
+
+    Raises:
+        GeometryError: another value; it names the file and the first found.
+    """
+    values = np.ascontiguousarray(values)
+    if values.dtype == np.bool_:
+        return values.view(np.uint8)
+    if values.dtype == np.uint8:  # one pass, without a mask
+        is_binary = values.max(initial=0) <= 1
+    else:
+        is_binary = bool(((values == 0) | (values == 1)).all())
+    if not is_binary:
+        found = values[(values != 0) & (values != 1)][0]
+        raise GeometryError(
+            f"{path} must hold only 0 and 1, found {found}: threshold an image, or unpack bits "
+            "(spikerec.spikes.unpack_bits), first."
+        )
+    return values.astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from typing import IO, Self
 import numpy as np
 
 from spikerec.errors import DataError, GeometryError
-from spikerec.spikes.bits import PackedSpikes
+from spikerec.spikes.bits import PackedSpikes, as_spikes
 from spikerec.spikes.files import refuse_existing, temporary_name
 from spikerec.spikes.geometry import Geometry, Sidecar, check_sidecar, sidecar_path, write_sidecar
 from spikerec.spikes.stream import FileStream
@@ -81,7 +81,7 @@ class DatStream(FileStream[np.ndarray]):
         skipped = first % 8
         count = skipped + stop - first
         bits = np.unpackbits(octets, axis=-1, count=count, bitorder=self.geometry.bit_order)
-        pixels = bits[:, skipped:].reshape(-1, rows.stop - rows.start, row_bits)
+        pixels = bits[:, skipped:].reshape(len(octets), rows.stop - rows.start, row_bits)
         return np.ascontiguousarray(pixels[:, self._top_down, columns])
 
     def _row_bytes(self, time: slice, rows: slice, columns: slice) -> tuple[np.ndarray, int]:
@@ -160,7 +160,7 @@ class DatWriter:
             spikes: (t, H, W), 0 and 1, top row first.
 
         Raises:
-            GeometryError: another height or width.
+            GeometryError: another height or width, or values other than 0 and 1.
             DataError: called outside the `with` block.
         """
         if self._file is None:
@@ -171,7 +171,8 @@ class DatWriter:
                 f"{self.path}: spikes must be (t, {expected[0]}, {expected[1]}), "
                 f"found {tuple(spikes.shape)}."
             )
-        self._file.write(encode_readouts(spikes, self.geometry).tobytes())
+        octets = encode_readouts(as_spikes(self.path, spikes), self.geometry)
+        self._file.write(octets.tobytes())
         self.num_readouts += len(spikes)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

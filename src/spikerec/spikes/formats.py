@@ -12,6 +12,7 @@ from torch import Tensor
 from spikerec.errors import DataError, DataNotFoundError, GeometryError
 from spikerec.spikes import arrays
 from spikerec.spikes.arrays import H5Stream, NpyStream, NpzStream
+from spikerec.spikes.bits import as_spikes
 from spikerec.spikes.concatenated import ConcatenatedStream
 from spikerec.spikes.dat import DatStream, DatWriter, misfit
 from spikerec.spikes.files import atomic_path, refuse_existing
@@ -43,7 +44,8 @@ def open(
     Args:
         path: a `.dat`, `.npy`, `.npz` or `.h5` file; or several, or a folder of `.dat` files (by
             name, numbers in it by value), joined in time.
-        geometry: layout of a `.dat`; None to take it from the sidecar. Other formats know theirs.
+        geometry: layout of a `.dat`; None to take it from the sidecar (that of a folder is
+            `FOLDER.yaml` beside it, and serves all its files). Other formats know theirs.
         rate_hz: readouts per second; None to take it from the sidecar, if that states it.
         light_scale: firing rate of a pixel of intensity 1; None as for the rate.
         dataset: name of the array in a `.npz` or `.h5` that holds several.
@@ -130,7 +132,7 @@ def save(
 
 def _open_file(path: Path, stated: Sidecar, dataset: str | None) -> SpikeStream:
     if not path.is_file():
-        raise DataNotFoundError(f"{path} is not there: expected a spike stream.")
+        raise DataNotFoundError(f"{path} is not there: expected a spike stream. Check the path.")
     _check_suffix(path)
     _check_geometry_is_for_dat(path, stated.geometry)
     stated = _merged(stated, read_sidecar(path))
@@ -175,9 +177,7 @@ def _as_array(path: Path, spikes: np.ndarray | Tensor) -> np.ndarray:
         raise GeometryError(
             f"{path}: spikes must be (T, H, W), none of them 0, found {tuple(array.shape)}."
         )
-    if array.dtype != np.bool_ and not ((array == 0) | (array == 1)).all():
-        raise GeometryError(f"{path}: spikes must hold only 0 and 1; threshold an image first.")
-    return array.astype(np.uint8, copy=False)
+    return as_spikes(path, array)
 
 
 def _blocks(spikes: np.ndarray | SpikeStream) -> Iterator[np.ndarray]:
