@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import spikerec
 from spikerec.configs import build
 from spikerec.errors import ConfigError, WeightsError
 from spikerec.models import (
@@ -112,3 +113,16 @@ def test_published_ssir_weights_import(tmp_path: Path, shared: Path) -> None:
     assert metadata["source"] == "SSIR_e80.pth"
     expected = load_published("ssir", read_state(path)).state_dict()
     assert digest(tmp_path / "ssir.safetensors") == digest(expected)
+
+
+def test_published_weights_know_the_light_scale_they_were_trained_at() -> None:
+    state = build("model", "wgse").state_dict()
+    assert load_published("wgse", state).light_scale == 0.6
+    assert load_published("wgse", state, light_scale=0.4).light_scale == 0.4
+
+
+def test_an_imported_file_brings_its_light_scale(tmp_path: Path) -> None:
+    torch.save(build("model", "wgse").state_dict(), tmp_path / "WGSE.pth")
+    import_weights(tmp_path / "WGSE.pth", "wgse", tmp_path / "wgse.safetensors")
+    assert build("model", "wgse").light_scale == 1.0
+    assert spikerec.load("wgse", tmp_path / "wgse.safetensors").light_scale == 0.6

@@ -122,9 +122,13 @@ def test_learns_one_sample_past_30_db(name: str) -> None:
     spikes = fill.fill_spikes((1, network.window, 32, 32), 0)
     target = F.avg_pool2d(spikes.mean(1, keepdim=True), 3, 1, 1)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    for _ in range(150):
+    psnr = torch.tensor(0.0)
+    for _ in range(150):  # steps; it stops at the goal
         optimizer.zero_grad()
         loss = F.mse_loss(network(spikes).image, target)
         loss.backward()
         optimizer.step()
-    assert -10 * loss.detach().log10() > 30
+        psnr = -10 * loss.detach().log10()
+        if psnr > 30:
+            break
+    assert psnr > 30

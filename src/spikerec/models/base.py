@@ -92,6 +92,7 @@ class Network(nn.Module, ABC):
         multiple: height and width must be multiples of it inside `forward`.
         padding: how `reconstruct` gets there.
         provides: names of the extras that `forward` returns in training mode.
+        published_light_scale: the `light_scale` of the published weights; 1 where those give rates.
 
     Args:
         window: readouts the network sees.
@@ -107,6 +108,7 @@ class Network(nn.Module, ABC):
     multiple: ClassVar[int] = 1
     padding: ClassVar[Padding] = Padding()
     provides: ClassVar[tuple[str, ...]] = ()
+    published_light_scale: ClassVar[float] = 1.0
 
     def __init__(self, window: int, light_scale: float | None = None) -> None:
         super().__init__()

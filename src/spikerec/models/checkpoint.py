@@ -95,6 +95,25 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         raise _unreadable(path, error) from error
 
 
+def read_arguments(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint says its network was built with; empty where it says nothing.
+
+    Files of `import_weights` and checkpoints of our training runs do.
+
+    Raises:
+        WeightsNotFoundError: no such file.
+        WeightsError: the file cannot be read.
+    """
+    path = _existing(path)
+    if path.suffix == ".safetensors":
+        arguments = json.loads(read_metadata(path).get("arguments", "{}"))
+    else:
+        content = _read_pickle(path)
+        about = content.get("spikerec", {}) if isinstance(content, Mapping) else {}
+        arguments = about.get("model", {}) if isinstance(about, Mapping) else {}
+    return dict(arguments)
+
+
 def save_state(
     path: str | Path,
     state: Mapping[str, Tensor],

@@ -181,6 +181,7 @@ class SSIR(Network):
     """
 
     multiple = 2
+    published_light_scale = 0.4
 
     def __init__(
         self,

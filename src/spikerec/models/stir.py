@@ -98,6 +98,7 @@ class STIR(BlockNetwork):
 
     multiple = 16
     provides = ("pyramid", "flows")
+    published_light_scale = 0.4
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 from spikerec.configs import build
 from spikerec.errors import ConfigError, WeightsNotFoundError
 from spikerec.models.base import Network
-from spikerec.models.checkpoint import digest, load_weights, read_state
+from spikerec.models.checkpoint import digest, load_weights, read_arguments, read_state
 
 
 def load(
@@ -41,6 +41,9 @@ def load(
 def load_trained(network: Network, checkpoint: str | Path | None) -> str | None:
     """Fill a network from a checkpoint and put it in eval mode.
 
+    The light scale at which the network's images are intensity belongs to its weights: where the
+    checkpoint states one, the network takes it.
+
     Returns:
         The weights' digest; None for a method without parameters.
 
@@ -60,4 +63,5 @@ def load_trained(network: Network, checkpoint: str | Path | None) -> str | None:
             "imported .safetensors (spikerec weights import)."
         )
     load_weights(network, read_state(checkpoint), str(checkpoint))
+    network.light_scale = read_arguments(checkpoint).get("light_scale", network.light_scale)
     return digest(network.state_dict())
