@@ -10,7 +10,7 @@ Departures from the published code, none of which changes a value:
 * Both transforms are linear maps of a few dozen samples, so each is one dense matrix, built from
   PyWavelets' own transforms: exact at the borders, and any wavelet, level and border mode.
 * Pixels are the last axis, not the batch: a filter is a matrix product over a chunk of pixels. On
-  one CPU core the stage takes a quarter of the time of 1-D convolutions.
+  one CPU core the stage takes a third of the time of 1-D convolutions.
 * The wavelet's filters are not part of the weights; published ones are checked against the name.
 """
 
