@@ -204,7 +204,7 @@ def equalise_histogram(images: Tensor) -> Tensor:
     Returns:
         (..., H, W) uint8.
     """
-    pixels = images.flatten(-2).flatten(0, -2).long()  # (N, H·W)
+    pixels = images.reshape(-1, images.shape[-2] * images.shape[-1]).long()  # (N, H·W)
     counts = pixels.new_zeros(len(pixels), GRAY_LEVELS)
     counts.scatter_add_(1, pixels, torch.ones_like(pixels))
     total = counts.cumsum(1)

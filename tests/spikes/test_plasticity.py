@@ -1,0 +1,152 @@
+"""TFSTP: published outputs, laws, and going on from a state."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from spikerec.errors import InputError, WindowError
+from spikerec.spikes import (
+    Plasticity,
+    equalise_histogram,
+    stretch_to_uint8,
+    tfstp,
+    tfstp_sequence,
+)
+from spikerec.spikes.plasticity import PlasticityMode
+from tests.golden_cases import load_case
+from tests.spikes.edge import edge_input
+
+MODES: tuple[PlasticityMode, ...] = ("offline", "online")
+
+
+def periodic(interval: int, size: int) -> Tensor:
+    spikes = torch.zeros(1, size, 1, 1)
+    spikes[:, ::interval] = 1
+    return spikes
+
+
+@pytest.mark.parametrize("prefix", ["", "edge_"])
+@pytest.mark.parametrize("mode", MODES)
+def test_images_are_the_published_ones(prefix: str, mode: PlasticityMode) -> None:
+    case = load_case("tfstp")
+    spikes = edge_input(case.spikes()) if prefix else case.spikes()
+    images, _ = tfstp_sequence(spikes, plasticity=Plasticity(mode=mode))
+    readouts = case.facts["frames_of_raw"]
+    torch.testing.assert_close(
+        images[0, readouts], case.output(f"{prefix}{mode}_raw"), atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "edge_"])
+def test_states_are_the_published_ones(prefix: str) -> None:
+    case = load_case("tfstp")
+    spikes = edge_input(case.spikes()) if prefix else case.spikes()
+    plasticity = Plasticity()
+    state = plasticity.start(spikes)
+    for readout in range(spikes.shape[1]):
+        state = plasticity.step(state, spikes[:, readout])
+        if readout in case.facts["frames_of_raw"]:
+            index = case.facts["frames_of_raw"].index(readout)
+            for name, found in (("R", state.recovery), ("u", state.facilitation)):
+                expected = case.output(f"{prefix}offline_{name}")[index]
+                torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=0)
+
+
+def test_pictures_are_the_published_ones() -> None:
+    case = load_case("tfstp")
+    for mode in MODES:
+        images, _ = tfstp_sequence(case.spikes(), plasticity=Plasticity(mode=mode))
+        stretched = stretch_to_uint8(images)[0]
+        if mode == "offline":
+            expected = case.output("offline_before_equalisation")
+            assert (stretched.int() - expected.int()).abs().max() <= 1
+        wrong = equalise_histogram(stretched) != case.output(mode)
+        assert wrong.float().mean() <= 0.001  # the tolerance that the case states
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_key_readout_is_one_of_the_sequence(mode: PlasticityMode) -> None:
+    spikes = (torch.rand(2, 40, 3, 4) < 0.3).to(torch.uint8)
+    plasticity = Plasticity(mode=mode)
+    images, _ = tfstp_sequence(spikes, plasticity=plasticity)
+    for key_readout in (0, 17, 39):
+        one = tfstp(spikes, key_readout=key_readout, plasticity=plasticity)
+        assert torch.equal(one[:, 0], images[:, key_readout])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_chunks_go_on_where_the_last_one_ended(mode: PlasticityMode) -> None:
+    spikes = torch.rand(2, 50, 3, 4) < 0.3
+    plasticity = Plasticity(mode=mode)
+    whole, end = tfstp_sequence(spikes, plasticity=plasticity)
+    parts, state = [], None
+    for chunk in spikes.split([1, 22, 27], 1):
+        images, state = tfstp_sequence(chunk, plasticity=plasticity, state=state)
+        parts.append(images)
+    assert torch.equal(torch.cat(parts, 1), whole)
+    assert state is not None
+    assert state.readout == end.readout == 50
+    assert torch.equal(state.last_spike, end.last_spike)
+
+
+@pytest.mark.parametrize("interval", [1, 2, 3, 5, 8])
+def test_both_exact_inversions_give_the_rate(interval: int) -> None:
+    image = tfstp(periodic(interval, 200), key_readout=199, plasticity=Plasticity(exact=True))
+    assert image.item() == pytest.approx(2 / interval, rel=2e-3)
+
+
+def test_always_firing_settles_where_the_equations_say() -> None:
+    _, state = tfstp_sequence(periodic(1, 300))
+    u = 0.15 / (1 - 0.85 * math.exp(-1 / 10))  # u = u0 + (u + f (1 − u) − u0) exp(−1 / F)
+    recovery = (1 - math.exp(-1)) / (1 - (1 - u) * math.exp(-1))
+    assert state.facilitation.item() == pytest.approx(u, abs=1e-4)
+    assert state.recovery.item() == pytest.approx(recovery, abs=1e-4)
+
+
+def test_later_readouts_do_not_matter() -> None:
+    spikes = torch.rand(1, 30, 3, 4) < 0.3
+    changed = spikes.clone()
+    changed[:, 20:] = ~changed[:, 20:]
+    assert torch.equal(tfstp(spikes, key_readout=19), tfstp(changed, key_readout=19))
+
+
+def test_a_pixel_without_an_interval_is_black_offline() -> None:
+    spikes = torch.zeros(1, 20, 1, 2)
+    spikes[0, 7, 0, 1] = 1  # one pixel never fires, one fires once
+    assert tfstp(spikes, key_readout=19).tolist() == [[[[0, 0]]]]
+    online = tfstp(spikes, key_readout=19, plasticity=Plasticity(mode="online"))
+    assert online[0, 0, 0, 0] == 0
+    assert online[0, 0, 0, 1] > 0
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(InputError, match="offline or online, found 'live'"):
+        Plasticity(mode="live")  # type: ignore[arg-type]
+    with pytest.raises(WindowError, match="hold 20 readouts, expected key readout 20"):
+        tfstp(periodic(2, 20), key_readout=20)
+    with pytest.raises(InputError, match=r"must be \(B, T, H, W\)"):
+        tfstp_sequence(torch.zeros(20, 4, 4))
+
+
+def test_a_flat_image_is_stretched_to_black() -> None:
+    assert stretch_to_uint8(torch.full((2, 3, 4), 0.7)).unique().tolist() == [0]
+
+
+def test_equalisation_treats_each_image_on_its_own() -> None:
+    images = torch.randint(30, 60, (2, 3, 5, 7), dtype=torch.uint8)
+    together = equalise_histogram(images)
+    assert together.dtype == torch.uint8
+    for b in range(2):
+        for t in range(3):
+            assert torch.equal(equalise_histogram(images[b, t]), together[b, t])
+
+
+def test_equalisation_counts_the_pixels_above_the_darkest_level() -> None:
+    image = torch.tensor([[10, 10, 20, 30, 30]], dtype=torch.uint8)
+    assert equalise_histogram(image).tolist() == [[0, 0, 85, 255, 255]]
+    flat = torch.full((2, 2), 9, dtype=torch.uint8)
+    assert torch.equal(equalise_histogram(flat), flat)
