@@ -96,7 +96,7 @@ def test_float32_implementations_agree_on_a_wide_picture() -> None:
     operator, composed = (
         deform_conv2d(x, offset, mask, weight, bias, use_operator=use) for use in (True, False)
     )
-    torch.testing.assert_close(operator, composed, atol=2e-3, rtol=0)
+    torch.testing.assert_close(operator, composed, atol=1e-3, rtol=0)  # measured: 2e-4
 
 
 def test_half_precision_is_kept_while_sampling_in_float32() -> None:
