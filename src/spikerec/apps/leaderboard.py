@@ -61,8 +61,8 @@ def run(config: DictConfig) -> None:
         "leaderboard.html": page,
     }
     console = Console()
-    for table in tables:
-        console.print(terminal(table))
+    for board in boards:
+        console.print(terminal(board, stands))
     _report(problems, console)
     for name, text in files.items():
         console.print(str(_write(output / name, text)), highlight=False, soft_wrap=True)

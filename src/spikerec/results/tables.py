@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import rich.box
 import rich.table
 from rich.text import Text
 
@@ -202,6 +203,8 @@ def efficiency_figures(record: Record, board: BoardName) -> dict[str, Figure]:
     figures = {}
     for key, name, title, unit, _ in EFFICIENCY:
         value = record.efficiency.get(key)
+        if key == "macs":  # as the papers' counter has it, where known
+            value = record.efficiency.get("macs_published", value)
         beside = reported.get(name)
         note = ""
         if key != "params" and reference and reference.size != EFFICIENCY_SIZE:
@@ -457,20 +460,20 @@ def latencies(record: Record) -> dict[str, float]:
     }
 
 
-def terminal(table: Table) -> rich.table.Table:
-    """The table for a terminal."""
-    groups = len({column.group for column in table.columns if column.group})
-    view = rich.table.Table(title=Text(table.title), title_justify="left", header_style="bold")
-    view.add_column("Method", no_wrap=True)
-    for column in table.columns:
-        title = f"{column.title} {column.arrow}".strip()
-        if column.group and groups > 1:
-            title += f"\n{column.group.dataset}"
-        view.add_column(Text(title), justify="right")
+def terminal(board: Board, stands: Standings) -> rich.table.Table:
+    """One board for a terminal of 80 columns; as reported on the second line of a row."""
+    table = _table([board], stands)
+    view = rich.table.Table(
+        title=Text(table.title, no_wrap=True), title_justify="left", box=rich.box.SIMPLE_HEAD
+    )
+    view.add_column("Method", no_wrap=True, vertical="middle")
+    quality_first = sorted(table.columns, key=lambda column: column.group is None)
+    for column in quality_first:
+        title = column.title.replace(" ", "\n") if column.group is None else column.title
+        view.add_column(Text(f"{title} {column.arrow}".strip()), justify="right", no_wrap=True)
     for label, row in table.rows.items():
-        view.add_row(
-            Text(label), *(_terminal_cell(row.get(c.key), c.digits) for c in table.columns)
-        )
+        cells = (_terminal_cell(row.get(c.key), c.digits) for c in quality_first)
+        view.add_row(Text(label), *cells)
     return view
 
 
@@ -486,5 +489,5 @@ def _terminal_cell(figure: Figure | None, digits: int) -> Text:
     if figure.is_level:
         text.append(" ≈")
     if figure.reported is not None:
-        text.append(f" ({number(figure.reported, digits)})", style="dim")
+        text.append(f"\n({number(figure.reported, digits)})", style="dim")
     return text

@@ -68,7 +68,10 @@ def render(
     data = {
         "version": spikerec.__version__,
         "generated": datetime.now(UTC).isoformat(timespec="seconds"),
-        "boards": [_board(b, stands[b.name], album, images_per_board) for b in boards],
+        "boards": [
+            _board(board, stands[board.name], album, images_per_board)
+            for board in sorted(boards, key=_prominence)
+        ],
         "references": [_reference_table(reference_table(reference)) for reference in references],
         "problems": [problem.reason for problem in problems[:MOST_PROBLEMS]],
         "problemCount": len(problems),
@@ -86,6 +89,11 @@ def render(
         before, _, after = text.partition(place)
         text = before + content + after
     return text
+
+
+def _prominence(board: Board) -> tuple[bool, int, int]:
+    """Boards with published figures first, then those with most metrics and most methods."""
+    return reference_for(board.name) is None, -len(board.metrics), -len(board.records)
 
 
 def _script_safe(data: object) -> str:

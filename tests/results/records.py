@@ -1,0 +1,108 @@
+"""Records made up for tests: seeded, a few kilobytes each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from spikerec.results import DatasetInfo, ProtocolInfo, Record, Samples, WeightsInfo
+
+METRICS = {"psnr": True, "ssim": True, "lpips": False, "niqe": False, "brisque": False}
+
+#: label → PSNR, SSIM, LPIPS, NIQE, BRISQUE, params, MACs, ms
+METHODS = {
+    "TFP (31)": (25.2, 0.69, 0.255, 5.97, 43.1, 0, 0, 0.4),
+    "TFI": (18.6, 0.64, 0.259, 4.52, 44.9, 0, 0, 3.6),
+    "SSIR": (32.5, 0.918, 0.050, 3.47, 15.7, 380_000, 240e9, 6.2),
+    "Spk2ImgNet": (36.2, 0.951, 0.029, 3.08, 15.3, 3_760_000, 9.17e12, 151.8),
+    "WGSE": (37.4, 0.957, 0.024, 3.03, 15.6, 3_850_000, 3.93e12, 71.5),
+    "STIR": (38.6, 0.965, 0.0186, 2.93, 14.9, 5_110_000, 0.42e12, 18.7),
+}
+
+
+def make_record(
+    label: str = "STIR", *, scenes: int = 10, frames: int = 2, **changes: Any
+) -> Record:
+    """A record of one of `METHODS`; `changes` replace fields."""
+    means = METHODS.get(label, METHODS["STIR"])
+    rng = np.random.default_rng(sum(map(ord, label)))
+    scene_rng = np.random.default_rng(0)  # hard scenes are hard for every method
+    keys = [f"scene{s:02}/{f}" for s in range(scenes) for f in range(frames)]
+    hardness = scene_rng.normal(0, 0.06, scenes).repeat(frames)
+    values = {
+        metric: mean * (1 + (hardness if higher else -hardness) + rng.normal(0, 0.01, len(keys)))
+        for (metric, higher), mean in zip(METRICS.items(), means[:5], strict=True)
+    }
+    params, macs, milliseconds = means[5:]
+    fields: dict[str, Any] = {
+        "method": label.partition(" ")[0].lower(),
+        "label": label,
+        "weights": WeightsInfo(f"{sum(map(ord, label)):064x}", "stir-sreds", "best.ckpt")
+        if params
+        else WeightsInfo(),
+        "dataset": DatasetInfo("sreds", "test", "d" * 64, len(keys), True, 0.4),
+        "protocol": ProtocolInfo("stir", "a" * 64, {"data_range": 255, "border": 0}),
+        "samples": Samples(keys, values, METRICS),
+        "efficiency": {
+            "size": [720, 1280],
+            "params": params,
+            "macs": macs,
+            "memory_bytes": 3 * 2**30,
+            "latency": [{"size": [250, 400], "median_ms": milliseconds, "device": "Test GPU"}],
+        },
+        "config": {"model": {"window": 61, "channels": 64}, "seed": 0},
+        "code": {"version": "0.1.0", "revision": "f" * 40, "dirty": False},
+        "environment": {"python": "3.12", "packages": {"torch": "2.11"}},
+        "created": "2026-01-02T03:04:05+00:00",
+    }
+    return Record(**fields | changes)
+
+
+def save_pictures(folder: Path, record: Record, keys: list[str]) -> Record:
+    """The record with made-up pictures of some samples, saved below the folder."""
+    height, width = 125, 200
+    y, x = np.mgrid[:height, :width]
+    images: dict[str, dict[str, str]] = {}
+    noise = np.random.default_rng(1).normal(0, 1, (height, width))
+    error = 40 - record.column("psnr").mean()
+    for number, key in enumerate(keys):
+        scene = (
+            0.5 + 0.25 * np.sin(x / (5 + number) + y / 9) + 0.25 * ((x // 25 + y // 25) % 2 - 0.5)
+        )
+        views = {
+            "target": scene,
+            "prediction": scene + noise * error / 60,
+            "tfp": scene + noise * 0.25,
+        }
+        for role, view in views.items():
+            path = folder / "images" / record.label / key / f"{role}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((view.clip(0, 1) * 255).astype(np.uint8)).save(path)
+            images.setdefault(key, {})[role] = path.relative_to(folder).as_posix()
+    return replace(record, images=images)
+
+
+def write_demo(folder: Path) -> None:
+    """Every method on two boards, with pictures on the first, and one record cut short."""
+    blind = DatasetInfo("recvidarreal2019", "test", "e" * 64, 20, False, 1.0)
+    for label in METHODS:
+        record = make_record(label)
+        if label == "TFI":
+            reason = "no weights: spikerec weights fetch"
+            samples = Samples(
+                record.samples.keys,
+                {m: v for m, v in record.samples.values.items() if m != "lpips"},
+                {m: h for m, h in METRICS.items() if m != "lpips"},
+            )
+            record = replace(record, samples=samples, unavailable={"lpips": reason})
+        save_pictures(folder, record, ["scene00/0", "scene03/1"]).write(folder)
+        without = {m: make_record(label).column(m) * 1.8 for m in ("niqe", "brisque")}
+        samples = Samples(record.samples.keys, without, dict.fromkeys(without, False))
+        replace(record, dataset=blind, samples=samples, unavailable={}).write(folder)
+        corrected = ProtocolInfo("corrected", "c" * 64, {"lpips": "[-1, 1]"})
+        replace(record, protocol=corrected).write(folder)
+    (folder / "cut-short.json").write_text('{"id": "2026')
