@@ -71,7 +71,7 @@ def run(config: DictConfig) -> None:
 def _report(problems: list[Problem], console: Console) -> None:
     """Print what was left out, by name."""
     if problems:
-        console.print(f"{len(problems)} records left out:", style="yellow")
+        console.print(f"Records left out: {len(problems)}", style="yellow")
     for problem in problems[:MOST_PRINTED]:
         console.print(f"  {problem.reason}", style="yellow", markup=False, soft_wrap=True)
     if len(problems) > MOST_PRINTED:

@@ -6,6 +6,7 @@ hash, so files of one name are the same.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -69,7 +70,7 @@ class Store:
             try:
                 record = read_record(path)
             except ResultsError as error:
-                yield Problem(path.name, str(error))
+                yield Problem(path.name, str(error).removeprefix(f"{path.parent}{os.sep}"))
                 continue
             if record.id not in seen:
                 seen.add(record.id)

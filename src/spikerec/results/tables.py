@@ -464,13 +464,19 @@ def terminal(board: Board, stands: Standings) -> rich.table.Table:
     """One board for a terminal of 80 columns; as reported on the second line of a row."""
     table = _table([board], stands)
     view = rich.table.Table(
-        title=Text(table.title, no_wrap=True), title_justify="left", box=rich.box.SIMPLE_HEAD
+        title=Text(table.title, no_wrap=True),
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        caption="second line of a row: as reported" if reference_for(board.name) else None,
+        caption_justify="left",
     )
-    view.add_column("Method", no_wrap=True, vertical="middle")
+    view.add_column("Method", no_wrap=True)
     quality_first = sorted(table.columns, key=lambda column: column.group is None)
     for column in quality_first:
-        title = column.title.replace(" ", "\n") if column.group is None else column.title
-        view.add_column(Text(f"{title} {column.arrow}".strip()), justify="right", no_wrap=True)
+        name, _, unit = column.title.partition(" ")
+        view.add_column(Text(f"{name}\n{unit or column.arrow}"), justify="right", no_wrap=True)
     for label, row in table.rows.items():
         cells = (_terminal_cell(row.get(c.key), c.digits) for c in quality_first)
         view.add_row(Text(label), *cells)
@@ -489,5 +495,5 @@ def _terminal_cell(figure: Figure | None, digits: int) -> Text:
     if figure.is_level:
         text.append(" ≈")
     if figure.reported is not None:
-        text.append(f"\n({number(figure.reported, digits)})", style="dim")
+        text.append(f"\n{number(figure.reported, digits)}", style="dim italic")
     return text

@@ -373,9 +373,14 @@
     const line = front.map((p, i) => `${i ? "L" : "M"}${frame.x(p.x)},${frame.y(p.y)}`).join("");
     view.append(svg("path", { class: "path", d: line }));
     const taken = all.map((p) => box(frame.x(p.x) - 6, frame.y(p.y) - 6, 12, 12));
-    reported.forEach((p) => view.append(plotMark(p, frame, metric, taken, "reported")));
-    const order = [...measured].sort((a, b) => front.includes(b) - front.includes(a));
-    order.forEach((p) => view.append(plotMark(p, frame, metric, taken, front.includes(p) ? "front" : "")));
+    for (const p of reported) view.append(gapLine(p, measured, frame));
+    // Names are placed in the order of importance, and drawn in reverse so that the first lie on top.
+    const marks = [
+      ...front.map((p) => plotMark(p, frame, metric, taken, "front")),
+      ...measured.filter((p) => !front.includes(p)).map((p) => plotMark(p, frame, metric, taken, "")),
+      ...reported.map((p) => plotMark(p, frame, metric, taken, "reported")),
+    ];
+    view.append(...marks.reverse());
     $("plot").replaceChildren(view);
     $("plot-note").textContent =
       `Up and left is better. On the front: ${front.map((p) => p.label).join(", ") || "none"}. ` +
@@ -386,7 +391,7 @@
   /** Scales and margins. A cost of 0 has no logarithm: it stands at the left, apart from the axis. */
   function plotFrame(points, metric) {
     const width = Math.max(300, $("plot").clientWidth || 700);
-    const height = Math.round(Math.min(460, Math.max(300, width * 0.5)));
+    const height = Math.round(Math.min(460, Math.max(360, width * 0.5)));
     const margin = { left: 52, right: 16, top: 14, bottom: 46 };
     const costs = points.map((p) => p.x).filter((v) => v > 0);
     const hasZero = points.some((p) => p.x <= 0);
@@ -473,6 +478,14 @@
     return null;
   }
 
+  /** From what is reported of a method to what was measured of it: the reproduction gap. */
+  function gapLine(reported, measured, frame) {
+    const own = measured.find((p) => state.board.reference.names[p.label] === reported.label);
+    reported.isNamed = !own;
+    if (!own) return "";
+    return svg("line", { class: "gap", x1: frame.x(reported.x), y1: frame.y(reported.y), x2: frame.x(own.x), y2: frame.y(own.y) });
+  }
+
   function plotMark(point, frame, metric, taken, kind) {
     const [x, y] = [frame.x(point.x), frame.y(point.y)];
     const words = `${point.label}${point.reported ? " (reported)" : ""}: ${metric.title} ${fixed(point.y, metric.digits)} at ${Number(point.x.toPrecision(3))}`;
@@ -486,7 +499,7 @@
       mark.append(svg("line", { class: "whisker", x1: x, x2: x, y1: frame.y(point.low), y2: frame.y(point.high) }));
     }
     mark.append(svg("circle", { class: point.reported ? null : "point", cx: x, cy: y, r: point.reported ? 4.5 : 5.5 }));
-    const place = placeName(point.label, x, y, frame, taken);
+    const place = point.isNamed === false ? null : placeName(point.label, x, y, frame, taken);
     if (place) mark.append(svg("text", { x: place.x, y: place.y, "text-anchor": place.anchor }, point.label));
     return mark;
   }
@@ -670,7 +683,11 @@
     }, layers, marks);
     frame.addEventListener("wheel", wheel, { passive: false });
     const first = layers[0];
-    const shape = () => { frame.style.aspectRatio = `${first.naturalWidth} / ${first.naturalHeight}`; };
+    const shape = () => {
+      const ratio = first.naturalWidth / first.naturalHeight;
+      frame.style.aspectRatio = ratio;
+      $("pictures").style.setProperty("--ratio", ratio);
+    };
     if (first.complete && first.naturalWidth) shape();
     else first.addEventListener("load", shape);
     return frame;
