@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 #: Overrides that change where or how loudly a run happens, but not what it computes.
-UNNAMED = ("name", "paths.outputs", "paths.data", "paths.results", "data.num_workers", "logger")
+UNNAMED = (
+    "name",
+    "paths.outputs",
+    "paths.data",
+    "paths.results",
+    "data.num_workers",
+    "logger",
+    "on_error",
+)
 
 #: Letters of a run's name before it is cut (file systems allow 255 bytes).
 LONGEST_NAME = 120
@@ -70,6 +78,7 @@ def load_config(group: str, name: str, **overrides: Any) -> dict[str, Any]:  # n
             f"{group}={name} is unknown: expected one of {', '.join(config_names(group))}."
         )
     state = GlobalHydra.instance().hydra  # a running Hydra app keeps its own configuration
+    GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             config = compose("choice", overrides=[f"+{group}={name}"])
