@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spikerec.models.trained import load
+    from spikerec.spikes import open
+    from spikerec.streaming import reconstruct
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "open", "reconstruct"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
@@ -15,4 +17,12 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
         from spikerec.models.trained import load
 
         return load
+    if name == "open":
+        from spikerec.spikes import open
+
+        return open
+    if name == "reconstruct":
+        from spikerec.streaming import reconstruct
+
+        return reconstruct
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

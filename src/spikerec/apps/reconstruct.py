@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from spikerec import spikes
 from spikerec.configs import plain
@@ -16,8 +27,7 @@ from spikerec.errors import ConfigError
 from spikerec.models.base import Network
 from spikerec.models.trained import load_trained
 from spikerec.spikes import Geometry, SpikeStream
-from spikerec.streaming import KeyReadouts, images, open_sink
-from spikerec.training.callbacks import to_uint8
+from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
 
 
 def run(config: DictConfig) -> None:
@@ -26,38 +36,112 @@ def run(config: DictConfig) -> None:
     for key in ("input", "output"):
         if config[key] is None:
             raise ConfigError(f"{key} is not set: name {key}=PATH.")
-    network: Network = instantiate(config.model, _convert_="all")
-    load_trained(network, config.checkpoint)
-    stream = _open(config)
-    stride = config.stride or max(network.window // 2, 1)
-    keys = KeyReadouts.of(stream, network, stride, config.start, config.stop)
-    light_scale = config.light_scale or stream.light_scale or 1.0
-    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    output = Path(config.output)
-    with open_sink(output, config.fps) as sink, Progress(console=console) as progress:
-        sequence = images(
-            stream,
-            network,
-            keys,
-            light_scale=light_scale,
-            batch_size=config.batch_size,
-            device=device,
+    video = _video(config, _open(config, config.input))
+    several = isinstance(config.output, ListConfig)
+    outputs = [Path(one) for one in (config.output if several else [config.output])]
+    try:
+        _save(config, video, outputs, console)
+    except KeyboardInterrupt:
+        console.print("interrupted: continue with the same command and resume=true")
+        raise
+    speed = video.slow_motion(config.fps)
+    shown = "" if speed is None else f", {speed:.4g}× slow motion at {config.fps:g} frames a second"
+    names = ", ".join(str(path) for path in outputs)
+    console.print(f"{len(video)} frames in {names}{shown}", soft_wrap=True)
+
+
+def _save(config: DictConfig, video: Video, outputs: list[Path], console: Console) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        FrameRate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(outputs[0].name, total=len(video))
+        video.save(
+            outputs,
+            fps=config.fps,
+            bits=config.bits,
+            resume=config.resume,
+            on_frame=lambda done: progress.update(task, completed=done),
         )
-        for image in progress.track(sequence, total=len(keys), description=output.name):
-            sink.write(to_uint8(image))
-    console.print(f"{len(keys)} images in {output}{_speed(stream, stride, config.fps)}")
 
 
-def _open(config: DictConfig) -> SpikeStream:
-    stated = plain(config.geometry)
-    geometry = Geometry(**stated) if stated.get("height") and stated.get("width") else None
-    return spikes.open(
-        config.input, geometry=geometry, rate_hz=config.rate_hz, dataset=config.dataset
+class FrameRate(ProgressColumn):
+    """Frames made in a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate so far; nothing before the first frames."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} frames/s")
+
+
+def _video(config: DictConfig, stream: SpikeStream) -> Video:
+    checkpoint: Any = config.checkpoint
+    if isinstance(checkpoint, DictConfig):
+        checkpoint = plain(checkpoint)
+    names = _several()
+    methods: Sequence[str | Network] = names
+    if not names:
+        network: Network = instantiate(config.model, _convert_="all")
+        load_trained(network, checkpoint)
+        methods, checkpoint = [network], None
+    settings: dict[str, Any] = {
+        key: config[key]
+        for key in (
+            *("stride", "start", "stop", "slow_motion", "fps", "exposure", "mask_defects"),
+            *("show_spikes", "caption", "batch_size", "device", "tile", "tile_overlap"),
+        )
+    }
+    return reconstruct(
+        stream,
+        *methods,
+        checkpoint=checkpoint,
+        tone=Tone(**plain(config.tone)),
+        calibration=_calibration(config),
+        **settings,
     )
 
 
-def _speed(stream: SpikeStream, stride: int, fps: float) -> str:
-    """How much slower than life the video is; nothing where the sampling rate is unknown."""
-    if stream.rate_hz is None:
-        return ""
-    return f", {stream.rate_hz / stride / fps:.0f}× slow motion at {fps:g} images a second"
+def _several() -> list[str]:
+    """The names in `model=[tfp,stir]`; none where one method is chosen.
+
+    Hydra would compose the choices of such a list into one model, so each is built on its own.
+
+    Raises:
+        ConfigError: arguments of `model` beside it, which could be meant for any of them.
+    """
+    words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    lists = [word for word in words if word.startswith("model=[")]
+    if not lists:
+        return []
+    stray = [word for word in words if word.lstrip("+~").startswith("model.")]
+    if stray:
+        raise ConfigError(
+            f"{stray[0]} beside {lists[-1]}: expected the methods as conf/model states them. "
+            "Run one method at a time, or name a variant in conf/model."
+        )
+    return [name.strip() for name in lists[-1][len("model=[") : -1].split(",") if name.strip()]
+
+
+def _calibration(config: DictConfig) -> FixedPattern | None:
+    paths = {name: config.calibration[name] for name in ("dark", "flat")}
+    if not any(paths.values()):
+        return None
+    return FixedPattern.measured(
+        **{name: path and _open(config, path) for name, path in paths.items()}
+    )
+
+
+def _open(config: DictConfig, path: str) -> SpikeStream:
+    stated = plain(config.geometry)
+    given = stated.get("height") and stated.get("width") and Path(path).suffix in ("", ".dat")
+    return spikes.open(
+        path,
+        geometry=Geometry(**stated) if given else None,
+        rate_hz=config.rate_hz,
+        light_scale=config.light_scale,
+        dataset=config.dataset,
+    )

@@ -1,6 +1,31 @@
-"""From a spike stream to a sequence of images, window by window, in bounded memory."""
+"""From a spike stream to a video, window by window, in bounded memory.
 
-from spikerec.streaming.engine import KeyReadouts, images
+`reconstruct` gives a `Video`, which `save`s itself; `frames` is the engine below it.
+"""
+
+from spikerec.streaming.engine import Frame, frames
+from spikerec.streaming.keys import KeyReadouts
+from spikerec.streaming.light import FixedPattern, Tone, white_rate
+from spikerec.streaming.reconstructors import Reconstructor, reconstructor, shares_blocks
 from spikerec.streaming.sinks import Sink, open_sink
+from spikerec.streaming.tiles import Tiling, fitting_side
+from spikerec.streaming.video import Video, default_stride, reconstruct
 
-__all__ = ["KeyReadouts", "Sink", "images", "open_sink"]
+__all__ = [
+    "FixedPattern",
+    "Frame",
+    "KeyReadouts",
+    "Reconstructor",
+    "Sink",
+    "Tiling",
+    "Tone",
+    "Video",
+    "default_stride",
+    "fitting_side",
+    "frames",
+    "open_sink",
+    "reconstruct",
+    "reconstructor",
+    "shares_blocks",
+    "white_rate",
+]

@@ -1,96 +1,119 @@
-"""The engine: windows of a stream through a network, in order."""
+"""The engine: a stream read once, through one or several networks, to images in order.
+
+Three things happen at a time, each in a thread: readouts are read (`readouts.read`), windows become
+images (`frames`), and images are drawn and written by whoever asks for the frames. Bounded queues
+lie between them, so that memory does not grow with the length of the stream.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from spikerec.errors import ConfigError, WindowError
-from spikerec.models.base import Network
-from spikerec.spikes import SpikeStream, unpack_bits
+from spikerec.models.base import Network, Reconstruction
+from spikerec.spikes import SpikeStream
+from spikerec.spikes.defects import Repair
+from spikerec.streaming.keys import KeyReadouts, reach
+from spikerec.streaming.readouts import Readouts, ahead, read
+from spikerec.streaming.reconstructors import reconstructor
+from spikerec.streaming.tiles import Tiling, fitting_side
+
+#: Items ready between two threads: one in use, one waiting.
+DEPTH = 2
+#: Pixels that neighbouring tiles share where nothing else is said.
+TILE_OVERLAP = 64
 
 
-@dataclass(frozen=True)
-class KeyReadouts:
-    """Which readouts of a stream become images.
+class Frame(NamedTuple):
+    """What becomes one picture of a video.
 
     Attributes:
-        first: the first of them.
-        stop: they are below it.
-        stride: readouts from one to the next.
+        key: the key readout.
+        images: (M, H, W) float32 on the CPU, in intensity, not clipped; one a network.
+        spikes: (H, W) uint8, the key readout itself.
     """
 
-    first: int
-    stop: int
-    stride: int
-
-    @classmethod
-    def of(
-        cls, stream: SpikeStream, network: Network, stride: int, start: int, stop: int | None
-    ) -> KeyReadouts:
-        """Every `stride`-th readout of [start, stop) that has a whole window inside it.
-
-        Raises:
-            ConfigError: a stride below 1.
-            WindowError: the part is shorter than the network's window.
-        """
-        if stride < 1:
-            raise ConfigError(f"stride must be at least 1, found {stride}.")
-        end = stream.num_readouts if stop is None else min(stop, stream.num_readouts)
-        if end - start < network.window:
-            raise WindowError(
-                f"{stream.path}: readouts [{start}, {end}) are {max(end - start, 0)}, but "
-                f"{type(network).__name__} needs a window of {network.window}. Give a longer part, "
-                "or set model.window."
-            )
-        after_key = network.window - network.key_readout
-        return cls(start + network.key_readout, end - after_key + 1, stride)
-
-    def __len__(self) -> int:
-        return len(range(self.first, self.stop, self.stride))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.first, self.stop, self.stride))
+    key: int
+    images: Tensor
+    spikes: Tensor
 
 
-@torch.inference_mode()
-def images(
+def frames(
     stream: SpikeStream,
-    network: Network,
+    networks: Sequence[Network],
     keys: KeyReadouts,
     *,
-    light_scale: float,
-    batch_size: int,
-    device: torch.device,
-) -> Iterator[Tensor]:
-    """The image of each key readout, in order.
+    light_scale: float = 1.0,
+    batch_size: int = 1,
+    device: torch.device | str = "cpu",
+    tile: int | None = None,
+    tile_overlap: int = TILE_OVERLAP,
+    repair: Repair | None = None,
+) -> Generator[Frame, None, None]:
+    """The frame of each key readout, in order.
 
     Args:
-        stream: read window by window, as packed bits that are unpacked on the device.
-        network: in eval mode.
+        stream: read once, as packed bits that are unpacked on the device.
+        networks: in eval mode; all see the same stream.
         keys: which readouts.
         light_scale: of the stream, in (0, 1].
-        batch_size: windows that go through the network at once.
-        device: where the network computes.
+        batch_size: windows that go through a network at once.
+        device: where the networks compute.
+        tile: side of the tiles of a larger picture; None to split only what free memory needs.
+        tile_overlap: pixels that neighbouring tiles share.
+        repair: replaces broken pixels; None for none.
 
     Yields:
-        (H, W) float32 on the CPU, in intensity, not clipped.
+        Frames, made ahead of the reader in a thread of their own.
     """
-    network.to(device)
-    pending = list(keys)
-    for index in range(0, len(pending), batch_size):
-        windows = [
-            _window(stream, key - network.key_readout, network.window, device)
-            for key in pending[index : index + batch_size]
-        ]
-        batch = network.reconstruct(torch.stack(windows), light_scale, validate=False)
-        yield from batch.image[:, 0].float().cpu()
+    device = torch.device(device)
+    ways = []
+    for network in networks:
+        network.to(device).eval()
+        tiling = choose_tiling(network, stream, batch_size, device, tile, tile_overlap)
+        ways.append(reconstructor(network, keys.stride, tiling))
+    before, after = reach(networks)
+
+    @torch.inference_mode()
+    def made() -> Generator[Frame, None, None]:
+        readouts = Readouts(device, repair)
+        with closing(ahead(read(stream, keys, before, after), DEPTH)) as chunks:
+            for first in range(0, len(keys), batch_size):
+                batch = list(keys[first : first + batch_size])
+                while readouts.stop < batch[-1] + after:
+                    readouts.add(next(chunks))
+                images = [
+                    _intensity(network, way.images(batch, readouts), light_scale)
+                    for network, way in zip(networks, ways, strict=True)
+                ]
+                ready = torch.cat(images, 1).cpu()  # (B, M, H, W)
+                for key, image in zip(batch, ready, strict=True):
+                    yield Frame(key, image, readouts.part(key, key + 1)[0].cpu())
+                readouts.forget(batch[-1] - before)
+
+    return ahead(made(), DEPTH)
 
 
-def _window(stream: SpikeStream, first: int, length: int, device: torch.device) -> Tensor:
-    packed = stream.packed(first, first + length)
-    bits = torch.from_numpy(packed.bits).to(device)
-    return unpack_bits(bits, packed.width, packed.offset)
+def _intensity(network: Network, image: Tensor, light_scale: float) -> Tensor:
+    return network.to_intensity(Reconstruction(image), light_scale).image
+
+
+def choose_tiling(
+    network: Network,
+    stream: SpikeStream,
+    batch_size: int,
+    device: torch.device,
+    tile: int | None,
+    tile_overlap: int,
+) -> Tiling | None:
+    """How the pictures of a stream are split for a network; None for whole ones."""
+    height, width = stream.height, stream.width
+    side = tile or fitting_side(network, height, width, batch_size, device)
+    if side is None or side >= max(height, width):
+        return None
+    overlap = tile_overlap if tile else min(tile_overlap, side // 2)
+    return Tiling(network, height, width, side, overlap)

@@ -1,49 +1,112 @@
-"""Where images go: a folder of PNGs or a video, whole under the final name or not at all."""
+"""Where frames go: video, pictures or arrays, whole under the final name or not at all.
+
+While it is being written, `car.mp4` is the folder `car.mp4.partial`. What is in it survives an
+interruption, and the same command with `resume=true` goes on from there. Videos are written there
+in segments of their own, which are put together without encoding them again.
+"""
 
 from __future__ import annotations
 
+import errno
+import json
 import shutil
+import sys
 from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from spikerec.errors import ConfigError, DataError
-from spikerec.spikes.files import temporary_name
+
+#: Frames after which a video's segment is closed, and the count of frames kept brought up to date.
+SEGMENT_FRAMES = 250
+STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How FFmpeg writes a video format."""
+
+    codec: str
+    pixels: str
+    options: Mapping[str, str]
+    #: Whether segments can be put together as they are; else they are decoded and encoded again.
+    joins: bool = True
+
+
+ENCODINGS = {
+    # without B-frames, whose delay differs between segments so that they cannot be put together
+    ".mp4": Encoding("libx264", "yuv420p", {"crf": "16", "bf": "0"}),
+    ".webm": Encoding(
+        "libvpx-vp9", "yuv420p", {"crf": "20", "b:v": "0", "deadline": "good", "cpu-used": "5"}
+    ),
+    # grey levels without loss; a frame of a GIF builds on the one before
+    ".gif": Encoding("gif", "gray", {}, joins=False),
+}
 
 
 class Sink(ABC):
-    """A place that takes 8-bit grey images in order.
+    """Takes frames in order.
 
-    A context manager: what was written takes its final name only when all went well.
+    A context manager: leaving it without an error gives the file its final name; leaving it with
+    one keeps what was written.
 
     Args:
         path: the final name; nothing may be there yet.
+        total: frames that will come.
+        settings: what the frames are made by: an unfinished file is only continued by the same.
+        resume: continue an unfinished file where there is one.
 
     Raises:
-        DataError: something is there.
+        DataError: something is there under the final name; or an unfinished file, and `resume` is
+            False or the settings differ.
     """
 
-    def __init__(self, path: Path) -> None:
+    #: Whether drawn pictures are wanted, or images as numbers.
+    is_drawn: ClassVar[bool] = True
+
+    def __init__(
+        self, path: Path, total: int, settings: Mapping[str, Any], *, resume: bool = False
+    ) -> None:
+        self.path = path
+        self.total = total
+        self.count = 0
+        self._settings = json.loads(json.dumps(settings, default=str))
+        self._partial = path.with_name(path.name + ".partial")
         if path.exists():
             raise DataError(f"output={path} is there already: name another, or move it away.")
-        self.path = path
-        self.count = 0
-        self._unfinished = temporary_name(path)
+        if self._partial.exists():
+            self.count = self._kept(resume)
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._told():
+            self._partial.mkdir(parents=True, exist_ok=True)
+            self._save_state()
+            self._open()
         return self
 
-    def write(self, image: NDArray[np.uint8]) -> None:
-        """Take the next image, (H, W)."""
-        self._write(image)
-        self.count += 1
+    def write(self, picture: NDArray[np.float32]) -> None:
+        """Take the next frame.
+
+        Args:
+            picture: for a drawn sink (h, w) in [0, 1]; for another (M, H, W) in intensity.
+
+        Raises:
+            DataError: it cannot be written, as when the disk is full; it says how to continue.
+        """
+        with self._told():
+            self._write(picture)
+            self.count += 1
+            if self.count % SEGMENT_FRAMES == 0:
+                self._save()
 
     def __exit__(
         self,
@@ -51,83 +114,405 @@ class Sink(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close()
-        if kind is None:
-            self._unfinished.rename(self.path)
-        else:
-            self._discard()
+        try:
+            if kind is not None:
+                self._keep()
+                return
+            with self._told():
+                self._save()
+                self._finish().rename(self.path)
+        finally:
+            self._close()
+        shutil.rmtree(self._partial)
 
     @abstractmethod
-    def _write(self, image: NDArray[np.uint8]) -> None: ...
+    def _open(self) -> None:
+        """Begin, or go on at frame `count`."""
 
-    def _close(self) -> None:  # noqa: B027 (a folder needs no finishing)
-        """Finish the unfinished file."""
+    @abstractmethod
+    def _write(self, picture: NDArray[np.float32]) -> None:
+        """Write frame number `count`."""
 
-    def _discard(self) -> None:
-        self._unfinished.unlink(missing_ok=True)
+    @abstractmethod
+    def _flush(self) -> None:
+        """Make sure that all frames so far survive."""
+
+    @abstractmethod
+    def _finish(self) -> Path:
+        """Make the final file inside the partial folder."""
+
+    def _close(self) -> None:  # noqa: B027 (not every format keeps a file open)
+        """Let go of open files."""
+
+    def _save(self) -> None:
+        self._flush()
+        self._save_state()
+
+    def _keep(self) -> None:
+        """Keep what can be kept when an error, or the user, stops the writing."""
+        if not self.count:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            return
+        try:
+            self._save()
+        except (OSError, ValueError) as error:  # the state of the last save holds
+            sys.stderr.write(f"the frames since the last save are lost: {error}\n")
+
+    def _save_state(self) -> None:
+        content = json.dumps({"frames": self.count, "settings": self._settings})
+        temporary = self._partial / f"{STATE}.new"
+        temporary.write_text(content, encoding="utf-8")
+        temporary.replace(self._partial / STATE)
+
+    def _kept(self, resume: bool) -> int:
+        """Frames that an earlier run has kept.
+
+        Raises:
+            DataError: not asked for, or made by other settings.
+        """
+        try:
+            state = json.loads((self._partial / STATE).read_text(encoding="utf-8"))
+            frames, settings = int(state["frames"]), dict(state["settings"])
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{self._partial} cannot be continued: delete it ({error}).") from error
+        if not resume:
+            raise DataError(
+                f"{self._partial} holds {frames} of {self.total} frames: continue with "
+                "resume=true, or delete it."
+            )
+        for key in self._settings.keys() | settings.keys():
+            if settings.get(key) != self._settings.get(key):
+                raise DataError(
+                    f"{self._partial} was begun with {key}={settings.get(key)}, found "
+                    f"{key}={self._settings.get(key)}: use the same settings, or delete it."
+                )
+        return frames
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell an error of writing in one line."""
+        try:
+            yield
+        except OSError as error:
+            is_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+            reason = "no space is left" if is_full else str(error)
+            raise DataError(
+                f"output={self.path} cannot be written: {reason}. What was written so far is in "
+                f"{self._partial}; make room and continue with resume=true."
+            ) from error
 
 
 class PngFolder(Sink):
-    """A folder of PNGs, 000000.png on."""
+    """A folder of PNGs, 000000.png on.
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        self._unfinished.mkdir()
-        return self
+    Args:
+        path: see `Sink`.
+        total: see `Sink`.
+        settings: see `Sink`.
+        resume: see `Sink`.
+        bits: 8 or 16 a pixel.
 
-    def _write(self, image: NDArray[np.uint8]) -> None:
-        Image.fromarray(image).save(self._unfinished / f"{self.count:06d}.png")
+    Raises:
+        ConfigError: another number of bits.
+    """
 
-    def _discard(self) -> None:
-        shutil.rmtree(self._unfinished, ignore_errors=True)
+    def __init__(
+        self,
+        path: Path,
+        total: int,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        bits: int = 8,
+    ) -> None:
+        if bits not in (8, 16):
+            raise ConfigError(f"bits must be 8 or 16, found {bits}.")
+        super().__init__(path, total, {**settings, "bits": bits}, resume=resume)
+        self.bits = bits
+        self._folder = self._partial / "frames"
+
+    def _open(self) -> None:
+        self._folder.mkdir(exist_ok=True)
+
+    def _write(self, picture: NDArray[np.float32]) -> None:
+        levels = quantised(picture, self.bits)
+        Image.fromarray(levels).save(self._folder / f"{self.count:06d}.png")
+
+    def _flush(self) -> None:
+        """Each file is whole."""
+
+    def _finish(self) -> Path:
+        return self._folder
 
 
 class Video(Sink):
-    """An H.264 MP4 that plays everywhere.
+    """A video, in the format of its suffix (`ENCODINGS`).
 
     Args:
-        path: the file.
-        fps: images shown in a second.
-    """
-
-    def __init__(self, path: Path, fps: float) -> None:
-        super().__init__(path)
-        self.fps = fps
-        self._container: Any = None
-        self._stream: Any = None
-
-    def _write(self, image: NDArray[np.uint8]) -> None:
-        import av
-
-        # yuv420p needs even sides; a repeated row or column is never seen missing.
-        image = np.pad(image, [(0, side % 2) for side in image.shape], mode="edge")
-        if self._container is None:
-            self._container = av.open(str(self._unfinished), "w")
-            rate = Fraction(self.fps).limit_denominator(1000)
-            self._stream = self._container.add_stream("libx264", rate=rate)
-            self._stream.height, self._stream.width = image.shape
-            self._stream.pix_fmt = "yuv420p"
-            self._stream.options = {"crf": "16"}
-        frame = av.VideoFrame.from_ndarray(image, format="gray")
-        self._container.mux(self._stream.encode(frame))
-
-    def _close(self) -> None:
-        if self._container is not None:
-            self._container.mux(self._stream.encode())
-            self._container.close()
-
-
-def open_sink(path: Path, fps: float) -> Sink:
-    """The sink for an output name: `.mp4` is a video, a name without suffix a folder of PNGs.
+        path: see `Sink`.
+        total: see `Sink`.
+        settings: see `Sink`.
+        resume: see `Sink`.
+        fps: frames shown in a second.
 
     Raises:
-        ConfigError: another suffix.
-        DataError: something of that name is there.
+        ConfigError: the FFmpeg in use has no encoder for the format; or an fps of 0 or less.
     """
-    if path.suffix == ".mp4":
-        return Video(path, fps)
+
+    def __init__(
+        self,
+        path: Path,
+        total: int,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        fps: float = 25,
+    ) -> None:
+        if fps <= 0:
+            raise ConfigError(f"fps must be above 0, found {fps}.")
+        self.encoding = ENCODINGS[path.suffix]
+        _check_codec(path, self.encoding.codec)
+        super().__init__(path, total, {**settings, "fps": fps}, resume=resume)
+        self.rate = Fraction(fps).limit_denominator(1000)
+        self._segment: VideoFile | None = None
+
+    def _open(self) -> None:
+        for path in self._segments():
+            if int(path.stem) >= self.count:  # was open when the writing stopped
+                path.unlink()
+
+    def _write(self, picture: NDArray[np.float32]) -> None:
+        if self._segment is None:
+            path = self._partial / f"{self.count:08d}{self.path.suffix}"
+            self._segment = VideoFile(path, self.encoding, self.rate)
+        self._segment.write(quantised(picture, 8))
+
+    def _flush(self) -> None:
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    def _finish(self) -> Path:
+        segments = self._segments()
+        if len(segments) == 1:
+            return segments[0]
+        whole = self._partial / f"whole{self.path.suffix}"
+        whole.unlink(missing_ok=True)
+        if self.encoding.joins:
+            _join(segments, whole, self.rate)
+        else:
+            file = VideoFile(whole, self.encoding, self.rate)
+            for levels in _decoded(segments):
+                file.write(levels)
+            file.close()
+        return whole
+
+    def _segments(self) -> list[Path]:
+        return sorted(self._partial.glob(f"[0-9]*{self.path.suffix}"))
+
+
+class VideoFile:
+    """One file of grey frames; it is there when it has been closed."""
+
+    def __init__(self, path: Path, encoding: Encoding, rate: Fraction) -> None:
+        import av
+
+        self._container: Any = av.open(str(path), "w")
+        self._stream = self._container.add_stream(encoding.codec, rate=rate)
+        self._stream.pix_fmt = encoding.pixels
+        self._stream.options = dict(encoding.options)
+        self._rate = rate
+        self._count = 0
+
+    def write(self, levels: NDArray[np.uint8]) -> None:
+        """Encode the next frame, (h, w)."""
+        import av
+
+        if self._stream.pix_fmt == "yuv420p":
+            # needs even sides; a repeated row or column is never seen missing
+            levels = np.pad(levels, [(0, side % 2) for side in levels.shape], mode="edge")
+        if not self._count:
+            self._stream.height, self._stream.width = levels.shape
+        frame = av.VideoFrame.from_ndarray(levels, format="gray")
+        frame.pts = self._count
+        frame.time_base = 1 / self._rate
+        self._container.mux(self._stream.encode(frame))
+        self._count += 1
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._count:
+            self._container.mux(self._stream.encode())
+        self._container.close()
+
+
+class Array(Sink):
+    """Intensity as float32, not clipped: `.npy`, (T, H, W), or (T, M, H, W) of several methods.
+
+    The frames of an unfinished file lie in a `.npy` whose header states the final shape.
+    """
+
+    is_drawn = False
+    _file: Any = None
+
+    def _open(self) -> None:
+        self._data = self._partial / "frames.npy"
+        if self.count:
+            self._file = self._data.open("r+b")
+            self._begin, self._shape = _read_npy_header(self._file)
+            self._file.seek(self._begin + self.count * int(np.prod(self._shape[1:])) * 4)
+            self._file.truncate()
+
+    def _write(self, picture: NDArray[np.float32]) -> None:
+        picture = np.ascontiguousarray(picture[0] if len(picture) == 1 else picture, "<f4")
+        if self._file is None:
+            self._shape = (self.total, *picture.shape)
+            self._file = self._data.open("wb")
+            header = {"descr": "<f4", "fortran_order": False, "shape": self._shape}
+            np.lib.format.write_array_header_1_0(self._file, header)
+        self._file.write(picture.data)
+
+    def _flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def _finish(self) -> Path:
+        self._close()
+        return self._data
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class H5(Array):
+    """Intensity as float32, not clipped: an `.h5` with one dataset (T, H, W) a method.
+
+    The file's attributes are the settings that the images were made by.
+
+    Args:
+        path: see `Sink`.
+        total: see `Sink`.
+        settings: see `Sink`.
+        resume: see `Sink`.
+        names: of the methods, in the order of the images.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        total: int,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        names: tuple[str, ...] = ("images",),
+    ) -> None:
+        super().__init__(path, total, settings, resume=resume)
+        self.names = names
+
+    def _finish(self) -> Path:
+        import h5py
+
+        frames = np.load(super()._finish(), mmap_mode="r")
+        whole = self._partial / "whole.h5"
+        with h5py.File(whole, "w") as file:
+            for key, value in self._settings.items():
+                file.attrs[key] = value if isinstance(value, int | float | str) else str(value)
+            for k, name in enumerate(self.names):
+                shape = (self.total, *frames.shape[-2:])
+                images = file.create_dataset(name, shape, "f4", chunks=(1, *shape[1:]))
+                for index in range(self.total):
+                    images[index] = frames[index] if frames.ndim == 3 else frames[index, k]
+        return whole
+
+
+def open_sink(
+    path: Path,
+    total: int,
+    settings: Mapping[str, Any],
+    *,
+    names: tuple[str, ...] = ("images",),
+    fps: float = 25,
+    bits: int = 8,
+    resume: bool = False,
+) -> Sink:
+    """The sink for an output's name: by its suffix; a name without one is a folder of PNGs.
+
+    Args:
+        path: the output.
+        total: frames that will come.
+        settings: what they are made by.
+        names: of the methods whose images a frame holds.
+        fps: frames that a video shows in a second.
+        bits: 8 or 16 a pixel of a PNG.
+        resume: continue an unfinished output.
+
+    Raises:
+        ConfigError: another suffix, or a format that FFmpeg here cannot write.
+        DataError: something of that name is there (see `Sink`).
+    """
+    if path.suffix in ENCODINGS:
+        return Video(path, total, settings, resume=resume, fps=fps)
     if path.suffix == "":
-        return PngFolder(path)
+        return PngFolder(path, total, settings, resume=resume, bits=bits)
+    if path.suffix == ".npy":
+        return Array(path, total, settings, resume=resume)
+    if path.suffix in (".h5", ".hdf5"):
+        return H5(path, total, settings, resume=resume, names=names)
     raise ConfigError(
-        f"output={path}: expected NAME.mp4 or a folder without suffix, found {path.suffix!r}."
+        f"output={path}: expected {', '.join(ENCODINGS)}, .npy, .h5 or a folder without suffix, "
+        f"found {path.suffix!r}."
     )
+
+
+def quantised(picture: NDArray[np.float32], bits: int) -> NDArray[Any]:
+    """Values in [0, 1] as grey levels of 8 or 16 bits, rounded; what is outside is clipped."""
+    levels = np.rint(np.clip(picture, 0, 1) * (2**bits - 1))
+    whole: NDArray[Any] = levels.astype(np.uint8 if bits == 8 else np.uint16)
+    return whole
+
+
+def _check_codec(path: Path, codec: str) -> None:
+    import av
+
+    if codec not in av.codecs_available:
+        raise ConfigError(
+            f"output={path} needs the encoder {codec}, which the FFmpeg of PyAV {av.__version__} "
+            f"has not: name another suffix ({', '.join(ENCODINGS)}) or a folder for PNGs."
+        )
+
+
+def _join(segments: list[Path], whole: Path, rate: Fraction) -> None:
+    """Put segments together packet by packet."""
+    import av
+
+    with av.open(str(whole), "w") as output:
+        stream = None
+        for path in segments:
+            with av.open(str(path)) as source:
+                video = source.streams.video[0]
+                stream = stream or output.add_stream_from_template(video)
+                begin = int(path.stem) / rate / video.time_base
+                for packet in source.demux(video):
+                    if packet.dts is None:  # the end of the segment
+                        continue
+                    packet.pts += int(begin)
+                    packet.dts += int(begin)
+                    packet.stream = stream
+                    output.mux(packet)
+
+
+def _decoded(segments: list[Path]) -> Generator[NDArray[np.uint8], None, None]:
+    import av
+
+    for path in segments:
+        with av.open(str(path)) as source:
+            for frame in source.decode(video=0):
+                yield frame.to_ndarray(format="gray")
+
+
+def _read_npy_header(file: Any) -> tuple[int, tuple[int, ...]]:  # noqa: ANN401
+    """Where the data begin, and the shape."""
+    np.lib.format.read_magic(file)
+    shape, _, _ = np.lib.format.read_array_header_1_0(file)
+    return file.tell(), shape

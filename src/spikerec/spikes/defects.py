@@ -1,0 +1,147 @@
+"""Pixels that fire too much or too little, found from a stream itself, and how to do without them.
+
+A pixel is compared with its eight neighbours over many readouts. One neighbour may be broken too,
+so the second highest and the second lowest of them are what counts. A single bright dot of one
+pixel in a scene that never moves looks the same as a hot pixel: no statistic tells them apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikerec.errors import GeometryError
+from spikerec.spikes.stream import SpikeStream
+
+#: A broken pixel is this many times its neighbours, or this many times below them …
+RATIO = 2.0
+#: … and this many standard errors away, were every readout drawn afresh (a sensor is steadier).
+DEVIATIONS = 6.0
+#: Readouts of one piece of a sample.
+PIECE_READOUTS = 64
+
+NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Firing rates of pieces spread evenly over a stream.
+
+    Attributes:
+        rates: (N, H, W) float32 in [0, 1], of each piece.
+        starts: its first readout, N of them.
+        length: readouts of a piece.
+    """
+
+    rates: NDArray[np.float32]
+    starts: tuple[int, ...]
+    length: int
+
+    @property
+    def rate(self) -> NDArray[np.float32]:
+        """The firing rate over all pieces, (H, W)."""
+        mean: NDArray[np.float32] = self.rates.mean(0)
+        return mean
+
+    @property
+    def num_readouts(self) -> int:
+        """Readouts that were looked at."""
+        return len(self.starts) * self.length
+
+
+def sample(
+    stream: SpikeStream, start: int = 0, stop: int | None = None, pieces: int = 32
+) -> Sample:
+    """Firing rates at evenly spread places of a stream: a small part of a long one is read.
+
+    Args:
+        stream: of any length.
+        start: first readout that may be looked at.
+        stop: readout after the last; None for the end.
+        pieces: of `PIECE_READOUTS` each; fewer where the stream is too short for so many.
+    """
+    end = stream.num_readouts if stop is None else min(stop, stream.num_readouts)
+    length = min(PIECE_READOUTS, end - start)
+    count = max(1, min(pieces, (end - start) // length))
+    starts = tuple(int(first) for first in np.linspace(start, end - length, count))
+    rates = np.stack([stream[first : first + length].mean(0, dtype=np.float32) for first in starts])
+    return Sample(rates, starts, length)
+
+
+@dataclass(frozen=True)
+class Defects:
+    """Broken pixels, (H, W) bool each.
+
+    Attributes:
+        hot: fire far more than all but one of their neighbours.
+        dead: fire far less.
+    """
+
+    hot: NDArray[np.bool_]
+    dead: NDArray[np.bool_]
+
+    @property
+    def broken(self) -> NDArray[np.bool_]:
+        """Either."""
+        return self.hot | self.dead
+
+
+def find_defects(rate: NDArray[np.float32], num_readouts: int) -> Defects:
+    """Hot and dead pixels of a firing-rate map.
+
+    Args:
+        rate: (H, W) in [0, 1].
+        num_readouts: that it is the mean of.
+    """
+    ordered = np.sort(_neighbours(rate), axis=0)  # (8, H, W)
+    low, high = ordered[1], ordered[-2]
+    hot = rate > RATIO * high + DEVIATIONS * _error(high, num_readouts)
+    dead = RATIO * rate < low - DEVIATIONS * _error(low, num_readouts)
+    return Defects(hot, dead)
+
+
+def _neighbours(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The eight neighbours of each pixel, (8, H, W); beyond the border the image is mirrored."""
+    height, width = image.shape
+    # mirrored about the outermost pixel, so that no pixel neighbours itself
+    padded = np.pad(image, 1, mode="reflect" if min(height, width) > 1 else "edge")
+    return np.stack([padded[1 + y : 1 + y + height, 1 + x : 1 + x + width] for y, x in NEIGHBOURS])
+
+
+def _error(rate: NDArray[np.float32], num_readouts: int) -> NDArray[np.float32]:
+    """Standard error of a rate; never 0, as a pixel that was silent might not stay so."""
+    variance = np.maximum(rate * (1 - rate), 1 / num_readouts)
+    error: NDArray[np.float32] = np.sqrt(variance / num_readouts)
+    return error
+
+
+class Repair:
+    """Gives each broken pixel the spikes of the nearest whole one.
+
+    Spikes rather than an interpolated image: what a network sees stays what a sensor gives.
+
+    Args:
+        broken: (H, W) bool.
+
+    Raises:
+        GeometryError: every pixel is broken.
+    """
+
+    def __init__(self, broken: NDArray[np.bool_]) -> None:
+        from scipy.ndimage import distance_transform_edt
+
+        if broken.all():
+            raise GeometryError(f"all {broken.size} pixels are marked as broken: none to use.")
+        nearest = distance_transform_edt(broken, return_distances=False, return_indices=True)
+        self._broken = tuple(torch.from_numpy(index) for index in np.nonzero(broken))
+        self._source = tuple(torch.from_numpy(index[broken].astype(np.int64)) for index in nearest)
+
+    def __call__(self, spikes: Tensor) -> Tensor:
+        """Replace the broken pixels of (..., H, W), in place."""
+        rows, columns = self._broken
+        spikes[..., rows, columns] = spikes[..., self._source[0], self._source[1]]
+        return spikes

@@ -1,0 +1,163 @@
+"""From intensity to what a screen shows: exposure, tone curve, and fixed-pattern correction.
+
+One gain serves a whole clip: what flickers in the video flickered in the scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikerec.errors import ConfigError, GeometryError
+from spikerec.spikes import SpikeStream
+from spikerec.spikes.defects import Sample
+
+Curve = Literal["linear", "reinhard", "log"]
+CURVES = ("linear", "reinhard", "log")
+
+#: Share of places and times of a clip that a measured exposure may leave overexposed, in percent.
+WHITE_PERCENTILE = 99.5
+#: Side of the squares over which rates are averaged before the percentile is taken: at a rate of
+#: 3 %, 64 readouts of one pixel tell it to 70 %, of 16 pixels to 17 %.
+SQUARE = 4
+#: Steepness of the logarithmic curve.
+LOG_STRENGTH = 50.0
+
+
+def white_rate(sample: Sample, broken: NDArray[np.bool_] | None = None) -> float:
+    """The firing rate that stands for white in a clip whose light scale nobody states.
+
+    Nearly all of the clip is darker: the 99.5th percentile over squares of pixels and pieces of
+    time. A few hot pixels or a glint do not move it.
+
+    Args:
+        sample: of the clip.
+        broken: (H, W) pixels to leave out; None for none.
+
+    Returns:
+        A rate in (0, 1].
+    """
+    rates = sample.rates
+    if broken is not None and not broken.all():
+        rates = np.where(broken, np.nan, rates)
+    height, width = rates.shape[1:]
+    side = min(SQUARE, height, width)
+    rows, columns = height // side, width // side
+    squares = rates[:, : rows * side, : columns * side].reshape(-1, rows, side, columns, side)
+    with np.errstate(invalid="ignore"):
+        counted = np.isfinite(squares).sum((2, 4))
+        means = np.nansum(squares, (2, 4)) / np.maximum(counted, 1)
+    white = float(np.percentile(means[counted > 0], WHITE_PERCENTILE))
+    least = 1 / (sample.num_readouts * side**2)  # one spike: a stream of darkness has no white
+    return float(np.clip(white, least, 1))
+
+
+@dataclass(frozen=True)
+class Tone:
+    """How intensity becomes grey, in this order: gain, curve, gamma.
+
+    Args:
+        curve: `linear` clips at 1; `reinhard` is x·(1 + x/w²) / (1 + x), which bends highlights
+            down and meets 1 at the white point w (Reinhard et al., SIGGRAPH 2002); `log` is
+            log(1 + 50·x/w) / log(51).
+        gamma: the grey is the curve's value to the power of 1 / gamma.
+        white: intensity shown as white by `reinhard` and `log`.
+        gain: intensity is multiplied by it first.
+
+    Raises:
+        ConfigError: an unknown curve, or a number that is not above 0.
+    """
+
+    curve: Curve = "linear"
+    gamma: float = 1.0
+    white: float = 4.0
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.curve not in CURVES:
+            raise ConfigError(f"tone.curve must be one of {', '.join(CURVES)}, found {self.curve}.")
+        for name in ("gamma", "white", "gain"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"tone.{name} must be above 0, found {getattr(self, name)}.")
+
+    def __call__(self, intensity: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Grey in [0, 1] of intensity ≥ 0, of any shape."""
+        x: NDArray[Any] = np.maximum(intensity, 0) * np.float32(self.gain)
+        if self.curve == "reinhard":
+            x = x * (1 + x / self.white**2) / (1 + x)
+        elif self.curve == "log":
+            x = np.log1p(LOG_STRENGTH / self.white * x) / np.log1p(LOG_STRENGTH)
+        grey: NDArray[np.float32] = np.clip(x, 0, 1).astype(np.float32)
+        if self.gamma != 1:
+            np.power(grey, np.float32(1 / self.gamma), out=grey)
+        return grey
+
+
+@dataclass(frozen=True)
+class FixedPattern:
+    """What a sensor adds and multiplies at each pixel, measured lens covered and evenly lit.
+
+    corrected = (rate − dark) / (flat − dark) · mean(flat − dark)
+
+    Attributes:
+        dark: (H, W) firing rate without light.
+        gain: (H, W), mean(flat − dark) / (flat − dark); 1 where flat is no brighter than dark.
+    """
+
+    dark: NDArray[np.float32]
+    gain: NDArray[np.float32]
+
+    @classmethod
+    def measured(cls, dark: SpikeStream | None, flat: SpikeStream | None) -> FixedPattern:
+        """From calibration streams.
+
+        Args:
+            dark: with the lens covered; None to add nothing.
+            flat: of an evenly lit surface; None to multiply by 1.
+
+        Raises:
+            ConfigError: neither is given.
+            GeometryError: they differ in size.
+        """
+        streams = [stream for stream in (dark, flat) if stream is not None]
+        if not streams:
+            raise ConfigError("a calibration needs calibration.dark, calibration.flat, or both.")
+        sizes = {stream.shape[1:] for stream in streams}
+        if len(sizes) > 1:
+            raise GeometryError(
+                f"{streams[1].path} is {streams[1].height} × {streams[1].width}, expected "
+                f"{streams[0].height} × {streams[0].width} as {streams[0].path}."
+            )
+        offset = np.zeros(streams[0].shape[1:], np.float32) if dark is None else mean_rate(dark)
+        if flat is None:
+            return cls(offset, np.ones_like(offset))
+        response = mean_rate(flat) - offset
+        is_lit = response > 0
+        safe = np.where(is_lit, response, 1)
+        return cls(offset, np.where(is_lit, response[is_lit].mean() / safe, 1).astype(np.float32))
+
+    def __call__(self, intensity: NDArray[np.float32], light_scale: float) -> NDArray[np.float32]:
+        """Correct intensity (..., H, W) of a stream of this light scale.
+
+        Raises:
+            GeometryError: another size.
+        """
+        if intensity.shape[-2:] != self.dark.shape:
+            raise GeometryError(
+                f"calibration is {self.dark.shape[0]} × {self.dark.shape[1]}, but the stream is "
+                f"{intensity.shape[-2]} × {intensity.shape[-1]}: use the same camera's."
+            )
+        corrected: NDArray[np.float32] = (intensity - self.dark / light_scale) * self.gain
+        return np.maximum(corrected, 0, dtype=np.float32)
+
+
+def mean_rate(stream: SpikeStream, readouts_at_once: int = 64) -> NDArray[np.float32]:
+    """The firing rate of each pixel over a whole stream, (H, W)."""
+    total = np.zeros(stream.shape[1:], np.int64)
+    for first in range(0, stream.num_readouts, readouts_at_once):
+        total += stream[first : first + readouts_at_once].sum(0, dtype=np.int64)
+    rate: NDArray[np.float32] = (total / stream.num_readouts).astype(np.float32)
+    return rate

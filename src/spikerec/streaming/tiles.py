@@ -1,0 +1,129 @@
+"""Pictures too large for memory: overlapping tiles, and their images joined without a seam."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from spikerec.errors import ConfigError
+from spikerec.models.base import Network
+
+#: Share of an overlap at either end where a tile's image is not used, or used alone: near its cut
+#: a tile does not see what the whole picture would show it.
+MARGIN = 0.25
+#: Share of the free memory that images may take; the rest is for what cannot be foreseen.
+MEMORY_SHARE = 0.6
+
+
+class Tiling:
+    """How a picture is cut, and joined again.
+
+    Tiles begin and end at multiples of what the network needs, so that its grids of coarser levels
+    fall where they would in the whole picture.
+
+    Args:
+        network: tells the padding and the multiple.
+        height: of the picture.
+        width: of the picture.
+        side: of a tile, in pixels; cut down to the multiple.
+        overlap: of neighbouring tiles, in pixels; cut up to the multiple.
+
+    Raises:
+        ConfigError: a side that is not larger than the overlap.
+    """
+
+    def __init__(self, network: Network, height: int, width: int, side: int, overlap: int) -> None:
+        multiple = network.multiple
+        top, bottom = network.padding.amounts(height, multiple)
+        left, right = network.padding.amounts(width, multiple)
+        side, overlap = side // multiple * multiple, -(-overlap // multiple) * multiple
+        if side <= overlap:
+            raise ConfigError(
+                f"tile must be larger than tile_overlap, in multiples of {multiple}: found {side} "
+                f"and {overlap}."
+            )
+        self.padding = (left, right, top, bottom)
+        self._rows = _cut(top + height + bottom, side, overlap)
+        self._columns = _cut(left + width + right, side, overlap)
+        self._overlap = overlap
+        self._inside = (..., slice(top, top + height), slice(left, left + width))
+
+    @property
+    def parts(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of each tile in the padded picture."""
+        return list(itertools.product(self._rows, self._columns))
+
+    def joined(self, tiles: Iterable[Tensor]) -> Tensor:
+        """The picture from its tiles (..., h, w), in the order of `parts`."""
+        size = (self._rows[-1].stop, self._columns[-1].stop)
+        total = weights = torch.zeros(size)
+        for (rows, columns), tile in zip(self.parts, tiles, strict=True):
+            if total.ndim != tile.ndim:
+                total = tile.new_zeros(*tile.shape[:-2], *size)
+                weights = tile.new_zeros(size)
+            weight = self._weight(rows, size[0])[:, None] * self._weight(columns, size[1])
+            weight = weight.to(tile.device)
+            total[..., rows, columns] += weight * tile
+            weights[rows, columns] += weight
+        return (total / weights)[self._inside]
+
+    def _weight(self, part: slice, size: int) -> Tensor:
+        """Of the rows or columns of a tile: 1 inside, falling to 0 before a cut."""
+        position = torch.arange(part.start, part.stop) + 0.5
+        reaches = torch.full_like(position, float(size))
+        if part.start > 0:
+            reaches = torch.minimum(reaches, position - part.start)
+        if part.stop < size:
+            reaches = torch.minimum(reaches, part.stop - position)
+        margin = MARGIN * self._overlap
+        ramp = max(self._overlap - 2 * margin, 1e-6)
+        return ((reaches - margin) / ramp).clamp(0, 1)
+
+
+def _cut(size: int, side: int, overlap: int) -> list[slice]:
+    """Tiles of `side` along an axis, `overlap` in common; the last is moved back to the end."""
+    if size <= side:
+        return [slice(0, size)]
+    starts = [*range(0, size - side, side - overlap), size - side]
+    return [slice(start, start + side) for start in starts]
+
+
+def fitting_side(
+    network: Network, height: int, width: int, batch_size: int, device: torch.device
+) -> int | None:
+    """The side of the largest square tile that free memory allows; None where the whole fits.
+
+    Args:
+        network: whose memory is counted without running it.
+        height: of the picture.
+        width: of the picture.
+        batch_size: windows at once.
+        device: whose memory counts.
+
+    Raises:
+        ConfigError: not even the smallest tile fits.
+    """
+    from spikerec.metrics.efficiency import peak_memory
+
+    available = MEMORY_SHARE * _free_bytes(device) / batch_size
+    if peak_memory(network, (height, width)) <= available:
+        return None
+    side = max(height, width) // 2
+    while side >= network.multiple:
+        if peak_memory(network, (min(side, height), min(side, width))) <= available:
+            return side
+        side //= 2
+    raise ConfigError(
+        f"{type(network).__name__} does not fit into {available / 1e9:.1f} GB even tile by tile: "
+        f"lower batch_size ({batch_size}), or free memory on {device}."
+    )
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,349 @@
+"""A video of a spike stream, in three lines: open, reconstruct, save.
+
+    import spikerec
+    video = spikerec.reconstruct(spikerec.open("car.dat"), "tfp")
+    video.save("car.mp4")
+
+Nothing is computed before it is asked for. In a notebook a video shows its middle frame, and
+`video[10]` is a Pillow image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from spikerec.errors import ConfigError
+from spikerec.models.base import Network
+from spikerec.models.checkpoint import digest
+from spikerec.models.trained import load
+from spikerec.spikes import SpikeStream
+from spikerec.spikes.defects import Repair, Sample, find_defects, sample
+from spikerec.streaming.engine import TILE_OVERLAP, Frame, frames
+from spikerec.streaming.keys import KeyReadouts
+from spikerec.streaming.light import FixedPattern, Tone, white_rate
+from spikerec.streaming.panels import side_by_side
+from spikerec.streaming.sinks import open_sink, quantised
+
+Exposure = float | Literal["auto", "light_scale"] | None
+Path_ = str | Path
+
+
+class Video:
+    """The frames of a stream by one or several methods, made as they are asked for.
+
+    Args:
+        stream: of any length.
+        networks: ready to use, by the name that labels them.
+        keys: the key readouts, one a frame.
+        exposure: `light_scale` shows intensity 1 as white, by the light scale that the stream
+            states; `auto` measures what is white over the whole clip (`light.white_rate`); a number
+            multiplies the intensity; None is `light_scale` where it is stated, else `auto`.
+        tone: how intensity becomes grey.
+        mask_defects: give hot and dead pixels, found from the stream, the spikes of a neighbour.
+        calibration: fixed pattern to take out; None for none.
+        show_spikes: put the key readout itself beside the images.
+        caption: write time and playback speed below each frame.
+        batch_size: windows that go through a network at once.
+        device: where networks compute; None for a GPU where there is one.
+        tile: side of tiles; None to split only pictures that do not fit into free memory.
+        tile_overlap: pixels that neighbouring tiles share.
+
+    Raises:
+        ConfigError: an exposure that is not one of these, or unknown of this stream.
+    """
+
+    def __init__(
+        self,
+        stream: SpikeStream,
+        networks: Mapping[str, Network],
+        keys: KeyReadouts,
+        *,
+        exposure: Exposure = None,
+        tone: Tone | None = None,
+        mask_defects: bool = False,
+        calibration: FixedPattern | None = None,
+        show_spikes: bool = False,
+        caption: bool = False,
+        batch_size: int = 1,
+        device: torch.device | str | None = None,
+        tile: int | None = None,
+        tile_overlap: int = TILE_OVERLAP,
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, found {batch_size}.")
+        self.stream = stream
+        self.networks = dict(networks)
+        self.keys = keys
+        self.tone = tone or Tone()
+        self.show_spikes = show_spikes
+        self.caption = caption
+        self._calibration = calibration
+        self._repair: Repair | None = None
+        looked_at: Sample | None = None
+        broken: NDArray[np.bool_] | None = None
+        if mask_defects or _is_measured(exposure, stream):
+            looked_at = sample(stream, keys.first, keys.stop)
+        if mask_defects and looked_at is not None:
+            broken = find_defects(looked_at.rate, looked_at.num_readouts).broken
+            self._repair = Repair(broken) if broken.any() else None
+        self.light_scale, gain = _light(exposure, stream, looked_at, broken)
+        self._display = Tone(**{**asdict(self.tone), "gain": self.tone.gain * gain})
+        self._engine: dict[str, Any] = {
+            "batch_size": batch_size,
+            "device": device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            "tile": tile,
+            "tile_overlap": tile_overlap,
+            "repair": self._repair,
+        }
+        self._masks_defects = mask_defects
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.networks)
+        return f"Video({len(self)} frames of {self.stream.path.name} by {names})"
+
+    def frames(self, first: int = 0, stop: int | None = None) -> Generator[Frame, None, None]:
+        """The frames [first, stop) as numbers, made ahead in threads; see `engine.Frame`."""
+        keys = self.keys[first:stop]
+        if not len(keys):
+            return
+        source = frames(
+            self.stream,
+            list(self.networks.values()),
+            keys,
+            light_scale=self.light_scale,
+            **self._engine,
+        )
+        with closing(source):
+            for frame in source:
+                yield frame if self._calibration is None else self._corrected(frame)
+
+    def _corrected(self, frame: Frame) -> Frame:
+        assert self._calibration is not None
+        images = self._calibration(frame.images.numpy(), self.light_scale)
+        return frame._replace(images=torch.from_numpy(images))
+
+    def __getitem__(self, index: int) -> Image.Image:
+        """Frame `index` as it would be drawn, 8 bits."""
+        position = range(len(self))[index]
+        (frame,) = self.frames(position, position + 1)
+        return Image.fromarray(quantised(self.draw(frame), 8))
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self[len(self) // 2].save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def draw(self, frame: Frame, fps: float = 25) -> NDArray[np.float32]:
+        """A frame as a picture (h, w) in [0, 1]: tone-mapped, side by side, labelled.
+
+        Args:
+            frame: one of `frames`.
+            fps: at which it will be shown, for the caption.
+        """
+        pictures = [self._display(image) for image in frame.images.numpy()]
+        names = list(self.networks)
+        if self.show_spikes:
+            pictures.insert(0, frame.spikes.numpy().astype(np.float32))
+            names.insert(0, "spikes")
+        return side_by_side(
+            pictures,
+            names if len(names) > 1 else (),
+            self._caption(frame.key, fps) if self.caption else "",
+        )
+
+    def slow_motion(self, fps: float) -> float | None:
+        """How many times slower than life; None where the sampling rate is unknown."""
+        rate_hz = self.stream.rate_hz
+        return None if rate_hz is None else rate_hz / self.keys.stride / fps
+
+    def _caption(self, key: int, fps: float) -> str:
+        speed = self.slow_motion(fps)
+        if speed is None or self.stream.rate_hz is None:
+            return f"readout {key}"
+        return f"{1000 * key / self.stream.rate_hz:.2f} ms, {speed:.4g} times slower than life"
+
+    def save(
+        self,
+        path: Path_ | Sequence[Path_],
+        *,
+        fps: float = 25,
+        bits: int = 8,
+        resume: bool = False,
+        on_frame: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Write all frames; the format follows from the suffix.
+
+        `.mp4`, `.webm`, `.gif`; a name without suffix is a folder of PNGs; `.npy` and `.h5` hold
+        intensity as float32, not clipped. The file appears under its name when it is whole; until
+        then, or if it is interrupted, it is `NAME.partial`.
+
+        Args:
+            path: the output, or several: `["car.h5", "car.mp4"]`.
+            fps: frames that a video shows in a second.
+            bits: 8 or 16 a pixel of a PNG.
+            resume: continue unfinished outputs.
+            on_frame: called with the number of frames done: at the start, and after each.
+
+        Raises:
+            ConfigError: an unknown suffix, or a missing codec.
+            DataError: an output that is there already or is begun with other settings, or one that
+                cannot be written.
+        """
+        paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+        names = tuple(self.networks)
+        settings = self.settings()
+        sinks = [
+            open_sink(one, len(self), settings, names=names, fps=fps, bits=bits, resume=resume)
+            for one in paths
+        ]
+        is_drawn = any(sink.is_drawn for sink in sinks)
+        first = min(sink.count for sink in sinks)
+        on_frame(first)
+        with ExitStack() as stack:
+            for sink in sinks:
+                stack.enter_context(sink)
+            source = stack.enter_context(closing(self.frames(first)))
+            for index, frame in enumerate(source, first):
+                picture = self.draw(frame, fps) if is_drawn else None
+                for sink in sinks:
+                    if sink.count == index:
+                        drawn = picture if sink.is_drawn else None
+                        sink.write(frame.images.numpy() if drawn is None else drawn)
+                on_frame(index + 1)
+
+    def settings(self) -> dict[str, Any]:
+        """All that the frames depend on, as plain values: what an unfinished output is held to."""
+        weights = {name: digest(one.state_dict()) for name, one in self.networks.items()}
+        return {
+            "input": str(self.stream.path),
+            "readouts": self.stream.num_readouts,
+            "methods": {
+                name: [type(one).__name__, one.window] for name, one in self.networks.items()
+            },
+            "weights": weights,
+            "first": self.keys.first,
+            "stop": self.keys.stop,
+            "stride": self.keys.stride,
+            "rate_hz": self.stream.rate_hz,
+            "light_scale": self.light_scale,
+            "tone": asdict(self._display),
+            "mask_defects": self._masks_defects,
+            "calibrated": self._calibration is not None,
+            "show_spikes": self.show_spikes,
+            "caption": self.caption,
+        }
+
+
+def reconstruct(
+    stream: SpikeStream,
+    *methods: str | Network,
+    checkpoint: Path_ | Mapping[str, Path_] | None = None,
+    stride: int | None = None,
+    start: int = 0,
+    stop: int | None = None,
+    slow_motion: float | None = None,
+    fps: float = 25,
+    **settings: Any,  # noqa: ANN401 (those of `Video`)
+) -> Video:
+    """A video of a stream by one or several methods, side by side.
+
+    Args:
+        stream: from `spikerec.open`.
+        methods: choices of `conf/model`, or networks ready to use.
+        checkpoint: of a method with weights; by name where several have some.
+        stride: readouts from one frame to the next; None to take it from `slow_motion`, or half
+            the shortest window.
+        start: first readout used.
+        stop: readout after the last; None for the end.
+        slow_motion: how many times slower than life it is to play at `fps`.
+        fps: for `slow_motion`.
+        **settings: those of `Video`.
+
+    Raises:
+        ConfigError: no method, one named twice, or a setting out of range.
+        WindowError: the part is shorter than a window.
+        WeightsError: a checkpoint that does not fit.
+    """
+    networks: dict[str, Network] = {}
+    for method in methods:
+        name = method if isinstance(method, str) else type(method).__name__
+        if name in networks:
+            raise ConfigError(f"the method {name} is named twice.")
+        own = checkpoint.get(name) if isinstance(checkpoint, Mapping) else checkpoint
+        if len(methods) > 1 and not isinstance(checkpoint, Mapping) and checkpoint is not None:
+            raise ConfigError(
+                f"checkpoint={checkpoint} could be of any of {len(methods)} methods: say which, "
+                "checkpoint.NAME=FILE."
+            )
+        networks[name] = load(method, own) if isinstance(method, str) else method
+    if not networks:
+        raise ConfigError("no method is named: expected one or several of conf/model.")
+    if stride is None:
+        stride = default_stride(stream, list(networks.values()), slow_motion, fps)
+    keys = KeyReadouts.of(stream, list(networks.values()), stride, start, stop)
+    return Video(stream, networks, keys, **settings)
+
+
+def default_stride(
+    stream: SpikeStream, networks: Sequence[Network], slow_motion: float | None, fps: float
+) -> int:
+    """Readouts from one frame to the next for a wanted playback speed.
+
+    Raises:
+        ConfigError: a speed is wanted of a stream whose sampling rate is unknown, or one so slow
+            that there is less than one readout a frame.
+    """
+    if slow_motion is None:
+        return max(1, min(network.window for network in networks) // 2)
+    if stream.rate_hz is None:
+        raise ConfigError(
+            f"slow_motion={slow_motion:g} needs the sampling rate of {stream.path}: set rate_hz, "
+            "or stride instead."
+        )
+    stride = stream.rate_hz / (fps * slow_motion)
+    if stride < 0.5:
+        raise ConfigError(
+            f"slow_motion={slow_motion:g} at fps={fps:g} asks for {fps * slow_motion:g} frames a "
+            f"second of {stream.rate_hz:g} readouts: lower slow_motion or fps."
+        )
+    return round(stride)
+
+
+def _is_measured(exposure: Exposure, stream: SpikeStream) -> bool:
+    return exposure == "auto" or (exposure is None and stream.light_scale is None)
+
+
+def _light(
+    exposure: Exposure,
+    stream: SpikeStream,
+    looked_at: Sample | None,
+    broken: NDArray[np.bool_] | None,
+) -> tuple[float, float]:
+    """The light scale to reconstruct with, and the gain to show the result with."""
+    if looked_at is not None and _is_measured(exposure, stream):
+        return white_rate(looked_at, broken), 1.0
+    if exposure in (None, "light_scale"):
+        if stream.light_scale is None:
+            raise ConfigError(
+                f"exposure=light_scale, but {stream.path} states none: set light_scale, or "
+                "exposure=auto."
+            )
+        return stream.light_scale, 1.0
+    if isinstance(exposure, bool) or not isinstance(exposure, int | float) or exposure <= 0:
+        raise ConfigError(
+            f"exposure must be auto, light_scale or a number above 0, found {exposure!r}."
+        )
+    return stream.light_scale or 1.0, float(exposure)

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikerec import spikes
+from spikerec.configs import build, config_names
+from spikerec.errors import ConfigError, WindowError
+from spikerec.models.base import BlockNetwork, Network, Reconstruction
+from spikerec.spikes import Geometry, SpikeStream
+from spikerec.streaming import KeyReadouts, frames, shares_blocks
+from spikerec.streaming.readouts import ahead, read
+from tests.fakes import fake_spikes
+
+MODELS = config_names("model")
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> SpikeStream:
+    path = tmp_path / "clip.dat"
+    spikes.save(path, fake_spikes(110, 20, 28, rate=0.15), geometry=Geometry(20, 28))
+    return spikes.open(path)
+
+
+class Blur(Network):
+    """A network that sees no further than 4 pixels and halves the picture on the way."""
+
+    multiple = 4
+
+    def __init__(self) -> None:
+        super().__init__(window=5)
+        self.down = nn.Conv2d(5, 4, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(4, 1, 4, stride=2, padding=1)
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        return Reconstruction(self.up(torch.relu(self.down(spikes))))
+
+
+def plain(stream: SpikeStream, network: Network, keys: KeyReadouts, light_scale: float) -> Tensor:
+    """The images window by window, as `Network.reconstruct` gives them."""
+    network.eval()
+    with torch.inference_mode():
+        windows = [
+            torch.from_numpy(stream[first : first + network.window])[None]
+            for first in (key - network.key_readout for key in keys)
+        ]
+        return torch.cat([network.reconstruct(one, light_scale).image[:, 0] for one in windows])
+
+
+def streamed(
+    stream: SpikeStream, network: Network, keys: KeyReadouts, **settings: object
+) -> Tensor:
+    return torch.stack([one.images[0] for one in frames(stream, [network], keys, **settings)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_streaming_equals_the_plain_forward(name: str, stream: SpikeStream) -> None:
+    network: Network = build("model", name)
+    keys = KeyReadouts.of(stream, [network], stride=20)
+    found = streamed(stream, network, keys, light_scale=0.5, batch_size=2)
+    torch.testing.assert_close(found, plain(stream, network, keys, 0.5), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tfp", "tfi"])
+@pytest.mark.parametrize("stride", [1, 3, 7, 15, 20, 30, 50])
+@pytest.mark.parametrize("rate", [0.01, 0.3])
+def test_running_representations_are_exact(
+    name: str, stride: int, rate: float, tmp_path: Path
+) -> None:
+    spikes.save(tmp_path / "clip.npy", fake_spikes(130, 5, 7, rate=rate))
+    stream = spikes.open(tmp_path / "clip.npy")
+    network: Network = build("model", name)
+    keys = KeyReadouts.of(stream, [network], stride)
+    found = streamed(stream, network, keys, batch_size=3)
+    assert torch.equal(found, plain(stream, network, keys, 1.0))
+
+
+@pytest.mark.parametrize("window", [2, 20, 21])
+@pytest.mark.parametrize("rule", ["key", "sequence"])
+def test_running_intervals_follow_both_rules(window: int, rule: str, stream: SpikeStream) -> None:
+    network: Network = build("model", "tfi", window=window, rule=rule)
+    for stride in range(1, window):
+        keys = KeyReadouts.of(stream, [network], stride, start=3, stop=90)
+        assert torch.equal(streamed(stream, network, keys), plain(stream, network, keys, 1.0))
+
+
+class Counting(BlockNetwork):
+    """Sums its blocks, and counts how many it was asked to encode."""
+
+    def __init__(self) -> None:
+        super().__init__(window=13)
+        self.blocks = spikes_blocks()
+        self.encoded = 0
+
+    def encode(self, block: Tensor) -> tuple[Tensor, ...]:
+        self.encoded += len(block)
+        return (block.sum(1, keepdim=True),)
+
+    def join(self, features: object) -> Reconstruction:
+        weighted = [(k + 1) * one[0] for k, one in enumerate(features)]  # type: ignore[var-annotated,arg-type]
+        return Reconstruction(torch.stack(weighted).sum(0))
+
+
+def spikes_blocks() -> object:
+    from spikerec.models.base import Blocks
+
+    return Blocks(length=5, stride=4, count=3)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 5, 8, 13])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_each_block_is_encoded_once(stride: int, batch_size: int, stream: SpikeStream) -> None:
+    network = Counting()
+    keys = KeyReadouts.of(stream, [network], stride)
+    found = streamed(stream, network, keys, batch_size=batch_size)
+    encoded = network.encoded
+    torch.testing.assert_close(found, plain(stream, network, keys, 1.0))
+    blocks = {key + 4 * k for key in keys for k in range(3)}
+    assert encoded == (len(blocks) if shares_blocks(network, stride) else 3 * len(keys))
+    assert shares_blocks(network, stride) == (len(blocks) < 3 * len(keys))
+
+
+def test_no_readout_is_read_twice(stream: SpikeStream) -> None:
+    seen = [t for chunk in read(stream, range(10, 90, 3), 10, 11) for t in range(*chunk[:2])]
+    assert seen == list(range(seen[-1] + 1))
+
+
+def test_readouts_between_windows_are_not_read(stream: SpikeStream) -> None:
+    chunks = read(stream, [10, 60], 10, 11)
+    assert [chunk[:2] for chunk in chunks] == [(0, 21), (50, 71)]
+
+
+def test_several_networks_share_their_key_readouts(stream: SpikeStream) -> None:
+    networks = [build("model", "tfp", window=31), build("model", "tfi", window=11)]
+    keys = KeyReadouts.of(stream, networks, 10)
+    found = list(frames(stream, networks, keys))
+    assert [frame.key for frame in found] == list(range(15, 95, 10))
+    for k, network in enumerate(networks):
+        expected = plain(stream, network, keys, 1.0)
+        assert torch.equal(torch.stack([frame.images[k] for frame in found]), expected)
+    assert torch.equal(found[0].spikes, torch.from_numpy(stream[15]))
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(32, 24), (40, 20), (36, 26)])
+def test_tiles_give_the_whole_picture(tile: int, overlap: int, tmp_path: Path) -> None:
+    spikes.save(tmp_path / "large.npy", fake_spikes(12, 70, 93))
+    stream = spikes.open(tmp_path / "large.npy")
+    network = Blur()
+    keys = KeyReadouts.of(stream, [network], 3)
+    found = streamed(stream, network, keys, tile=tile, tile_overlap=overlap, batch_size=2)
+    torch.testing.assert_close(found, plain(stream, network, keys, 1.0), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["stir", "spk2imgnet", "ssir"])
+def test_tiles_of_networks_have_no_seams(name: str, tmp_path: Path) -> None:
+    spikes.save(tmp_path / "large.npy", fake_spikes(61, 48, 64, rate=0.3))
+    stream = spikes.open(tmp_path / "large.npy")
+    network: Network = build("model", name).eval()
+    keys = KeyReadouts.of(stream, [network], 20)
+    found = streamed(stream, network, keys, tile=48, tile_overlap=16)
+    assert found.shape[1:] == (48, 64)
+    assert found.isfinite().all()
+
+
+def test_a_tile_no_larger_than_its_overlap_is_refused(stream: SpikeStream) -> None:
+    network = Blur()
+    keys = KeyReadouts.of(stream, [network], 3)
+    with pytest.raises(ConfigError, match=r"tile must be larger than tile_overlap.*16 and 16"):
+        streamed(stream, network, keys, tile=16, tile_overlap=16)
+
+
+def test_part_shorter_than_the_window_names_both(stream: SpikeStream) -> None:
+    network = build("model", "tfp", window=31)
+    with pytest.raises(WindowError, match=r"\[50, 70\) are 20, but TFP needs a window of 31"):
+        KeyReadouts.of(stream, [network], 1, start=50, stop=70)
+    with pytest.raises(ConfigError, match="stride must be at least 1, found 0"):
+        KeyReadouts.of(stream, [network], 0)
+
+
+def test_items_made_ahead_are_the_same_and_few() -> None:
+    made = []
+
+    def numbers() -> Generator[int, None, None]:
+        for number in range(10):
+            made.append(number)
+            yield number
+
+    items = ahead(numbers(), 2)
+    assert next(items) == 0
+    time.sleep(0.05)
+    assert len(made) <= 3
+    assert list(items) == list(range(1, 10))
+
+
+def test_an_error_on_the_way_arrives_and_the_thread_ends() -> None:
+    closed = []
+
+    def failing() -> Generator[int, None, None]:
+        try:
+            yield 1
+            raise OSError("disk")
+        finally:
+            closed.append(True)
+
+    before = threading.active_count()
+    items = ahead(failing(), 2)
+    assert next(items) == 1
+    with pytest.raises(OSError, match="disk"):
+        next(items)
+    assert closed
+    assert threading.active_count() == before
+
+
+def test_stopping_early_ends_the_thread(stream: SpikeStream) -> None:
+    network = build("model", "tfp", window=31)
+    before = threading.active_count()
+    items = frames(stream, [network], KeyReadouts.of(stream, [network], 1))
+    next(items)
+    items.close()
+    assert threading.active_count() == before

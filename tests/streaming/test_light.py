@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikerec import spikes
+from spikerec.errors import ConfigError, GeometryError
+from spikerec.spikes.defects import sample
+from spikerec.streaming import FixedPattern, Tone, white_rate
+from spikerec.streaming.light import mean_rate
+from tests.fakes import fake_spikes
+
+
+def ramp_stream(path: Path, white: float, num_readouts: int = 400) -> Path:
+    """Rates from 0 at the left to `white` at the right."""
+    random = np.random.default_rng(0).random((num_readouts, 32, 64))
+    spikes.save(path, (random < white * np.linspace(0, 1, 64)).astype(np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("white", [0.03, 0.3, 0.9])
+def test_white_is_nearly_the_brightest_rate(white: float, tmp_path: Path) -> None:
+    stream = spikes.open(ramp_stream(tmp_path / "a.npy", white))
+    assert white_rate(sample(stream)) == pytest.approx(white, rel=0.25)
+
+
+def test_hot_pixels_do_not_move_white(tmp_path: Path) -> None:
+    stream = np.array(spikes.open(ramp_stream(tmp_path / "a.npy", 0.1))[:])
+    before = white_rate(sample(spikes.open(tmp_path / "a.npy")))
+    stream[:, ::8, ::8] = 1
+    spikes.save(tmp_path / "hot.npy", stream)
+    broken = np.zeros((32, 64), bool)
+    broken[::8, ::8] = True
+    after = white_rate(sample(spikes.open(tmp_path / "hot.npy")), broken)
+    assert after == pytest.approx(before, rel=0.1)
+
+
+def test_darkness_has_a_white_above_zero(tmp_path: Path) -> None:
+    spikes.save(tmp_path / "dark.npy", np.zeros((100, 9, 9), np.uint8))
+    assert 0 < white_rate(sample(spikes.open(tmp_path / "dark.npy"))) < 1e-2
+
+
+@pytest.mark.parametrize("curve", ["linear", "reinhard", "log"])
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+def test_tone_rises_from_black_to_white(curve: str, gamma: float) -> None:
+    tone = Tone(curve, gamma, white=1.0 if curve == "linear" else 4.0)  # type: ignore[arg-type]
+    grey = tone(np.linspace(0, tone.white, 100, dtype=np.float32))
+    assert grey[0] == 0
+    assert grey[-1] == pytest.approx(1)
+    assert (np.diff(grey) > 0).all()
+    assert grey.dtype == np.float32
+
+
+def test_tone_clips_what_is_outside() -> None:
+    assert Tone(gain=2)(np.array([-1, 0.25, 3], np.float32)).tolist() == [0, 0.5, 1]
+
+
+def test_tone_keeps_apart_what_linear_clips() -> None:
+    bright = np.array([1.5, 3.0], np.float32)
+    assert np.ptp(Tone()(bright)) == 0
+    assert np.ptp(Tone("reinhard")(bright)) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"curve": "cubic"}, "tone.curve must be one of linear, reinhard, log, found cubic"),
+        ({"gamma": 0}, "tone.gamma must be above 0"),
+        ({"white": float("nan")}, "tone.white must be above 0"),
+    ],
+)
+def test_a_tone_that_cannot_be_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Tone(**settings)  # type: ignore[arg-type]
+
+
+def test_calibration_takes_the_fixed_pattern_out(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    dark_rate = random.uniform(0, 0.1, (16, 24))
+    gain = random.uniform(0.5, 1.5, (16, 24))
+    for name, light in (("dark", 0.0), ("flat", 0.4), ("scene", 0.2)):
+        rate = dark_rate + gain * light
+        spikes.save(
+            tmp_path / f"{name}.npy", (random.random((3000, 16, 24)) < rate).astype(np.uint8)
+        )
+    streams = {name: spikes.open(tmp_path / f"{name}.npy") for name in ("dark", "flat", "scene")}
+    pattern = FixedPattern.measured(streams["dark"], streams["flat"])
+    rate = mean_rate(streams["scene"])
+    corrected = pattern(rate / 0.5, light_scale=0.5)
+    assert corrected.std() / corrected.mean() < 0.1 < 0.25 < rate.std() / rate.mean()
+    assert corrected.mean() == pytest.approx(0.2 * gain.mean() / 0.5, rel=0.05)
+
+
+def test_calibration_of_another_camera_is_refused(tmp_path: Path) -> None:
+    for name, width in (("a", 8), ("b", 9)):
+        spikes.save(tmp_path / f"{name}.npy", fake_spikes(20, 8, width))
+    a, b = (spikes.open(tmp_path / f"{name}.npy") for name in "ab")
+    with pytest.raises(GeometryError, match=r"b.npy is 8 × 9, expected 8 × 8"):
+        FixedPattern.measured(a, b)
+    with pytest.raises(GeometryError, match="calibration is 8 × 8, but the stream is 8 × 9"):
+        FixedPattern.measured(a, None)(np.ones((8, 9), np.float32), 1.0)
+    with pytest.raises(ConfigError, match=r"calibration.dark, calibration.flat, or both"):
+        FixedPattern.measured(None, None)

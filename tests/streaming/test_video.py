@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import spikerec
+from spikerec import spikes
+from spikerec.errors import ConfigError, DataError
+from spikerec.spikes import SpikeStream
+from spikerec.streaming import Tone, Video, reconstruct
+from spikerec.streaming.panels import side_by_side
+from tests.fakes import fake_spikes
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> SpikeStream:
+    spikes.save(tmp_path / "clip.npy", fake_spikes(90, 20, 28), rate_hz=20000, light_scale=0.5)
+    return spikes.open(tmp_path / "clip.npy")
+
+
+def test_three_lines_make_a_video(stream: SpikeStream, tmp_path: Path) -> None:
+    stream = spikerec.open(stream.path)
+    video = spikerec.reconstruct(stream, "tfp")
+    video.save(tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").stat().st_size > 500
+
+
+def test_a_notebook_shows_a_frame(stream: SpikeStream) -> None:
+    video = reconstruct(stream, "tfp", stride=10)
+    assert len(video) == 6
+    assert video._repr_png_().startswith(b"\x89PNG")
+    assert video[-1].size == (28, 20)
+    with pytest.raises(IndexError):
+        video[6]
+
+
+def test_frames_are_intensity(stream: SpikeStream) -> None:
+    frame = next(iter(reconstruct(stream, "tfp").frames()))
+    expected = stream[0:31].mean(0) / 0.5
+    assert frame.images[0].numpy() == pytest.approx(expected)
+
+
+def test_an_unstated_light_scale_is_measured(tmp_path: Path) -> None:
+    spikes.save(tmp_path / "dim.npy", fake_spikes(400, 24, 24, rate=0.03))
+    video = reconstruct(spikes.open(tmp_path / "dim.npy"), "tfp")
+    assert video.light_scale == pytest.approx(0.03, rel=0.5)
+
+
+def test_exposure_is_the_same_for_all_frames(tmp_path: Path) -> None:
+    half_dark = np.concatenate([fake_spikes(100, 16, 16, rate=0.1), fake_spikes(100, 16, 16, 1)])
+    spikes.save(tmp_path / "clip.npy", half_dark)
+    video = reconstruct(spikes.open(tmp_path / "clip.npy"), "tfp", stride=139)
+    dark, bright = (np.asarray(video[k], float).mean() for k in range(2))
+    assert bright / dark == pytest.approx(4, rel=0.2)
+
+
+@pytest.mark.parametrize(("exposure", "gain"), [("light_scale", 1), (2, 2), (0.25, 0.25)])
+def test_exposure_by_hand(exposure: float | str, gain: float, stream: SpikeStream) -> None:
+    video = reconstruct(stream, "tfp", exposure=exposure)
+    frame = next(iter(video.frames()))
+    assert video.light_scale == 0.5
+    assert video.draw(frame) == pytest.approx(np.clip(gain * frame.images[0].numpy(), 0, 1))
+
+
+def test_hot_pixels_are_masked(tmp_path: Path) -> None:
+    rough = fake_spikes(200, 20, 20, rate=0.1)
+    rough[:, 7, 8] = 1
+    spikes.save(tmp_path / "hot.npy", rough)
+    stream = spikes.open(tmp_path / "hot.npy")
+    masked = reconstruct(stream, "tfp", mask_defects=True, exposure=1.0)
+    rough_frame, frame = (
+        next(iter(video.frames())).images[0] for video in (reconstruct(stream, "tfp"), masked)
+    )
+    assert rough_frame[7, 8] == rough_frame.max()
+    assert frame[7, 8] < 0.5
+
+
+def test_panels_carry_labels_and_a_caption(stream: SpikeStream) -> None:
+    bare = reconstruct(stream, "tfp")[0]
+    assert bare.size == (28, 20)
+    video = reconstruct(stream, "tfp", "tfi", show_spikes=True, caption=True)
+    picture = np.asarray(video[0])
+    assert picture.shape[1] == 3 * 28 + 2 * 2
+    top = (picture.shape[0] - 20) // 2
+    drawn = picture[top : top + 20, :28]
+    assert np.array_equal(drawn, 255 * stream[video.keys.first])
+    assert picture[:top].any()
+    assert picture[-top:].any()
+
+
+def test_text_is_cut_rather_than_the_picture_widened() -> None:
+    picture = side_by_side([np.zeros((30, 20), np.float32)], ["a" * 50])
+    assert picture.shape[1] == 20
+
+
+def test_slow_motion_sets_the_stride(stream: SpikeStream) -> None:
+    video = reconstruct(stream, "tfp", slow_motion=160, fps=25)
+    assert video.keys.stride == 5
+    assert video.slow_motion(25) == 160
+    with pytest.raises(ConfigError, match="lower slow_motion or fps"):
+        reconstruct(stream, "tfp", slow_motion=1e6)
+
+
+def test_slow_motion_needs_the_sampling_rate(tmp_path: Path) -> None:
+    spikes.save(tmp_path / "clip.npy", fake_spikes(90, 8, 8))
+    with pytest.raises(ConfigError, match="set rate_hz, or stride"):
+        reconstruct(spikes.open(tmp_path / "clip.npy"), "tfp", slow_motion=100)
+
+
+def test_one_pass_writes_several_outputs(stream: SpikeStream, tmp_path: Path) -> None:
+    video = reconstruct(stream, "tfp", stride=7, tone=Tone("log"))
+    video.save([tmp_path / "a.npy", tmp_path / "frames"])
+    numbers = np.load(tmp_path / "a.npy")
+    assert len(numbers) == len(video) == len(list((tmp_path / "frames").iterdir()))
+    assert numbers.max() > 1  # intensity, not what was drawn
+    drawn = np.asarray(Image.open(tmp_path / "frames" / "000002.png"))
+    assert np.array_equal(drawn, np.rint(255 * Tone("log")(numbers[2])))
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(stream: SpikeStream, tmp_path: Path) -> None:
+    def video() -> Video:
+        return reconstruct(stream, "tfp", "tfi", stride=3)
+
+    video().save(tmp_path / "whole.npy")
+
+    def interrupt(done: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    outputs = [tmp_path / "part.npy", tmp_path / "part"]
+    with pytest.raises(KeyboardInterrupt):
+        video().save(outputs, on_frame=interrupt)
+    assert not any(path.exists() for path in outputs)
+    with pytest.raises(DataError, match=r"part.npy.partial holds 8 of 17 frames"):
+        video().save(outputs)
+    counts: list[int] = []
+    video().save(outputs, resume=True, on_frame=counts.append)
+    assert counts == list(range(8, 18))
+    assert np.array_equal(np.load(outputs[0]), np.load(tmp_path / "whole.npy"))
+    assert len(list(outputs[1].iterdir())) == 17
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"exposure": "bright"}, "exposure must be auto, light_scale or a number above 0"),
+        ({"exposure": -1}, "exposure must be"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_named(
+    settings: dict[str, object], message: str, stream: SpikeStream
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        reconstruct(stream, "tfp", **settings)  # type: ignore[arg-type]
+
+
+def test_methods_must_be_named_once_and_their_checkpoints_by_name(stream: SpikeStream) -> None:
+    with pytest.raises(ConfigError, match="named twice"):
+        reconstruct(stream, "tfp", "tfp")
+    with pytest.raises(ConfigError, match="no method"):
+        reconstruct(stream)
+    with pytest.raises(ConfigError, match=r"any of 2 methods: say which, checkpoint.NAME"):
+        reconstruct(stream, "tfp", "stir", checkpoint="best.ckpt")
