@@ -231,25 +231,27 @@ def _bca(totals: Array, sizes: Array, rng: np.random.Generator) -> tuple[Array, 
     if units == 1:
         return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     drawn = rng.multinomial(units, np.full(units, 1 / units), RESAMPLES).astype(np.float64)
-    resampled = np.sort((drawn @ totals) / (drawn @ sizes)[:, None], axis=0)
+    resampled = (totals.T @ drawn.T) / (drawn @ sizes)  # (k, resamples)
     slack = 1e-12 * np.abs(mean)  # rounding must not count a resample equal to the mean as below
-    below = (resampled < mean - slack).mean(axis=0) + (np.abs(resampled - mean) <= slack).mean(
-        0
-    ) / 2
-    bias = ndtri(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES))
+    below = [
+        (np.count_nonzero(row < centre - eps) + np.count_nonzero(row <= centre + eps)) / 2
+        for row, centre, eps in zip(resampled, mean, slack, strict=True)
+    ]
+    bias = ndtri(np.clip(np.array(below) / RESAMPLES, 1 / RESAMPLES, 1 - 1 / RESAMPLES))
     left_out = (totals.sum(axis=0) - totals) / (sizes.sum() - sizes)[:, None]
     spread = left_out.mean(axis=0) - left_out
     scale = 6 * (spread**2).sum(axis=0) ** 1.5
     acceleration = np.divide(
         (spread**3).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0
     )
-    bounds = []
-    for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2):
-        shifted = bias + ndtri(tail)
-        level = ndtr(bias + shifted / (1 - acceleration * shifted))
-        position = np.round(level * (RESAMPLES - 1)).astype(np.intp)
-        bounds.append(np.take_along_axis(resampled, position[None], axis=0)[0])
-    return mean, bounds[0], bounds[1]
+    tails = np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    shifted = bias[:, None] + ndtri(tails)
+    level = ndtr(bias[:, None] + shifted / (1 - acceleration[:, None] * shifted))
+    places = np.round(level * (RESAMPLES - 1)).astype(np.intp)  # (k, 2)
+    bounds = np.array(
+        [np.partition(row, place)[place] for row, place in zip(resampled, places, strict=True)]
+    )
+    return mean, bounds[:, 0], bounds[:, 1]
 
 
 def _sign_flip(totals: Array, rng: np.random.Generator) -> Array:
