@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikerec import weights
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, InputError
 from spikerec.losses.base import Term, clipped
+from spikerec.metrics.lpips import SMALLEST, build_network
 from spikerec.models.base import Reconstruction
 
 #: Mean and standard deviation of ImageNet's colour channels, which the trunks were trained with.
@@ -20,6 +21,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 #: Index of the layer relu5_1 in torchvision's `features`.
 RELU5_1 = {"vgg16": 25, "vgg19": 29}
+
+#: Name of LPIPS's trunk in its package → in the weights cache.
+LPIPS_WEIGHTS: dict[str, str] = {"vgg": "vgg16", "alex": "alexnet"}
 
 
 class VGGPerceptual(Term):
@@ -42,7 +46,8 @@ class VGGPerceptual(Term):
 
     def __init__(self, trunk: str, weight: float = 1.0) -> None:
         super().__init__(weight)
-        self.features = trunk_to_relu5_1(trunk)
+        # A term that is left out needs no weights.
+        self.features = trunk_to_relu5_1(trunk) if weight > 0 else nn.Identity()
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -59,6 +64,47 @@ class VGGPerceptual(Term):
         colour = (image.expand(-1, 3, -1, -1) + 1) / 2
         features: Tensor = self.features((colour - self.mean) / self.std)
         return features
+
+
+class LPIPS(Term):
+    """Learned perceptual distance (Zhang et al., CVPR 2018), as the package `lpips` computes it.
+
+    Images are mapped from [0, 1] to [−1, 1], as that package expects. The network is fixed, and no
+    checkpoint holds it.
+
+    Args:
+        trunk: `vgg`, better for training, or `alex`, that of the metric; the weights of VGG-16 or
+            AlexNet come from the weights cache.
+        weight: factor in the sum.
+
+    Raises:
+        ConfigError: another trunk.
+        WeightsNotFoundError: the trunk's weights are not there; says how to get them.
+        InputError: (forward) images of fewer than 32 pixels a side.
+    """
+
+    def __init__(self, trunk: Literal["vgg", "alex"], weight: float = 1.0) -> None:
+        super().__init__(weight)
+        if trunk not in LPIPS_WEIGHTS:
+            raise ConfigError(
+                f"loss.terms.lpips.trunk must be one of {', '.join(LPIPS_WEIGHTS)}, "
+                f"found {trunk!r}."
+            )
+        self.trunk = trunk
+        if weight > 0:
+            weights.find(LPIPS_WEIGHTS[trunk])
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        image = reconstruction.image
+        if min(image.shape[-2:]) < SMALLEST:
+            raise InputError(
+                f"LPIPS needs images of at least {SMALLEST} × {SMALLEST} pixels, found "
+                f"{image.shape[-2]} × {image.shape[-1]}: enlarge data.crop."
+            )
+        network = build_network(self.trunk, weights.find(LPIPS_WEIGHTS[self.trunk]), image.device)
+        distance: Tensor = network(2 * image - 1, 2 * batch["target"] - 1).mean()
+        return distance
 
 
 def trunk_to_relu5_1(name: str) -> nn.Module:

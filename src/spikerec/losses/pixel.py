@@ -10,16 +10,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikerec.errors import ConfigError, InputError
-from spikerec.losses.base import Term
+from spikerec.losses.base import Term, clipped
 from spikerec.models.base import Reconstruction
 
 
 class L1(Term):
-    """Mean absolute difference between image and target, |image − target|."""
+    """Mean absolute difference between image and target, |image − target|.
+
+    Args:
+        weight: factor in the sum.
+        clip: compare the image clipped to [0, 1], as SSIR's recipe does.
+    """
+
+    def __init__(self, weight: float = 1.0, clip: bool = False) -> None:
+        super().__init__(weight)
+        self.clip = clip
 
     def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
         """See `Term.forward`."""
-        return F.l1_loss(reconstruction.image, batch["target"])
+        image = reconstruction.image
+        return F.l1_loss(clipped(image) if self.clip else image, batch["target"])
 
 
 class MSE(Term):

@@ -1,0 +1,148 @@
+"""Terms on local structure: SSIM and its multi-scale kind, edges, smoothness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spikerec.errors import ConfigError, InputError
+from spikerec.losses.base import Term
+from spikerec.models.base import Reconstruction
+
+#: Side and σ of the Gaussian window, in pixels, and the constants for images in [0, 1].
+WINDOW = 11
+SIGMA = 1.5
+C1 = 0.01**2
+C2 = 0.03**2
+
+#: Exponents of the scales, full size first (Wang et al., Asilomar 2003).
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+#: Least value of a scale's similarity: at 0 or below, its power has no finite gradient.
+SMALLEST_SIMILARITY = 1e-4
+
+
+class SSIM(Term):
+    """1 − SSIM of image and target, in [0, 2].
+
+    The similarity is that of the metric (Wang et al., IEEE TIP 2004, equation 13): an 11 × 11
+    Gaussian window of σ 1.5, the mean over the region where it fits, images in [0, 1].
+
+    Raises:
+        InputError: (forward) images smaller than the window.
+    """
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        _check_size(reconstruction.image, scales=1)
+        similarity, _ = _similarity(reconstruction.image.float(), batch["target"])
+        return 1 - similarity.mean()
+
+
+class MultiScaleSSIM(Term):
+    """1 − MS-SSIM of image and target: contrast and structure at several sizes.
+
+        MS-SSIM = SSIM_S^w_S · Π_{s<S} CS_s^w_s
+
+    with CS the second factor of SSIM, each scale half the size of the one before by 2 × 2 means.
+    Five scales need images of 176 × 176; with fewer, the published exponents of the scales that are
+    left are divided by their sum.
+
+    Args:
+        scales: S, 1 to 5.
+        weight: factor in the sum.
+
+    Raises:
+        ConfigError: another number of scales.
+        InputError: (forward) images smaller than 11 · 2^(S−1) pixels.
+
+    Source: Wang et al., Asilomar 2003.
+    """
+
+    def __init__(self, scales: int, weight: float = 1.0) -> None:
+        super().__init__(weight)
+        if not 1 <= scales <= len(SCALE_WEIGHTS):
+            raise ConfigError(
+                f"scales of MS-SSIM must be 1 to {len(SCALE_WEIGHTS)}, found {scales}."
+            )
+        kept = SCALE_WEIGHTS[:scales]
+        self.exponents = tuple(exponent / sum(kept) for exponent in kept)
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        image, target = reconstruction.image.float(), batch["target"]
+        _check_size(image, len(self.exponents))
+        product = image.new_ones(len(image))
+        for scale, exponent in enumerate(self.exponents, start=1):
+            similarity, structure = _similarity(image, target)
+            factor = similarity if scale == len(self.exponents) else structure
+            product = product * factor.clamp(min=SMALLEST_SIMILARITY) ** exponent
+            image, target = F.avg_pool2d(image, 2), F.avg_pool2d(target, 2)
+        return 1 - product.mean()
+
+
+def _check_size(image: Tensor, scales: int) -> None:
+    smallest = WINDOW * 2 ** (scales - 1)
+    if min(image.shape[-2:]) < smallest:
+        raise InputError(
+            f"SSIM at {scales} scales needs images of at least {smallest} × {smallest} pixels, "
+            f"found {image.shape[-2]} × {image.shape[-1]}: enlarge data.crop, or take fewer scales."
+        )
+
+
+def _similarity(image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM and its contrast-structure factor, each image's mean: two (B,)."""
+    mean_x, mean_y = _blur(image), _blur(target)
+    variance_x = _blur(image.square()) - mean_x.square()
+    variance_y = _blur(target.square()) - mean_y.square()
+    covariance = _blur(image * target) - mean_x * mean_y
+    structure = (2 * covariance + C2) / (variance_x + variance_y + C2)
+    luminance = (2 * mean_x * mean_y + C1) / (mean_x.square() + mean_y.square() + C1)
+    return (luminance * structure).mean(dim=(1, 2, 3)), structure.mean(dim=(1, 2, 3))
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Local mean under the Gaussian window where it fits: (B, 1, H, W) → (B, 1, H−10, W−10)."""
+    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    weights = (-offsets.square() / (2 * SIGMA**2)).exp()
+    weights = weights / weights.sum()
+    # Float32 under autocast too: variances are small differences of large numbers.
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(F.conv2d(x, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
+
+
+class Edges(Term):
+    """L1 of the differences between neighbouring pixels, image against target.
+
+        mean |∂x image − ∂x target| + mean |∂y image − ∂y target|
+
+    Source: the gradient difference of Mathieu et al., ICLR 2016 (α = 1), of signed differences, so
+    that the direction of an edge counts.
+    """
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        return _variation(reconstruction.image - batch["target"])
+
+
+class TotalVariation(Term):
+    """Mean difference between neighbouring pixels of the image: a prior, without a target.
+
+    Source: Rudin et al., Physica D 1992 (the anisotropic kind).
+    """
+
+    needs_target: ClassVar[bool] = False
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        del batch
+        return _variation(reconstruction.image)
+
+
+def _variation(x: Tensor) -> Tensor:
+    """Mean |∂x| plus mean |∂y|."""
+    return x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()

@@ -1,0 +1,184 @@
+"""What every loss of conf/loss must do, found there, on every network whose outputs it can read."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikerec.configs import build, config_names, load_config
+from spikerec.errors import ConfigError, WeightsNotFoundError
+from spikerec.losses import Loss
+from spikerec.models import Network, Reconstruction
+
+LOSSES = config_names("loss")
+MODELS = [n for n in config_names("model") if any(True for _ in build("model", n).parameters())]
+
+#: Least side that every loss takes: MS-SSIM at 4 scales, and STIR's multiple.
+SIDE = 96
+
+#: Losses that are not 0 where image and target agree: a smooth L1 has a floor, a prior is of the
+#: image alone, and estimates and pyramid are not the image.
+NOT_ZERO_AT_TARGET = {"charbonnier", "self_supervised"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@cache
+def attempt(name: str) -> Loss | WeightsNotFoundError:
+    try:
+        loss: Loss = build("loss", name)
+    except WeightsNotFoundError as error:
+        return error
+    return loss
+
+
+def built(name: str) -> Loss:
+    """The loss; the test skips, with the reason, where it needs weights that are not here."""
+    loss = attempt(name)
+    if isinstance(loss, WeightsNotFoundError):
+        pytest.skip(str(loss))
+    return loss
+
+
+@cache
+def network(name: str) -> Network:
+    built: Network = build("model", name)
+    return built.train()
+
+
+@cache
+def outputs(name: str) -> tuple[Reconstruction, dict[str, Any]]:
+    """Values of the kinds and shapes that a network returns in training, and a batch.
+
+    The network runs where tensors have shapes and no values; the values are drawn here, below 0 and
+    above 1 too, as those of an untrained network are.
+    """
+    torch.manual_seed(0)
+    window = network(name).window
+    spikes = (torch.rand(1, window, SIDE, SIDE) < 0.3).to(torch.uint8)
+    shell = copy.deepcopy(network(name)).to("meta")
+    with torch.no_grad():
+        given = shell.reconstruct(spikes.to("meta"), 0.6, validate=False)
+    batch = {
+        "spikes": spikes,
+        "light_scale": torch.tensor([0.6]),
+        "target": torch.rand(1, 1, SIDE, SIDE),
+    }
+    extras = {key: drawn(value) for key, value in given.extras.items()}
+    return Reconstruction(drawn(given.image), extras), batch
+
+
+def drawn(value: Any) -> Any:
+    """Nested tuples of shapes, filled with values around 0.5."""
+    if isinstance(value, Tensor):
+        return 0.5 + 0.5 * torch.randn(value.shape)
+    return tuple(drawn(item) for item in value)
+
+
+def as_leaves(value: Any) -> Any:
+    """A copy of nested tuples of tensors that asks for gradients."""
+    if isinstance(value, Tensor):
+        return value.clone().requires_grad_()
+    return tuple(as_leaves(item) for item in value)
+
+
+def leaves(value: Any) -> list[Tensor]:
+    return [value] if isinstance(value, Tensor) else [x for item in value for x in leaves(item)]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradient_is_finite_or_the_network_is_refused(name: str, model: str) -> None:
+    loss = built(name)
+    needs = {extra for term in loss.named_terms().values() for extra in term.needs}
+    if needs - set(network(model).provides):
+        with pytest.raises(ConfigError, match=r"loss\.terms\.\w+ needs \w+ of the network"):
+            loss.check(network(model), has_target=True)
+        return
+    loss.check(network(model), has_target=True)
+    given, batch = outputs(model)
+    image = given.image.clone().requires_grad_()
+    extras = {key: as_leaves(value) for key, value in given.extras.items()}
+    total, values = loss(Reconstruction(image, extras), batch)
+    total.backward()
+    assert total.isfinite()
+    assert list(values) == list(loss.named_terms())
+    gradients = [x.grad for x in [image, *leaves(list(extras.values()))] if x.grad is not None]
+    assert gradients, "the loss does not depend on what the network gives"
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_true_image_costs_nothing_and_has_a_finite_gradient(name: str) -> None:
+    loss = built(name)
+    if name in NOT_ZERO_AT_TARGET:
+        pytest.skip("not a distance to the target")
+    target = torch.rand(1, 1, SIDE, SIDE)
+    pyramid = [target]
+    for _ in range(4):
+        pyramid.append(nn.functional.avg_pool2d(pyramid[-1], 2))
+    image = target.clone().requires_grad_()
+    extras = {"pyramid": tuple(pyramid), "estimates": (target.expand(-1, 4, -1, -1),) * 5}
+    total, _ = loss(Reconstruction(image, extras), {"target": target})
+    total.backward()
+    torch.testing.assert_close(total.detach(), torch.zeros(()), atol=2e-6, rtol=0)
+    assert image.grad is not None
+    assert image.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("switch", [{"weight": 0.0}, None])
+def test_any_term_can_be_dropped_and_then_needs_no_weights(
+    name: str, switch: dict[str, float] | None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKEREC_WEIGHTS", str(tmp_path))
+    terms = load_config("loss", name)["terms"]
+    for dropped in terms:
+        changed = {
+            key: (None if switch is None else node | switch) if key == dropped else node
+            for key, node in terms.items()
+        }
+        rest = [key for key in terms if key != dropped]
+        if not rest:
+            with pytest.raises(ConfigError, match="no term with a weight above 0"):
+                build("loss", name, terms=changed)
+            continue
+        try:
+            loss = build("loss", name, terms=changed)
+        except WeightsNotFoundError:
+            assert {"perceptual", "lpips"} & set(rest)  # another term's weights
+            continue
+        assert list(loss.named_terms()) == rest
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_data_without_images_are_refused_unless_no_term_needs_them(name: str) -> None:
+    loss = built(name)
+    needy = {extra for term in loss.named_terms().values() for extra in term.needs}
+    model = next(m for m in MODELS if needy <= set(network(m).provides))
+    if name == "self_supervised":
+        loss.check(network(model), has_target=False)
+        return
+    with pytest.raises(ConfigError, match="needs true images, but the training data have none"):
+        loss.check(network(model), has_target=False)
+
+
+@pytest.mark.parametrize("name", ["l1_perceptual", "stir", "ssir", "stir_vgg16", "l1_lpips"])
+def test_missing_weights_are_named_with_the_command_that_gets_them(
+    name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKEREC_WEIGHTS", str(tmp_path))
+    trunk = "vgg16" if name in ("stir_vgg16", "l1_lpips") else "vgg19"
+    with pytest.raises(WeightsNotFoundError, match=rf"weights '{trunk}'.*spikerec weights"):
+        build("loss", name)
