@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from spikerec.apps.train import own_command
 from spikerec.configs import plain
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.metrics import Protocol
@@ -32,13 +33,19 @@ from spikerec.results import (
     environment,
 )
 from spikerec.training import ReconstructionModule, Run
-from spikerec.training.evaluation import SampleImages, Scores, score
+from spikerec.training.distributed import is_first, job_processes
+from spikerec.training.evaluation import SampleImages, SampleScores, Split, score
 
 _log = logging.getLogger(__name__)
 
 
 def run(config: DictConfig) -> None:
     """Score the method on each data set, and write one record for each."""
+    with job_processes(own_command()):
+        _run(config)
+
+
+def _run(config: DictConfig) -> None:
     L.seed_everything(config.seed, workers=True, verbose=False)
     network: Network = instantiate(config.model, _convert_="all")
     weights_digest = load_trained(network, config.checkpoint)
@@ -46,13 +53,21 @@ def run(config: DictConfig) -> None:
     protocol: Protocol = instantiate(config.protocol, _convert_="all")
     for metric, reason in protocol.unavailable.items():
         _log.warning("%s is unavailable: %s", metric, reason)
-    data.prepare_data()
     module = ReconstructionModule(network, protocol=protocol)
     facts = _facts(config, module, weights_digest)
-    if config.efficiency:
+    if config.efficiency and is_first():  # the others do not run yet, or wait
         facts["efficiency"] = measure(network, **plain(config.efficiency))
+    pictures = SampleImages(Path(), config.save_images, config.tfp_window)
+    trainer: L.Trainer = instantiate(
+        config.trainer, callbacks=[pictures], logger=False, _convert_="all"
+    )
+    results = Path(config.paths.results)
     for name in data.sets:
-        _evaluate(config, name, module, data, facts)
+        pictures.folder = results / "images" / f"{facts['method']}-{name}-{_stamp()}"
+        split = Split(data, name, config.split)
+        scores = score(trainer, module, split)
+        if is_first():
+            _write(results, split, _samples(scores, module), pictures, facts)
 
 
 def _facts(
@@ -99,42 +114,31 @@ def _training(checkpoint: Path | None) -> dict[str, Any]:
     return Run(checkpoint.parent.parent).finished() or {}
 
 
-def _evaluate(
-    config: DictConfig,
-    name: str,
-    module: ReconstructionModule,
-    data: SpikeDataModule,
+def _write(
+    results: Path,
+    split: Split,
+    samples: Samples,
+    pictures: SampleImages,
     facts: Mapping[str, Any],
 ) -> None:
-    windows = data.evaluation_windows(name, config.split)
-    keys = [windows.key(item) for item in range(len(windows))]
-    results = Path(config.paths.results)
-    folder = results / "images" / f"{facts['method']}-{name}-{_stamp()}"
-    pictures = SampleImages(folder, _evenly(keys, config.save_images), config.tfp_window)
-    trainer: L.Trainer = instantiate(
-        config.trainer, callbacks=[pictures], logger=False, _convert_="all"
-    )
-    scores = score(trainer, module, data, windows)
-    if not trainer.is_global_zero:
-        return
+    data, name = split.data, split.set_name
     record = Record(
         dataset=DatasetInfo(
             name=name,
-            split=config.split,
-            digest=data.digest(name, config.split),
-            num_samples=len(windows),
+            split=split.split,
+            digest=data.digest(name, split.split),
+            num_samples=len(split.windows),
             has_target=data.sets[name].has_images(),
-            light_scale=_light_scale(windows),
+            light_scale=_light_scale(split.windows),
         ),
-        samples=_samples(scores, module),
+        samples=samples,
         images=_relative(pictures, results),
         **facts,
     )
-    path = Store(results).write(record)
-    _print(record, path, pictures)
+    _print(record, Store(results).write(record), pictures)
 
 
-def _samples(scores: Scores, module: ReconstructionModule) -> Samples:
+def _samples(scores: SampleScores, module: ReconstructionModule) -> Samples:
     assert module.protocol is not None
     names = list(next(iter(scores.values())))
     better = module.protocol.higher_is_better
@@ -148,13 +152,6 @@ def _samples(scores: Scores, module: ReconstructionModule) -> Samples:
 def _stamp() -> str:
     """The time, so that no evaluation writes over another's pictures."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-
-
-def _evenly(keys: Sequence[str], count: int) -> list[str]:
-    """So many keys, spread over the set; all for a negative count."""
-    if count < 0 or count >= len(keys):
-        return list(keys)
-    return [keys[k * len(keys) // count] for k in range(count)]
 
 
 def _light_scale(windows: Windows) -> float | None:

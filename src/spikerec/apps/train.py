@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
+import warnings
 from typing import Any
 
 import lightning as L
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.tuner.tuning import Tuner
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from spikerec.configs import plain
 from spikerec.data import SpikeDataModule
@@ -17,6 +21,13 @@ from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.training import ReconstructionModule, Run
+from spikerec.training.checkpoints import AtomicCheckpointIO
+from spikerec.training.distributed import (
+    describe_batch,
+    is_first,
+    job_processes,
+    scaled_rate,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +42,42 @@ def run(config: DictConfig) -> float | None:
     if (report := training.finished()) is not None:
         _log.info("finished before, skipped: %s (name=… starts another)", training.folder)
         return _score(report)
+    with job_processes(own_command()):
+        return _train(config, training)
+
+
+def own_command() -> list[str]:
+    """What runs this job alone, in its folder, with its log left to this process.
+
+    The job's own overrides stand for the command line, which may be a sweep's.
+    """
+    hydra = HydraConfig.get()
+    with read_write(hydra):  # Lightning sends the other processes of a node to this folder
+        hydra.run.dir = hydra.runtime.output_dir
+    program, verb, *words = sys.argv
+    return [
+        program,
+        verb,
+        *_config_flags(words),
+        *hydra.overrides.task,
+        "hydra/job_logging=none",
+        "hydra/hydra_logging=none",
+    ]
+
+
+def _config_flags(words: list[str]) -> list[str]:
+    """The flags among a command's words that say which configuration is meant."""
+    names = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
+    kept: list[str] = []
+    for index, word in enumerate(words):
+        if word in names:
+            kept += words[index : index + 2]
+        elif word.startswith(tuple(f"{name}=" for name in names)):
+            kept.append(word)
+    return kept
+
+
+def _train(config: DictConfig, training: Run) -> float | None:
     resolved = plain(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     network: Network = instantiate(config.model, _convert_="all")
@@ -43,7 +90,17 @@ def run(config: DictConfig) -> float | None:
     loss: Loss = instantiate(config.loss, _convert_="all")
     loss.check(network, has_target=data.has_targets)
     _check_crop(data, network)
-    training.begin(resolved)
+    if is_first():
+        training.begin(resolved)
+    trainer: L.Trainer = instantiate(
+        config.trainer,
+        default_root_dir=str(training.folder),
+        callbacks=_parts(config.callbacks),
+        logger=_parts(config.logger) or False,
+        plugins=AtomicCheckpointIO(),
+        _convert_="all",
+    )
+    rate = scaled_rate(config.optimizer.lr, trainer.world_size, config.lr_scaling)
     module = ReconstructionModule(
         network,
         loss=loss,
@@ -52,26 +109,57 @@ def run(config: DictConfig) -> float | None:
         protocol=_validation_protocol(config),
         description=resolved["model"],
         val_sets=[name for name, one in data.sets.items() if one.has_images()],
+        learning_rate=rate,
     )
-    trainer: L.Trainer = instantiate(
-        config.trainer,
-        default_root_dir=str(training.folder),
-        callbacks=_parts(config.callbacks),
-        logger=_parts(config.logger) or False,
-        _convert_="all",
-    )
+    _log_batch(trainer, data, config, rate)
+    for logger in trainer.loggers:
+        logger.log_hyperparams(resolved)
     continued = training.last if training.last.exists() else None
     if continued:
         _log.info("continuing %s", training.folder)
+    elif config.find_lr:
+        _find_rate(trainer, module, data)
     began = time.monotonic()
-    trainer.fit(module, data, ckpt_path=continued, weights_only=True)
+    with warnings.catch_warnings():
+        # The folder is this run's own, and not empty when the run is continued.
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not")
+        trainer.fit(module, data, ckpt_path=continued, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    if trainer.is_global_zero:
+    if is_first():
         report = _report(trainer, training, time.monotonic() - began)
         training.finish(report)
         _log.info("best val/psnr %.2f dB: %s", report["best"] or float("nan"), training.best)
     return _score({"best": _best(trainer)})
+
+
+def _log_batch(trainer: L.Trainer, data: SpikeDataModule, config: DictConfig, rate: float) -> None:
+    facts = describe_batch(trainer, data.batch_size)
+    _log.info(
+        "effective batch %(effective)d = %(processes)d processes × %(batch)d samples "
+        "× %(accumulated)d accumulated",
+        facts,
+    )
+    _log.info(
+        "learning rate %g = %g, scaled by lr_scaling=%s for %d processes",
+        rate,
+        config.optimizer.lr,
+        config.lr_scaling,
+        trainer.world_size,
+    )
+
+
+def _find_rate(trainer: L.Trainer, module: ReconstructionModule, data: SpikeDataModule) -> None:
+    """Set the learning rate at the steepest descent of the loss over growing rates."""
+    finder = Tuner(trainer).lr_find(module, data, attr_name="learning_rate")
+    found = finder.suggestion() if finder else None
+    if found is None:
+        raise ConfigError(
+            "find_lr=true found no rate at which the loss falls: set optimizer.lr, or give more "
+            "training samples."
+        )
+    module.learning_rate = found
+    _log.info("learning rate %g, found where the loss falls fastest", found)
 
 
 def _validation_protocol(config: DictConfig) -> Protocol:

@@ -10,7 +10,14 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from spikerec.data.clips import Clip, SpikeSet, digest
-from spikerec.data.windows import Augmentation, Crop, EpochSampler, Windows, decode
+from spikerec.data.windows import (
+    Augmentation,
+    Crop,
+    EpochLoader,
+    EpochSampler,
+    Windows,
+    decode,
+)
 from spikerec.errors import ConfigError, DataError
 
 
@@ -32,6 +39,7 @@ class SpikeDataModule(L.LightningDataModule):
         num_workers: reading processes of each loader; 0 reads in the main process.
         seed: of shuffles, crops and symmetries.
         val_samples: at most so many validation samples of each set, spread evenly; null: all.
+        repeat_epoch: every epoch draws what the first one drew, for a network to learn by heart.
 
     Raises:
         ConfigError: no set, or a batch size below 1.
@@ -50,6 +58,7 @@ class SpikeDataModule(L.LightningDataModule):
         num_workers: int,
         seed: int,
         val_samples: int | None,
+        repeat_epoch: bool,
     ) -> None:
         super().__init__()
         if not sets:
@@ -64,8 +73,11 @@ class SpikeDataModule(L.LightningDataModule):
         self.margin = margin
         self.num_workers = num_workers
         self.val_samples = val_samples
+        self.repeat_epoch = repeat_epoch
         self.train_windows: Windows | None = None
         self.val_windows: dict[str, Windows] = {}
+        self._train_loader: EpochLoader | None = None
+        self._continued: dict[str, int] | None = None
 
     def prepare_data(self) -> None:
         """Make or check every set; runs in one process of a machine."""
@@ -93,7 +105,7 @@ class SpikeDataModule(L.LightningDataModule):
         """Whether every training sample has a true image."""
         return all(spike_set.has_images() for spike_set in self.sets.values())
 
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+    def train_dataloader(self) -> EpochLoader:
         """Random crops of random key readouts, one process's share."""
         windows = _built(self.train_windows)
         rank, world_size = self._process()
@@ -103,6 +115,7 @@ class SpikeDataModule(L.LightningDataModule):
             seed=self.crop.seed,
             rank=rank,
             world_size=world_size,
+            repeat=self.repeat_epoch,
         )
         if len(sampler) < self.batch_size:
             raise ConfigError(
@@ -110,13 +123,20 @@ class SpikeDataModule(L.LightningDataModule):
                 f"in each of {world_size} processes: set data.samples_per_epoch higher, or a "
                 "smaller batch."
             )
-        return DataLoader(
-            windows,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=True,
-            **self._loading(),
+        self._train_loader = EpochLoader(
+            windows, sampler, batch_size=self.batch_size, **self._loading()
         )
+        if self._continued is not None:
+            self._train_loader.load_state_dict(self._continued)
+        return self._train_loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far training has read, for a checkpoint."""
+        return {} if self._train_loader is None else dict(self._train_loader.state_dict())
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Make the next training loader go on where a checkpoint was written."""
+        self._continued = state_dict
 
     def val_dataloader(self) -> list[DataLoader[dict[str, Any]]]:
         """Whole images of each set's validation split, one process's share."""
@@ -133,14 +153,21 @@ class SpikeDataModule(L.LightningDataModule):
     def whole_images(
         self, windows: Windows, limit: int | None = None
     ) -> DataLoader[dict[str, Any]]:
-        """Each sample once, over all processes, one image at a time (sizes may differ)."""
+        """All samples, one image at a time (sizes may differ), one process's share.
+
+        Shares are of one length, or processes would wait for each other: the last samples of some
+        are repetitions, which whoever gathers the scores must count once, by their keys.
+        """
         count = len(windows)
         chosen = list(range(count))
         if limit is not None and limit < count:
             chosen = [round(k * (count - 1) / max(limit - 1, 1)) for k in range(limit)]
         rank, world_size = self._process()
-        share = Subset(windows, chosen[rank::world_size])
-        return DataLoader(share, batch_size=1, **self._loading())
+        share = chosen[rank::world_size]
+        share += chosen[: -(-len(chosen) // world_size) - len(share)]
+        return DataLoader(
+            Subset(windows, share), batch_size=1, generator=torch.Generator(), **self._loading()
+        )
 
     def digest(self, name: str, split: str) -> str:
         """SHA-256 of the streams and images of one set's split."""

@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
-from torch import distributed
 
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.training.callbacks import sample_pictures, to_uint8
+from spikerec.training.distributed import gather
 from spikerec.training.module import ReconstructionModule
 
-Scores = dict[str, dict[str, float]]
+SampleScores = dict[str, dict[str, float]]
 
 
-def score(
-    trainer: L.Trainer, module: ReconstructionModule, data: SpikeDataModule, windows: Windows
-) -> Scores:
-    """Metrics of every sample, by the sample's key, in the order of the set.
+class Split(L.LightningDataModule):
+    """One split of one set, as something to test on.
 
-    Each process scores its share; all get the whole.
+    Args:
+        data: holds the set.
+        set_name: of the set.
+        split: `train`, `val` or `test`.
     """
-    data.trainer = trainer
-    module.scores = {}
-    trainer.test(module, _Loader(data, windows), verbose=False)
-    shares = [module.scores]
-    if distributed.is_available() and distributed.is_initialized():
-        shares = [{} for _ in range(distributed.get_world_size())]
-        distributed.all_gather_object(shares, module.scores)
-    merged = {key: values for share in shares for key, values in share.items()}
-    return {windows.key(item): merged[windows.key(item)] for item in range(len(windows))}
 
-
-class _Loader(L.LightningDataModule):
-    """One set's windows as a test loader, cut among processes once they exist."""
-
-    def __init__(self, data: SpikeDataModule, windows: Windows) -> None:
+    def __init__(self, data: SpikeDataModule, set_name: str, split: str) -> None:
         super().__init__()
         self.data = data
-        self.windows = windows
+        self.set_name = set_name
+        self.split = split
+        self._windows: Windows | None = None
+
+    @property
+    def windows(self) -> Windows:
+        """The split's windows, once the set is there."""
+        if self._windows is None:
+            self._windows = self.data.evaluation_windows(self.set_name, self.split)
+        return self._windows
+
+    @property
+    def keys(self) -> list[str]:
+        """The names of the samples, in the order of the set."""
+        return [self.windows.key(item) for item in range(len(self.windows))]
+
+    def prepare_data(self) -> None:
+        """Make or check the set; runs in one process of a machine."""
+        self.data.sets[self.set_name].prepare()
 
     def test_dataloader(self) -> Any:  # noqa: ANN401
         """See `SpikeDataModule.whole_images`."""
+        self.data.trainer = self.trainer
         return self.data.whole_images(self.windows)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
@@ -52,19 +60,42 @@ class _Loader(L.LightningDataModule):
         return self.data.on_after_batch_transfer(batch, dataloader_idx)
 
 
+def score(trainer: L.Trainer, module: ReconstructionModule, split: Split) -> SampleScores:
+    """Metrics of every sample, by the sample's key, in the order of the set.
+
+    Each process scores its share; all get the whole.
+    """
+    module.scores = {}
+    trainer.test(module, split, verbose=False)
+    scores = gather(module.scores)["test"]
+    return {key: scores[key] for key in split.keys}
+
+
 class SampleImages(Callback):
     """Saves samples as pictures: `prediction`, `target` and `tfp` of each.
 
     Args:
-        folder: where to write FOLDER/SAMPLE/ROLE.png.
-        keys: the samples to save.
+        folder: where to write FOLDER/SAMPLE/ROLE.png; may be set between tests.
+        count: how many samples, spread evenly over the set; all for a negative count.
         tfp_window: readouts of the TFP picture.
+
+    Attributes:
+        keys: the samples of the last test.
     """
 
-    def __init__(self, folder: Path, keys: list[str], tfp_window: int) -> None:
+    def __init__(self, folder: Path, count: int, tfp_window: int) -> None:
         self.folder = folder
-        self.keys = set(keys)
+        self.count = count
         self.tfp_window = tfp_window
+        self.keys: set[str] = set()
+
+    def on_test_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Choose the samples of the split that is tested, and one folder for all processes."""
+        del module
+        self.folder = trainer.strategy.broadcast(self.folder)
+        split = getattr(trainer, "datamodule", None)
+        assert isinstance(split, Split)
+        self.keys = set(evenly(split.keys, self.count))
 
     def on_test_batch_end(
         self,
@@ -98,3 +129,10 @@ class SampleImages(Callback):
             key: {role: self.path(key, role) for role in roles if self.path(key, role).exists()}
             for key in sorted(self.keys)
         }
+
+
+def evenly(keys: Sequence[str], count: int) -> list[str]:
+    """So many keys, spread over the set; all for a negative count."""
+    if count < 0 or count >= len(keys):
+        return list(keys)
+    return [keys[k * len(keys) // count] for k in range(count)]

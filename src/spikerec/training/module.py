@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from statistics import fmean
 from typing import Any
 
 import lightning as L
@@ -10,12 +13,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric
 
 from spikerec.errors import WeightsError
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network, Reconstruction
+from spikerec.training.distributed import Scores, gather
+
+#: Parts of a checkpoint that are weights: those to use, and under averaging those in training.
+_WEIGHTS = ("state_dict", "current_model_state")
 
 
 class ReconstructionModule(L.LightningModule):
@@ -29,11 +35,13 @@ class ReconstructionModule(L.LightningModule):
         network: the method.
         loss: what training lowers; None for evaluation alone.
         optimizer: makes the optimizer from parameters.
-        scheduler: makes the schedule, stepped every epoch, from the optimizer; None keeps the rate.
+        scheduler: makes the schedule from the optimizer; None keeps the rate. One that takes
+            `total_steps` is told them and stepped every optimizer step, any other every epoch.
         protocol: the metrics of validation and test.
         description: plain values that tell, inside a checkpoint, how to build the network again
             (`spikerec.load`).
         val_sets: names of the validation loaders, in order.
+        learning_rate: replaces the optimizer's own (scaled, or found); None keeps that.
     """
 
     def __init__(
@@ -46,6 +54,7 @@ class ReconstructionModule(L.LightningModule):
         protocol: Protocol | None = None,
         description: Mapping[str, Any] | None = None,
         val_sets: Iterable[str] = (),
+        learning_rate: float | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -53,14 +62,10 @@ class ReconstructionModule(L.LightningModule):
         self.protocol = protocol
         self.description = dict(description or {})
         self.val_sets = tuple(val_sets)
-        self.scores: dict[str, dict[str, float]] = {}
+        self.learning_rate = learning_rate
+        self.scores: Scores = {}
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
-        names = list(protocol.metrics) if protocol else []
-        # Registered, so that they move to the device; typed by hand, as ModuleDict forgets types.
-        self._means: dict[str, MeanMetric] = torch.nn.ModuleDict(  # type: ignore[assignment]
-            {f"{group}/{name}": MeanMetric() for group in ("", *self.val_sets) for name in names}
-        )
 
     def forward(self, spikes: Tensor, light_scale: Tensor | float) -> Tensor:
         """Intensity of the key readout in [0, 1]: see `Network.reconstruct`."""
@@ -78,8 +83,9 @@ class ReconstructionModule(L.LightningModule):
         total: Tensor
         total, terms = self.loss(reconstruction, batch)
         size = len(batch["spikes"])
-        self.log("train/loss", total, prog_bar=True, batch_size=size)
-        self.log_dict({f"train/loss/{n}": v for n, v in terms.items()}, batch_size=size)
+        self.log("train/loss", total, prog_bar=True, batch_size=size, sync_dist=True)
+        named = {f"train/loss/{name}": value for name, value in terms.items()}
+        self.log_dict(named, batch_size=size, sync_dist=True)
         return total
 
     def validation_step(
@@ -87,48 +93,73 @@ class ReconstructionModule(L.LightningModule):
     ) -> Tensor:
         """Score whole images, and return them."""
         del batch_idx
-        image = self.reconstruct(batch).image
-        for name, values in self._score(image, batch).items():
-            for group in ("", self.val_sets[dataloader_idx]):
-                self._means[f"{group}/{name}"].update(values)
-        return image
+        return self._score(self.val_sets[dataloader_idx], batch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget earlier scores."""
+        self.scores = {}
 
     def on_validation_epoch_end(self) -> None:
         """Log each metric's mean over all samples of all processes, and over each set's."""
-        for name, mean in self._means.items():
-            group, metric = name.split("/")
-            value = mean.compute()
-            mean.reset()
-            if not group:
-                self.log(f"val/{metric}", value, prog_bar=metric == "psnr", sync_dist=True)
-            elif len(self.val_sets) > 1:
-                self.log(f"val/{name}", value, sync_dist=True)
+        assert self.protocol is not None
+        scores = gather(self.scores)
+        for metric in self.protocol.metrics:
+            means = {
+                name: [values[metric] for values in samples.values()]
+                for name, samples in scores.items()
+            }
+            # The mean is the same in all processes, and of no order: nothing is averaged again.
+            everything = [value for values in means.values() for value in values]
+            self._log_mean(f"val/{metric}", everything, prog_bar=metric == "psnr")
+            for name in self.val_sets if len(self.val_sets) > 1 else ():
+                self._log_mean(f"val/{name}/{metric}", means[name])
+
+    def _log_mean(self, name: str, values: list[float], *, prog_bar: bool = False) -> None:
+        self.log(name, fmean(values), prog_bar=prog_bar, sync_dist=True, reduce_fx="max")
 
     def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Keep the scores of each sample by its key, in `scores`, and return the images."""
         del batch_idx
+        return self._score("test", batch)
+
+    def _score(self, group: str, batch: Mapping[str, Any]) -> Tensor:
+        """Keep a batch's scores by group and key, so that repetitions count once."""
+        assert self.protocol is not None
         image = self.reconstruct(batch).image
-        scores = self._score(image, batch)
+        scores = self.protocol.score(image, batch.get("target"))
+        kept = self.scores.setdefault(group, {})
         for index, key in enumerate(batch["key"]):
-            self.scores[key] = {name: float(values[index]) for name, values in scores.items()}
+            kept[key] = {name: float(values[index]) for name, values in scores.items()}
         return image
 
-    def _score(self, image: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        assert self.protocol is not None
-        return self.protocol.score(image, batch.get("target"))
-
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's union of seven types)
-        """The optimizer over the network's parameters, and its schedule by epoch."""
+        """The optimizer over the network's parameters, and its schedule."""
         assert self._make_optimizer is not None
-        optimizer = self._make_optimizer(self.network.parameters())
+        chosen = {} if self.learning_rate is None else {"lr": self.learning_rate}
+        optimizer = partial(self._make_optimizer, **chosen)(self.network.parameters())
         if self._make_scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
+        if "total_steps" not in inspect.signature(self._make_scheduler).parameters:
+            schedule = {"scheduler": self._make_scheduler(optimizer), "interval": "epoch"}
+        else:
+            steps = {"total_steps": int(self.trainer.estimated_stepping_batches)}
+            make = partial(self._make_scheduler, **steps)
+            schedule = {"scheduler": make(optimizer), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log the gradient's norm, before it is clipped."""
+        del optimizer
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the network alone, and say what it is; a loss's trunk is not ours to copy."""
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if k.startswith("network.")}
+        for part in _WEIGHTS:
+            state = checkpoint.get(part, {})
+            kept = {name: value for name, value in state.items() if name.startswith("network.")}
+            if kept:
+                checkpoint[part] = kept
         checkpoint["spikerec"] = {"network": self._kind(), "model": self.description}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -139,8 +170,11 @@ class ReconstructionModule(L.LightningModule):
                 f"the checkpoint holds {found}, but model is {self._kind()}. Choose the model it "
                 "was trained as, or another checkpoint."
             )
-        rest = {k: v for k, v in self.state_dict().items() if not k.startswith("network.")}
-        checkpoint["state_dict"] = checkpoint["state_dict"] | rest
+        own = self.state_dict()
+        rest = {name: value for name, value in own.items() if not name.startswith("network.")}
+        for part in _WEIGHTS:
+            if part in checkpoint:
+                checkpoint[part] = checkpoint[part] | rest
 
     def _kind(self) -> str:
         return type(self.network).__name__

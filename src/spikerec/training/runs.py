@@ -3,13 +3,15 @@
 FOLDER/config.yaml             the resolved configuration
 FOLDER/checkpoints/best.ckpt   highest validation score
 FOLDER/checkpoints/last.ckpt   where to continue
+FOLDER/metrics.csv             the curves
 FOLDER/finished.json           written last: figures and paths
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,19 @@ import yaml
 from spikerec.errors import ConfigError
 from spikerec.spikes.files import atomic_path
 
-#: Parts of a configuration that may change between a run and its continuation.
-MAY_CHANGE = ("name", "paths", "logger", "trainer", "callbacks")
+#: Parts of a configuration that may change between a run and its continuation: where and how it
+#: runs, how long, and what it tells.
+MAY_CHANGE = (
+    *("name", "run", "paths", "logger", "callbacks", "trainer", "debug"),
+    *("data.num_workers", "data.sets.*.root"),
+)
+
+#: Parts of those that may not: they decide what a step does.
+MAY_NOT_CHANGE = (
+    *("trainer.precision", "trainer.accumulate_grad_batches", "trainer.limit_train_batches"),
+    *("trainer.gradient_clip_val", "trainer.gradient_clip_algorithm", "trainer.sync_batchnorm"),
+    "callbacks.ema",
+)
 
 
 class Run:
@@ -70,7 +83,7 @@ class Run:
         changed = [
             key
             for key in sorted(old.keys() | new.keys())
-            if key.split(".")[0] not in MAY_CHANGE and old.get(key) != new.get(key)
+            if not _may_change(key) and old.get(key) != new.get(key)
         ]
         if changed:
             key = changed[0]
@@ -84,6 +97,14 @@ class Run:
         """Mark the run finished: the same command will skip it."""
         with atomic_path(self.folder / "finished.json") as temporary:
             temporary.write_text(json.dumps(dict(report), indent=2) + "\n", encoding="utf-8")
+
+
+def _may_change(key: str) -> bool:
+    return _is_part(key, MAY_CHANGE) and not _is_part(key, MAY_NOT_CHANGE)
+
+
+def _is_part(key: str, parts: Iterable[str]) -> bool:
+    return any(fnmatch(key, part) or fnmatch(key, f"{part}.*") for part in parts)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401 (any YAML value)

@@ -1,0 +1,221 @@
+"""Checkpoints from which a killed run goes on as if it had never been killed.
+
+`last.ckpt` is written between two optimizer steps and at the end of every epoch, whole or not at
+all. Beside what Lightning keeps (weights, optimizer, schedule, gradient scaler, callbacks with the
+best score and the averaged weights, loop counters, how far the loader has read) it holds the
+states of all random generators, so that on a CPU the continued run ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+from torch import distributed
+
+from spikerec.spikes.files import atomic_path
+
+#: What a scheduler sends before it takes the machine away: SIGTERM, and SLURM's --signal=USR1@90.
+PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, then renames it.
+
+    Lightning's own writes to the system's temporary folder, and copies from there where that is
+    another file system: a kill during the copy leaves half a checkpoint.
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any = None,  # noqa: ANN401 (Lightning's signature)
+    ) -> None:
+        """Write the checkpoint, on the disk when this returns."""
+        del storage_options
+        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class Preempted(SystemExit):
+    """The process was told to end, and has written its checkpoint. Status 128 + signal."""
+
+    def __init__(self, signum: int, *, first: bool) -> None:
+        # Lightning kills the first process as soon as another ends with a status other than 0.
+        super().__init__(128 + signum if first else 0)
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes `last.ckpt` every so many steps, after every epoch, and when told to end.
+
+    A signal is answered after the optimizer step that it interrupts. During validation nothing
+    is written, as the scores so far would be lost: the run goes on from the last step written.
+
+    Args:
+        path: the checkpoint.
+        every_n_steps: optimizer steps between two writings inside an epoch.
+    """
+
+    def __init__(self, path: str | Path, every_n_steps: int) -> None:
+        self.path = Path(path)
+        self.every_n_steps = every_n_steps
+        self._step = 0
+        self._signal = 0
+        self._ending = False
+        self._unlogged = False
+        self._stopping = False
+        self._generators: list[dict[str, Any]] = []
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Restore the random generators, and listen for signals."""
+        del pl_module
+        self._step = trainer.global_step
+        trainer.should_stop = self._stopping
+        if len(self._generators) == trainer.world_size:
+            restore_generators(self._generators[trainer.global_rank])
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {one: signal.signal(one, self._hear) for one in PREEMPTION_SIGNALS}
+
+    def _hear(self, signum: int, frame: FrameType | None) -> None:
+        del frame
+        self._signal = signum
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's signature)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Write when due, between two optimizer steps of one epoch."""
+        del pl_module, outputs, batch, batch_idx
+        if trainer.global_step == self._step:  # gradients are being accumulated
+            return
+        self._step = trainer.global_step
+        if trainer.is_last_batch:  # Lightning would go on without this epoch's validation
+            return
+        self._ending = self._told_to_end(trainer)
+        if self._ending or self._step % self.every_n_steps == 0:
+            trainer.save_checkpoint(self.path, weights_only=False)
+            self._unlogged = True
+
+    def on_train_batch_start(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        batch: Any,  # noqa: ANN401 (Lightning's signature)
+        batch_idx: int,
+    ) -> None:
+        """Write the curves up to the checkpoint, whose own step is logged by now."""
+        del pl_module, batch, batch_idx
+        if self._unlogged:
+            _save_logs(trainer)
+            self._unlogged = False
+        if self._ending:
+            self._end(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's signature)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """End during validation; the last checkpoint stands."""
+        del pl_module, outputs, batch, batch_idx, dataloader_idx
+        if self._told_to_end(trainer):
+            self._end(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write after validation, with the best score so far."""
+        del pl_module
+        self._stopping = trainer.should_stop
+        _save_logs(trainer)
+        trainer.save_checkpoint(self.path, weights_only=False)
+        if self._told_to_end(trainer):
+            self._end(trainer)
+
+    def _told_to_end(self, trainer: L.Trainer) -> bool:
+        """Whether any process has had a signal: all must end at the same step."""
+        told = self._signal != 0
+        return told if trainer.world_size == 1 else _any_process(trainer, told)
+
+    def _end(self, trainer: L.Trainer) -> None:
+        raise Preempted(self._signal or signal.SIGTERM, first=trainer.is_global_zero)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        del trainer, pl_module, stage
+        self._restore_handlers()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Give the signals back."""
+        del trainer, pl_module, exception
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
+        self._handlers = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The random generators of all processes, and whether training was to stop."""
+        generators = [generator_states()]
+        if distributed.is_available() and distributed.is_initialized():
+            generators = generators * distributed.get_world_size()
+            distributed.all_gather_object(generators, generator_states())
+        return {"generators": generators, "stopping": self._stopping}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the states until training starts: until then, others may draw."""
+        self._generators = state_dict["generators"]
+        self._stopping = state_dict["stopping"]
+
+
+def _save_logs(trainer: L.Trainer) -> None:
+    for logger in trainer.loggers:
+        logger.save()
+
+
+def _any_process(trainer: L.Trainer, value: bool) -> bool:
+    decision: bool = trainer.strategy.reduce_boolean_decision(value, all=False)
+    return decision
+
+
+def generator_states() -> dict[str, Any]:
+    """The global random generators of Python, NumPy and PyTorch, as plain values and tensors."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 (the global one)
+    return {
+        "python": random.getstate(),
+        "numpy": (kind, np.asarray(keys).tolist(), position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_generators(states: dict[str, Any]) -> None:
+    """Set the generators to what `generator_states` returned."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from spikerec.training.curves import read_rows
+from tests.fakes import fake_reds
+from tests.training.command import call, start, words
+
+
+@pytest.fixture(scope="module")
+def reds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("reds")
+    fake_reds(root)
+    return root
+
+
+def checkpoint(run: Path, name: str = "last") -> dict[str, Any]:
+    path = run / "checkpoints" / f"{name}.ckpt"
+    state: dict[str, Any] = torch.load(path, weights_only=True)  # noqa: TID251 (written by us)
+    return state
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every tensor and plain value of a checkpoint, by its place."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from leaves(item, f"{name}/{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{name}/{index}")
+    else:
+        yield name, value
+
+
+#: What the end of a training must not depend on: where it was killed.
+EXACT = (
+    "state_dict",
+    "current_model_state",
+    "averaging_state",
+    "optimizer_states",
+    "lr_schedulers",
+    "global_step",
+    "epoch",
+)
+
+
+def assert_same_end(whole: Path, continued: Path) -> None:
+    ends = [checkpoint(run) for run in (whole, continued)]
+    for part in EXACT:
+        expected, found = (dict(leaves(end.get(part, {}))) for end in ends)
+        assert expected.keys() == found.keys(), part
+        for name, value in expected.items():
+            same = (
+                torch.equal(value, found[name]) if torch.is_tensor(value) else value == found[name]
+            )
+            assert same, f"{part}{name}"
+    reports = [json.loads((run / "finished.json").read_text()) for run in (whole, continued)]
+    for figure in ("best", "steps", "epochs"):
+        assert reports[0][figure] == reports[1][figure]
+    assert curves(whole) == curves(continued)
+    assert torch.equal(
+        next(iter(checkpoint(whole, "best")["state_dict"].values())),
+        next(iter(checkpoint(continued, "best")["state_dict"].values())),
+    )
+
+
+def curves(run: Path) -> dict[int, dict[str, str]]:
+    """What a run logged, without what it measured of time."""
+    rows = read_rows(run / "metrics.csv")
+    return {
+        step: {name: value for name, value in row.items() if not name.startswith("time/")}
+        for step, row in rows.items()
+    }
+
+
+#: Averaged weights, a schedule by steps, and gradients of two batches: all must be continued.
+OPTIONS = (
+    "name=run",
+    "callbacks=[default,ema]",
+    "callbacks.ema.decay=0.9",
+    "scheduler=cosine",
+    "data.samples_per_epoch=24",
+    "trainer.accumulate_grad_batches=2",
+    "callbacks.last.every_n_steps=2",
+)
+
+
+def interruption(signum: str, hook: str, step: int) -> str:
+    target = "_target_:tests.training.interruptions.SendSignal"
+    return f"+callbacks.interruption={{{target},signum:{signum},hook:{hook},step:{step}}}"
+
+
+@pytest.fixture(scope="module")
+def whole(reds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 18 steps in 3 epochs that nothing interrupts."""
+    outputs = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        call(patch, words("train", reds, outputs, *OPTIONS))
+    return outputs / "train/run"
+
+
+def assert_exact_after_kill(
+    hook: str, step: int, whole: Path, reds: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = words("train", reds, outputs, *OPTIONS)
+    assert start([*command, interruption("SIGKILL", hook, step)]).returncode == -9
+    run = outputs / "train/run"
+    assert not (run / "finished.json").exists()
+    call(monkeypatch, command)
+    assert_same_end(whole, run)
+
+
+def test_killed_run_ends_as_one_never_killed(
+    whole: Path, reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_exact_after_kill("on_train_batch_end", 9, whole, reds, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("hook", "step"),
+    [
+        ("on_train_batch_end", 1),  # before the first checkpoint
+        ("on_before_backward", 4),  # between the batches of a step
+        ("on_train_batch_end", 6),  # the last step of an epoch
+        ("on_validation_batch_end", 12),
+        ("on_validation_end", 6),  # the best is written, the last is not
+        ("on_save_checkpoint", 10),  # while writing
+        ("on_train_epoch_start", 12),
+        ("on_train_end", 18),  # all done, but not said so
+    ],
+)
+def test_killed_anywhere_ends_the_same(
+    hook: str,
+    step: int,
+    whole: Path,
+    reds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert_exact_after_kill(hook, step, whole, reds, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("signum", "hook", "step", "written"),
+    [
+        ("SIGTERM", "on_train_batch_start", 8, 9),
+        ("SIGUSR1", "on_validation_batch_start", 12, 10),
+    ],
+)
+def test_signal_writes_a_checkpoint_first(
+    signum: str,
+    hook: str,
+    step: int,
+    written: int,
+    whole: Path,
+    reds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = words("train", reds, tmp_path, *OPTIONS)
+    with pytest.raises(SystemExit) as ended:
+        call(monkeypatch, [*command, interruption(signum, hook, step)])
+    assert ended.value.code == 128 + signal.Signals[signum]
+    run = tmp_path / "train/run"
+    assert checkpoint(run)["global_step"] == written
+    call(monkeypatch, command)
+    assert_same_end(whole, run)
