@@ -15,7 +15,7 @@ PACKAGE = Path(spikerec.__file__).parent
 #: A package may import those after it, and what lies at the top (errors, configs, fetch).
 ORDER = [
     {"apps"},
-    {"streaming", "training", "results"},
+    {"streaming", "sweeps", "training", "results"},
     {"data", "losses", "metrics"},
     {"models", "simulation", "weights"},
     {"spikes"},

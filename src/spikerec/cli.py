@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import logging
 import os
 import sys
 import warnings
@@ -18,10 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from spikerec import __version__
-from spikerec.errors import SpikerecError
+from spikerec.errors import SpikerecError, one_line
 
 #: Set to 1 for a stack trace instead of one line.
 TRACE_VARIABLE = "SPIKEREC_TRACE"
+
+#: What a sweep does when one of its jobs fails.
+ON_ERROR = ("continue", "stop", "retry")
+
+_log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -108,22 +114,51 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
 
 
 def _run_with(whole: list[str], run: Callable[..., Any], config: Any) -> Any:  # noqa: ANN401
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import open_dict
+
     sys.argv = whole
+    with open_dict(config):  # about the sweep, and no part of what a job computes
+        on_error = config.pop("on_error", None)
+    if on_error is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return _run_job(run, config, on_error)
     try:
         return run(config)
     except SpikerecError as error:
         _report(error)  # here, as Hydra would tell of it in lines of its own
 
 
+def _run_job(run: Callable[..., Any], config: Any, on_error: str) -> Any:  # noqa: ANN401
+    """One job of a sweep, whose failure is written down in its folder.
+
+    Then, by `on_error`: the sweep goes on (`continue`); the job is tried once more first (`retry`),
+    from its last checkpoint; or the sweep ends (`stop`).
+    """
+    from spikerec.sweeps import clear_failure, record_failure
+
+    if on_error not in ON_ERROR:
+        _fail(f"ConfigError: on_error must be one of {', '.join(ON_ERROR)}, found {on_error}.")
+    folder = Path(config.run)
+    for _attempt in range(2 if on_error == "retry" else 1):
+        try:
+            result = run(config)
+        except Exception as error:  # noqa: BLE001 (whatever ends a job must not end the sweep)
+            record_failure(folder, error)
+            _log.error("job failed: %s: %s", folder.name, one_line(error))
+            if on_error == "stop":
+                _report(error)
+        else:
+            clear_failure(folder)
+            return result
+    return None
+
+
 def _report(error: BaseException) -> None:
     """Tell an error in one line and stop; with its trace where that was asked for."""
     if os.environ.get(TRACE_VARIABLE) == "1":
         raise error
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, SpikerecError):
-        cause = cause.__cause__
-    kind = type(cause or error).__name__
-    _fail(f"{kind}: {' '.join(str(cause or error).split())}")
+    _fail(one_line(error))
 
 
 def _fail(message: str) -> None:

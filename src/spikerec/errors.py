@@ -50,3 +50,21 @@ class WeightsNotFoundError(WeightsError, FileNotFoundError):
 
 class ResultsError(SpikerecError, ValueError):
     """A results record that is truncated, too new, or contradicts itself."""
+
+
+class SweepError(SpikerecError, RuntimeError):
+    """Jobs of a sweep that failed; the message names the table that says why."""
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The first of our errors behind an exception; the exception itself where there is none."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, SpikerecError):
+        cause = cause.__cause__
+    return cause or error
+
+
+def one_line(error: BaseException) -> str:
+    """Kind and message of the cause, as the command line tells it."""
+    cause = root_cause(error)
+    return " ".join(f"{type(cause).__name__}: {cause}".split())

@@ -1,0 +1,333 @@
+"""How `spikerec train -m` goes through its jobs: grid, random, Optuna.
+
+Hydra finds sweepers in this namespace only. All three end with the table of `spikerec.sweeps`, in
+OUTPUTS/sweeps/NAME, whatever became of the jobs. Jobs themselves are continued, skipped and retried
+by their folders, so a sweeper keeps no ledger: the same command again does what is left.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from spikerec.configs import run_name
+from spikerec.errors import ConfigError, SweepError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from spikerec.sweeps import Job
+
+#: Digits of a number drawn from an interval: it stands in a folder's name.
+DRAWN_DIGITS = 4
+
+
+class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
+    """Base: launch jobs in batches, then tabulate them.
+
+    Args:
+        params: key → values to sweep over, in Hydra's syntax; the command line's replace them.
+    """
+
+    def __init__(self, params: Mapping[str, Any] | None) -> None:
+        self.params = dict(params or {})
+        self.jobs: list[Job] = []
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Hydra hands over the sweep's configuration."""
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run all jobs, print the table, and end in an error where jobs failed.
+
+        Raises:
+            SweepError: jobs failed; the table names them.
+        """
+        words = [f"{key}={value}" for key, value in self.params.items()] + arguments
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        # by key: what the command line says of a key replaces the file's values
+        overrides = {item.get_key_element(): item for item in parser.parse_overrides(words)}
+        fixed = [item.input_line for item in overrides.values() if not item.is_sweep_override()]
+        swept = {key: item for key, item in overrides.items() if item.is_sweep_override()}
+        self.name = sweep_name(arguments)
+        self.folder = Path(self.config.paths.outputs) / "sweeps" / self.name
+        try:
+            self.search([word for word in fixed if word is not None], swept)
+        finally:
+            self._summarise()
+        failed = sum(job.outcome() == "failed" for job in self.jobs)
+        if failed:
+            raise SweepError(
+                f"{failed} of {len(self.jobs)} jobs failed: {self.folder / 'table.md'} says why. "
+                "The same command tries them again."
+            )
+
+    @abstractmethod
+    def search(self, fixed: list[str], swept: Mapping[str, Override]) -> None:
+        """Launch every job.
+
+        Args:
+            fixed: words that all jobs share.
+            swept: key → what to vary.
+        """
+
+    def compose(self, words: Sequence[str]) -> Job:
+        """The job of these words. That its configuration can be composed is checked here."""
+        from spikerec.sweeps import Job
+
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
+        with open_dict(config.hydra.job):
+            config.hydra.job.num = len(self.jobs)
+            config.hydra.job.id = f"{config.hydra.job.name}_{len(self.jobs)}"
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(config)
+        try:
+            folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+        finally:
+            HydraConfig.instance().cfg = before
+        return Job(tuple(words), folder)
+
+    def launch(self, jobs: Sequence[Job]) -> list[float | None]:
+        """Run jobs side by side or one by one, as the launcher does; their scores."""
+        first = len(self.jobs)
+        self.jobs += jobs
+        returned = self.launcher.launch(
+            [list(job.overrides) for job in jobs], initial_job_idx=first
+        )
+        return [job.return_value for job in returned]
+
+    def _summarise(self) -> None:
+        import rich
+        from rich.table import Table
+        from rich.text import Text
+
+        from spikerec.sweeps import summarise
+        from spikerec.sweeps.table import notes, readable
+
+        if not self.jobs:
+            return
+        headings, rows = readable(summarise(self.jobs, self.folder))
+        view = Table(title=Text(self.name), title_justify="left", header_style="bold")
+        for index, heading in enumerate(headings):
+            view.add_column(Text(heading), justify="right" if index else "left", overflow="fold")
+        for row in rows:
+            view.add_row(*map(Text, row))
+        rich.print(view)
+        for note in [*notes(self.jobs), f"table: {self.folder / 'table.md'}"]:
+            rich.print(Text(note))
+
+
+class Grid(TabledSweeper):
+    """Every combination of the swept values, in order; the last key varies fastest."""
+
+    def search(self, fixed: list[str], swept: Mapping[str, Override]) -> None:
+        """See `TabledSweeper.search`."""
+        for key, item in swept.items():
+            if not item.is_discrete_sweep():
+                raise ConfigError(
+                    f"{key} is swept over an interval, which a grid cannot go through: list "
+                    "values, or choose hydra/sweeper=random or optuna."
+                )
+        choices = [[f"{key}={v}" for v in discrete(item)] for key, item in swept.items()]
+        self.launch([self.compose([*fixed, *words]) for words in itertools.product(*choices)])
+
+
+class Random(TabledSweeper):
+    """Combinations drawn at random from lists, ranges and intervals; the same again for a seed.
+
+    Args:
+        params: as in `TabledSweeper`.
+        samples: how many.
+        seed: of the draws. More samples with the same seed keep those there were.
+    """
+
+    def __init__(self, params: Mapping[str, Any] | None, samples: int, seed: int) -> None:
+        super().__init__(params)
+        self.samples = samples
+        self.seed = seed
+
+    def search(self, fixed: list[str], swept: Mapping[str, Override]) -> None:
+        """See `TabledSweeper.search`; a combination drawn twice runs once."""
+        drawn = dict.fromkeys(
+            tuple(f"{key}={draw(item, f'{self.seed}/{k}/{key}')}" for key, item in swept.items())
+            for k in range(self.samples)
+        )
+        self.launch([self.compose([*fixed, *words]) for words in drawn])
+
+
+class Optuna(TabledSweeper):
+    """A search that learns from its trials (Akiba et al., KDD 2019).
+
+    The study lies in OUTPUTS/sweeps/NAME/study.journal, a file that processes on many machines may
+    append to. The same command again continues it: trials that were killed or failed are tried
+    again with their values, and so continue in their folders; then new ones, up to `trials` in all.
+
+    Args:
+        params: as in `TabledSweeper`.
+        trials: of the study, all calls together.
+        parallel: trials started at once, for launchers that run jobs side by side.
+        direction: `maximize` or `minimize`, of what the app returns.
+        sampler: makes the sampler from a seed.
+        pruner: ends hopeless trials (`spikerec.sweeps.Pruning`).
+        seed: of the sampler.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None,
+        trials: int,
+        parallel: int,
+        direction: Literal["maximize", "minimize"],
+        sampler: Callable[..., optuna.samplers.BaseSampler],
+        pruner: optuna.pruners.BasePruner,
+        seed: int,
+    ) -> None:
+        super().__init__(params)
+        self.trials = trials
+        self.parallel = parallel
+        self.direction = direction
+        self.sampler = sampler
+        self.pruner = pruner
+        self.seed = seed
+
+    def search(self, fixed: list[str], swept: Mapping[str, Override]) -> None:
+        """See `TabledSweeper.search`."""
+        from spikerec.sweeps.pruning import link
+
+        space = {key: distribution(item) for key, item in swept.items()}
+        journal = self.folder / "study.journal"
+        study = self._study(journal)
+        self._recall(study, fixed)
+        left = self.trials - len(self.jobs)
+        while left > 0:
+            trials = [study.ask(space) for _ in range(min(left, self.parallel))]
+            jobs = [self.compose([*fixed, *_words(trial.params)]) for trial in trials]
+            for trial, job in zip(trials, jobs, strict=True):
+                link(job.folder, journal, self.name, trial.number)
+            for trial, job, score in zip(trials, jobs, self.launch(jobs), strict=True):
+                _tell(study, trial, job, score)
+            left -= len(trials)
+
+    def _study(self, journal: Path) -> optuna.Study:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(
+            storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
+            study_name=self.name,
+            direction=self.direction,
+            pruner=self.pruner,
+            load_if_exists=True,
+        )
+        # moved on by what is there: a sampler seeded alike would propose the same trials again
+        study.sampler = self.sampler(seed=self.seed + len(study.trials))
+        return study
+
+    def _recall(self, study: optuna.Study, fixed: list[str]) -> None:
+        """List the trials that have ended; queue again those that were killed or failed."""
+        from optuna.trial import TrialState
+
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        known = [trial.params for trial in study.get_trials(states=ended)]
+        for trial in study.trials:
+            if trial.state in ended:
+                self.jobs.append(self.compose([*fixed, *_words(trial.params)]))
+                continue
+            if trial.state == TrialState.WAITING:
+                continue
+            if trial.state == TrialState.RUNNING:
+                study.tell(trial.number, state=TrialState.FAIL)
+            if trial.params not in known:
+                study.enqueue_trial(trial.params)
+                known.append(trial.params)
+
+
+def sweep_name(arguments: Sequence[str]) -> str:
+    """The name of a sweep's folder: its words, a file of conf/sweep by its name alone.
+
+    Example:
+        >>> sweep_name(["+sweep=stir_loss", "data=reds"])
+        'data=reds,stir_loss'
+    """
+    return run_name([word.removeprefix("+sweep=") for word in arguments])
+
+
+def discrete(item: Override) -> list[str]:
+    """The values of a list or range, as words."""
+    return list(item.sweep_string_iterator())
+
+
+def draw(item: Override, seed: str) -> str:
+    """One value of a list, range or interval, as a word; the same for the same seed."""
+    generator = random.Random(seed)  # noqa: S311 (an experiment's seed, not a secret)
+    if item.is_discrete_sweep():
+        return generator.choice(discrete(item))
+    low, high, is_log, is_whole = bounds(item)
+    if is_whole:
+        return str(generator.randint(int(low), int(high)))
+    value = (
+        math.exp(generator.uniform(math.log(low), math.log(high)))
+        if is_log
+        else generator.uniform(low, high)
+    )
+    return f"{value:.{DRAWN_DIGITS}g}"
+
+
+def bounds(item: Override) -> tuple[float, float, bool, bool]:
+    """Low, high, whether on a logarithmic scale, whether whole numbers, of `interval(…)`."""
+    interval = item.value()
+    assert isinstance(interval, IntervalSweep)
+    low, high = interval.start, interval.end
+    assert low is not None
+    assert high is not None
+    is_log = "log" in interval.tags
+    return low, high, is_log, isinstance(low, int) and isinstance(high, int)
+
+
+def distribution(item: Override) -> optuna.distributions.BaseDistribution:
+    """What Optuna draws from for a swept key: an interval, or one of the listed words."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if item.is_discrete_sweep():
+        return CategoricalDistribution(discrete(item))
+    low, high, is_log, is_whole = bounds(item)
+    if is_whole:
+        return IntDistribution(int(low), int(high), log=is_log)
+    return FloatDistribution(low, high, log=is_log)
+
+
+def _words(params: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, job: Job, score: float | None) -> None:
+    from optuna.trial import TrialState
+
+    match job.outcome():
+        case "pruned":
+            study.tell(trial, state=TrialState.PRUNED)
+        case "finished" if score is not None:
+            study.tell(trial, score)
+        case _:
+            study.tell(trial, state=TrialState.FAIL)

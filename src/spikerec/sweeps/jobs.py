@@ -1,0 +1,116 @@
+"""One job of a sweep: its overrides, its folder, and what became of it.
+
+A job's folder is that of the run it is (`spikerec.training.runs`), so the same run in another
+sweep, or on its own, is the same folder. Beside the run's files it may hold
+
+FOLDER/failed.json   the error of the last attempt; removed when an attempt succeeds
+FOLDER/pruned.json   that a search ended the training early
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import traceback
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from spikerec.errors import one_line
+from spikerec.spikes.files import atomic_path
+from spikerec.training.runs import Run
+
+Outcome = Literal["finished", "pruned", "failed", "unfinished"]
+
+FAILED = "failed.json"
+PRUNED = "pruned.json"
+
+#: How far a logged score may lie from the reported one, which is not rounded, to be the same.
+ROUNDING = 1e-4
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as a sweep starts it.
+
+    Attributes:
+        overrides: its `key=value` words.
+        folder: of its run.
+    """
+
+    overrides: tuple[str, ...]
+    folder: Path
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """Key → value of the overrides."""
+        pairs = (word.lstrip("+").split("=", 1) for word in self.overrides if "=" in word)
+        return dict(pairs)
+
+    def outcome(self) -> Outcome:
+        """What became of it so far."""
+        if (self.folder / PRUNED).exists():
+            return "pruned"
+        if Run(self.folder).finished() is not None:
+            return "finished"
+        return "failed" if (self.folder / FAILED).exists() else "unfinished"
+
+    def error(self) -> str:
+        """Kind and message of its last error; empty where there is none."""
+        path = self.folder / FAILED
+        if not path.exists():
+            return ""
+        return str(json.loads(path.read_text(encoding="utf-8"))["error"])
+
+    def scores(self) -> dict[str, float]:
+        """Validation metric → value at the epoch of the best PSNR; empty until it is finished.
+
+        The CSV log has every metric of that epoch; without that log only the PSNR is known.
+        """
+        best = (Run(self.folder).finished() or {}).get("best")
+        if best is None:
+            return {}
+        return self._logged(float(best)) or {"psnr": float(best)}
+
+    def _logged(self, best: float) -> dict[str, float]:
+        path = self.folder / "metrics.csv"
+        if not path.exists():
+            return {}
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                psnr = row.get("val/psnr")
+                if psnr and abs(float(psnr) - best) < ROUNDING:
+                    return {
+                        key.removeprefix("val/"): float(value)
+                        for key, value in row.items()
+                        if key.startswith("val/") and key.count("/") == 1 and value
+                    }
+        return {}
+
+    def model(self) -> dict[str, Any] | None:
+        """The `model` part of its configuration; None until it has begun."""
+        path = self.folder / "config.yaml"
+        if not path.exists():
+            return None
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        model: dict[str, Any] = config["model"]
+        return model
+
+
+def record_failure(folder: Path, error: BaseException) -> None:
+    """Keep why a job failed, in its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "error": one_line(error),
+        "trace": traceback.format_exception(error),
+    }
+    with atomic_path(folder / FAILED) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def clear_failure(folder: Path) -> None:
+    """Forget an earlier failure of a job that has now succeeded."""
+    (folder / FAILED).unlink(missing_ok=True)

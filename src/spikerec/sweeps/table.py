@@ -1,0 +1,198 @@
+"""The table at the end of a sweep: variants against a baseline, over seeds.
+
+Jobs that differ in nothing but `seed` are runs of one *variant*. The variant of the first job, that
+is the first value of every swept key, is the *baseline*. A difference is taken between runs of the
+same seed; its interval is a 95 % bootstrap over the seeds (`spikerec.results.statistics`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spikerec.metrics.efficiency import PAPER_SIZE, macs, parameters
+from spikerec.models.base import Network
+from spikerec.results.statistics import intervals
+from spikerec.spikes.files import atomic_path
+from spikerec.sweeps.jobs import Job
+
+SEED = "seed"
+
+
+def ablation(jobs: Sequence[Job]) -> pd.DataFrame:
+    """A row for each variant, the baseline first.
+
+    Columns: `variant`; `runs`, how many finished; for each validation metric M its mean `M` over
+    the runs, their standard deviation `M spread` (NaN for one run), and the mean difference to the
+    baseline `M difference` with its interval `M low` … `M high` (NaN for fewer than two seeds in
+    common); `params`; `macs`, multiply-accumulates for 720 × 1280.
+    """
+    variants = by_variant(jobs)
+    names = dict.fromkeys(name for job in jobs for name in job.scores())
+    baseline = next(iter(variants.values()), [])
+    rows = []
+    for label, members in variants.items():
+        row: dict[str, Any] = {"variant": label, "runs": sum(bool(j.scores()) for j in members)}
+        for name in names:
+            row |= _figures(name, _by_seed(members, name), _by_seed(baseline, name))
+        rows.append(row | _cost(members))
+    return pd.DataFrame(rows)
+
+
+def by_variant(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    """Variant → its jobs, in the order of the sweep; named by what is not alike in all."""
+    jobs = list({job.folder: job for job in jobs}.values())
+    swept = [key for key in _swept(jobs) if key != SEED]
+    variants: dict[str, list[Job]] = {}
+    for job in jobs:
+        variants.setdefault(_label(job, swept), []).append(job)
+    return variants
+
+
+def _swept(jobs: Sequence[Job]) -> list[str]:
+    """The keys that are not alike in all jobs."""
+    keys = dict.fromkeys(key for job in jobs for key in job.settings)
+    return [key for key in keys if len({job.settings.get(key) for job in jobs}) > 1]
+
+
+def _label(job: Job, keys: Sequence[str]) -> str:
+    return ", ".join(f"{_short(key)}={job.settings.get(key, '–')}" for key in keys) or "all"
+
+
+def _short(key: str) -> str:
+    """`loss.terms.perceptual.weight` → `perceptual.weight`."""
+    return ".".join(key.split(".")[-2:]).removeprefix("model.").removeprefix("sweep.")
+
+
+def _by_seed(jobs: Sequence[Job], metric: str) -> dict[str, float]:
+    values = {job.settings.get(SEED, ""): job.scores().get(metric) for job in jobs}
+    return {seed: value for seed, value in values.items() if value is not None}
+
+
+def _figures(name: str, values: dict[str, float], baseline: dict[str, float]) -> dict[str, Any]:
+    numbers = list(values.values())
+    figures: dict[str, Any] = {
+        name: statistics.fmean(numbers) if numbers else np.nan,
+        f"{name} spread": statistics.stdev(numbers) if len(numbers) > 1 else np.nan,
+    }
+    shared = sorted(values.keys() & baseline.keys())
+    difference = low = high = np.nan
+    if shared:
+        paired = np.array([values[seed] - baseline[seed] for seed in shared])
+        difference, low, high = intervals({name: paired}, shared)[name]
+    return figures | {f"{name} difference": difference, f"{name} low": low, f"{name} high": high}
+
+
+def _cost(jobs: Sequence[Job]) -> dict[str, Any]:
+    model = next((found for job in jobs if (found := job.model()) is not None), None)
+    if model is None:
+        return {"params": np.nan, "macs": np.nan}
+    params, operations = _cost_of(json.dumps(model))
+    return {"params": params, "macs": operations}
+
+
+@cache
+def _cost_of(model: str) -> tuple[int, int]:
+    """Parameters, and operations for the papers' image, of a model's configuration as JSON."""
+    arguments = json.loads(model)
+    module, _, name = arguments.pop("_target_").rpartition(".")
+    network: Network = getattr(importlib.import_module(module), name)(**arguments)
+    return parameters(network), macs(network, PAPER_SIZE)
+
+
+def markdown(table: pd.DataFrame, jobs: Sequence[Job], title: str) -> str:
+    """The table for reading, with what it rests on and what failed and why."""
+    headings, rows = readable(table)
+    lines = [
+        f"# {title}",
+        "",
+        "| " + " | ".join(headings) + " |",
+        "| :-- |" + " --: |" * (len(headings) - 1),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        *(f"- {note}" for note in notes(jobs)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def readable(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows as text: mean ± spread, difference [interval], costs in M and G."""
+    metrics = [name.removesuffix(" spread") for name in table.columns if name.endswith(" spread")]
+    headings = ["Variant", "Runs"]
+    for metric in metrics:
+        headings += [metric.upper(), f"Δ {metric.upper()} [95 %]"]
+    headings += ["Params (M)", "MACs (G)"]
+    rows = []
+    for index, (_, row) in enumerate(table.iterrows()):
+        cells = [str(row["variant"]), str(row["runs"])]
+        for metric in metrics:
+            digits = 2 if metric == "psnr" else 4
+            cells.append(_number(row[metric], digits, spread=row[f"{metric} spread"]))
+            cells.append("baseline" if index == 0 else _difference(row, metric, digits))
+        cells += [_number(row["params"] / 1e6, 3), _number(row["macs"] / 1e9, 1)]
+        rows.append(cells)
+    return headings, rows
+
+
+def _number(value: float, digits: int, spread: float = np.nan) -> str:
+    if np.isnan(value):
+        return "–"
+    return f"{value:.{digits}f}" + ("" if np.isnan(spread) else f" ± {spread:.{digits}f}")
+
+
+def _difference(row: pd.Series[Any], metric: str, digits: int) -> str:
+    value = row[f"{metric} difference"]
+    if np.isnan(value):
+        return "–"
+    low, high = row[f"{metric} low"], row[f"{metric} high"]
+    interval = "" if np.isnan(low) else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"{value:+.{digits}f}{interval}"
+
+
+def notes(jobs: Sequence[Job]) -> list[str]:
+    """What the table rests on, then a line for each job without a result."""
+    jobs = list({job.folder: job for job in jobs}.values())
+    swept, outcomes = _swept(jobs), [job.outcome() for job in jobs]
+    counted = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in dict.fromkeys(outcomes))
+    lines = [
+        f"{len(jobs)} jobs: {counted}.",
+        "Metrics: validation, at each run's epoch of best PSNR; mean ± standard deviation over "
+        "runs that differ in the seed alone.",
+        "Δ: mean difference to the first row between runs of equal seed, with a 95 % bootstrap "
+        "interval over seeds where there are two or more.",
+        f"MACs: multiply-accumulates for one image of {PAPER_SIZE[0]} × {PAPER_SIZE[1]}.",
+    ]
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if outcome in ("failed", "unfinished"):
+            reason = job.error() or "it ended without a word; the same command continues it"
+            lines.append(f"{outcome}: {_label(job, swept)}: {reason} ({job.folder})")
+    return lines
+
+
+def summarise(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
+    """Write FOLDER/table.md, table.csv and jobs.csv; returns the table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = ablation(jobs)
+    each = pd.DataFrame(
+        [
+            job.settings | job.scores() | {"outcome": job.outcome(), "folder": str(job.folder)}
+            for job in jobs
+        ]
+    )
+    texts = {
+        "table.md": markdown(table, jobs, folder.name),
+        "table.csv": table.to_csv(index=False),
+        "jobs.csv": each.to_csv(index=False),
+    }
+    for name, text in texts.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return table
