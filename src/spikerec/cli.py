@@ -115,6 +115,7 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
 
 def _run_with(whole: list[str], run: Callable[..., Any], config: Any) -> Any:  # noqa: ANN401
     from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf import open_dict
 
@@ -125,7 +126,7 @@ def _run_with(whole: list[str], run: Callable[..., Any], config: Any) -> Any:  #
         return _run_job(run, config, on_error)
     try:
         return run(config)
-    except SpikerecError as error:
+    except (SpikerecError, HydraException) as error:
         _report(error)  # here, as Hydra would tell of it in lines of its own
 
 

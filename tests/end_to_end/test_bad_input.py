@@ -1,0 +1,138 @@
+"""Wrong input: one line that names the file or key, status ≠ 0, and nothing overwritten."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikerec.configs import build
+from spikerec.models import save_state
+from tests.end_to_end.command import Command
+from tests.fakes import fake_reds, fake_spikes, write_dat
+
+GEOMETRY = ("geometry.height=250", "geometry.width=400")
+
+
+def complaint(outcome: object) -> str:
+    """The one line on standard error."""
+    assert outcome.status != 0  # type: ignore[attr-defined]
+    lines = outcome.err.strip().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 1, lines
+    assert "Traceback" not in lines[0]
+    return lines[0]
+
+
+def test_truncated_file(spikerec_command: Command) -> None:
+    Path("car.dat").write_bytes(bytes(12_500 * 40 + 7))
+    line = complaint(spikerec_command("reconstruct", "input=car.dat", "output=a.mp4", *GEOMETRY))
+    assert re.search(r"car\.dat holds 500,007 bytes.*250 × 400 \(12,500 bytes each\)", line)
+
+
+def test_file_without_geometry_names_the_sizes_that_fit(spikerec_command: Command) -> None:
+    Path("car.dat").write_bytes(bytes(12_500 * 40))
+    line = complaint(spikerec_command("reconstruct", "input=car.dat", "output=a.mp4"))
+    assert "car.dat" in line
+    assert "250 × 400" in line
+
+
+def test_empty_file(spikerec_command: Command) -> None:
+    Path("car.dat").touch()
+    line = complaint(spikerec_command("reconstruct", "input=car.dat", "output=a.mp4", *GEOMETRY))
+    assert "car.dat is empty" in line
+
+
+def test_missing_file(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("reconstruct", "input=no.dat", "output=a.mp4", *GEOMETRY))
+    assert "no.dat is not there" in line
+
+
+def test_stream_shorter_than_the_window(spikerec_command: Command) -> None:
+    write_dat(Path("car.dat"), fake_spikes(10, 250, 400, rate=0.1))
+    line = complaint(spikerec_command("reconstruct", "input=car.dat", "output=a.mp4", *GEOMETRY))
+    assert re.search(r"car\.dat.*window of 31", line)
+    assert not Path("a.mp4").exists()
+
+
+def test_output_that_exists_is_kept(spikerec_command: Command) -> None:
+    np.save("car.npy", fake_spikes(40, 8, 8))
+    Path("a.mp4").write_text("precious")
+    line = complaint(spikerec_command("reconstruct", "input=car.npy", "output=a.mp4"))
+    assert "a.mp4" in line
+    assert Path("a.mp4").read_text() == "precious"
+
+
+def test_unknown_model_lists_those_there_are(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("train", "model=stirr"))
+    assert "model/stirr" in line
+    assert "spk2imgnet" in line
+
+
+def test_misspelt_key_is_named(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("train", "data.bach_size=4"))
+    assert "bach_size" in line
+
+
+def test_unknown_argument_of_a_class_is_named(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("evaluate", "model=tfp", "+model.widow=3", "data=reds"))
+    assert "widow" in line
+
+
+def test_unknown_verb_lists_the_verbs(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("trian"))
+    assert "trian" in line
+    assert "train" in line
+
+
+def test_checkpoint_of_another_network(spikerec_command: Command) -> None:
+    save_state("wgse.safetensors", build("model", "wgse").state_dict(), {})
+    words = ("model=ssir", "data=reds", "checkpoint=wgse.safetensors")
+    line = complaint(spikerec_command("evaluate", *words))
+    assert "wgse.safetensors does not fit SSIR" in line
+
+
+def test_network_without_weights_says_where_they_come_from(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("evaluate", "model=stir", "data=reds"))
+    assert "STIR needs weights" in line
+    assert "checkpoint=FILE" in line
+
+
+def test_training_a_method_without_parameters(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("train", "model=tfp"))
+    assert "nothing to train" in line
+
+
+def test_missing_data_set_says_how_to_get_it(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("evaluate", "model=tfp", "data=reds"))
+    assert "data.sets.reds.root" in line
+    assert "spikerec data fetch reds-samples" in line
+
+
+def test_term_that_needs_what_the_network_lacks(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("train", "model=ssir", "loss=stir_no_perceptual"))
+    assert "loss.terms.multiscale needs pyramid" in line
+
+
+def test_crop_that_does_not_divide(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("train", "model=stir", "data.crop=[40,40]"))
+    assert "data.crop must be multiples of 16" in line
+
+
+def test_training_folder_of_another_configuration_is_left_alone(spikerec_command: Command) -> None:
+    fake_reds(Path("data/reds"))
+    Path("outputs/train/mine").mkdir(parents=True)
+    Path("outputs/train/mine/config.yaml").write_text("seed: 7\n")
+    words = ("name=mine", "model=ssir", "loss=l1", "data=reds", "data.crop=[16,16]")
+    line = complaint(spikerec_command("train", *words))
+    assert "outputs/train/mine was begun with" in line
+    assert Path("outputs/train/mine/config.yaml").read_text() == "seed: 7\n"
+
+
+def test_spikerec_trace_shows_where_an_error_came_from(
+    spikerec_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKEREC_TRACE", "1")
+    with pytest.raises(ValueError, match="nothing to train"):
+        spikerec_command("train", "model=tfp")
