@@ -1,0 +1,290 @@
+"""The page in a real browser: Chromium without a window, from disk, with no network."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select
+
+from spikerec.apps.leaderboard import run
+from tests.results.records import write_demo
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="no chromium with chromium-driver on this machine"
+    ),
+]
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,900",
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("leaderboard")
+    write_demo(folder / "results")
+    images = {"per_board": 4, "side": 400, "megabytes": 4}
+    run(
+        OmegaConf.create(
+            {
+                "results": str(folder / "results"),
+                "output": str(folder),
+                "rows": 100,
+                "images": images,
+            }
+        )
+    )
+    return folder / "leaderboard.html"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        yield driver
+        driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: webdriver.Chrome, page: Path) -> Iterator[webdriver.Chrome]:
+    """The page, freshly opened on a laptop in daylight; a message on the console is a failure."""
+    _screen(chromium, 1280, 900)
+    chromium.get(page.as_uri())
+    yield chromium
+    assert chromium.get_log("browser") == []
+
+
+def _screen(browser: webdriver.Chrome, width: int, height: int, scheme: str = "light") -> None:
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def _find(browser: webdriver.Chrome, css: str) -> WebElement:
+    return browser.find_element("css selector", css)
+
+
+def _texts(browser: webdriver.Chrome, css: str) -> list[str]:
+    return [item.text.split("\n")[0] for item in browser.find_elements("css selector", css)]
+
+
+def _methods(browser: webdriver.Chrome) -> list[str]:
+    return _texts(browser, "#board tbody th")
+
+
+def _choose(browser: webdriver.Chrome, id_: str, text: str) -> None:
+    Select(_find(browser, f"#{id_}")).select_by_visible_text(text)
+
+
+def _set(browser: webdriver.Chrome, css: str, value: str) -> None:
+    script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
+    browser.execute_script(script, _find(browser, css), value)
+
+
+def _sorted_by(browser: webdriver.Chrome) -> dict[str, str]:
+    headers = browser.find_elements("css selector", "#board thead th")
+    order = {h.text.split(" ")[0]: h.get_attribute("aria-sort") for h in headers}
+    return {name: value for name, value in order.items() if value != "none"}
+
+
+def test_the_board_with_published_figures_opens_first_and_best_first(
+    browser: webdriver.Chrome,
+) -> None:
+    assert _find(browser, "#table-title").text == "sreds (test) · stir"
+    assert _methods(browser) == ["STIR", "WGSE", "Spk2ImgNet", "SSIR", "TFP (31)", "TFI"]
+    assert _find(browser, "#board tbody .best").text == "38.80"
+    assert "reported 38.79" in _find(browser, "#board tbody .cell").text
+
+
+def test_headers_sort_both_ways_and_say_so(browser: webdriver.Chrome) -> None:
+    assert _sorted_by(browser) == {"PSNR": "descending"}
+    _find(browser, '[data-key="lpips"]').click()
+    assert _sorted_by(browser) == {"LPIPS": "ascending"}
+    assert _methods(browser)[0] == "STIR"
+    assert _methods(browser)[-1] == "TFI"  # it has no LPIPS
+    _find(browser, '[data-key="lpips"]').click()
+    assert _sorted_by(browser) == {"LPIPS": "descending"}
+    assert _methods(browser)[0] == "TFP (31)"
+    assert _methods(browser)[-1] == "TFI"
+    _find(browser, '[data-key="label"]').click()
+    assert _methods(browser) == sorted(_methods(browser), key=str.lower)
+
+
+def test_headers_sort_by_keyboard_and_keep_the_focus(browser: webdriver.Chrome) -> None:
+    _find(browser, '[data-key="params"]').send_keys(Keys.ENTER)
+    assert _sorted_by(browser) == {"Params": "ascending"}
+    focus = browser.switch_to.active_element
+    assert focus.get_attribute("data-key") == "params"
+    focus.send_keys(Keys.SPACE)
+    assert _sorted_by(browser) == {"Params": "descending"}
+
+
+def test_the_filter_keeps_matching_methods(browser: webdriver.Chrome) -> None:
+    _find(browser, "#filter").send_keys("tf")
+    assert _methods(browser) == ["TFP (31)", "TFI"]
+    _find(browser, "#filter").send_keys("zzz")
+    assert _methods(browser) == []
+    assert "No method" in _find(browser, "#board tbody").text
+
+
+def test_protocols_and_data_sets_never_mix(browser: webdriver.Chrome) -> None:
+    _choose(browser, "protocol", "corrected")
+    assert _find(browser, "#table-title").text == "sreds (test) · corrected"
+    assert "reported" not in _find(browser, "#board").text  # published under another protocol
+    _choose(browser, "dataset", "recvidarreal2019 (test)")
+    headers = _texts(browser, "#board thead th")
+    assert [h.split(" ")[0] for h in headers[:3]] == ["Method", "NIQE", "BRISQUE"]
+    assert "PSNR" not in " ".join(headers)
+
+
+def test_a_figure_opens_its_record_and_escape_returns(browser: webdriver.Chrome) -> None:
+    cell = _find(browser, "#board tbody .cell")
+    cell.send_keys(Keys.ENTER)
+    dialog = _find(browser, "#provenance")
+    assert dialog.is_displayed()
+    for fact in ("38.80", "stir-sreds-stir-20260102T030405", "ffffffffffff", "best.ckpt", "WGSE"):
+        assert fact in dialog.text
+    assert "reported 38.79" in dialog.text
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not dialog.is_displayed()
+    assert browser.switch_to.active_element == cell
+
+
+def test_an_unavailable_figure_says_why(browser: webdriver.Chrome) -> None:
+    _find(browser, "#board tbody tr:last-child [data-metric='lpips']").click()
+    assert "spikerec weights fetch" in _find(browser, "#provenance").text
+
+
+def test_the_front_holds_what_nothing_beats(browser: webdriver.Chrome) -> None:
+    note = _find(browser, "#plot-note")
+    assert "On the front: TFP (31), SSIR, STIR." in note.text
+    _choose(browser, "plot-x", "FLOPs (T)")
+    assert "On the front: TFP (31), SSIR, STIR." in note.text
+    _choose(browser, "plot-y", "LPIPS")
+    assert "On the front: TFP (31), SSIR, STIR." in note.text
+    assert len(browser.find_elements("css selector", "#plot .point")) == 5  # TFI has no LPIPS
+    assert browser.find_elements("css selector", "#plot .reported circle")
+    _find(browser, "#reported").click()
+    assert not browser.find_elements("css selector", "#plot .reported circle")
+
+
+def test_a_point_opens_its_record_by_keyboard(browser: webdriver.Chrome) -> None:
+    mark = _find(browser, "#plot .mark.front[role='button']")
+    browser.execute_script("arguments[0].focus()", mark)
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    assert _find(browser, "#provenance").is_displayed()
+
+
+def test_methods_are_compared_sample_by_sample(browser: webdriver.Chrome) -> None:
+    verdict = _find(browser, "#verdict")
+    assert verdict.text.startswith("STIR leads. STIR − WGSE: +")
+    assert len(browser.find_elements("css selector", "#differences .bar")) == 20
+    _choose(browser, "first", "WGSE")
+    _choose(browser, "second", "STIR")
+    assert verdict.text.startswith("STIR leads. WGSE − STIR: −")
+    _choose(browser, "first", "STIR")
+    assert verdict.text == "Choose two different methods."
+
+
+def test_a_bar_with_pictures_chooses_its_sample(browser: webdriver.Chrome) -> None:
+    bar = _find(browser, "#differences .bar[data-key='scene03/1']")
+    browser.execute_script("arguments[0].focus()", bar)
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    assert _find(browser, "#sample").get_attribute("value") == "scene03/1"
+    assert "chosen" in (bar.get_attribute("class") or "")
+
+
+def test_the_slider_moves_the_border(browser: webdriver.Chrome) -> None:
+    _set(browser, "#reveal", "25")
+    assert _find(browser, "#over").value_of_css_property("clip-path").startswith("inset(0px 75%")
+    slider = _find(browser, "#reveal")
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert slider.get_attribute("value") == "26"
+    assert "inset(0px 74%" in _find(browser, "#over").value_of_css_property("clip-path")
+
+
+def test_dragging_over_the_picture_moves_the_border(browser: webdriver.Chrome) -> None:
+    view = _find(browser, "#stage .view")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", view)
+    quarter = view.size["width"] // 4
+    actions = ActionChains(browser).move_to_element(view).click_and_hold()
+    actions.move_by_offset(-quarter, 0).release().perform()
+    assert abs(int(_find(browser, "#reveal").get_attribute("value") or 0) - 25) <= 1
+
+
+def test_all_pictures_are_magnified_together(browser: webdriver.Chrome) -> None:
+    _find(browser, "#view-grid").click()
+    views = browser.find_elements("css selector", "#stage .view")
+    assert len(views) == 8  # six methods, the truth, and TFP of the window
+    views[3].send_keys("++")
+    assert _find(browser, "#zoom").text == "2.3×"
+    views[3].send_keys(Keys.ARROW_LEFT)
+    images = browser.find_elements("css selector", "#stage img")
+    assert len({image.get_attribute("style") for image in images}) == 1
+    assert "scale(2.25)" in (images[0].get_attribute("style") or "")
+    views[0].send_keys("0")
+    assert _find(browser, "#zoom").text == "1×"
+
+
+def test_the_theme_follows_the_system_and_the_button(browser: webdriver.Chrome) -> None:
+    def ground() -> str:
+        return _find(browser, "html").value_of_css_property("background-color")
+
+    light = ground()
+    _screen(browser, 1280, 900, "dark")
+    dark = ground()
+    assert light != dark
+    _find(browser, "#theme").click()
+    assert ground() == light
+
+
+def test_a_phone_scrolls_the_table_and_not_the_page(browser: webdriver.Chrome) -> None:
+    _screen(browser, 390, 844, "dark")
+    browser.refresh()
+    widths = "return [document.documentElement.scrollWidth, innerWidth]"
+    page_width, screen_width = browser.execute_script(widths)
+    assert page_width == screen_width == 390
+    region = _find(browser, "#table-section .scroll")
+    inner = browser.execute_script("return arguments[0].scrollWidth", region)
+    assert inner > region.size["width"]
+    for css in ("#theme", "#filter", "#board .cell", "#zoom-in"):
+        assert _find(browser, css).size["height"] >= 40  # wide enough for a finger
+
+
+def test_what_was_left_out_is_named(browser: webdriver.Chrome) -> None:
+    assert "cut-short.json" in _find(browser, "#problems").text
+
+
+def test_every_control_has_a_name(browser: webdriver.Chrome) -> None:
+    script = """
+        return [...document.querySelectorAll('button, select, input')]
+            .filter((e) => !(e.textContent.trim() && e.tagName === 'BUTTON'))
+            .filter((e) => !e.labels?.length && !e.ariaLabel).map((e) => e.outerHTML)"""
+    assert browser.execute_script(script) == []

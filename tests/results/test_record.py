@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spikerec.errors import ResultsError
+from spikerec.results import Record, Samples, code_revision, environment, read_record
+from tests.results.records import make_record
+
+values = st.lists(st.none() | st.floats(), min_size=1, max_size=6)
+
+
+@given(values)
+def test_what_is_written_is_what_is_read(column: list[float | None]) -> None:
+    keys = [f"s/{i}" for i in range(len(column))]
+    record = make_record(samples=Samples(keys, {"psnr": column}, {"psnr": True}))
+    again = _read(record.to_json())
+    assert again.content == record.content
+    assert again.id == record.id
+
+
+def _read(text: str) -> Record:
+    from spikerec.results.record import _parse
+
+    return _parse(text.encode())
+
+
+def test_values_that_are_not_finite_are_null_in_the_file() -> None:
+    samples = Samples(["a", "b", "c"], {"psnr": [float("inf"), None, 3.0]}, {"psnr": True})
+    record = make_record(samples=samples, config={"bound": float("nan")})
+    content = json.loads(record.to_json())
+    assert content["samples"]["values"]["psnr"] == [None, None, 3.0]
+    assert content["config"]["bound"] is None
+    assert record.mean("psnr") == 3.0
+
+
+def test_a_metric_without_values_has_no_mean() -> None:
+    samples = Samples(["a"], {"niqe": [None]}, {"niqe": False})
+    assert make_record(samples=samples).mean("niqe") is None
+    assert make_record(samples=samples).mean("psnr") is None
+
+
+def test_the_file_is_named_by_what_it_is_of(tmp_path: Path) -> None:
+    path = make_record("TFP (31)").write(tmp_path)
+    assert path.name.startswith("tfp-sreds-stir-20260102T030405")
+    assert list(tmp_path.iterdir()) == [path]  # no draft is left behind
+
+
+def test_many_writers_at_once_leave_whole_files(tmp_path: Path) -> None:
+    records = [make_record(config={"seed": i % 4}) for i in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        paths = set(pool.map(lambda record: record.write(tmp_path), records))
+    assert len(paths) == 4
+    assert {read_record(path).config["seed"] for path in paths} == {0, 1, 2, 3}
+
+
+def test_an_existing_record_is_never_overwritten(tmp_path: Path) -> None:
+    path = make_record().write(tmp_path)
+    before = path.stat()
+    make_record().write(tmp_path)
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert path.stat().st_ino == before.st_ino
+
+
+def test_line_ends_of_another_system_do_not_matter(tmp_path: Path) -> None:
+    path = make_record().write(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_record(path).label == "STIR"
+
+
+@given(st.integers(0, 3000))
+def test_every_truncation_is_refused(cut: int) -> None:
+    text = make_record().to_json()
+    with pytest.raises(ResultsError):
+        _read(text[: min(cut, len(text) - 3)])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"schema": 1', '"schema": 2', "schema 2.*reads up to 1.*Update spikerec"),
+        ('"label": "STIR"', '"label": "Better"', "changed after it was written"),
+        ('"label": "STIR"', '"label": 3', "`label` must be text, found 3"),
+        ('"split":"test",', "", "`dataset.split` is missing"),
+        ('"keys":["scene00/0",', '"keys":[', "one value for each of 19 keys, found 20"),
+        ('"keys":["scene00/0","scene00/1"', '"keys":["scene00/0","scene00/0"', "'scene00/0' more"),
+        ('"keys":["scene00/0"', '"keys":[7', "`samples.keys` must be a list of text"),
+        ('"ssim":true', '"other":true', "must name the metrics of samples.values"),
+        ('"ssim":true', '"ssim":1', "`samples.higher_is_better.ssim` must be true or false"),
+        ('"params":5110000', '"params":-1', "efficiency.params must be a number of at least 0"),
+        (
+            '"median_ms":18.7',
+            '"mean_ms":18.7',
+            r"latency\[0\] must hold size, median_ms and device",
+        ),
+        ("2026-01-02T03:04:05.000000+00:00", "yesterday", "ISO 8601 time with its zone"),
+    ],
+)
+def test_bad_files_are_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = make_record().write(tmp_path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ResultsError, match=f"{path.name}: .*{message}"):
+        read_record(path)
+
+
+def test_images_stay_inside_the_folder() -> None:
+    for path in ("/etc/passwd", "../secret.png"):
+        with pytest.raises(ResultsError, match="inside the results folder"):
+            make_record(images={"scene00/0": {"prediction": path}})
+
+
+def test_images_of_unknown_samples_are_refused() -> None:
+    with pytest.raises(ResultsError, match="not evaluated: 'nowhere'"):
+        make_record(images={"nowhere": {"prediction": "a.png"}})
+
+
+def test_a_metric_cannot_be_both_measured_and_unavailable() -> None:
+    with pytest.raises(ResultsError, match="have values: psnr"):
+        make_record(unavailable={"psnr": "no reason"})
+
+
+def test_config_must_be_plain() -> None:
+    with pytest.raises(ResultsError, match=r"config\.model\.activation must be a plain value"):
+        _ = make_record(config={"model": {"activation": object()}}).id
+
+
+def test_times_of_any_zone_sort_as_text() -> None:
+    early = make_record(created="2026-01-01T01:00:00+02:00")
+    late = make_record(created="2026-01-01T00:00:00+00:00")
+    assert early.created == "2025-12-31T23:00:00.000000+00:00"
+    assert early.id < late.id
+
+
+def test_numpy_numbers_are_plain() -> None:
+    record = make_record(config={"a": np.int64(3), "b": np.float32(0.5)})
+    assert record.content["config"] == {"a": 3, "b": 0.5}
+
+
+def test_columns_are_read_only() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        make_record().column("psnr")[0] = 99
+
+
+def test_the_id_depends_on_every_part() -> None:
+    record = make_record()
+    changed = [replace(record, label="x"), replace(record, config={}), replace(record, code={})]
+    assert len({record.id, *(other.id for other in changed)}) == 4
+
+
+def test_environment_and_code_are_plain_and_named() -> None:
+    facts = environment()
+    assert facts["packages"]["torch"]
+    assert set(code_revision()) == {"version", "revision", "dirty"}
+    assert make_record(environment=facts, code=code_revision()).id
