@@ -187,7 +187,6 @@ class Optuna(TabledSweeper):
         parallel: trials started at once, for launchers that run jobs side by side.
         direction: `maximize` or `minimize`, of what the app returns.
         sampler: makes the sampler from a seed.
-        pruner: ends hopeless trials (`spikerec.sweeps.Pruning`).
         seed: of the sampler.
     """
 
@@ -198,7 +197,6 @@ class Optuna(TabledSweeper):
         parallel: int,
         direction: Literal["maximize", "minimize"],
         sampler: Callable[..., optuna.samplers.BaseSampler],
-        pruner: optuna.pruners.BasePruner,
         seed: int,
     ) -> None:
         super().__init__(params)
@@ -206,7 +204,6 @@ class Optuna(TabledSweeper):
         self.parallel = parallel
         self.direction = direction
         self.sampler = sampler
-        self.pruner = pruner
         self.seed = seed
 
     def search(self, fixed: list[str], swept: Mapping[str, Override]) -> None:
@@ -237,7 +234,6 @@ class Optuna(TabledSweeper):
             storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
             study_name=self.name,
             direction=self.direction,
-            pruner=self.pruner,
             load_if_exists=True,
         )
         # moved on by what is there: a sampler seeded alike would propose the same trials again

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from spikerec.spikes.files import atomic_path
 from spikerec.sweeps.jobs import PRUNED
+
+if TYPE_CHECKING:
+    import optuna
 
 TRIAL = "trial.json"
 
@@ -34,11 +38,13 @@ class Pruning(Callback):
     Args:
         folder: of the run.
         monitor: the metric to report, as it is logged.
+        pruner: says when; a study's journal does not keep its pruner.
     """
 
-    def __init__(self, folder: str | Path, monitor: str) -> None:
+    def __init__(self, folder: str | Path, monitor: str, pruner: optuna.pruners.BasePruner) -> None:
         self.folder = Path(folder)
         self.monitor = monitor
+        self.pruner = pruner
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Report the epoch's value; one process asks, all follow."""
@@ -59,7 +65,7 @@ class Pruning(Callback):
         from optuna.storages.journal import JournalFileBackend
 
         storage = optuna.storages.JournalStorage(JournalFileBackend(trial["journal"]))
-        study = optuna.load_study(study_name=trial["study"], storage=storage)
+        study = optuna.load_study(study_name=trial["study"], storage=storage, pruner=self.pruner)
         own = optuna.Trial(study, study.trials[int(trial["number"])]._trial_id)
         own.report(value, epoch)
         if not own.should_prune():

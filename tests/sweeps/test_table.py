@@ -1,0 +1,114 @@
+"""The ablation table from runs' folders: means, spreads, paired differences, costs, failures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from spikerec.configs import load_config
+from spikerec.sweeps import Job, ablation, clear_failure, markdown, record_failure, summarise
+
+CHANNELS = 8
+
+
+def write_run(folder: Path, psnr: float, ssim: float, neuron: str = "plif") -> None:
+    """A finished run's folder, as training leaves it: its best epoch is the second of three."""
+    folder.mkdir(parents=True)
+    model = load_config("model", "ssir", channels=CHANNELS, neuron=neuron)
+    (folder / "config.yaml").write_text(yaml.safe_dump({"model": model}))
+    (folder / "finished.json").write_text(json.dumps({"best": psnr}))
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["step", "val/psnr", "val/ssim", "val/reds/psnr"])
+        writer.writeheader()
+        for step, (value, other) in enumerate([(psnr - 1, 0.1), (psnr, ssim), (psnr - 2, 0.2)]):
+            writer.writerow({"step": step, "val/psnr": value, "val/ssim": other})
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> list[Job]:
+    """Two neurons × three seeds, the second 0.5 dB better for each; and one that fails."""
+    made = []
+    for neuron, gain in (("plif", 0.0), ("lif", 0.5)):
+        for seed, level in enumerate((20.0, 22.0, 27.0)):
+            folder = tmp_path / "train" / f"{neuron}{seed}"
+            write_run(folder, level + gain, 0.5 + 0.01 * seed + gain / 10, neuron)
+            words = ("model=ssir", f"model.neuron={neuron}", f"seed={seed}")
+            made.append(Job(words, folder))
+    bad = Job(("model=ssir", "model.neuron=bad", "seed=0"), tmp_path / "train" / "bad")
+    record_failure(bad.folder, ValueError("neuron bad\nis unknown"))
+    return [*made, bad]
+
+
+def test_seeds_of_a_variant_become_one_row(jobs: list[Job]) -> None:
+    table = ablation(jobs).set_index("variant")
+    assert list(table.index) == ["neuron=plif", "neuron=lif", "neuron=bad"]
+    assert list(table["runs"]) == [3, 3, 0]
+    assert table.loc["neuron=plif", "psnr"] == pytest.approx(23)
+    assert table.loc["neuron=plif", "psnr spread"] == pytest.approx(np.std([20, 22, 27], ddof=1))
+    assert table.loc["neuron=lif", "ssim"] == pytest.approx(0.56)
+
+
+def test_difference_is_paired_by_seed(jobs: list[Job]) -> None:
+    # The seeds lie 7 dB apart, the variants always 0.5: an unpaired interval would not see it.
+    row = ablation(jobs).set_index("variant").loc["neuron=lif"]
+    assert row["psnr difference"] == pytest.approx(0.5)
+    assert row["psnr low"] == pytest.approx(0.5)
+    assert row["psnr high"] == pytest.approx(0.5)
+
+
+def test_order_of_jobs_does_not_pair_other_seeds(jobs: list[Job]) -> None:
+    shuffled = [jobs[0], *reversed(jobs[1:])]
+    row = ablation(shuffled).set_index("variant").loc["neuron=lif"]
+    assert row["psnr difference"] == pytest.approx(0.5)
+
+
+def test_one_seed_has_a_difference_without_interval(jobs: list[Job]) -> None:
+    row = ablation([jobs[0], jobs[3]]).set_index("variant").loc["neuron=lif"]
+    assert row["psnr difference"] == pytest.approx(0.5)
+    assert np.isnan(row["psnr low"])
+
+
+def test_costs_are_those_of_each_runs_network(jobs: list[Job]) -> None:
+    table = ablation(jobs).set_index("variant")
+    # PLIF learns one leak for each of six layers, LIF none
+    assert table.loc["neuron=plif", "params"] - table.loc["neuron=lif", "params"] == 6
+    assert table.loc["neuron=plif", "macs"] == table.loc["neuron=lif", "macs"] > 1e9
+    assert np.isnan(table.loc["neuron=bad", "params"])
+
+
+def test_files_state_what_failed_and_why(jobs: list[Job], tmp_path: Path) -> None:
+    table = summarise(jobs, tmp_path / "sweep")
+    text = (tmp_path / "sweep" / "table.md").read_text()
+    assert "| neuron=lif | 3 | 23.50 ± 3.61 | +0.50 [+0.50, +0.50] |" in text
+    assert "7 jobs: 6 finished, 1 failed." in text
+    assert "failed: neuron=bad, seed=0: ValueError: neuron bad is unknown" in text
+    with (tmp_path / "sweep" / "jobs.csv").open() as file:
+        outcomes = [row["outcome"] for row in csv.DictReader(file)]
+    assert outcomes == ["finished"] * 6 + ["failed"]
+    assert markdown(table, jobs, "sweep") == text
+
+
+def test_only_psnr_is_known_without_a_csv_log(jobs: list[Job]) -> None:
+    (jobs[0].folder / "metrics.csv").unlink()
+    assert jobs[0].scores() == {"psnr": 20.0}
+
+
+def test_outcome_follows_the_folder(tmp_path: Path) -> None:
+    job = Job(("seed=0",), tmp_path / "run")
+    assert job.outcome() == "unfinished"
+    record_failure(job.folder, RuntimeError("out of memory"))
+    assert (job.outcome(), job.error()) == ("failed", "RuntimeError: out of memory")
+    clear_failure(job.folder)
+    assert (job.outcome(), job.error()) == ("unfinished", "")
+    (job.folder / "finished.json").write_text('{"best": null}')
+    assert job.outcome() == "finished"
+    assert job.scores() == {}
+
+
+def test_the_same_job_named_twice_counts_once(jobs: list[Job]) -> None:
+    assert ablation([*jobs, jobs[0]])["runs"].sum() == 6
