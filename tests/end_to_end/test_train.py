@@ -71,6 +71,18 @@ def assert_same_end(whole: Path, continued: Path) -> None:
     )
 
 
+@pytest.mark.slow
+def test_random_generators_are_continued(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = (words("train", reds, tmp_path / name, *OPTIONS, model="etnet") for name in "ab")
+    call(monkeypatch, a)
+    with pytest.raises(SystemExit):
+        call(monkeypatch, [*b, interruption("SIGTERM", "on_train_batch_start", 8)])
+    call(monkeypatch, b)
+    assert_same_end(tmp_path / "a/train/run", tmp_path / "b/train/run")
+
+
 def curves(run: Path) -> dict[int, dict[str, str]]:
     """What a run logged, without what it measured of time."""
     rows = read_rows(run / "metrics.csv")
@@ -173,3 +185,30 @@ def test_signal_writes_a_checkpoint_first(
     assert checkpoint(run)["global_step"] == written
     call(monkeypatch, command)
     assert_same_end(whole, run)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_as_one_of_twice_the_batch(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without batch norm, whose statistics are each process's. Under -m, where each job must end
+    # with its processes.
+    one, two = tmp_path / "one", tmp_path / "two"
+    common = ("seed=0,1", "data.samples_per_epoch=24", "trainer.max_epochs=2")
+    common += ("name=seed${seed}",)
+    _, *alone = words("train", reds, one, *common, "data.batch_size=4", model="wgse")
+    call(monkeypatch, ["train", "-m", *alone])
+    _, *shared = words("train", reds, two, *common, "trainer=ddp_cpu", model="wgse")
+    ended = start(["train", "-m", *shared])
+    assert ended.returncode == 0, ended.stderr
+    for seed in (0, 1):
+        expected, found = (curves(outputs / f"train/seed{seed}") for outputs in (one, two))
+        assert expected.keys() == found.keys()
+        for step, row in expected.items():
+            for name, value in row.items():
+                assert float(found[step][name]) == pytest.approx(float(value), rel=1e-4), name
+    assert sorted(path.name for path in (two / "train").iterdir()) == ["seed0", "seed1"]
+    assert {path.name for path in two.rglob("*.log")} == {"train.log"}
+    log = (two / "train/seed1/train.log").read_text(encoding="utf-8")
+    assert log.count("effective batch 4 = 2 processes × 2 samples × 1 accumulated") == 1
+    assert json.loads((two / "train/seed1/finished.json").read_text())["processes"] == 2

@@ -13,10 +13,15 @@ from spikerec import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: A network of a few thousand weights, with crops of 16 × 16 and three epochs of six steps.
+#: Networks of a few thousand weights: with batch norm, without, and with dropout.
+MODELS = {
+    "ssir": ("model=ssir", "model.channels=4"),
+    "wgse": ("model=wgse", "model.channels=4", "model.blocks=1", "model.levels=2"),
+    "etnet": ("model=etnet", "model.channels=2", "model.window=21", "model.num_bins=3"),
+}
+
+#: Crops of 16 × 16 and three epochs of six steps.
 TINY = (
-    "model=ssir",
-    "model.channels=4",
     "data=reds",
     "data.sets.reds.height=24",
     "data.sets.reds.width=40",
@@ -36,11 +41,11 @@ TRAINING = (
 )
 
 
-def words(verb: str, reds: Path, outputs: Path, *overrides: str) -> list[str]:
+def words(verb: str, reds: Path, outputs: Path, *overrides: str, model: str = "ssir") -> list[str]:
     """The command's words."""
     training = TRAINING if verb == "train" else ()
     where = (f"data.sets.reds.root={reds}", f"paths.outputs={outputs}")
-    return [verb, *TINY, *training, *where, *overrides]
+    return [verb, *MODELS[model], *TINY, *training, *where, *overrides]
 
 
 def call(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:

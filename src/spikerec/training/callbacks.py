@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from spikerec.data import SpikeDataModule
 from spikerec.models.base import Network
-from spikerec.spikes import tfp
+from spikerec.spikes import SpikeStream, tfp
 from spikerec.training.module import ReconstructionModule
 
 
@@ -73,6 +75,69 @@ class ValidationImages(Callback):
                 logger.experiment.add_image(
                     name, strip[None], trainer.global_step, dataformats="CHW"
                 )
+
+
+class ValidationVideo(Callback):
+    """A short video of the first validation clip, reconstructed readout by readout.
+
+    Written to FOLDER/epoch_0007/video.gif, and given to W&B and TensorBoard where they log.
+
+    Args:
+        folder: where to write.
+        frames: at most so many.
+        stride: readouts between two frames.
+        every_n_epochs: how often.
+    """
+
+    def __init__(self, folder: str | Path, frames: int, stride: int, every_n_epochs: int) -> None:
+        self.folder = Path(folder)
+        self.frames = frames
+        self.stride = stride
+        self.every_n_epochs = every_n_epochs
+
+    def on_validation_batch_start(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        batch: Any,  # noqa: ANN401 (Lightning's signature)
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Before the first sample: the weights are those that validation sees."""
+        del batch
+        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if not (due and trainer.is_global_zero and batch_idx == dataloader_idx == 0):
+            return
+        assert isinstance(module, ReconstructionModule)
+        data = getattr(trainer, "datamodule", None)
+        assert isinstance(data, SpikeDataModule)
+        clip = data.val_windows[module.val_sets[0]].clips[0]
+        with clip.open() as stream:
+            frames = self._reconstruct(module, stream, clip.light_scale)
+        path = self.folder / f"epoch_{trainer.current_epoch:04d}" / "video.gif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        first, *others = (Image.fromarray(frame) for frame in frames)
+        first.save(path, save_all=True, append_images=others, duration=100, loop=0)
+        self._log(trainer, path, np.stack(frames))
+
+    def _reconstruct(
+        self, module: ReconstructionModule, stream: SpikeStream, light_scale: float
+    ) -> list[NDArray[Any]]:
+        window = module.network.window
+        starts = range(0, stream.num_readouts - window + 1, self.stride)[: self.frames]
+        pieces = (torch.from_numpy(stream[start : start + window]) for start in starts)
+        return [
+            to_uint8(module(piece[None].to(module.device), light_scale)[0, 0]) for piece in pieces
+        ]
+
+    @staticmethod
+    def _log(trainer: L.Trainer, path: Path, frames: NDArray[Any]) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_video("val/video", [path], step=trainer.global_step, format=["gif"])
+            elif isinstance(logger, TensorBoardLogger):
+                last = frames[-1][None]  # TensorBoard's videos need moviepy: the last frame
+                logger.experiment.add_image("val/video", last, trainer.global_step)
 
 
 def sample_pictures(

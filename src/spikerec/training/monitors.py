@@ -1,0 +1,198 @@
+"""What a run tells of itself: its network's cost, where its time goes, how far it is."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import defaultdict
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from torch import Tensor
+
+from spikerec.metrics import efficiency
+from spikerec.training.module import ReconstructionModule
+
+_log = logging.getLogger(__name__)
+
+#: A moment: on the host's clock, or in the device's queue, which is not waited for.
+Moment = float | torch.cuda.Event
+
+
+class NetworkFacts(Callback):
+    """Logs the network's parameters and MACs at the first step: `model/parameters`, `model/gmacs`.
+
+    Args:
+        size: H, W of the image whose MACs are counted.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = (size[0], size[1])
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count, say and log."""
+        if trainer.global_step or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, ReconstructionModule)
+        network = pl_module.network
+        facts = {
+            "model/parameters": float(efficiency.parameters(network)),
+            "model/gmacs": efficiency.macs(network, self.size) / 1e9,
+        }
+        _log.info(
+            "%s: %s parameters, %.4g GMACs an image of %d × %d",
+            type(network).__name__,
+            f"{facts['model/parameters']:,.0f}",
+            facts["model/gmacs"],
+            *self.size,
+        )
+        for logger in trainer.loggers:
+            logger.log_metrics(facts, step=0)
+
+
+class StepTimes(Callback):
+    """Where a step's time goes, logged as means over some batches, and told once an epoch.
+
+    `time/data` waits for the loader and moves the batch, `time/forward`, `time/backward` and
+    `time/update` (clipping, optimizer, callbacks) are in milliseconds a batch;
+    `time/samples_per_second` counts all processes. A GPU's queue is timed by its own events.
+
+    Args:
+        every_n_batches: over how many batches a mean goes.
+    """
+
+    def __init__(self, every_n_batches: int) -> None:
+        self.every_n_batches = every_n_batches
+        self._last_end: float | None = None
+        self._wait_s = 0.0
+        self._moments: dict[str, Moment] = {}
+        self._batches: list[tuple[float, dict[str, Moment]]] = []
+        self._samples = 0
+        self._epoch: dict[str, float] = defaultdict(float)
+        self._means: dict[str, float] = {}
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the epoch's sums."""
+        del trainer, pl_module
+        self._epoch.clear()
+        self._batches.clear()
+        self._samples = 0
+        self._last_end = time.perf_counter()
+
+    def on_train_batch_start(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        batch: Any,  # noqa: ANN401 (Lightning's signature)
+        batch_idx: int,
+    ) -> None:
+        """The data are there."""
+        del trainer, batch_idx
+        now = time.perf_counter()
+        self._wait_s = 0.0 if self._last_end is None else now - self._last_end
+        self._samples += len(batch["spikes"])
+        self._moments = {"start": _moment(pl_module.device)}
+
+    def on_before_backward(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
+    ) -> None:
+        """The forward pass is over."""
+        del trainer, loss
+        self._moments["forward"] = _moment(pl_module.device)
+
+    def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The backward pass is over."""
+        del trainer
+        self._moments["backward"] = _moment(pl_module.device)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's signature)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Close the batch, and log the means so far."""
+        del outputs, batch, batch_idx
+        self._moments["update"] = _moment(pl_module.device)
+        self._batches.append((self._wait_s, self._moments))
+        if len(self._batches) >= self.every_n_batches:
+            self._close(trainer.world_size)
+        if self._means:
+            pl_module.log_dict(self._means, batch_size=1)
+        self._last_end = time.perf_counter()
+
+    def _close(self, processes: int) -> None:
+        """Turn the moments of the batches since the last mean into seconds."""
+        seconds: dict[str, float] = defaultdict(float)
+        for wait_s, moments in self._batches:
+            seconds["data"] += wait_s
+            names = list(moments)
+            for earlier, later in zip(names, names[1:], strict=False):
+                seconds[later] += _between(moments[earlier], moments[later])
+        count, total = len(self._batches), sum(seconds.values())
+        self._means = {f"time/{name}": 1000 * value / count for name, value in seconds.items()}
+        self._means["time/samples_per_second"] = processes * self._samples / total
+        for name, value in seconds.items():
+            self._epoch[name] += value
+        self._epoch["samples"] += processes * self._samples
+        self._batches.clear()
+        self._samples = 0
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Tell the epoch's breakdown in one line."""
+        del pl_module
+        if self._batches:
+            self._close(trainer.world_size)
+        samples = self._epoch.pop("samples", 0.0)
+        total = sum(self._epoch.values())
+        if not total:
+            return
+        parts = ", ".join(f"{name} {100 * v / total:.0f} %" for name, v in self._epoch.items())
+        score = trainer.callback_metrics.get("val/psnr")
+        _log.info(
+            "epoch %d: %.1f s (%s), %.4g samples/s%s",
+            trainer.current_epoch,
+            total,
+            parts,
+            samples / total,
+            "" if score is None else f", val/psnr {float(score):.2f} dB",
+        )
+
+
+def _moment(device: torch.device) -> Moment:
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record()
+    return event
+
+
+def _between(earlier: Moment, later: Moment) -> float:
+    if isinstance(earlier, float) or isinstance(later, float):
+        assert isinstance(earlier, float)
+        assert isinstance(later, float)
+        return later - earlier
+    later.synchronize()
+    return float(earlier.elapsed_time(later)) / 1000
+
+
+class Progress(RichProgressBar):
+    """Batches, time, loss and PSNR; nothing where there is no terminal to draw on."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=False)
+        if not sys.stdout.isatty():
+            self.disable()
+
+    def get_metrics(
+        self, trainer: L.Trainer, pl_module: L.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """`loss` and `psnr`, without the version that Lightning adds."""
+        metrics = super().get_metrics(trainer, pl_module)
+        shown = {"train/loss": "loss", "val/psnr": "psnr"}
+        return {short: metrics[name] for name, short in shown.items() if name in metrics}
