@@ -18,7 +18,7 @@ from spikerec.spikes import NpzStream, PackedSpikes, SpikeStream, unpack_bits
 from spikerec.spikes.defects import Repair
 
 #: Bytes read from a mapped file before it is let go: pages read count as memory until then.
-RELEASE_BYTES = 1 << 24
+RELEASE_BYTES = 1 << 22
 
 Item = TypeVar("Item")
 

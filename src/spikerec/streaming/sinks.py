@@ -44,7 +44,7 @@ class Encoding:
 
 ENCODINGS = {
     # without B-frames, whose delay differs between segments so that they cannot be put together
-    ".mp4": Encoding("libx264", "yuv420p", {"crf": "16", "bf": "0"}),
+    ".mp4": Encoding("libx264", "yuv420p", {"crf": "16", "bf": "0", "rc-lookahead": "10"}),
     ".webm": Encoding(
         "libvpx-vp9", "yuv420p", {"crf": "20", "b:v": "0", "deadline": "good", "cpu-used": "5"}
     ),
