@@ -121,6 +121,8 @@ def test_the_board_with_published_figures_opens_first_and_best_first(
     assert _methods(browser) == ["STIR", "WGSE", "Spk2ImgNet", "SSIR", "TFP (31)", "TFI"]
     assert _find(browser, "#board tbody .best").text == "38.80"
     assert "reported 38.79" in _find(browser, "#board tbody .cell").text
+    ranks = _texts(browser, "#board tbody .runs")
+    assert ranks == [f"rank {place}" for place in range(1, 7)]
 
 
 def test_headers_sort_both_ways_and_say_so(browser: webdriver.Chrome) -> None:
@@ -280,6 +282,13 @@ def test_a_phone_scrolls_the_table_and_not_the_page(browser: webdriver.Chrome) -
 
 def test_what_was_left_out_is_named(browser: webdriver.Chrome) -> None:
     assert "cut-short.json" in _find(browser, "#problems").text
+
+
+def test_a_message_on_the_console_would_be_seen(chromium: webdriver.Chrome, page: Path) -> None:
+    chromium.get(page.as_uri())
+    chromium.execute_script("setTimeout(() => { throw new Error('seen') })")
+    messages = [entry["message"] for entry in chromium.get_log("browser")]
+    assert any("seen" in message for message in messages)
 
 
 def test_every_control_has_a_name(browser: webdriver.Chrome) -> None:

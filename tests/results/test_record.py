@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +28,10 @@ def test_what_is_written_is_what_is_read(column: list[float | None]) -> None:
 
 
 def _read(text: str) -> Record:
-    from spikerec.results.record import _parse
-
-    return _parse(text.encode())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "record.json"
+        path.write_text(text, encoding="utf-8", newline="")
+        return read_record(path)
 
 
 def test_values_that_are_not_finite_are_null_in_the_file() -> None:

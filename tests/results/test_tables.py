@@ -124,7 +124,7 @@ def test_samples_without_a_value_are_counted() -> None:
 
 def test_too_few_scenes_are_stated() -> None:
     text = markdown(_tables(make_record("STIR", scenes=3), make_record("WGSE", scenes=3))[0])
-    assert "with 3 scenes and 1 pairs of methods no lead can be significant" in text
+    assert "with 3 scenes no lead of any of 1 pairs of methods can be significant" in text
     assert "smallest possible p 0.25" in text
     row = next(line for line in text.splitlines() if line.startswith("| WGSE"))
     assert "≈" in row

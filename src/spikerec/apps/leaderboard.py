@@ -1,4 +1,4 @@
-"""`spikerec leaderboard`: from a folder of records to tables and a page."""
+"""Make tables and a page from records: spikerec leaderboard results=outputs/results."""
 
 from __future__ import annotations
 

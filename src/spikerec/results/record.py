@@ -222,9 +222,10 @@ class Record:
     def mean(self, metric: str) -> float | None:
         """Mean over the samples that have a value; None if none has, or the metric is absent."""
         column = self.samples.values.get(metric)
-        if column is None or np.isnan(column).all():
+        if column is None:
             return None
-        return float(np.nanmean(column))
+        present = column[~np.isnan(column)]
+        return float(present.mean()) if present.size else None
 
     def write(self, folder: Path) -> Path:
         """Write the record into a folder, atomically, and return its path.

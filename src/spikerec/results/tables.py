@@ -180,7 +180,8 @@ def _table(boards: Sequence[Board], stands: Standings) -> Table:
         c for c in columns if any(row.get(c.key, Figure()) != Figure() for row in rows.values())
     ]
     title = " + ".join(str(board.name) for board in boards)
-    return Table(title, shown, rows, [note for board in boards for note in _notes(board, stands)])
+    notes = dict.fromkeys(note for board in boards for note in _notes(board, stands))
+    return Table(title, shown, rows, list(notes))
 
 
 def _efficiency_columns() -> list[Column]:
@@ -267,7 +268,7 @@ def _notes(board: Board, stands: Standings) -> list[str]:
     pairs = max((len(stand.comparisons) for stand in stands[board.name].values()), default=0)
     if pairs and p_floor(units) * pairs >= SIGNIFICANCE:
         notes.append(
-            f"{board.name}: with {units} scenes and {pairs} pairs of methods no lead can be "
+            f"{board.name}: with {units} scenes no lead of any of {pairs} pairs of methods can be "
             f"significant (smallest possible p {p_floor(units):.2g}, corrected "
             f"{min(1.0, p_floor(units) * pairs):.2g})."
         )

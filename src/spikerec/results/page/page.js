@@ -162,13 +162,20 @@
     const shown = columns(board);
     const rows = shownRows(board).map((row) => element("tr", {},
       element("th", { scope: "row", title: row.label }, row.label,
-        row.runCount > 1 ? element("span", { class: "runs" }, `newest of ${row.runCount}`) : null),
+        element("span", { class: "runs" }, rowFacts(row))),
       shown.map((column) => tableCell(board, row, column, shown))));
     if (!rows.length) {
       rows.push(element("tr", {}, element("td", { class: "plain muted", colspan: shown.length + 1 },
         "No method has this in its name.")));
     }
     return element("tbody", {}, rows);
+  }
+
+  /** The rank in the metric that the table is sorted by, and how many records there are. */
+  function rowFacts(row) {
+    const rank = row.figures[state.sort]?.rank;
+    const parts = [rank ? `rank ${rank}` : "", row.runCount > 1 ? `newest of ${row.runCount}` : ""];
+    return parts.filter(Boolean).join(" · ");
   }
 
   function tableCell(board, row, column, shown) {
