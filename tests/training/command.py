@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: Networks of a few thousand weights: with batch norm, without, and with dropout.
 MODELS = {
+    "tfp": ("model=tfp", "model.window=11"),
     "ssir": ("model=ssir", "model.channels=4"),
     "wgse": ("model=wgse", "model.channels=4", "model.blocks=1", "model.levels=2"),
     "etnet": ("model=etnet", "model.channels=2", "model.window=21", "model.num_bins=3"),

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 import lightning as L
@@ -132,7 +133,7 @@ class StepTimes(Callback):
         for wait_s, moments in self._batches:
             seconds["data"] += wait_s
             names = list(moments)
-            for earlier, later in zip(names, names[1:], strict=False):
+            for earlier, later in pairwise(names):
                 seconds[later] += _between(moments[earlier], moments[later])
         count, total = len(self._batches), sum(seconds.values())
         self._means = {f"time/{name}": 1000 * value / count for name, value in seconds.items()}

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import fake_reds
+from tests.training.command import call, start, words
+
+
+@pytest.fixture
+def reds(tmp_path: Path) -> Path:
+    fake_reds(tmp_path / "reds", num_readouts=81)
+    return tmp_path / "reds"
+
+
+EVALUATION = (
+    "efficiency=null",
+    "save_images=-1",
+    *(f"~protocol.metrics.{name}" for name in ("lpips", "niqe", "brisque")),
+)
+
+
+def records(outputs: Path) -> list[dict[str, Any]]:
+    paths = (outputs / "results").rglob("*.json")
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(paths)]
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Three samples on two processes: one is scored twice, and counts once.
+    one, two = tmp_path / "one", tmp_path / "two"
+    call(monkeypatch, words("evaluate", reds, one, *EVALUATION, model="tfp"))
+    ended = start(words("evaluate", reds, two, *EVALUATION, "trainer=ddp_cpu", model="tfp"))
+    assert ended.returncode == 0, ended.stderr
+    [alone], [shared] = records(one), records(two)
+    assert alone["samples"] == shared["samples"]
+    assert len(alone["samples"]["keys"]) == 3
+    for key, roles in shared["images"].items():
+        assert roles.keys() == alone["images"][key].keys()
+        for path in roles.values():
+            assert (two / "results" / path).exists()
+    assert [path.name for path in two.rglob("*.log")] == ["evaluate.log"]
