@@ -1,0 +1,123 @@
+"""Every command of docs/ is run, made small: tiny networks, a fake of REDS, one step."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from spikerec.cli import verbs
+from tests.end_to_end.command import Command
+from tests.fakes import fake_reds, fake_sreds
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+#: What makes a command small, whatever it asks for. The later word for a key counts.
+SMALL = (
+    "data.crop=[96,96]",
+    "data.batch_size=1",
+    "data.samples_per_epoch=2",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=1",
+    "trainer.log_every_n_steps=1",
+    "trainer.enable_progress_bar=false",
+    "callbacks.progress=null",
+)
+
+#: Parts of a command that need other machines, and what stands for them here.
+INSTEAD = (
+    ("hydra/launcher=slurm", "hydra/launcher=submitit_local"),
+    ("hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=10"),
+    ("trainer=ddp trainer.devices=2", "trainer=ddp_cpu"),
+    ("hydra.sweeper.trials=40", "hydra.sweeper.trials=2"),
+    ("hydra.sweeper.trials=64", "hydra.sweeper.trials=2"),
+    ("hydra.sweeper.samples=30", "hydra.sweeper.samples=2"),
+    ("seed=0,1,2", "seed=0"),
+    ("model=stir,wgse", "model=ssir"),
+)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands() -> list[tuple[str, str]]:
+    """(page, line) of every command."""
+    return [
+        (page.stem, line)
+        for page in sorted(DOCS.glob("*.md"))
+        for block in blocks(page, "sh")
+        for line in block.splitlines()
+    ]
+
+
+@pytest.fixture
+def workplace(spikerec_command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """A folder with the data and the files that the docs speak of."""
+    folder = spikerec_command.folder
+    for place in ("reds", "pairs"):
+        fake_reds(folder / "data" / place, height=96, width=96, num_readouts=121)
+    (folder / "data" / "pairs" / "val").symlink_to(folder / "data" / "pairs" / "test")
+    fake_sreds(folder / "data" / "sreds", height=96, width=96, files=9)
+    for page in DOCS.glob("*.md"):
+        for language in ("python", "yaml"):
+            for block in blocks(page, language):
+                name = block.splitlines()[0].removeprefix("# ")
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(block.split("\n", 1)[1])
+    monkeypatch.syspath_prepend(str(folder))
+    return spikerec_command
+
+
+def small(line: str) -> list[str]:
+    """The command's words, made small."""
+    for asked, given in INSTEAD:
+        line = line.replace(asked, given)
+    words = shlex.split(line, comments=True)[1:]
+    given = {word.split("=")[0] for word in words}
+    extra = [word for word in SMALL if word.split("=")[0] not in given]
+    if "--config-dir" in words and "data=reds" not in words and "data=pairs" not in words:
+        extra.append("data=reds")
+    for name in ("reds", "pairs"):
+        if f"data={name}" in words:
+            extra += [f"data.sets.{name}.height=96", f"data.sets.{name}.width=96"]
+    if "seed=0" not in words and any(w.startswith("+sweep=") and "search" not in w for w in words):
+        extra.append("seed=0")
+    return [*words, *extra]
+
+
+def test_the_pages_hold_commands() -> None:
+    assert {page for page, _ in commands()} == {path.stem for path in DOCS.glob("*.md")}
+    assert all(shlex.split(line)[:2][1] in verbs() for _, line in commands())
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_every_command_composes(page: str, line: str, workplace: Command) -> None:
+    del page
+    if "launcher=" in line:
+        pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = [word for word in shlex.split(line, comments=True)[1:] if word != "-m"]
+    words = [word.split(",")[0] if not word.startswith("optimizer") else "seed=0" for word in words]
+    outcome = workplace(*words, "--cfg", "job")
+    assert outcome.status == 0, outcome.err
+    assert "model:" in outcome.out
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*")  # Lightning 2.6 with PyTorch 2.15
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+@pytest.mark.filterwarnings("ignore:The number of training batches")
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_every_command_runs(page: str, line: str, workplace: Command) -> None:
+    del page
+    if "launcher=" in line:
+        pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    if "sweep=search" in line:
+        pytest.importorskip("optuna")
+    outcome = workplace(*small(line))
+    assert outcome.status == 0, outcome.err
+    assert list((workplace.folder / "outputs" / "train").glob("*/finished.json"))
