@@ -1,0 +1,34 @@
+"""Write a trained network as one file: spikerec export model=stir checkpoint=… output=stir.onnx."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from spikerec.errors import ConfigError
+from spikerec.models.base import Network
+from spikerec.models.export import export
+from spikerec.models.trained import load_trained
+
+
+def run(config: DictConfig) -> None:
+    """Export the network that the configuration describes, and say how well it was met."""
+    console = Console()
+    if config.output is None:
+        raise ConfigError("output is not set: name output=NAME.pt2 or NAME.onnx.")
+    size = list(config.size)
+    if len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size):
+        raise ConfigError(f"size must be [height, width] in pixels, found {size}.")
+    network: Network = instantiate(config.model, _convert_="all")
+    load_trained(network, config.checkpoint)
+    path = Path(config.output)
+    with console.status(f"exporting {path.name}"):
+        difference = export(network, path, (size[0], size[1]))
+    console.print(
+        f"{path}: windows of {network.window} × {size[0]} × {size[1]}, "
+        f"image within {difference:.1g} of the network's",
+        soft_wrap=True,
+    )

@@ -1,0 +1,110 @@
+"""A network as one file that runs without this package: torch.export (`.pt2`) or ONNX.
+
+The file takes a window of spikes of one size, (1, T, H, W) float32, 0 and 1, and gives the image,
+(1, 1, H, W) float32, in the network's unit (see `Network.light_scale`). Padding is inside.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from spikerec.errors import ConfigError, DataError
+from spikerec.models.base import Network
+from spikerec.spikes.files import atomic_path
+
+#: Largest difference from the network's own output that is let pass: rounding of other kernels.
+TOLERANCE = 1e-3
+
+
+class Standalone(nn.Module):
+    """What is exported: a window in, an image out."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """(1, T, H, W) → (1, 1, H, W)."""
+        light_scale = self.network.light_scale or 1.0  # of its own unit: no gain
+        return self.network.reconstruct(spikes, light_scale, validate=False).image
+
+
+def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0) -> float:
+    """Write a network to a file, once its output there has been seen to be the network's own.
+
+    Args:
+        network: on the CPU; put in eval mode.
+        path: `.pt2` or `.onnx`.
+        size: (H, W) of the pictures it will take.
+        seed: of the random spikes that both are compared on.
+
+    Returns:
+        The largest difference between the two images.
+
+    Raises:
+        ConfigError: another suffix, a package that ONNX needs is missing, or a network with an
+            operation that the format does not know.
+        DataError: the file exists, or the images differ by more than `TOLERANCE`.
+    """
+    if path.suffix not in (".pt2", ".onnx"):
+        raise ConfigError(f"output={path}: expected .pt2 or .onnx, found {path.suffix!r}.")
+    if path.exists():
+        raise DataError(f"output={path} is there already: name another, or move it away.")
+    if path.suffix == ".onnx":
+        _check_installed("onnx", "onnxscript", "onnxruntime")
+    module = Standalone(network).eval()
+    generator = torch.Generator().manual_seed(seed)
+    spikes = (torch.rand((1, network.window, *size), generator=generator) < 0.3).float()
+    with torch.no_grad(), atomic_path(path) as temporary:
+        expected = module(spikes)
+        try:
+            program = torch.export.export(module, (spikes,), strict=False)
+            if path.suffix == ".pt2":
+                torch.export.save(program, temporary)
+            else:
+                torch.onnx.export(
+                    program, f=str(temporary), dynamo=True, external_data=False, verbose=False
+                )
+        except (RuntimeError, NotImplementedError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(
+                f"{type(network).__name__} has no {path.suffix} form: {reason}"
+            ) from error
+        found = run_exported(temporary, spikes)
+        difference = float((found - expected).abs().max())
+        if not difference <= TOLERANCE:
+            raise DataError(
+                f"output={path} is not written: its image differs from the network's by "
+                f"{difference:.2g}, expected at most {TOLERANCE:g}."
+            )
+    return difference
+
+
+def run_exported(path: Path, spikes: Tensor) -> Tensor:
+    """The image that an exported file gives.
+
+    Args:
+        path: `.pt2` or `.onnx`.
+        spikes: (1, T, H, W) float32 of the size it was exported for.
+    """
+    if path.suffix == ".pt2":
+        image: Tensor = torch.export.load(path).module()(spikes)
+        return image
+    onnxruntime = importlib.import_module("onnxruntime")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (output,) = session.run(None, {session.get_inputs()[0].name: spikes.numpy()})
+    return torch.from_numpy(output)
+
+
+def _check_installed(*packages: str) -> None:
+    for name in packages:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigError(
+                f"export to ONNX needs {name}: pip install 'spikerec[export]', or name a .pt2."
+            ) from error

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikerec.configs import build
+from spikerec.errors import ConfigError, DataError
+from spikerec.models.base import Network, Reconstruction
+from spikerec.models.export import export, run_exported
+from tests.fakes import fake_spikes
+
+
+class Small(Network):
+    """A network that must pad and crop."""
+
+    multiple = 4
+
+    def __init__(self) -> None:
+        super().__init__(window=5, light_scale=0.4)
+        self.conv = nn.Conv2d(5, 1, 3, padding=1, stride=2)
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        up = nn.functional.interpolate(self.conv(spikes), scale_factor=2.0, mode="bilinear")
+        return Reconstruction(up, {"pyramid": (up,)} if self.training else {})
+
+
+def exported_image(network: Network, path: Path) -> tuple[Tensor, Tensor]:
+    """What the file and the network give for a window that neither has seen."""
+    spikes = torch.from_numpy(fake_spikes(network.window, 13, 18, seed=5))[None].float()
+    with torch.no_grad():
+        expected = network.reconstruct(spikes, network.light_scale or 1.0).image
+    return run_exported(path, spikes), expected
+
+
+# torch's and onnxscript's own deprecations
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_the_file_gives_the_networks_image(suffix: str, tmp_path: Path) -> None:
+    if suffix == ".onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    network, path = Small().eval(), tmp_path / f"small{suffix}"
+    assert export(network, path, (13, 18)) <= 1e-5
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    found, expected = exported_image(network, path)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's and onnxscript's own deprecations
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+@pytest.mark.parametrize("name", ["tfp", "ssir", "stir"])
+def test_methods_can_be_exported(name: str, suffix: str, tmp_path: Path) -> None:
+    if suffix == ".onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    network: Network = build("model", name).eval()
+    export(network, tmp_path / f"x{suffix}", (13, 18))
+    found, expected = exported_image(network, tmp_path / f"x{suffix}")
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected .pt2 or .onnx, found '.pth'"):
+        export(Small(), tmp_path / "x.pth", (8, 8))
+
+
+def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "x.pt2").write_bytes(b"mine")
+    with pytest.raises(DataError, match="is there already"):
+        export(Small(), tmp_path / "x.pt2", (8, 8))
+    assert (tmp_path / "x.pt2").read_bytes() == b"mine"
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own deprecations
+def test_an_image_that_differs_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "spikerec.models.export.run_exported", lambda _, spikes: spikes.mean(1, keepdim=True) + 1
+    )
+    with pytest.raises(DataError, match="differs from the network's by"):
+        export(build("model", "tfp"), tmp_path / "x.pt2", (8, 8))
+    assert not list(tmp_path.iterdir())
