@@ -131,6 +131,17 @@ def test_no_readout_is_read_twice(stream: SpikeStream) -> None:
     assert seen == list(range(seen[-1] + 1))
 
 
+def test_a_long_file_is_let_go_of_again_and_again(
+    stream: SpikeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spikerec.streaming.readouts.RELEASE_BYTES", 0)
+    for _ in range(4):  # more often than files may be open
+        chunks = list(read(stream, range(10, 100), 10, 10))
+    assert torch.equal(
+        torch.from_numpy(chunks[-1].packed.unpack()), torch.from_numpy(stream[108:109])
+    )
+
+
 def test_readouts_between_windows_are_not_read(stream: SpikeStream) -> None:
     chunks = read(stream, [10, 60], 10, 11)
     assert [chunk[:2] for chunk in chunks] == [(0, 21), (50, 71)]

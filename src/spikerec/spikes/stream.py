@@ -198,13 +198,16 @@ class FileStream(SpikeStream, Generic[Handle]):
     @property
     def _handle(self) -> Handle:
         # A forked worker must not share a file position with its parent.
-        if self._opened is None or self._opened_in != os.getpid():
-            self._opened, self._opened_in = self._open(), os.getpid()
+        handle = self._opened  # held here: another thread may close the stream meanwhile
+        if handle is None or self._opened_in != os.getpid():
+            handle = self._open()
+            self._opened, self._opened_in = handle, os.getpid()
             queue = FileStream._open_streams
             queue.append(weakref.ref(self))
-            if len(queue) > MAX_OPEN_FILES and (oldest := queue.popleft()()) is not None:
+            oldest = queue.popleft()() if len(queue) > MAX_OPEN_FILES else None
+            if oldest is not None and oldest is not self:  # which may have been opened before
                 oldest.close()
-        return self._opened
+        return handle
 
     def close(self) -> None:
         """Let go of the file; the next access opens it again."""
