@@ -13,7 +13,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from spikerec.apps.leaderboard import run
 from tests.results.records import write_demo
@@ -261,8 +261,7 @@ def test_the_theme_follows_the_system_and_the_button(browser: webdriver.Chrome) 
 
     light = ground()
     _screen(browser, 1280, 900, "dark")
-    dark = ground()
-    assert light != dark
+    WebDriverWait(browser, 10).until(lambda _: ground() != light)  # told at the next frame
     _find(browser, "#theme").click()
     assert ground() == light
 
