@@ -1,0 +1,146 @@
+"""A page to look at a stream with: a server on the loopback address, and one HTML file.
+
+Written here rather than with a library of user interfaces: one page of two pictures needs none of
+their hundreds of megabytes. `/frame` gives the image of any key readout, made as it is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from io import BytesIO
+from threading import Lock
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from PIL import Image
+
+from spikerec.errors import ConfigError, SpikerecError
+from spikerec.models.base import Network
+from spikerec.spikes import SpikeStream
+from spikerec.spikes.defects import sample
+from spikerec.streaming.engine import frames
+from spikerec.streaming.keys import KeyReadouts
+from spikerec.streaming.light import Tone, white_rate
+from spikerec.streaming.sinks import quantised
+
+#: Readouts as they are, shown beside the methods.
+SPIKES = "spikes"
+LOOPBACK = "127.0.0.1"
+
+
+class Viewer:
+    """What the page asks for.
+
+    Args:
+        stream: to look at.
+        networks: methods to look at it by, in eval mode, by name.
+    """
+
+    def __init__(self, stream: SpikeStream, networks: Mapping[str, Network]) -> None:
+        self.stream = stream
+        self.networks = dict(networks)
+        self.keys = KeyReadouts.of(stream, list(networks.values()), 1)
+        self.light_scale = stream.light_scale or white_rate(sample(stream))
+        self._lock = Lock()  # one image at a time: a network takes all cores anyway
+
+    def facts(self) -> dict[str, Any]:
+        """What the page needs to know about the stream."""
+        return {
+            "name": self.stream.path.name,
+            "first": self.keys.first,
+            "last": self.keys.stop - 1,
+            "height": self.stream.height,
+            "width": self.stream.width,
+            "rate_hz": self.stream.rate_hz,
+            "methods": [*self.networks, SPIKES],
+        }
+
+    def frame(self, method: str, key: int, tone: Tone) -> bytes:
+        """The image of a key readout as PNG.
+
+        Raises:
+            ConfigError: an unknown method, or a key readout without a whole window.
+        """
+        if not self.keys.first <= key < self.keys.stop:
+            raise ConfigError(
+                f"key must be {self.keys.first} to {self.keys.stop - 1}, found {key}."
+            )
+        if method == SPIKES:
+            levels = 255 * self.stream[key]
+        elif method in self.networks:
+            network = [self.networks[method]]
+            one = KeyReadouts(key, key + 1, 1)
+            whole = max(
+                self.stream.height, self.stream.width
+            )  # no tiles, and no counting of memory
+            with self._lock:
+                (made,) = frames(
+                    self.stream, network, one, light_scale=self.light_scale, tile=whole
+                )
+            levels = quantised(tone(made.images[0].numpy()), 8)
+        else:
+            raise ConfigError(f"method must be one of {', '.join(self.networks)}, found {method}.")
+        buffer = BytesIO()
+        Image.fromarray(levels).save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def serve(viewer: Viewer, port: int = 0) -> ThreadingHTTPServer:
+    """A server of the page, on the loopback address alone; `serve_forever` starts it.
+
+    Args:
+        viewer: answers what the page asks.
+        port: 0 for any that is free.
+
+    Raises:
+        ConfigError: the port is taken.
+    """
+    handler = type("Handler", (_Handler,), {"viewer": viewer})
+    try:
+        return ThreadingHTTPServer((LOOPBACK, port), handler)
+    except OSError as error:
+        raise ConfigError(f"port {port} cannot be used: {error}. Name another --port.") from error
+
+
+class _Handler(BaseHTTPRequestHandler):
+    viewer: Viewer
+
+    def do_GET(self) -> None:
+        # A page of another site must not reach the stream by a name that resolves to this machine.
+        host = self.headers.get("Host", "").rsplit(":", 1)[0]
+        if host not in (LOOPBACK, "localhost"):
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"only from this machine")
+            return
+        url = urlsplit(self.path)
+        try:
+            if url.path == "/":
+                page = files("spikerec.streaming").joinpath("viewer.html").read_bytes()
+                self._answer(HTTPStatus.OK, "text/html; charset=utf-8", page)
+            elif url.path == "/facts":
+                content = json.dumps(self.viewer.facts()).encode()
+                self._answer(HTTPStatus.OK, "application/json", content)
+            elif url.path == "/frame":
+                self._answer(HTTPStatus.OK, "image/png", self._frame(url.query))
+            else:
+                self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"no such page")
+        except (SpikerecError, KeyError, ValueError) as error:
+            self._answer(HTTPStatus.BAD_REQUEST, "text/plain", str(error).encode())
+
+    def _frame(self, query: str) -> bytes:
+        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        tone = Tone(gain=float(asked.get("gain", 1)), gamma=float(asked.get("gamma", 1)))
+        return self.viewer.frame(asked["method"], int(asked["key"]), tone)
+
+    def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet: a line a frame would bury what matters."""

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from io import BytesIO
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spikerec import spikes
+from spikerec.configs import build
+from spikerec.errors import ConfigError
+from spikerec.streaming.viewer import Viewer, serve
+from tests.fakes import fake_spikes
+
+
+@pytest.fixture
+def viewer(tmp_path: Path) -> Viewer:
+    stream = fake_spikes(80, 20, 30)
+    spikes.save(tmp_path / "clip.npy", stream, rate_hz=20000, light_scale=0.5)
+    networks = {"tfp": build("model", "tfp"), "tfi": build("model", "tfi")}
+    return Viewer(spikes.open(tmp_path / "clip.npy"), networks)
+
+
+@pytest.fixture
+def port(viewer: Viewer) -> Iterator[int]:
+    with serve(viewer) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def ask(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, bytes]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=100)
+    connection.request("GET", path, headers={"Host": f"{host}:{port}"})
+    answer = connection.getresponse()
+    found = answer.status, answer.read()
+    connection.close()
+    return found
+
+
+def test_the_page_learns_what_there_is(port: int) -> None:
+    status, page = ask(port, "/")
+    assert status == 200
+    assert b"<title>spikerec view</title>" in page
+    facts = json.loads(ask(port, "/facts")[1])
+    assert (facts["first"], facts["last"]) == (20, 59)
+    assert facts["methods"] == ["tfp", "tfi", "spikes"]
+
+
+def test_a_frame_is_the_methods_image(port: int, viewer: Viewer) -> None:
+    status, content = ask(port, "/frame?method=tfp&key=40&gain=0.5")
+    assert status == 200
+    with Image.open(BytesIO(content)) as picture:
+        found = np.asarray(picture)
+    expected = viewer.stream[25:56].mean(0) / 0.5 * 0.5
+    assert np.array_equal(found, np.rint(255 * expected.astype(np.float32)))
+    content = ask(port, "/frame?method=spikes&key=40")[1]
+    with Image.open(BytesIO(content)) as picture:
+        assert np.array_equal(np.asarray(picture), 255 * viewer.stream[40])
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("method=tfp&key=5", "key must be 20 to 59, found 5"),
+        ("method=stir&key=30", "method must be one of tfp, tfi, found stir"),
+        ("method=tfp&key=30&gamma=0", "tone.gamma must be above 0"),
+        ("method=tfp&key=x", "invalid literal"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(query: str, message: str, port: int) -> None:
+    status, content = ask(port, f"/frame?{query}")
+    assert status == 400
+    assert message in content.decode()
+
+
+def test_other_sites_and_pages_get_nothing(port: int) -> None:
+    assert ask(port, "/facts", host="evil.example")[0] == 403
+    assert ask(port, "/../secret")[0] == 404
+
+
+def test_a_port_in_use_is_told(port: int, viewer: Viewer) -> None:
+    with pytest.raises(ConfigError, match=r"port \d+ cannot be used.*--port"):
+        serve(viewer, port)
+
+
+@pytest.mark.slow
+def test_a_browser_scrubs_and_compares(port: int, tmp_path: Path) -> None:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
+    options = webdriver.ChromeOptions()
+    for word in ("--headless=new", "--no-sandbox", f"--user-data-dir={tmp_path}/profile"):
+        options.add_argument(word)
+    try:
+        browser = webdriver.Chrome(options=options)
+    except OSError as error:
+        pytest.skip(f"no Chromium here: {error}")
+    try:
+        browser.get(f"http://127.0.0.1:{port}/")
+
+        def shows(key: str) -> bool:
+            return bool(browser.execute_script("return document.body.dataset.shown") == key)
+
+        wait(browser, 30).until(lambda _: shows("20"))
+        assert browser.find_element("id", "right-name").text == "tfi"
+        move = (
+            "const e = document.getElementById('{}'); e.value = '{}';"
+            "e.dispatchEvent(new Event('input'))"
+        )
+        browser.execute_script(move.format("right-method", "spikes"))
+        browser.execute_script(move.format("key", "45"))
+        wait(browser, 30).until(lambda _: shows("45"))
+        assert browser.find_element("id", "right-name").text == "spikes"
+        assert browser.find_element("id", "time").text == "45 · 2.25 ms"
+        assert not browser.find_element("id", "error").text
+        assert browser.execute_script("return document.getElementById('left').naturalWidth") == 30
+    finally:
+        browser.quit()
