@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from spikerec.errors import ConfigError
 from spikerec.training import Run
@@ -268,6 +269,7 @@ def test_early_stopping_clipping_and_half_precision_together(
     assert report["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_found_learning_rate_is_used_and_told(
     reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,3 +289,15 @@ def test_continuing_with_another_precision_is_refused(tmp_path: Path) -> None:
     run.begin({"trainer": {"precision": "32-true", "max_epochs": 5}})
     with pytest.raises(ConfigError, match=r"trainer\.precision=32-true, found 16-mixed"):
         run.begin({"trainer": {"precision": "16-mixed", "max_epochs": 3}})
+
+
+def test_tensorboard_has_the_curves_and_the_pictures(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("name=run", "logger=tensorboard", "trainer.max_epochs=1")
+    call(monkeypatch, words("train", reds, tmp_path, *options))
+    events = EventAccumulator(str(tmp_path / "train/run/tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/loss", "train/gradient_norm", "val/psnr", "best/val/psnr"} <= {*tags["scalars"]}
+    assert any(name.startswith("val/images/") for name in tags["images"])
