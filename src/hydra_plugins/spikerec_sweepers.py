@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import random
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +29,12 @@ from spikerec.errors import ConfigError, SweepError
 
 if TYPE_CHECKING:
     import optuna
+    import pandas as pd
 
     from spikerec.sweeps import Job
+
+#: Tells a job, and so its loggers, which sweep it is part of.
+SWEEP_VARIABLE = "SPIKEREC_SWEEP"
 
 #: Digits of a number drawn from an interval: it stands in a folder's name.
 DRAWN_DIGITS = 4
@@ -70,9 +75,11 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
         swept = {key: item for key, item in overrides.items() if item.is_sweep_override()}
         self.name = sweep_name(arguments)
         self.folder = Path(self.config.paths.outputs) / "sweeps" / self.name
+        os.environ[SWEEP_VARIABLE] = self.name  # whatever process a launcher runs the jobs in
         try:
             self.search([word for word in fixed if word is not None], swept)
         finally:
+            del os.environ[SWEEP_VARIABLE]
             self._summarise()
         failed = sum(job.outcome() == "failed" for job in self.jobs)
         if failed:
@@ -125,7 +132,8 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
 
         if not self.jobs:
             return
-        headings, rows = readable(summarise(self.jobs, self.folder))
+        table = summarise(self.jobs, self.folder)
+        headings, rows = readable(table)
         view = Table(title=Text(self.name), title_justify="left", header_style="bold")
         for index, heading in enumerate(headings):
             view.add_column(Text(heading), justify="right" if index else "left", overflow="fold")
@@ -134,6 +142,26 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
         rich.print(view)
         for note in [*notes(self.jobs), f"table: {self.folder / 'table.md'}"]:
             rich.print(Text(note))
+        self._log(table)
+
+    def _log(self, table: pd.DataFrame) -> None:
+        """Give the table to W&B, in a run of its own beside the jobs', where they log there."""
+        from spikerec.training.wandb_log import log_table
+
+        chosen = (self.config.get("logger") or {}).get("wandb")
+        if chosen is None:
+            return
+        log_table(
+            "ablation",
+            table,
+            self.folder,
+            mode=chosen.mode,
+            fall_back=chosen.fall_back,
+            timeout_s=chosen.timeout_s,
+            project=chosen.project,
+            group=self.name,
+            job_type="ablation",
+        )
 
 
 class Grid(TabledSweeper):

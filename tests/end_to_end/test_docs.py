@@ -35,6 +35,8 @@ INSTEAD = (
     ("hydra.sweeper.trials=64", "hydra.sweeper.trials=2"),
     ("hydra.sweeper.samples=30", "hydra.sweeper.samples=2"),
     ("seed=0,1,2", "seed=0"),
+    ("trainer.max_epochs=20", "trainer.max_epochs=1"),
+    ("data.batch_size=4,8", "data.batch_size=1,2"),
     ("model=stir,wgse", "model=ssir"),
 )
 

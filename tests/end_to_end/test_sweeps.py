@@ -154,3 +154,14 @@ def test_a_grid_over_an_interval_says_what_could_go_through_it(sweep: Command) -
     assert outcome.status == 1
     assert "ConfigError: optimizer.lr is swept over an interval" in outcome.err
     assert "hydra/sweeper=random" in outcome.err
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb's own code
+def test_the_table_goes_to_wandb_where_the_jobs_log_there(sweep: Command) -> None:
+    assert run(sweep, "model.neuron=plif", "seed=0", "logger=wandb").status == 0
+    (folder,) = (sweep.folder / "outputs" / "sweeps").iterdir()
+    tables = list(folder.glob("wandb/offline-run-*/files/media/table/ablation_*.json"))
+    assert len(tables) == 1
+    content = json.loads(tables[0].read_text())
+    assert content["columns"][:2] == ["variant", "runs"]
+    assert content["data"][0][:2] == ["all", 1]
