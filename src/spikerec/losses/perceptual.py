@@ -127,4 +127,4 @@ def trunk_to_relu5_1(name: str) -> nn.Module:
     for layer in trunk.children():
         if isinstance(layer, nn.ReLU):
             layer.inplace = False  # in place it would overwrite what its gradient needs
-    return trunk.requires_grad_(False).eval()
+    return trunk.requires_grad_(False)  # no layer of it knows training from evaluation
