@@ -105,6 +105,7 @@ class DeformConv2d(nn.Module):
 
     Attributes:
         guide_channels: channels of the guide, 18·G for the offsets and then 9·G for the masks.
+        use_operator: as in `deform_conv2d`.
 
     Raises:
         ConfigError: the groups do not divide the channels.
@@ -116,6 +117,7 @@ class DeformConv2d(nn.Module):
             raise ConfigError(
                 f"model.deform_groups must divide model.channels ({channels}), found {groups}."
             )
+        self.use_operator: bool | None = None
         self.offset_channels = 18 * groups
         self.guide_channels = (27 if modulation else 18) * groups
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
@@ -128,4 +130,6 @@ class DeformConv2d(nn.Module):
         """(B, C, H, W), (B, guide_channels, H, W) → (B, C, H, W); order as in `deform_conv2d`."""
         offset, logits = guide[:, : self.offset_channels], guide[:, self.offset_channels :]
         mask = logits.sigmoid() if logits.shape[1] else None
-        return deform_conv2d(x, offset, mask, self.weight, self.bias)
+        return deform_conv2d(
+            x, offset, mask, self.weight, self.bias, use_operator=self.use_operator
+        )

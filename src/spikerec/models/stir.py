@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikerec.errors import ConfigError
 from spikerec.models.base import BlockNetwork, Blocks, Reconstruction
@@ -197,6 +198,10 @@ class HybridSpikeEmbedding(nn.Module):
             parts.append(self.learned(block))
         return torch.cat(parts, 1)
 
+    def for_inference(self) -> nn.Module:
+        """See `MergedEmbedding`, for the published representation."""
+        return self if self.learned is None or not self.lengths else MergedEmbedding(self)
+
 
 class LearnedEmbedding(nn.Module):
     """Two normalised convolutions over a block's readouts, and a linear shortcut."""
@@ -213,6 +218,38 @@ class LearnedEmbedding(nn.Module):
         """(B, length, H, W) → (B, channels, H, W), ≥ 0."""
         x = F.relu(self.bn1(self.conv1(block)))
         return F.relu(self.bn2(self.conv2(x)) + self.shortcut(block))
+
+
+class MergedEmbedding(nn.Module):
+    """The hybrid embedding in two convolutions, batch norms folded in, for inference.
+
+    The nested means, the shortcut and the first convolution are all linear in the readouts, so they
+    are one convolution, whose kernel has the first two in its middle column.
+    """
+
+    def __init__(self, embedding: HybridSpikeEmbedding) -> None:
+        super().__init__()
+        assert embedding.learned is not None
+        learned = embedding.learned
+        first, shortcut = fuse_conv_bn_eval(learned.conv1, learned.bn1), learned.shortcut
+        assert first.bias is not None
+        assert shortcut.bias is not None
+        length = first.in_channels
+        means = first.weight.new_zeros(len(embedding.lengths), length)
+        for row, size in zip(means, embedding.lengths, strict=True):
+            row[(length - size) // 2 : (length + size) // 2] = 1 / size
+        middle = torch.cat([means[..., None, None], shortcut.weight])  # 1 × 1 kernels
+        self.sizes = [len(means), shortcut.out_channels, first.out_channels]
+        self.linear = nn.Conv2d(length, sum(self.sizes), 3, padding=1)
+        self.linear.weight = nn.Parameter(torch.cat([F.pad(middle, (1, 1, 1, 1)), first.weight]))
+        no_bias = means.new_zeros(len(means))
+        self.linear.bias = nn.Parameter(torch.cat([no_bias, shortcut.bias, first.bias]))
+        self.conv2 = fuse_conv_bn_eval(learned.conv2, learned.bn2)
+
+    def forward(self, block: Tensor) -> Tensor:
+        """(B, length, H, W) → (B, channels, H, W)."""
+        means, shortcut, x = self.linear(block).split(self.sizes, 1)
+        return torch.cat([means, F.relu_(self.conv2(F.relu(x)).add_(shortcut))], 1)
 
 
 class ResidualBlock(nn.Module):

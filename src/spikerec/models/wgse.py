@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikerec.errors import ConfigError, WeightsError
 from spikerec.models.base import Network, Reconstruction, check_window
@@ -35,8 +36,8 @@ from spikerec.models.base import Network, Reconstruction, check_window
 FILTER_CHANNELS = 32
 
 #: Pixels whose coefficients are filtered at once, which bounds the memory of a large picture. On a
-#: CPU a chunk should also stay in its cache (from 256 to 4096: 2048 is fastest, 256 a third slower);
-#: elsewhere few large kernels are best.
+#: CPU a chunk should also stay in its cache (2048 is the fastest of 128 to 4096, 256 a third
+#: slower); elsewhere few large kernels are best.
 CPU_CHUNK_PIXELS = 2048
 DEVICE_CHUNK_PIXELS = 65536
 
@@ -186,6 +187,13 @@ class ResidualBlock(nn.Module):
         """(B, channels, H, W) → the same shape."""
         y = F.relu_(self.norm1(self.conv1(x)))
         return F.relu_(self.norm2(self.conv2(y)).add_(x))
+
+    def for_inference(self) -> nn.Module:
+        """The block with batch norms folded into its convolutions."""
+        if isinstance(self.norm1, nn.BatchNorm2d) and isinstance(self.norm2, nn.BatchNorm2d):
+            self.conv1, self.norm1 = fuse_conv_bn_eval(self.conv1, self.norm1), nn.Identity()
+            self.conv2, self.norm2 = fuse_conv_bn_eval(self.conv2, self.norm2), nn.Identity()
+        return self
 
 
 NORMS: dict[str | None, type[nn.Module]] = {

@@ -1,0 +1,202 @@
+"""Networks: one image, a video, a training step."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.harness import Benchmark, Case
+from benchmarks.references.wgse import WGSEReference
+from spikerec.configs import build
+from spikerec.memory import keep_freed_memory
+from spikerec.models.base import BlockNetwork, Network
+from spikerec.models.inference import optimised
+
+RATE = 0.3
+
+
+def network(name: str) -> Network:
+    """A method as published, its weights drawn."""
+    torch.manual_seed(0)
+    built: Network = build("model", name)
+    return built.eval()
+
+
+def random_spikes(num_readouts: int, height: int, width: int, batch: int = 1) -> Tensor:
+    """(B, T, H, W) float32, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    return (torch.rand((batch, num_readouts, height, width), generator=generator) < RATE).float()
+
+
+def as_shipped(run: Callable[[], Any]) -> Callable[[], Any]:
+    """Run with the C library's own way with freed memory, and keep it afterwards."""
+
+    def outside() -> Any:  # noqa: ANN401
+        keep_freed_memory(False)
+        try:
+            return run()
+        finally:
+            keep_freed_memory()
+
+    return outside
+
+
+def image(name: str) -> Callable[[tuple[int, ...], Path], Case]:
+    """One image of H × W: plain and optimised."""
+
+    def prepare(size: tuple[int, ...], folder: Path) -> Case:
+        del folder
+        plain = network(name)
+        fast = optimised(plain)
+        spikes = random_spikes(plain.window, *size)
+        return Case(
+            ours=lambda: fast.reconstruct(spikes, 1.0, validate=False).image,
+            reference=as_shipped(lambda: plain.reconstruct(spikes, 1.0, validate=False).image),
+        )
+
+    return prepare
+
+
+def wgse_image(size: tuple[int, ...], folder: Path) -> Case:
+    """One image of H × W: the authors' formulation and ours."""
+    del folder
+    reference = WGSEReference().eval()
+    ours = network("wgse")
+    ours.load_state_dict(ours.from_published(reference.state_dict()))
+    fast = optimised(ours)
+    spikes = random_spikes(ours.window, *size)
+    return Case(
+        ours=lambda: fast(spikes).image,
+        reference=as_shipped(lambda: reference(spikes)),
+    )
+
+
+def video(name: str, stride: int) -> Callable[[tuple[int, ...], Path], Case]:
+    """N images of H × W, `stride` readouts apart: window by window, and each block once."""
+
+    def prepare(size: tuple[int, ...], folder: Path) -> Case:
+        del folder
+        count, height, width = size
+        plain = network(name)
+        assert isinstance(plain, BlockNetwork)
+        fast = optimised(plain)
+        stream = random_spikes(plain.window + (count - 1) * stride, height, width)
+        starts = [k * stride for k in range(count)]
+        return Case(
+            ours=lambda: by_blocks(fast, stream, starts),
+            reference=as_shipped(
+                lambda: torch.cat([plain(stream[:, s : s + plain.window]).image for s in starts])
+            ),
+            note=f"{count} images",
+        )
+
+    return prepare
+
+
+def by_blocks(network: BlockNetwork, stream: Tensor, starts: list[int]) -> Tensor:
+    """The images of the windows that begin at `starts`, each block encoded once."""
+    blocks = network.blocks
+    features: dict[int, tuple[Tensor, ...]] = {}
+    images = []
+    for start in starts:
+        places = [start + k * blocks.stride for k in range(blocks.count)]
+        for place in places:
+            if place not in features:
+                features[place] = network.encode(stream[:, place : place + blocks.length])
+        images.append(network.join([features[place] for place in places]).image)
+        features = {place: kept for place, kept in features.items() if place > start}
+    return torch.cat(images)
+
+
+class Trainer:
+    """Steps of Adam on one batch, at the published rate; returns the losses.
+
+    Args:
+        network: to train.
+        spikes: (B, T, H, W).
+        channels_last: order of weights and spikes.
+        fused: one kernel for all of Adam.
+    """
+
+    def __init__(
+        self, network: Network, spikes: Tensor, *, channels_last: bool, fused: bool
+    ) -> None:
+        order = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = network.train().to(memory_format=order)
+        self.spikes = spikes.to(memory_format=order)
+        self.target = spikes.mean(1, keepdim=True)
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=fused)
+
+    def step(self) -> Tensor:
+        """The loss before the step."""
+        self.optimizer.zero_grad()
+        loss = (self.network(self.spikes).image - self.target).abs().mean()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+
+def training_step(size: tuple[int, ...], folder: Path) -> Case:
+    """A step of STIR on B crops of H × W."""
+    del folder
+    batch, height, width = size
+    plain = network("stir")
+    spikes = random_spikes(plain.window, height, width, batch)
+    ours = Trainer(copy.deepcopy(plain), spikes, channels_last=True, fused=True)
+    reference = Trainer(plain, spikes, channels_last=False, fused=False)
+    return Case(ours=ours.step, reference=as_shipped(reference.step))
+
+
+BENCHMARKS = (
+    Benchmark(
+        "stir_image",
+        "STIR, one image, optimised",
+        "the plain module, eager float32",
+        goal=1.5,
+        tolerance=1e-3,
+        sizes={"full": (250, 400), "quick": (128, 200), "tiny": (17, 23)},
+        prepare=image("stir"),
+    ),
+    Benchmark(
+        "stir_video",
+        "STIR, video at stride 20",
+        "plain forward per image",
+        goal=2.2,
+        tolerance=1e-5,
+        sizes={"full": (6, 256, 400), "quick": (6, 128, 208), "tiny": (3, 16, 16)},
+        prepare=video("stir", 20),
+    ),
+    Benchmark(
+        "spk2imgnet_video",
+        "Spk2ImgNet, video at stride 7",
+        "plain forward per image",
+        goal=2.5,
+        tolerance=1e-5,
+        sizes={"full": (8, 64, 100), "quick": (6, 32, 48), "tiny": (3, 8, 8)},
+        prepare=video("spk2imgnet", 7),
+    ),
+    Benchmark(
+        "wgse_image",
+        "WGSE, one image, optimised",
+        "the authors' formulation: a batch of 1-D signals",
+        goal=2,
+        tolerance=1e-4,
+        sizes={"full": (250, 400), "quick": (64, 100), "tiny": (12, 16)},
+        prepare=wgse_image,
+    ),
+    Benchmark(
+        "stir_training",
+        "STIR, a training step",
+        "the plain module, eager float32",
+        goal=1.3,
+        tolerance=1e-5,
+        sizes={"full": (8, 96, 96), "quick": (4, 48, 48), "tiny": (2, 16, 16)},
+        prepare=training_step,
+        trains=True,
+    ),
+)

@@ -1,0 +1,1 @@
+"""The straightforward implementations that ours are measured against, one file a subject."""

@@ -1,0 +1,67 @@
+"""Every benchmark compares two ways to one result, and the harness says so when it does not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import BENCHMARKS, report, table
+from benchmarks.harness import Benchmark, Case, difference, measure
+from benchmarks.networks import training_step
+from benchmarks.startup import seconds
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda benchmark: benchmark.name)
+def test_reference_gives_what_ours_gives(benchmark: Benchmark, tmp_path: Path) -> None:
+    case = benchmark.prepare(benchmark.sizes["tiny"], tmp_path)
+    assert case.difference(trains=benchmark.trains) <= benchmark.tolerance
+
+
+def test_a_faster_training_step_keeps_the_loss_curve(tmp_path: Path) -> None:
+    case = training_step((2, 16, 16), tmp_path)
+    curves = [[step().item() for _ in range(6)] for step in (case.ours, case.reference)]
+    assert curves[0][-1] < curves[0][0]
+    np.testing.assert_allclose(*curves, rtol=1e-3)
+
+
+def one_of(ours: float, reference: float) -> Benchmark:
+    case = Case(ours=lambda: np.array(ours), reference=lambda: np.array(reference), note="n")
+    return Benchmark("name", "what", "against", 1e-9, 0.1, {"tiny": (1,)}, lambda *_: case)
+
+
+def test_another_result_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"name: the results differ by 0\.5"):
+        measure(one_of(1.0, 1.5), "tiny", tmp_path, pairs=3, limit_s=0)
+
+
+def test_ratio_is_scaled_by_the_references_share(tmp_path: Path) -> None:
+    whole = one_of(1.0, 1.0)
+    part = replace(whole, prepare=lambda *size: replace(whole.prepare(*size), share=1e-6))
+    found = measure(part, "tiny", tmp_path, pairs=3, limit_s=0)
+    assert found.ratio > 1e3  # a million, but for the noise of the clock
+    assert found.pairs == 3
+
+
+def test_figures_are_told_and_written(tmp_path: Path) -> None:
+    found = measure(one_of(1.0, 1.0), "tiny", tmp_path, pairs=4, limit_s=60)
+    assert found.pairs == 4
+    assert found.is_met
+    assert table([found], []).row_count == 1
+    assert json.loads(json.dumps(report([found], [], "tiny")))["ratios"][0]["note"] == "n"
+
+
+@pytest.mark.parametrize(
+    ("ours", "reference", "expected"),
+    [([1, 2], [1, 2], 0), ([1, 2], [1, 4], 2), ([1, 2], [1, 2, 3], float("inf"))],
+)
+def test_difference_is_the_largest(ours: list[int], reference: list[int], expected: float) -> None:
+    assert difference(ours, reference) == expected
+
+
+def test_a_command_that_fails_is_not_timed() -> None:
+    with pytest.raises(Exception, match="non-zero exit status 3"):
+        seconds("raise SystemExit(3)", runs=1)
