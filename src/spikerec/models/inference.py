@@ -40,7 +40,7 @@ class Rearrangeable(Protocol):
     """A module that knows a faster form of itself."""
 
     def for_inference(self) -> nn.Module:
-        """A module that gives what this one, which is in eval mode, gives; it may reuse its parts."""
+        """What gives the same as this module, which is in eval mode and may lend its parts."""
         ...
 
 
