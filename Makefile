@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format clean
+.PHONY: help setup demo bench test test-slow check format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -20,15 +20,19 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: setup  ## simulate, train, evaluate, compare: a few minutes on two cores
+demo: setup  ## simulate, train, evaluate, compare: about ten minutes on two cores
 	$(BIN)/spikerec data fetch reds-samples
+	$(BIN)/spikerec weights fetch
 	$(BIN)/spikerec train experiment=demo model=stir
-	$(BIN)/spikerec train experiment=demo model=ssir loss=l1
+	$(BIN)/spikerec train experiment=demo model=hypere2vid_static loss=l1 trainer.max_epochs=3
 	$(BIN)/spikerec evaluate experiment=demo_evaluate model=stir checkpoint=outputs/train/demo-stir/checkpoints/best.ckpt
-	$(BIN)/spikerec evaluate experiment=demo_evaluate model=ssir checkpoint=outputs/train/demo-ssir/checkpoints/best.ckpt
+	$(BIN)/spikerec evaluate experiment=demo_evaluate model=hypere2vid_static checkpoint=outputs/train/demo-hypere2vid_static/checkpoints/best.ckpt
 	$(BIN)/spikerec evaluate -m experiment=demo_evaluate model=tfi,tfstp
 	$(BIN)/spikerec evaluate -m experiment=demo_evaluate model=tfp model.window=11,21,31,41
 	$(BIN)/spikerec leaderboard
+
+bench: setup  ## measure ratios against named references
+	$(BIN)/python -m benchmarks
 
 test: setup  ## run the tests (minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow and not gpu"

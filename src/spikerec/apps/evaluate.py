@@ -96,9 +96,15 @@ def _facts(
 
 
 def _label(network: Network, method: str) -> str:
-    """A row's name: the class as the papers write it; TFP says its window, which decides it."""
-    name = type(network).__name__
-    return f"{name} ({network.window})" if method == "tfp" else name
+    """A row's name: the class as the papers write it, and what tells this one from its kind.
+
+    A variant of a network is a YAML of its own (`hypere2vid_static`); of TFP the window decides.
+    """
+    name, module = type(network).__name__, type(network).__module__.rpartition(".")[2]
+    variant = method.removeprefix(module).strip("_").replace("_", " ")
+    if method == "tfp":
+        variant = str(network.window)
+    return f"{name} ({variant})" if variant else name
 
 
 def _source(checkpoint: Path) -> str:
