@@ -86,6 +86,8 @@ def small(line: str) -> list[str]:
     extra = [word for word in SMALL if word.split("=")[0] not in given]
     if "--config-dir" in words and "data=reds" not in words and "data=pairs" not in words:
         extra.append("data=reds")
+    if "model=stir" in words or any(word.startswith("+sweep=stir") for word in words):
+        extra.append("model.channels=[8,8,8,8,8]")
     for name in ("reds", "pairs"):
         if f"data={name}" in words:
             extra += [f"data.sets.{name}.height=96", f"data.sets.{name}.width=96"]
