@@ -242,3 +242,22 @@ def test_compiled_network_gives_the_same_image_in_one_graph(
 def test_argument_out_of_range_is_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build("model", "stir", **arguments)
+
+
+@pytest.mark.slow
+def test_overfits_one_sample(case: GoldenCase) -> None:
+    torch.manual_seed(0)
+    network, loss = build("model", "stir").train(), build("loss", "stir_no_perceptual")
+    window = case.spikes()[..., :32, :32]
+    batch = {"target": window.mean(1, keepdim=True)}
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    psnr = 0.0
+    for _ in range(400):
+        reconstruction = network(window)
+        optimizer.zero_grad()
+        loss(reconstruction, batch)[0].backward()
+        optimizer.step()
+        psnr = -10 * (reconstruction.image - batch["target"]).square().mean().log10().item()
+        if psnr > 30:
+            break
+    assert psnr > 30
