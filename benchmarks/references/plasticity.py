@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,18 +26,15 @@ def tfstp_sequence(spikes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images
 
 
-def _intervals(spikes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Readouts since a pixel's previous spike, where it fires; infinite elsewhere."""
-    interval = np.full(spikes.shape, np.inf, np.float32)
-    num_readouts, height, width = spikes.shape
+def _intervals(spikes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """At every readout the interval that ends at or after it; infinite where there is none."""
+    interval = np.full(spikes.shape, np.inf)
+    _, height, width = spikes.shape
     for y in range(height):
         for x in range(width):
-            previous = None
-            for t in range(num_readouts):
-                if spikes[t, y, x] == 1:
-                    if previous is not None:
-                        interval[t, y, x] = t - previous
-                    previous = t
+            times = np.flatnonzero(spikes[:, y, x])
+            for begin, end in pairwise(times):
+                interval[begin + 1 : end + 1, y, x] = end - begin
     return interval
 
 
