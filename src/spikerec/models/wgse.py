@@ -10,7 +10,7 @@ Departures from the published code, none of which changes a value:
 * Both transforms are linear maps of a few dozen samples, so each is one dense matrix, built from
   PyWavelets' own transforms: exact at the borders, and any wavelet, level and border mode.
 * A chunk of pixels is one picture of time × pixels with a kernel of one column, not a batch of
-  1-D signals. On one CPU core the stage takes a fifth of the time of those.
+  1-D signals. On one CPU core the stage takes a quarter of the time of those.
 * The wavelet's filters are not part of the weights; published ones are checked against the name.
 """
 
