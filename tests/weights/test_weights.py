@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spikerec import weights
 from spikerec.errors import ConfigError, WeightsError, WeightsNotFoundError
+from spikerec.metrics.calibration import check_score
 from spikerec.models.checkpoint import digest
 from spikerec.weights import cache, catalog, convert
 
@@ -103,7 +104,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_weights_that_no_package_carries_say_so() -> None:
     with pytest.raises(WeightsNotFoundError, match="No package carries"):
-        weights.fetch("vgg19", lambda _line: None)
+        weights.fetch("vgg19", lambda _line: None, check_score)
 
 
 def test_trunk_pickle_becomes_kernels_in_our_order() -> None:
