@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# One thread here as in the processes that tests start: sums are then split alike, and equal bits can
-# be asked for. And wandb must never look for a server.
+# One thread here as in the processes that tests start: sums are then split alike, and equal bits
+# can be asked for. And wandb must never look for a server.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
