@@ -56,8 +56,8 @@ class RunFacts(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(facts, step=0)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the best score of each checkpoint that watches one."""
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the best score of each checkpoint that watches one, also where nothing was left."""
         del pl_module
         best = {
             f"best/{callback.monitor}": float(callback.best_model_score)
