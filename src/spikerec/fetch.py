@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from spikerec.errors import SpikerecError
+from spikerec.spikes.files import atomic_path
 
 Kind = Literal["wheel", "sdist"]
 
@@ -128,12 +129,9 @@ def read_member(archive: Path, member: str) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> Path:
-    """Write a file in a temporary folder beside it, then move it: it is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        unfinished = Path(folder) / path.name
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
+    """Write a file whole or not at all, and return its path."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
     return path
 
 
