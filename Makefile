@@ -23,8 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## simulate, train, evaluate, compare: about ten minutes on two cores
 	$(BIN)/spikerec data fetch reds-samples
 	$(BIN)/spikerec weights fetch
-	$(BIN)/spikerec train experiment=demo model=stir
-	$(BIN)/spikerec train experiment=demo model=hypere2vid_static loss=l1 trainer.max_epochs=4
+	$(BIN)/spikerec train experiment=demo model=stir loss=stir_no_perceptual
+	$(BIN)/spikerec train experiment=demo model=hypere2vid_static trainer.max_epochs=4
 	$(BIN)/spikerec evaluate experiment=demo_evaluate model=stir checkpoint=outputs/train/demo-stir/checkpoints/best.ckpt
 	$(BIN)/spikerec evaluate experiment=demo_evaluate model=hypere2vid_static checkpoint=outputs/train/demo-hypere2vid_static/checkpoints/best.ckpt
 	$(BIN)/spikerec evaluate -m experiment=demo_evaluate model=tfi,tfstp
