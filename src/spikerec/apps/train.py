@@ -22,6 +22,7 @@ from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.checkpoints import AtomicCheckpointIO
+from spikerec.training.continuation import check_conditions, conditions
 from spikerec.training.distributed import (
     describe_batch,
     is_first,
@@ -116,6 +117,10 @@ def _train(config: DictConfig, training: Run) -> float | None:
         logger.log_hyperparams(resolved)
     continued = training.last if training.last.exists() else None
     if continued:
+        if is_first():  # the others do not run yet, or would say the same
+            data.prepare_data()
+            data.setup("fit")
+            check_conditions(continued, conditions(trainer, data))
         _log.info("continuing %s", training.folder)
     elif config.find_lr:
         _find_rate(trainer, module, data)

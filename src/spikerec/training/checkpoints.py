@@ -23,7 +23,9 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import distributed
 
+from spikerec.data import SpikeDataModule
 from spikerec.spikes.files import atomic_path
+from spikerec.training.continuation import CONDITIONS, conditions
 
 #: What a scheduler sends before it takes the machine away: SIGTERM, and SLURM's --signal=USR1@90.
 PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
@@ -151,6 +153,15 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.path, weights_only=False)
         if self._told_to_end(trainer):
             self._end(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """State under what conditions the run may be continued."""
+        del pl_module
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(data, SpikeDataModule):
+            checkpoint[CONDITIONS] = conditions(trainer, data)
 
     def _told_to_end(self, trainer: L.Trainer) -> bool:
         """Whether any process has had a signal: all must end at the same step."""

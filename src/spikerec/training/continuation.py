@@ -1,0 +1,71 @@
+"""What must stay as it was when a run is continued: the samples that each optimizer step sees.
+
+A checkpoint states them, since a position among an epoch's samples means nothing without them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from spikerec.data import SpikeDataModule, Windows
+from spikerec.errors import ConfigError
+
+#: Where a checkpoint keeps them.
+CONDITIONS = "spikerec_conditions"
+
+
+def conditions(trainer: L.Trainer, data: SpikeDataModule) -> dict[str, int | str | None]:
+    """Config key → its value, for all that decides which samples a step sees.
+
+    Args:
+        trainer: knows its processes, though they need not run yet.
+        data: set up for training.
+    """
+    assert data.train_windows is not None
+    return {
+        "trainer.devices × trainer.num_nodes": trainer.world_size,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "data.batch_size": data.batch_size,
+        "data.samples_per_epoch": data.samples_per_epoch,
+        "seed": data.crop.seed,
+        "data.sets": _describe(data.train_windows),
+    }
+
+
+def _describe(windows: Windows) -> str:
+    """Clips, samples, and a digest of their names and sizes; contents would take too long."""
+    text = repr(
+        [
+            (clip.name, clip.light_scale, stream.num_readouts, stream.height, stream.width)
+            for clip, stream in zip(windows.clips, windows.streams, strict=True)
+        ]
+        + windows.items
+    )
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{len(windows)} samples of {len(windows.clips)} clips ({digest})"
+
+
+def check_conditions(path: Path, found: Mapping[str, int | str | None]) -> None:
+    """Refuse to continue a checkpoint under other conditions.
+
+    Args:
+        path: the checkpoint.
+        found: the `conditions` now.
+
+    Raises:
+        ConfigError: one differs; the message names it, what it was and what it is.
+    """
+    checkpoint: dict[str, Any] = TorchCheckpointIO().load_checkpoint(path, weights_only=True)
+    for key, expected in checkpoint.get(CONDITIONS, {}).items():
+        if found[key] != expected:
+            raise ConfigError(
+                f"{path} was written with {key} = {expected}, found {found[key]}: its steps would "
+                f"see other samples. Continue it with {expected}, or start a run of another name "
+                "(name=…)."
+            )
