@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from spikerec.configs import build
 from spikerec.errors import ConfigError
-from spikerec.metrics.efficiency import latency, macs, measure, parameters, peak_memory
+from spikerec.metrics.efficiency import latency, macs, measure, parameters
 from spikerec.models.base import Network, Reconstruction
 
 PIXELS = 8 * 12
@@ -41,21 +41,6 @@ def test_parameters_are_counted_once() -> None:
     network = Small()
     network.shared = network.conv
     assert parameters(network) == (6 * 4 * 9 + 6) + (6 * 16 + 1)
-
-
-def test_peak_memory_is_that_of_the_tensors_alive_together() -> None:
-    class Chain(Network):
-        def __init__(self) -> None:
-            super().__init__(window=2)
-
-        def forward(self, spikes: Tensor) -> Reconstruction:
-            for _ in range(5):  # the one before is freed as soon as the next exists
-                spikes = spikes + 1
-            return Reconstruction(spikes[:, :1].clone())
-
-    window = 4 * 2 * PIXELS
-    # the caller's window, and two of the chain
-    assert peak_memory(Chain(), (8, 12)) == 3 * window
 
 
 def test_latency_states_how_it_was_measured() -> None:

@@ -12,16 +12,13 @@ import math
 import platform
 import statistics
 import time
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from spikerec.errors import ConfigError
@@ -29,6 +26,7 @@ from spikerec.models.base import Network
 from spikerec.models.deform import DeformConv2d
 from spikerec.models.etnet import Attention
 from spikerec.models.event_adapter import EventNetwork
+from spikerec.models.footprint import peak_memory, whole_window
 
 Size = tuple[int, int]
 Counting = Literal["full", "published"]
@@ -91,7 +89,7 @@ def macs(
         raise ConfigError(f"{type(network).__name__} carries no state: in_video must be false.")
     shell = copy.deepcopy(network).to("meta").eval()
     run = _next_call(shell, size) if isinstance(shell, EventNetwork) and in_video else None
-    run = run or _whole_window(shell, size)
+    run = run or whole_window(shell, size)
     with torch.no_grad():
         return _executed_macs(run) if counting == "full" else _published_macs(shell, run)
 
@@ -155,32 +153,12 @@ def _macs_of(counter: FlopCounterMode) -> int:
     return int(flops) // 2  # a multiplication and an addition each
 
 
-def _whole_window(shell: Network, size: Size) -> Callable[[], object]:
-    """Reconstruction of one window by a network on the meta device."""
-    spikes = torch.empty((1, shell.window, *size), dtype=shell.dtype, device="meta")
-    return lambda: shell.reconstruct(spikes, 1.0, validate=False)
-
-
 def _next_call(shell: EventNetwork, size: Size) -> Callable[[], object]:
     """The second call of a recurrent network on the meta device, its state at hand."""
     block = torch.empty((1, shell.blocks.length, *size), dtype=shell.dtype, device="meta")
     with torch.no_grad():
         _, state = shell.step(block)
     return lambda: shell.step(block, state)
-
-
-def peak_memory(network: Network, size: Size) -> int:
-    """Most bytes of tensors alive at once for one image of H × W: weights, window, intermediates.
-
-    Counts each tensor from the operation that makes it until nothing refers to it, without
-    gradients. What a device adds (context, workspace of kernels, fragmentation) is not in it; see
-    `measured_peak_memory`.
-    """
-    shell = copy.deepcopy(network).to("meta").eval()
-    with torch.no_grad(), _LiveBytes() as live:
-        live.add(*shell.parameters(), *shell.buffers())
-        _whole_window(shell, size)()
-    return int(live.peak)
 
 
 def measured_peak_memory(network: Network, size: Size, device: torch.device) -> int:
@@ -316,40 +294,3 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", maxsplit=1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows how many bytes of storage are alive, and the most there were."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now: int = 0
-        self.peak: int = 0
-        self._alive: set[int] = set()
-
-    def add(self, *tensors: Tensor) -> None:
-        """Count the storages of tensors until they are freed."""
-        for tensor in tensors:
-            storage = tensor.untyped_storage()
-            key, size = storage._cdata, storage.nbytes()
-            if key not in self._alive:
-                self._alive.add(key)
-                self.now += size
-                weakref.finalize(storage, self._free, key, size)
-        self.peak = max(self.peak, self.now)
-
-    def _free(self, key: int, size: int) -> None:
-        self._alive.discard(key)
-        self.now -= size
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
-        del types
-        output = func(*args, **(kwargs or {}))
-        self.add(*(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)))
-        return output

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from torch import Tensor
+
+from spikerec.models.base import Network, Reconstruction
+from spikerec.models.footprint import peak_memory
+
+PIXELS = 8 * 12
+
+
+def test_peak_memory_is_that_of_the_tensors_alive_together() -> None:
+    class Chain(Network):
+        def __init__(self) -> None:
+            super().__init__(window=2)
+
+        def forward(self, spikes: Tensor) -> Reconstruction:
+            for _ in range(5):  # the one before is freed as soon as the next exists
+                spikes = spikes + 1
+            return Reconstruction(spikes[:, :1].clone())
+
+    window = 4 * 2 * PIXELS
+    # the caller's window, and two of the chain
+    assert peak_memory(Chain(), (8, 12)) == 3 * window
