@@ -52,6 +52,10 @@ class ResultsError(SpikerecError, ValueError):
     """A results record that is truncated, too new, or contradicts itself."""
 
 
+class ProcessError(SpikerecError, RuntimeError):
+    """One of several processes that share some work died, or failed for no reason of the user's."""
+
+
 class SweepError(SpikerecError, RuntimeError):
     """Jobs of a sweep that failed; the message names the table that says why."""
 

@@ -14,7 +14,7 @@ from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, WindowError
 from spikerec.models.base import BlockNetwork, Network, Reconstruction
 from spikerec.spikes import Geometry, SpikeStream
-from spikerec.streaming import KeyReadouts, frames, shares_blocks
+from spikerec.streaming import KeyReadouts, Tiling, frames, reconstruct, shares_blocks
 from spikerec.streaming.readouts import ahead, read
 from tests.fakes import fake_spikes
 
@@ -164,7 +164,8 @@ def test_tiles_give_the_whole_picture(tile: int, overlap: int, tmp_path: Path) -
     stream = spikes.open(tmp_path / "large.npy")
     network = Blur()
     keys = KeyReadouts.of(stream, [network], 3)
-    found = streamed(stream, network, keys, tile=tile, tile_overlap=overlap, batch_size=2)
+    tilings = [Tiling(network, 70, 93, tile, overlap)]
+    found = streamed(stream, network, keys, tilings=tilings, batch_size=2)
     torch.testing.assert_close(found, plain(stream, network, keys, 1.0), atol=1e-5, rtol=1e-5)
 
 
@@ -174,16 +175,14 @@ def test_tiles_of_networks_have_no_seams(name: str, tmp_path: Path) -> None:
     stream = spikes.open(tmp_path / "large.npy")
     network: Network = build("model", name).eval()
     keys = KeyReadouts.of(stream, [network], 20)
-    found = streamed(stream, network, keys, tile=48, tile_overlap=16)
+    found = streamed(stream, network, keys, tilings=[Tiling(network, 48, 64, 48, 16)])
     assert found.shape[1:] == (48, 64)
     assert found.isfinite().all()
 
 
 def test_a_tile_no_larger_than_its_overlap_is_refused(stream: SpikeStream) -> None:
-    network = Blur()
-    keys = KeyReadouts.of(stream, [network], 3)
     with pytest.raises(ConfigError, match=r"tile must be larger than tile_overlap.*16 and 16"):
-        streamed(stream, network, keys, tile=16, tile_overlap=16)
+        reconstruct(stream, Blur(), tile=16, tile_overlap=16)[0]
 
 
 def test_part_shorter_than_the_window_names_both(stream: SpikeStream) -> None:

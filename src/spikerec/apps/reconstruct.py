@@ -92,7 +92,8 @@ def _video(config: DictConfig, stream: SpikeStream) -> Video:
         key: config[key]
         for key in (
             *("stride", "start", "stop", "slow_motion", "fps", "exposure", "mask_defects"),
-            *("show_spikes", "caption", "batch_size", "device", "tile", "tile_overlap"),
+            *("show_spikes", "caption", "batch_size", "device", "devices"),
+            *("tile", "tile_overlap"),
         )
     }
     return reconstruct(

@@ -8,7 +8,7 @@ from spikerec.streaming.keys import KeyReadouts
 from spikerec.streaming.light import FixedPattern, Tone, white_rate
 from spikerec.streaming.reconstructors import Reconstructor, reconstructor, shares_blocks
 from spikerec.streaming.sinks import Sink, open_sink
-from spikerec.streaming.tiles import Tiling, fitting_side
+from spikerec.streaming.tiles import Tiling, choose_tiling, fitting_side
 from spikerec.streaming.video import Video, default_stride, reconstruct
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Tiling",
     "Tone",
     "Video",
+    "choose_tiling",
     "default_stride",
     "fitting_side",
     "frames",

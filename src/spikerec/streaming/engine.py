@@ -20,12 +20,10 @@ from spikerec.spikes.defects import Repair
 from spikerec.streaming.keys import KeyReadouts, reach
 from spikerec.streaming.readouts import Readouts, ahead, read
 from spikerec.streaming.reconstructors import reconstructor
-from spikerec.streaming.tiles import Tiling, fitting_side
+from spikerec.streaming.tiles import Tiling
 
 #: Items ready between two threads: one in use, one waiting.
 DEPTH = 2
-#: Pixels that neighbouring tiles share where nothing else is said.
-TILE_OVERLAP = 64
 
 
 class Frame(NamedTuple):
@@ -50,8 +48,7 @@ def frames(
     light_scale: float = 1.0,
     batch_size: int = 1,
     device: torch.device | str = "cpu",
-    tile: int | None = None,
-    tile_overlap: int = TILE_OVERLAP,
+    tilings: Sequence[Tiling | None] | None = None,
     repair: Repair | None = None,
 ) -> Generator[Frame, None, None]:
     """The frame of each key readout, in order.
@@ -63,19 +60,18 @@ def frames(
         light_scale: of the stream, in (0, 1].
         batch_size: windows that go through a network at once.
         device: where the networks compute.
-        tile: side of the tiles of a larger picture; None to split only what free memory needs.
-        tile_overlap: pixels that neighbouring tiles share.
+        tilings: of each network, how its pictures are split (`tiles.choose_tiling`); None for whole
+            pictures.
         repair: replaces broken pixels; None for none.
 
     Yields:
         Frames, made ahead of the reader in a thread of their own.
     """
     device = torch.device(device)
-    ways = []
-    for network in networks:
-        network.to(device).eval()
-        tiling = choose_tiling(network, stream, batch_size, device, tile, tile_overlap)
-        ways.append(reconstructor(network, keys.stride, tiling))
+    ways = [
+        reconstructor(network.to(device).eval(), keys.stride, tiling)
+        for network, tiling in zip(networks, tilings or [None] * len(networks), strict=True)
+    ]
     before, after = reach(networks)
 
     @torch.inference_mode()
@@ -100,20 +96,3 @@ def frames(
 
 def _intensity(network: Network, image: Tensor, light_scale: float) -> Tensor:
     return network.to_intensity(Reconstruction(image), light_scale).image
-
-
-def choose_tiling(
-    network: Network,
-    stream: SpikeStream,
-    batch_size: int,
-    device: torch.device,
-    tile: int | None,
-    tile_overlap: int,
-) -> Tiling | None:
-    """How the pictures of a stream are split for a network; None for whole ones."""
-    height, width = stream.height, stream.width
-    side = tile or fitting_side(network, height, width, batch_size, device)
-    if side is None or side >= max(height, width):
-        return None
-    overlap = tile_overlap if tile else min(tile_overlap, side // 2)
-    return Tiling(network, height, width, side, overlap)

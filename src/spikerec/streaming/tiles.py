@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network
+from spikerec.models.footprint import peak_memory
 
+#: Pixels that neighbouring tiles share where nothing else is said.
+TILE_OVERLAP = 64
 #: Share of an overlap at either end where a tile's image is not used, or used alone: near its cut
 #: a tile does not see what the whole picture would show it.
 MARGIN = 0.25
@@ -92,8 +95,42 @@ def _cut(size: int, side: int, overlap: int) -> list[slice]:
     return [slice(start, start + side) for start in starts]
 
 
+def choose_tiling(
+    network: Network,
+    height: int,
+    width: int,
+    *,
+    batch_size: int,
+    devices: Sequence[torch.device],
+    tile: int | None = None,
+    tile_overlap: int = TILE_OVERLAP,
+) -> Tiling | None:
+    """How the pictures of a stream are split for a network; None for whole ones.
+
+    Args:
+        network: whose images they are.
+        height: of the pictures.
+        width: of the pictures.
+        batch_size: windows that go through the network at once.
+        devices: of each process that runs the network.
+        tile: side of the tiles of a larger picture; None to split only what free memory needs.
+            Methods without weights are then never split: they hold little beyond the window.
+        tile_overlap: pixels that neighbouring tiles share.
+
+    Raises:
+        ConfigError: a tile that is not larger than the overlap, or too little memory for any.
+    """
+    side = tile
+    if tile is None and any(True for _ in network.parameters()):
+        side = fitting_side(network, height, width, batch_size, devices)
+    if side is None or side >= max(height, width):
+        return None
+    overlap = tile_overlap if tile else min(tile_overlap, side // 2)
+    return Tiling(network, height, width, side, overlap)
+
+
 def fitting_side(
-    network: Network, height: int, width: int, batch_size: int, device: torch.device
+    network: Network, height: int, width: int, batch_size: int, devices: Sequence[torch.device]
 ) -> int | None:
     """The side of the largest square tile that free memory allows; None where the whole fits.
 
@@ -102,14 +139,13 @@ def fitting_side(
         height: of the picture.
         width: of the picture.
         batch_size: windows at once.
-        device: whose memory counts.
+        devices: of each process that runs the network; the CPU's memory is shared among its own.
 
     Raises:
         ConfigError: not even the smallest tile fits.
     """
-    from spikerec.metrics.efficiency import peak_memory
-
-    available = MEMORY_SHARE * _free_bytes(device) / batch_size
+    free = min(_free_bytes(device) / _sharing(device, devices) for device in devices)
+    available = MEMORY_SHARE * free / batch_size
     if peak_memory(network, (height, width)) <= available:
         return None
     side = max(height, width) // 2
@@ -119,8 +155,13 @@ def fitting_side(
         side //= 2
     raise ConfigError(
         f"{type(network).__name__} does not fit into {available / 1e9:.1f} GB even tile by tile: "
-        f"lower batch_size ({batch_size}), or free memory on {device}."
+        f"lower batch_size ({batch_size}), or free memory on {devices[0]}."
     )
+
+
+def _sharing(device: torch.device, devices: Sequence[torch.device]) -> int:
+    """How many processes share a device's memory."""
+    return sum(other == device for other in devices)
 
 
 def _free_bytes(device: torch.device) -> int:

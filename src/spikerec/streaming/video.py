@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -28,11 +29,13 @@ from spikerec.models.checkpoint import digest
 from spikerec.models.trained import load
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
-from spikerec.streaming.engine import TILE_OVERLAP, Frame, frames
+from spikerec.streaming.engine import Frame
 from spikerec.streaming.keys import KeyReadouts
 from spikerec.streaming.light import FixedPattern, Tone, white_rate
 from spikerec.streaming.panels import side_by_side
+from spikerec.streaming.processes import choose_devices, frames_in_order
 from spikerec.streaming.sinks import open_sink, quantised
+from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling
 
 Exposure = float | Literal["auto", "light_scale"] | None
 Path_ = str | Path
@@ -55,6 +58,8 @@ class Video:
         caption: write time and playback speed below each frame.
         batch_size: windows that go through a network at once.
         device: where networks compute; None for a GPU where there is one.
+        devices: processes that share the frames of `frames` and `save`: each has a GPU of its own,
+            or a part of the CPU's cores.
         tile: side of tiles; None to split only pictures that do not fit into free memory.
         tile_overlap: pixels that neighbouring tiles share.
 
@@ -76,6 +81,7 @@ class Video:
         caption: bool = False,
         batch_size: int = 1,
         device: torch.device | str | None = None,
+        devices: int = 1,
         tile: int | None = None,
         tile_overlap: int = TILE_OVERLAP,
     ) -> None:
@@ -98,13 +104,9 @@ class Video:
             self._repair = Repair(broken) if broken.any() else None
         self.light_scale, gain = _light(exposure, stream, looked_at, broken)
         self._display = Tone(**{**asdict(self.tone), "gain": self.tone.gain * gain})
-        self._engine: dict[str, Any] = {
-            "batch_size": batch_size,
-            "device": device or ("cuda" if torch.cuda.is_available() else "cpu"),
-            "tile": tile,
-            "tile_overlap": tile_overlap,
-            "repair": self._repair,
-        }
+        self._batch_size = batch_size
+        self._devices = choose_devices(device, devices)
+        self._tile: dict[str, Any] = {"tile": tile, "tile_overlap": tile_overlap}
         self._masks_defects = mask_defects
 
     def __len__(self) -> int:
@@ -119,16 +121,33 @@ class Video:
         keys = self.keys[first:stop]
         if not len(keys):
             return
-        source = frames(
+        source = frames_in_order(
             self.stream,
             list(self.networks.values()),
             keys,
+            devices=self._devices,
             light_scale=self.light_scale,
-            **self._engine,
+            batch_size=self._batch_size,
+            tilings=self._tilings,
+            repair=self._repair,
         )
         with closing(source):
             for frame in source:
                 yield frame if self._calibration is None else self._corrected(frame)
+
+    @cached_property
+    def _tilings(self) -> list[Tiling | None]:
+        return [
+            choose_tiling(
+                network,
+                self.stream.height,
+                self.stream.width,
+                batch_size=self._batch_size,
+                devices=self._devices,
+                **self._tile,
+            )
+            for network in self.networks.values()
+        ]
 
     def _corrected(self, frame: Frame) -> Frame:
         assert self._calibration is not None

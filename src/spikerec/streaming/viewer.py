@@ -74,13 +74,8 @@ class Viewer:
         elif method in self.networks:
             network = [self.networks[method]]
             one = KeyReadouts(key, key + 1, 1)
-            whole = max(
-                self.stream.height, self.stream.width
-            )  # no tiles, and no counting of memory
             with self._lock:
-                (made,) = frames(
-                    self.stream, network, one, light_scale=self.light_scale, tile=whole
-                )
+                (made,) = frames(self.stream, network, one, light_scale=self.light_scale)
             levels = quantised(tone(made.images[0].numpy()), 8)
         else:
             raise ConfigError(f"method must be one of {', '.join(self.networks)}, found {method}.")

@@ -1,0 +1,262 @@
+"""The engine in several processes, each with its own reader, networks and device.
+
+The clip is cut into runs of frames that are dealt out in turn, and whoever asks gets the frames in
+order. A process works ahead of that by one run at most, so that memory does not grow with the
+clip. A run begins as a stream does: what its first windows share with the run before is read and
+encoded again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle  # noqa: TID251 (to processes of our own, over pipes that are theirs alone)
+import signal
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from spikerec.errors import ConfigError, ProcessError, SpikerecError
+from spikerec.models.base import Network
+from spikerec.spikes import SpikeStream
+from spikerec.streaming.engine import Frame, frames
+from spikerec.streaming.keys import KeyReadouts
+from spikerec.streaming.readouts import ahead
+
+#: Bytes of frames that a process may hold ready.
+AHEAD_BYTES = 1 << 27
+#: Seconds that a process is given to end before it is killed.
+END_SECONDS = 5
+
+
+def choose_devices(device: torch.device | str | None, count: int | str) -> list[torch.device]:
+    """Where each of the processes computes.
+
+    Args:
+        device: None for a GPU where there is one.
+        count: of processes; each has a GPU of its own, or they share the CPU.
+
+    Raises:
+        ConfigError: a count below 1, or more than there are GPUs.
+    """
+    if not isinstance(count, int) or count < 1:
+        raise ConfigError(f"devices must be a whole number of at least 1, found {count!r}.")
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if count == 1 or chosen.type != "cuda":
+        return [chosen] * count
+    if chosen.index is not None:
+        raise ConfigError(
+            f"device={chosen} is one GPU, but devices={count}: set device=cuda, or devices=1."
+        )
+    if count > torch.cuda.device_count():
+        raise ConfigError(
+            f"devices={count}, but {torch.cuda.device_count()} GPUs are visible: lower devices, or "
+            "set device=cpu."
+        )
+    return [torch.device("cuda", index) for index in range(count)]
+
+
+def frames_in_order(
+    stream: SpikeStream,
+    networks: Sequence[Network],
+    keys: KeyReadouts,
+    *,
+    devices: Sequence[torch.device],
+    batch_size: int,
+    **settings: Any,  # noqa: ANN401 (those of `engine.frames`)
+) -> Generator[Frame, None, None]:
+    """The frame of each key readout, in order, made by as many processes as there are devices.
+
+    Args:
+        stream: each process reads what its frames need.
+        networks: in eval mode.
+        keys: which readouts.
+        devices: of each process; for one, or for a clip of one batch, no process is started.
+        batch_size: windows that go through a network at once.
+        **settings: those of `engine.frames`.
+
+    Raises:
+        ConfigError: a network or stream that cannot be sent to a process.
+        ProcessError: a process that died, or met what is no error of the user's.
+    """
+    on_cpu = tuple(network.cpu() for network in networks)  # not all on the first GPU
+    job = Job(stream, on_cpu, keys, {**settings, "batch_size": batch_size})
+    longest = AHEAD_BYTES // (stream.height * stream.width * (4 * len(networks) + 1))
+    length = run_length(len(keys), len(devices), batch_size, longest)
+    if length >= len(keys):
+        yield from job.frames(devices[0], [range(len(keys))])
+        return
+    runs = [range(first, min(first + length, len(keys))) for first in range(0, len(keys), length)]
+    count = min(len(devices), len(runs))
+    threads = max(1, torch.get_num_threads() // count)  # more than cores would wait for one another
+    workers = [
+        Worker(f"process {k} ({device})", device, runs[k::count], threads)
+        for k, device in enumerate(devices[:count])
+    ]
+    try:
+        with _interrupts_held():
+            for worker in workers:
+                worker.process.start()
+        content = _pickled(job)
+        for worker in workers:  # all started: they import at the same time
+            worker.send(content)
+        for index, run in enumerate(runs):
+            for _ in run:
+                yield workers[index % count].receive()
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+def run_length(total: int, processes: int, batch_size: int, longest: int) -> int:
+    """Frames of a run: whole batches, as many runs for each process, none above `longest`."""
+    turns = -(-total // (processes * max(longest, batch_size)))
+    share = -(-total // (processes * turns))
+    return -(-share // batch_size) * batch_size
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the processes share.
+
+    Attributes:
+        stream: to read.
+        networks: to run.
+        keys: of the whole clip.
+        settings: those of `engine.frames`, but the device.
+    """
+
+    stream: SpikeStream
+    networks: tuple[Network, ...]
+    keys: KeyReadouts
+    settings: dict[str, Any]
+
+    def frames(self, device: torch.device, runs: Sequence[range]) -> Generator[Frame, None, None]:
+        """The frames of some runs on a device."""
+        for run in runs:
+            keys = self.keys[run.start : run.stop]
+            yield from frames(self.stream, self.networks, keys, device=device, **self.settings)
+
+
+class Worker:
+    """A process, and this end of the pipe to it.
+
+    Args:
+        name: for errors.
+        device: where it computes.
+        runs: of frames that it makes, in this order.
+        threads: of PyTorch.
+    """
+
+    def __init__(
+        self, name: str, device: torch.device, runs: Sequence[range], threads: int
+    ) -> None:
+        self._name = name
+        context = multiprocessing.get_context("spawn")  # CUDA and threads do not survive a fork
+        self._connection, self._theirs = context.Pipe()
+        self.process = context.Process(
+            target=_work, args=(self._theirs, name, device, runs, threads), daemon=True
+        )
+
+    def send(self, content: bytes) -> None:
+        """Hand over the job."""
+        self._theirs.close()  # so that the pipe ends with the process
+        with self._told():
+            self._connection.send_bytes(content)
+
+    def receive(self) -> Frame:
+        """The next frame."""
+        with self._told():
+            message = self._connection.recv()
+        if isinstance(message, SpikerecError):
+            raise message
+        key, images, spikes = message
+        return Frame(key, torch.from_numpy(images), torch.from_numpy(spikes))
+
+    def end(self) -> None:
+        """Let go of the process, whatever it does."""
+        self._connection.close()
+        if self.process.pid is None:  # never started
+            return
+        self.process.terminate()
+        self.process.join(END_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell of the end of the process."""
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            self.process.join(END_SECONDS)
+            raise ProcessError(f"{self._name} {_end_of(self.process.exitcode)}.") from error
+
+
+def _end_of(exit_code: int | None) -> str:
+    """How a process ended, in words."""
+    if exit_code is not None and exit_code < 0:
+        hint = ": memory may have run out, lower devices or batch_size"
+        name = signal.Signals(-exit_code).name
+        return f"was killed by {name}{hint if name == 'SIGKILL' else ''}"
+    return f"ended with exit status {exit_code}"
+
+
+def _work(
+    connection: Connection, name: str, device: torch.device, runs: Sequence[range], threads: int
+) -> None:
+    """What a process does: take the job, and send frames until there are no more."""
+    torch.set_num_threads(threads)
+    try:
+        job: Job = connection.recv()
+        with closing(ahead(job.frames(device, runs), max(map(len, runs)))) as source:
+            for key, images, spikes in source:
+                connection.send((key, images.numpy(), spikes.numpy()))
+    except ConnectionError:  # nobody wants the rest
+        return
+    except SpikerecError as error:
+        _send(connection, error)
+    except Exception as error:  # noqa: BLE001 (whatever it is must be told)
+        _send(connection, ProcessError(f"{name} failed: {type(error).__name__}: {error}"))
+
+
+def _send(connection: Connection, error: SpikerecError) -> None:
+    with suppress(ConnectionError):
+        connection.send(error)
+
+
+def _pickled(job: Job) -> bytes:
+    """A job as bytes.
+
+    `Connection.send` would put tensors into shared memory, of which a container has little.
+    """
+    try:
+        return pickle.dumps(job)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"devices is above 1, but {_names(job)} cannot be sent to another process ({error}): "
+            "define the class in a module, or set devices=1."
+        ) from error
+
+
+def _names(job: Job) -> str:
+    return ", ".join(type(network).__name__ for network in job.networks)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: this one ends them.
+
+    They take over the signals that this thread does not let through.
+    """
+    resource_tracker.ensure_running()  # it lets them through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
