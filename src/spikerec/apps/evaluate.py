@@ -49,7 +49,7 @@ def _run(config: DictConfig) -> None:
     L.seed_everything(config.seed, workers=True, verbose=False)
     network: Network = instantiate(config.model, _convert_="all")
     weights_digest = load_trained(network, config.checkpoint)
-    data: SpikeDataModule = instantiate(config.data, _convert_="all")
+    data: SpikeDataModule = instantiate(config.data, window=network.window, _convert_="all")
     protocol: Protocol = instantiate(config.protocol, _convert_="all")
     for metric, reason in protocol.unavailable.items():
         _log.warning("%s is unavailable: %s", metric, reason)

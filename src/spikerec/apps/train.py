@@ -87,7 +87,7 @@ def _train(config: DictConfig, training: Run) -> float | None:
             f"model={type(network).__name__} has no parameters: there is nothing to train. "
             "Run `spikerec evaluate` or `spikerec reconstruct` with it."
         )
-    data: SpikeDataModule = instantiate(config.data, _convert_="all")
+    data: SpikeDataModule = instantiate(config.data, window=network.window, _convert_="all")
     loss: Loss = instantiate(config.loss, _convert_="all")
     loss.check(network, has_target=data.has_targets)
     _check_crop(data, network)
