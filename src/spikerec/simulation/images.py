@@ -66,7 +66,7 @@ def bundled_images() -> list[SourceImage]:
     if spec is None or spec.origin is None:
         raise DataNotFoundError("scikit-image is not installed: reinstall spikerec.")
     folder = Path(spec.origin).parent / "data"
-    return [_source(folder / name, licence) for name, licence in BUNDLED_IMAGES.items()]
+    return [source_image(folder / name, licence) for name, licence in BUNDLED_IMAGES.items()]
 
 
 def folder_images(folder: str | Path, licence: str = "not stated") -> list[SourceImage]:
@@ -80,7 +80,7 @@ def folder_images(folder: str | Path, licence: str = "not stated") -> list[Sourc
         DataNotFoundError: no such folder, or no image in it.
         DataError: a file that is not an image.
     """
-    return [_source(path, licence) for path in image_files(Path(folder))]
+    return [source_image(path, licence) for path in image_files(Path(folder))]
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -148,6 +148,7 @@ def fitted(image: Tensor, height: int, width: int) -> Tensor:
     return resized(image[top : top + rows, left : left + columns], height, width)
 
 
-def _source(path: Path, licence: str) -> SourceImage:
+def source_image(path: Path, licence: str) -> SourceImage:
+    """A photograph read as grey intensity, reduced to at most 2048 pixels a side."""
     image = read_grey(path, LARGEST_SIDE)
     return SourceImage(path.name, image, licence, hashlib.sha256(path.read_bytes()).hexdigest())

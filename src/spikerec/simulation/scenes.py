@@ -100,6 +100,39 @@ class Path:
 
 
 @dataclass(frozen=True)
+class JointedPath:
+    """The path of a part that hangs on a moving body and swings about a joint.
+
+    Attributes:
+        body: path of what it hangs on.
+        joint: where, (x, y) in pixels of the body's photograph, from its centre.
+        reach: from the joint to the part's own centre, in pixels.
+        swing: angle about the joint, in radians.
+    """
+
+    body: Path
+    joint: tuple[float, float]
+    reach: float
+    swing: Wave
+
+    def homographies(self, times: Tensor) -> Tensor:
+        """Matrices that take points of the scene to the part's photograph: (T, 3, 3) float64."""
+        angle = self.swing(times)
+        cos, sin = torch.cos(angle), torch.sin(angle)
+        x, y = self.joint
+        zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+        matrices = torch.stack(
+            (
+                *(cos, sin, -cos * x - sin * y - self.reach),
+                *(-sin, cos, sin * x - cos * y),
+                *(zero, zero, one),
+            ),
+            dim=1,
+        )
+        return matrices.view(-1, 3, 3) @ self.body.homographies(times)
+
+
+@dataclass(frozen=True)
 class Warp:
     """A local deformation that swells and ebbs: Σ_k wave_k(t) · field_k(x, y).
 
@@ -129,7 +162,7 @@ class Layer:
     """
 
     picture: Tensor
-    path: Path
+    path: Path | JointedPath
     warp: Warp | None = None
 
     def render(self, times: Tensor, points: Tensor) -> Tensor:
@@ -156,10 +189,14 @@ class LayeredScene:
         layers: the first fills the picture; the others have an opacity.
         height: rows of the scene.
         width: columns of the scene.
+        brightness: what the intensity of the photographs is multiplied by, in (0, 1].
     """
 
-    def __init__(self, layers: Sequence[Layer], *, height: int, width: int) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], *, height: int, width: int, brightness: float = 1.0
+    ) -> None:
         self.layers = tuple(layers)
+        self.brightness = brightness
         self.height = height
         self.width = width
 
@@ -187,7 +224,7 @@ class LayeredScene:
         for layer in self.layers[1:]:
             picture, opacity = layer.render(times, points).unbind(1)
             intensity = torch.lerp(intensity, picture, opacity.clamp_(0, 1))
-        return intensity.clamp_(0, 1)
+        return intensity.clamp_(0, 1).mul_(self.brightness)
 
 
 @dataclass(frozen=True)
@@ -199,15 +236,19 @@ class SceneStyle:
         object_motion: range of the objects' largest speed, in pixels over 61 readouts.
         objects: least and largest number of objects.
         warp: largest local displacement of the background, in pixels.
+        limbs: probability that an object has a part that swings about a joint, in [0, 1].
+        brightness: range of what intensities are multiplied by, in (0, 1].
 
     Raises:
-        ConfigError: a range that is empty or negative.
+        ConfigError: a range that is empty or negative, or a value outside its range.
     """
 
     motion: tuple[float, float] = (5.0, 30.0)
     object_motion: tuple[float, float] = (10.0, 60.0)
     objects: tuple[int, int] = (0, 3)
     warp: float = 2.0
+    limbs: float = 0.0
+    brightness: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         for name in ("motion", "object_motion", "objects"):
@@ -218,6 +259,13 @@ class SceneStyle:
                 )
         if self.warp < 0:
             raise ConfigError(f"scene.warp must be 0 or above, found {self.warp}.")
+        if not 0 <= self.limbs <= 1:
+            raise ConfigError(f"scene.limbs must be in [0, 1], found {self.limbs}.")
+        if len(self.brightness) != 2 or not 0 < self.brightness[0] <= self.brightness[1] <= 1:
+            raise ConfigError(
+                "scene.brightness must be a range [least, largest] in (0, 1], found "
+                f"{list(self.brightness)}."
+            )
 
 
 class RandomScene(LayeredScene):
@@ -256,7 +304,13 @@ class RandomScene(LayeredScene):
         for index in range(draw.whole(*style.objects)):
             image = images[order[(index + 1) % len(order)]]
             layers.append(_object(image, height, width, draw, style))
-        super().__init__([_moved(one, device) for one in layers], height=height, width=width)
+            # Drawn only where asked for, so that styles without limbs keep their scenes.
+            if style.limbs and draw.uniform(0, 1) < style.limbs:
+                layers.append(_limb(layers[-1], draw))
+        bright = tuple(style.brightness) != (1.0, 1.0)
+        brightness = draw.log_uniform(*style.brightness) if bright else 1.0
+        layers = [_moved(one, device) for one in layers]
+        super().__init__(layers, height=height, width=width, brightness=brightness)
 
 
 class _Draw:
@@ -321,6 +375,22 @@ def _object(image: Tensor, height: int, width: int, draw: _Draw, style: SceneSty
         spin=draw.uniform(0, 0.5),
     )
     outline = _outline(size, 0.5 * min(side, 0.9 * size), draw)
+    return Layer(torch.stack((texture, outline)), path)
+
+
+def _limb(body: Layer, draw: _Draw) -> Layer:
+    """A long part of the body's texture that hangs on its rim and swings."""
+    assert isinstance(body.path, Path)
+    size = body.picture.shape[-1]
+    length, angle = draw.uniform(0.3, 0.5) * size, draw.uniform(0, 2 * math.pi)
+    joint = (0.25 * size * math.cos(angle), 0.25 * size * math.sin(angle))
+    swing = draw.wave(draw.uniform(0.2, 1.0), draw.uniform(80, 400), angle)
+    y, x = _points(size, size)[..., 1], _points(size, size)[..., 0]
+    stretch = draw.uniform(2.0, 4.0)
+    distance = torch.hypot(x, stretch * y) / stretch
+    outline = torch.sigmoid((0.5 * length / stretch - distance) * draw.uniform(2.0, 4.0))
+    texture = body.picture[0].flip(0)
+    path = JointedPath(body.path, joint, 0.5 * length, swing)
     return Layer(torch.stack((texture, outline)), path)
 
 

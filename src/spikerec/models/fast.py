@@ -1,0 +1,133 @@
+"""Fast: a small convolutional network made for CPUs, and the one whose weights ship.
+
+No paper describes it. A spike camera is a first-order sigma-delta converter, so smooth temporal
+filters read far more from a window than its mean does (their error falls faster than 1/T). The
+network therefore begins with learned temporal filters over all readouts, started as Hann windows of
+several lengths and places, and spends the rest of its operations at a half, a quarter (and an
+eighth) of the resolution, where motion between the filters' images spans few pixels. The image is
+one more temporal filter plus a correction: no normalisation, no temporal loop, no warping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikerec.errors import ConfigError
+from spikerec.models.base import Network, Reconstruction, check_window
+
+BASE_LENGTH = 31  # of the Hann window that the image starts from: TFP's best length on REDS
+SHORTEST = 9  # of the filters' Hann windows at the start
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), which starts near the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            self.second.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) → (B, C, h, w)."""
+        return x + self.second(F.relu(self.first(x), inplace=True))
+
+
+class Fast(Network):
+    """Temporal filters, then a residual U-Net from half resolution down.
+
+    The image is a firing rate (or intensity at `light_scale`), not clipped.
+
+    Args:
+        window: readouts the network sees, at least 9.
+        filters: temporal filters.
+        channels: width at 1/2, 1/4, … of the resolution.
+        blocks: residual blocks at each of these; above the last, half of them (rounded up) lie
+            before going down and the others after coming back.
+        light_scale: as in `Network`.
+
+    Raises:
+        ConfigError: `channels` and `blocks` of different lengths, or a window below 9.
+    """
+
+    def __init__(
+        self,
+        window: int,
+        filters: int,
+        channels: Sequence[int],
+        blocks: Sequence[int],
+        light_scale: float | None,
+    ) -> None:
+        super().__init__(window, light_scale)
+        if not channels or len(channels) != len(blocks):
+            raise ConfigError(
+                "model.channels and model.blocks must name a number for each resolution, found "
+                f"{list(channels)} and {list(blocks)}."
+            )
+        if window < SHORTEST:
+            raise ConfigError(f"model.window must be at least {SHORTEST}, found {window}.")
+        self.multiple = 2 ** len(channels)  # type: ignore[misc]  # a class's own elsewhere
+        self.temporal = nn.Conv2d(window, filters + 1, 1, bias=False)
+        with torch.no_grad():
+            self.temporal.weight.copy_(_windows(window, filters)[:, :, None, None])
+        self.head = nn.Conv2d(4 * filters, channels[0], 3, padding=1)
+        self.before, self.down, self.up, self.after = (nn.ModuleList() for _ in range(4))
+        for width, deeper, count in zip(channels, channels[1:], blocks, strict=False):
+            first = (count + 1) // 2
+            self.before.append(_blocks(width, first))
+            self.down.append(nn.Conv2d(width, deeper, 2, stride=2))
+            self.up.append(nn.Conv2d(deeper, 4 * width, 1))
+            self.after.append(_blocks(width, count - first))
+        self.bottom = _blocks(channels[-1], blocks[-1])
+        self.tail = nn.Conv2d(channels[0], 4, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        """Reconstruct the key readout (see `Network.forward`)."""
+        check_window(spikes, self.window, self.multiple)
+        filtered = self.temporal(spikes)
+        x = F.pixel_unshuffle(filtered[:, 1:], 2).contiguous(memory_format=torch.channels_last)
+        x = F.relu(self.head(x))
+        skips = []
+        for before, down in zip(self.before, self.down, strict=True):
+            x = before(x)
+            skips.append(x)
+            x = F.relu(down(x))
+        x = self.bottom(x)
+        for after, up in zip(reversed(self.after), reversed(self.up), strict=True):
+            x = after(skips.pop() + F.pixel_shuffle(up(x), 2))
+        return Reconstruction(filtered[:, :1] + F.pixel_shuffle(self.tail(x), 2))
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+
+def _windows(window: int, filters: int) -> Tensor:
+    """Temporal filters to start from, each of sum 1: (1 + filters, window).
+
+    The first is centred and gives the image. The others are Hann windows of three lengths, spread
+    evenly over the readouts.
+    """
+    times = torch.arange(window, dtype=torch.float32)
+    centre = window // 2
+    rows = [_hann(times, centre, min(BASE_LENGTH, window))]
+    share, extra = divmod(filters, 3)
+    lengths = (min(2 * SHORTEST + 1, window), SHORTEST, max(window // 2 | 1, SHORTEST))
+    for length, count in zip(lengths, (share + (extra > 0), share + (extra > 1), share), strict=True):
+        reach = (window - length) / 2
+        places = torch.linspace(-reach, reach, count) if count > 1 else torch.zeros(count)
+        rows += [_hann(times, centre + place.item(), length) for place in places]
+    return torch.stack(rows)
+
+
+def _hann(times: Tensor, centre: float, length: int) -> Tensor:
+    values = 1 + torch.cos(2 * torch.pi * (times - centre) / (length + 1))
+    values = torch.where((times - centre).abs() <= (length + 1) / 2, values, torch.zeros(()))
+    return values / values.sum()
