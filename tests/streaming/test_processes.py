@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikerec import spikes
 from spikerec.configs import build
 from spikerec.errors import ConfigError, DataError, ProcessError
-from spikerec.models.base import Network, Reconstruction
+from spikerec.models.base import BlockNetwork, Blocks, Network, Reconstruction
 from spikerec.spikes import SpikeStream
 from spikerec.streaming import reconstruct
 from spikerec.streaming.processes import choose_devices, run_length
@@ -35,6 +37,22 @@ class Failing(Network):
                 raise DataError("clip.npy is damaged.")
             raise RuntimeError("no more memory\non the device")
         return Reconstruction(spikes.mean(1, keepdim=True))
+
+
+class Joining(BlockNetwork):
+    """Shares two of its three blocks with the next window, 4 readouts on."""
+
+    def __init__(self) -> None:
+        super().__init__(window=13)
+        self.blocks = Blocks(length=5, stride=4, count=3)
+        self.conv = nn.Conv2d(5, 4, 3, padding=1)
+
+    def encode(self, block: Tensor) -> tuple[Tensor, ...]:
+        return (self.conv(block),)
+
+    def join(self, features: Sequence[tuple[Tensor, ...]]) -> Reconstruction:
+        weighted = [(k + 1) * one for k, (one,) in enumerate(features)]
+        return Reconstruction(torch.stack(weighted).sum((0, 2))[:, None])
 
 
 @pytest.fixture
@@ -61,12 +79,9 @@ def test_processes_give_the_frames_of_one(
     stream: SpikeStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spikerec.streaming.processes.AHEAD_BYTES", 2 * 9 * 12 * 16)  # 2 frames
-    networks = [
-        build("model", "tfp", window=21),
-        build("model", "spk2imgnet", channels=8, depth=1, branches=1),
-    ]
+    networks = [build("model", "tfp", window=21), Joining()]
     one, two = (
-        reconstruct(stream, *networks, stride=7, devices=devices, batch_size=2, device="cpu")
+        reconstruct(stream, *networks, stride=4, devices=devices, batch_size=2, device="cpu")
         for devices in (1, 2)
     )
     expected, found = list(one.frames(1)), list(two.frames(1))
@@ -107,9 +122,6 @@ def test_processes_end_when_nobody_wants_the_rest(stream: SpikeStream) -> None:
 
 
 def children() -> set[int]:
-    """Process ids of this process's children that run the engine."""
-    import multiprocessing
-
     return {process.pid or 0 for process in multiprocessing.active_children()}
 
 

@@ -43,16 +43,24 @@ def white_rate(sample: Sample, broken: NDArray[np.bool_] | None = None) -> float
     rates = sample.rates
     if broken is not None and not broken.all():
         rates = np.where(broken, np.nan, rates)
-    height, width = rates.shape[1:]
+    side = min(SQUARE, *rates.shape[1:])
+    least = 1 / (sample.num_readouts * side**2)  # one spike: a stream of darkness has no white
+    return float(np.clip(white_level(rates), least, 1))
+
+
+def white_level(images: NDArray[np.float32]) -> float:
+    """The value that nearly all of some images are below, see `white_rate`.
+
+    Args:
+        images: (N, H, W); NaN where a pixel does not count.
+    """
+    height, width = images.shape[1:]
     side = min(SQUARE, height, width)
     rows, columns = height // side, width // side
-    squares = rates[:, : rows * side, : columns * side].reshape(-1, rows, side, columns, side)
-    with np.errstate(invalid="ignore"):
-        counted = np.isfinite(squares).sum((2, 4))
-        means = np.nansum(squares, (2, 4)) / np.maximum(counted, 1)
-    white = float(np.percentile(means[counted > 0], WHITE_PERCENTILE))
-    least = 1 / (sample.num_readouts * side**2)  # one spike: a stream of darkness has no white
-    return float(np.clip(white, least, 1))
+    squares = images[:, : rows * side, : columns * side].reshape(-1, rows, side, columns, side)
+    counted = np.isfinite(squares).sum((2, 4))
+    means = np.nansum(squares, (2, 4)) / np.maximum(counted, 1)
+    return float(np.percentile(means[counted > 0], WHITE_PERCENTILE))
 
 
 @dataclass(frozen=True)

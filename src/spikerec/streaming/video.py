@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network
@@ -29,9 +30,9 @@ from spikerec.models.checkpoint import digest
 from spikerec.models.trained import load
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
-from spikerec.streaming.engine import Frame
+from spikerec.streaming.engine import Frame, frames
 from spikerec.streaming.keys import KeyReadouts
-from spikerec.streaming.light import FixedPattern, Tone, white_rate
+from spikerec.streaming.light import FixedPattern, Tone, white_level, white_rate
 from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, frames_in_order
 from spikerec.streaming.sinks import open_sink, quantised
@@ -39,6 +40,11 @@ from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling
 
 Exposure = float | Literal["auto", "light_scale"] | None
 Path_ = str | Path
+
+#: Images by which the white of a network is measured whose unit does not follow from firing rates.
+WHITE_IMAGES = 8
+#: Of images of darkness.
+LEAST_WHITE = 1e-3
 
 
 class Video:
@@ -49,8 +55,10 @@ class Video:
         networks: ready to use, by the name that labels them.
         keys: the key readouts, one a frame.
         exposure: `light_scale` shows intensity 1 as white, by the light scale that the stream
-            states; `auto` measures what is white over the whole clip (`light.white_rate`); a number
-            multiplies the intensity; None is `light_scale` where it is stated, else `auto`.
+            states; `auto` measures what is white over the whole clip: by the stream's firing rates
+            (`light.white_rate`), or by the images of a network whose unit does not follow from them
+            (`Network.light_scale` of None); a number multiplies the intensity; None is
+            `light_scale` where it is stated, else `auto`.
         tone: how intensity becomes grey.
         mask_defects: give hot and dead pixels, found from the stream, the spikes of a neighbour.
         calibration: fixed pattern to take out; None for none.
@@ -97,7 +105,8 @@ class Video:
         self._repair: Repair | None = None
         looked_at: Sample | None = None
         broken: NDArray[np.bool_] | None = None
-        if mask_defects or _is_measured(exposure, stream):
+        self._is_measured = _is_measured(exposure, stream)
+        if mask_defects or self._is_measured:
             looked_at = sample(stream, keys.first, keys.stop)
         if mask_defects and looked_at is not None:
             broken = find_defects(looked_at.rate, looked_at.num_readouts).broken
@@ -133,7 +142,7 @@ class Video:
         )
         with closing(source):
             for frame in source:
-                yield frame if self._calibration is None else self._corrected(frame)
+                yield self._corrected(frame)
 
     @cached_property
     def _tilings(self) -> list[Tiling | None]:
@@ -149,10 +158,37 @@ class Video:
             for network in self.networks.values()
         ]
 
+    @cached_property
+    def _gains(self) -> Tensor:
+        """What the images of each network are multiplied by, (M, 1, 1)."""
+        gains = [
+            self._measured_gain(network, tiling)
+            if self._is_measured and network.light_scale is None
+            else 1.0
+            for network, tiling in zip(self.networks.values(), self._tilings, strict=True)
+        ]
+        return torch.tensor(gains)[:, None, None]
+
+    def _measured_gain(self, network: Network, tiling: Tiling | None) -> float:
+        """What makes the white of a network's images 1, by some of them from all over the clip."""
+        step = -(-len(self.keys) // WHITE_IMAGES)
+        spread = KeyReadouts(self.keys.first, self.keys.stop, self.keys.stride * step)
+        source = frames(
+            self.stream,
+            [network],
+            spread,
+            device=self._devices[0],
+            tilings=[tiling],
+            repair=self._repair,
+        )
+        white = white_level(torch.cat([frame.images for frame in source]).numpy())
+        return 1 / max(white, LEAST_WHITE)
+
     def _corrected(self, frame: Frame) -> Frame:
-        assert self._calibration is not None
-        images = self._calibration(frame.images.numpy(), self.light_scale)
-        return frame._replace(images=torch.from_numpy(images))
+        images = frame.images * self._gains
+        if self._calibration is not None:
+            images = torch.from_numpy(self._calibration(images.numpy(), self.light_scale))
+        return frame._replace(images=images)
 
     def __getitem__(self, index: int) -> Image.Image:
         """Frame `index` as it would be drawn, 8 bits."""
@@ -258,6 +294,7 @@ class Video:
             "stride": self.keys.stride,
             "rate_hz": self.stream.rate_hz,
             "light_scale": self.light_scale,
+            "measured": self._is_measured,
             "tone": asdict(self._display),
             "mask_defects": self._masks_defects,
             "calibrated": self._calibration is not None,

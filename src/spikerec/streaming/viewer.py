@@ -21,11 +21,10 @@ from PIL import Image
 from spikerec.errors import ConfigError, SpikerecError
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
-from spikerec.spikes.defects import sample
-from spikerec.streaming.engine import frames
 from spikerec.streaming.keys import KeyReadouts
-from spikerec.streaming.light import Tone, white_rate
+from spikerec.streaming.light import Tone
 from spikerec.streaming.sinks import quantised
+from spikerec.streaming.video import Video
 
 #: Readouts as they are, shown beside the methods.
 SPIKES = "spikes"
@@ -44,7 +43,9 @@ class Viewer:
         self.stream = stream
         self.networks = dict(networks)
         self.keys = KeyReadouts.of(stream, list(networks.values()), 1)
-        self.light_scale = stream.light_scale or white_rate(sample(stream))
+        self._videos = {
+            name: Video(stream, {name: network}, self.keys) for name, network in networks.items()
+        }
         self._lock = Lock()  # one image at a time: a network takes all cores anyway
 
     def facts(self) -> dict[str, Any]:
@@ -72,10 +73,9 @@ class Viewer:
         if method == SPIKES:
             levels = 255 * self.stream[key]
         elif method in self.networks:
-            network = [self.networks[method]]
-            one = KeyReadouts(key, key + 1, 1)
+            index = key - self.keys.first
             with self._lock:
-                (made,) = frames(self.stream, network, one, light_scale=self.light_scale)
+                (made,) = self._videos[method].frames(index, index + 1)
             levels = quantised(tone(made.images[0].numpy()), 8)
         else:
             raise ConfigError(f"method must be one of {', '.join(self.networks)}, found {method}.")
