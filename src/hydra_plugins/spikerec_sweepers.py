@@ -14,7 +14,7 @@ import random
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -213,7 +213,6 @@ class Optuna(TabledSweeper):
         params: as in `TabledSweeper`.
         trials: of the study, all calls together.
         parallel: trials started at once, for launchers that run jobs side by side.
-        direction: `maximize` or `minimize`, of what the app returns.
         sampler: makes the sampler from a seed.
         seed: of the sampler.
     """
@@ -223,14 +222,12 @@ class Optuna(TabledSweeper):
         params: Mapping[str, Any] | None,
         trials: int,
         parallel: int,
-        direction: Literal["maximize", "minimize"],
         sampler: Callable[..., optuna.samplers.BaseSampler],
         seed: int,
     ) -> None:
         super().__init__(params)
         self.trials = trials
         self.parallel = parallel
-        self.direction = direction
         self.sampler = sampler
         self.seed = seed
 
@@ -261,7 +258,7 @@ class Optuna(TabledSweeper):
         study = optuna.create_study(
             storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
             study_name=self.name,
-            direction=self.direction,
+            direction="maximize",  # what the app returns is better when higher
             load_if_exists=True,
         )
         # moved on by what is there: a sampler seeded alike would propose the same trials again

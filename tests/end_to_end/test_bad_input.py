@@ -115,6 +115,22 @@ def test_term_that_needs_what_the_network_lacks(spikerec_command: Command) -> No
     assert "loss.terms.multiscale needs pyramid" in line
 
 
+def test_metric_that_the_protocol_lacks(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("train", "model=ssir", "validation=[psrn]"))
+    assert "validation names psrn, which protocol=stir does not have: expected some of psnr" in line
+
+
+def test_monitor_that_validation_does_not_give(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("train", "model=ssir", "monitor.name=val/lpips"))
+    assert "monitor.name=val/lpips is nothing that validation gives" in line
+    assert "val/psnr, val/ssim" in line
+
+
+def test_monitor_of_the_wrong_way(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("train", "model=ssir", "monitor.mode=min"))
+    assert "monitor.mode must be max for monitor.name=val/psnr, found min" in line
+
+
 def test_crop_that_does_not_divide(spikerec_command: Command) -> None:
     line = complaint(spikerec_command("train", "model=stir", "data.crop=[40,40]"))
     assert "data.crop must be multiples of 16" in line

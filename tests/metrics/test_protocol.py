@@ -47,15 +47,6 @@ def test_digest_does_not_depend_on_which_weights_are_here(
     assert build("protocol", "stir").digest == here.digest
 
 
-@pytest.mark.usefixtures("empty_cache")
-def test_missing_weights_do_not_hinder_a_choice_of_metrics() -> None:
-    chosen = build("protocol", "stir").only("psnr")
-    assert list(chosen.metrics) == ["psnr"]
-    assert not chosen.unavailable
-    with pytest.raises(ConfigError, match="has no metric 'lpsip': expected some of psnr, ssim"):
-        build("protocol", "stir").only("lpsip")
-
-
 def test_preparation_clips_rounds_and_cuts_the_reconstruction() -> None:
     image = torch.tensor([-0.5, 0.5, 100.7 / 255, 1.5]).repeat(4, 1)[None, None]
     prepared, _ = protocol().prepare(image, None)

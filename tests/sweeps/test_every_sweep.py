@@ -98,4 +98,4 @@ def test_every_job_trains_a_network_of_its_own_with_a_loss_that_fits(name: str) 
 def test_searches_choose_optuna_and_prune(name: str) -> None:
     config = composed(f"+sweep={name}")
     assert config.hydra.sweeper._target_.endswith(".Optuna")
-    assert config.callbacks.pruning.monitor == "val/psnr"
+    assert config.callbacks.pruning.monitor == config.monitor.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -25,10 +25,10 @@ def trainer(epoch: int, psnr: float) -> Any:
     )
 
 
-def train(folder: Path, curve: list[float]) -> int:
+def train(folder: Path, curve: list[float], mode: Literal["max", "min"] = "max") -> int:
     """Epochs run before the callback ends it."""
     pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=0)
-    callback = Pruning(folder, "val/psnr", pruner)
+    callback = Pruning(folder, "val/psnr", mode, pruner)
     for epoch, psnr in enumerate(curve):
         state = trainer(epoch, psnr)
         callback.on_validation_end(state, None)  # type: ignore[arg-type]
@@ -37,7 +37,10 @@ def train(folder: Path, curve: list[float]) -> int:
     return len(curve)
 
 
-def test_a_trial_worse_than_the_median_ends_early(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
+def test_a_trial_worse_than_the_median_ends_early(
+    mode: Literal["max", "min"], sign: int, tmp_path: Path
+) -> None:
     journal = tmp_path / "study.journal"
     backend = optuna.storages.journal.JournalFileBackend(str(journal))
     study = optuna.create_study(
@@ -48,9 +51,9 @@ def test_a_trial_worse_than_the_median_ends_early(tmp_path: Path) -> None:
     good, bad = study.ask(), study.ask()
     link(tmp_path / "good", journal, "search", good.number)
     link(tmp_path / "bad", journal, "search", bad.number)
-    assert train(tmp_path / "good", [20.0, 25.0, 30.0]) == 3
+    assert train(tmp_path / "good", [sign * 20.0, sign * 25.0, sign * 30.0], mode) == 3
     study.tell(good, 30.0)
-    assert train(tmp_path / "bad", [10.0, 11.0, 12.0]) < 3
+    assert train(tmp_path / "bad", [sign * 10.0, sign * 11.0, sign * 12.0], mode) < 3
     assert Job((), tmp_path / "bad").outcome() == "pruned"
     assert Job((), tmp_path / "good").outcome() == "unfinished"  # only training finishes a run
 

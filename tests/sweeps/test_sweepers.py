@@ -70,7 +70,6 @@ class Search(Optuna):
             None,
             trials=trials,
             parallel=2,
-            direction="maximize",
             sampler=optuna.samplers.RandomSampler,
             seed=0,
         )
@@ -90,7 +89,8 @@ class Search(Optuna):
                 scores.append(None)
                 continue
             scores.append(float(job.settings["x"]))
-            (job.folder / "finished.json").write_text(json.dumps({"best": scores[-1]}))
+            report = {"best": scores[-1], "monitor": "val/psnr", "mode": "max"}
+            (job.folder / "finished.json").write_text(json.dumps(report))
         return scores
 
 

@@ -21,7 +21,7 @@ def write_run(folder: Path, psnr: float, ssim: float, neuron: str = "plif") -> N
     folder.mkdir(parents=True)
     model = load_config("model", "ssir", channels=CHANNELS, neuron=neuron)
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": model}))
-    (folder / "finished.json").write_text(json.dumps({"best": psnr}))
+    (folder / "finished.json").write_text(json.dumps({"best": psnr, "monitor": "val/psnr"}))
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["step", "val/psnr", "val/ssim", "val/reds/psnr"])
         writer.writeheader()
@@ -96,6 +96,17 @@ def test_files_state_what_failed_and_why(jobs: list[Job], tmp_path: Path) -> Non
 def test_only_psnr_is_known_without_a_csv_log(jobs: list[Job]) -> None:
     (jobs[0].folder / "metrics.csv").unlink()
     assert jobs[0].scores() == {"psnr": 20.0}
+
+
+def test_runs_judged_by_their_loss_are_compared_by_it(tmp_path: Path) -> None:
+    job = Job(("seed=0",), tmp_path / "run")
+    write_run(job.folder, psnr=20.0, ssim=0.5)
+    report = {"best": 0.0125, "monitor": "val/loss", "mode": "min"}
+    (job.folder / "finished.json").write_text(json.dumps(report))
+    assert job.scores() == {"loss": 0.0125}
+    rows = "step,val/loss,val/niqe\n0,0.02,5\n1,0.0125,4\n2,0.01251,3\n"
+    (job.folder / "metrics.csv").write_text(rows)
+    assert job.scores() == {"loss": 0.0125, "niqe": 4.0}
 
 
 def test_outcome_follows_the_folder(tmp_path: Path) -> None:

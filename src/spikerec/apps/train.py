@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -79,7 +80,6 @@ def _config_flags(words: list[str]) -> list[str]:
 
 
 def _train(config: DictConfig, training: Run) -> float | None:
-    resolved = plain(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     network: Network = instantiate(config.model, _convert_="all")
     if not any(parameter.requires_grad for parameter in network.parameters()):
@@ -91,6 +91,9 @@ def _train(config: DictConfig, training: Run) -> float | None:
     loss: Loss = instantiate(config.loss, _convert_="all")
     loss.check(network, has_target=data.has_targets)
     _check_crop(data, network)
+    protocol = _validation_protocol(config)
+    _choose_monitor(config, data, protocol)
+    resolved = plain(config)
     if is_first():
         training.begin(resolved)
     trainer: L.Trainer = instantiate(
@@ -107,9 +110,9 @@ def _train(config: DictConfig, training: Run) -> float | None:
         loss=loss,
         optimizer=instantiate(config.optimizer, _convert_="all"),
         scheduler=instantiate(config.scheduler, _convert_="all"),
-        protocol=_validation_protocol(config),
+        protocol=protocol,
         description=resolved["model"],
-        val_sets=[name for name, one in data.sets.items() if one.has_images()],
+        val_sets=data.validated,
         learning_rate=rate,
     )
     _log_batch(trainer, data, config, rate)
@@ -134,10 +137,13 @@ def _train(config: DictConfig, training: Run) -> float | None:
     if config.trainer.get("fast_dev_run"):  # a trial, not a run
         return None
     if is_first():
-        report = _report(trainer, training, time.monotonic() - began)
+        report = _report(trainer, config, training, time.monotonic() - began)
         training.finish(report)
-        _log.info("best val/psnr %.2f dB: %s", report["best"] or float("nan"), training.best)
-    return _score({"best": _best(trainer)})
+        if report["best"] is None:
+            _log.info("nothing was validated: the last weights are in %s", training.last)
+        else:
+            _log.info("best %s %.4g: %s", config.monitor.name, report["best"], training.best)
+    return _score(_scores(trainer, config))
 
 
 def _log_batch(trainer: L.Trainer, data: SpikeDataModule, config: DictConfig, rate: float) -> None:
@@ -193,6 +199,43 @@ def _check_crop(data: SpikeDataModule, network: Network) -> None:
             )
 
 
+def _choose_monitor(config: DictConfig, data: SpikeDataModule, protocol: Protocol) -> None:
+    """Let the loss tell which weights are best where validation has no true images.
+
+    Raises:
+        ConfigError: monitor names what validation does not give, or the wrong way of it.
+    """
+    modes = _validation_modes(data, protocol)
+    monitor = config.monitor
+    if monitor.name not in modes and "val/loss" in modes:
+        _log.info("validation has no true images for %s: judged by val/loss", monitor.name)
+        monitor.name, monitor.mode = "val/loss", "min"
+    if monitor.name not in modes:
+        raise ConfigError(
+            f"monitor.name={monitor.name} is nothing that validation gives: expected one of "
+            f"{', '.join(modes)}."
+        )
+    if monitor.mode != modes[monitor.name]:
+        raise ConfigError(
+            f"monitor.mode must be {modes[monitor.name]} for monitor.name={monitor.name}, found "
+            f"{monitor.mode}."
+        )
+
+
+def _validation_modes(data: SpikeDataModule, protocol: Protocol) -> dict[str, str]:
+    """What validation gives, and whether more (`max`) or less (`min`) of it is better."""
+    has_images = any(data.sets[name].has_images() for name in data.validated)
+    modes = {
+        name: "max" if higher else "min"
+        for name, higher in protocol.higher_is_better.items()
+        if has_images or not protocol.needs_target[name]
+    }
+    if not has_images:
+        modes["loss"] = "min"
+    groups = ["", *(f"{name}/" for name in data.validated if len(data.validated) > 1)]
+    return {f"val/{group}{name}": mode for group in groups for name, mode in modes.items()}
+
+
 def _parts(group: DictConfig | None) -> list[Any]:
     """The objects of a group whose entries are each a choice; null entries are switched off."""
     nodes = (group or {}).values()
@@ -207,14 +250,21 @@ def _best(trainer: L.Trainer) -> float | None:
     return None
 
 
-def _score(report: dict[str, Any]) -> float | None:
-    score = report["best"]
-    return None if score is None else float(score)
+def _score(report: Mapping[str, Any]) -> float | None:
+    """What searches see: better when higher."""
+    best = report["best"]
+    return None if best is None else float(best) * (-1 if report["mode"] == "min" else 1)
 
 
-def _report(trainer: L.Trainer, training: Run, seconds: float) -> dict[str, Any]:
+def _scores(trainer: L.Trainer, config: DictConfig) -> dict[str, Any]:
+    return {"best": _best(trainer), "monitor": config.monitor.name, "mode": config.monitor.mode}
+
+
+def _report(
+    trainer: L.Trainer, config: DictConfig, training: Run, seconds: float
+) -> dict[str, Any]:
     return {
-        "best": _best(trainer),
+        **_scores(trainer, config),
         "checkpoint": str(training.best if training.best.exists() else training.last),
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,

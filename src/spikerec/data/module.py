@@ -89,9 +89,7 @@ class SpikeDataModule(L.LightningDataModule):
         if stage == "fit" and self.train_windows is None:
             self.train_windows = self._windows(self._training_clips(), self.crop)
             self.val_windows = {
-                name: self._windows(spike_set.clips("val"))
-                for name, spike_set in self.sets.items()
-                if spike_set.has_images()
+                name: self._windows(self.sets[name].clips("val")) for name in self.validated
             }
 
     def _training_clips(self) -> list[Clip]:
@@ -99,6 +97,11 @@ class SpikeDataModule(L.LightningDataModule):
 
     def _windows(self, clips: Sequence[Clip], crop: Crop | None = None) -> Windows:
         return Windows(clips, window=self.window, margin=self.margin, crop=crop)
+
+    @property
+    def validated(self) -> list[str]:
+        """The sets that validation looks at: those with true images; where none has any, all."""
+        return [name for name, one in self.sets.items() if one.has_images()] or list(self.sets)
 
     @property
     def has_targets(self) -> bool:

@@ -77,28 +77,6 @@ class Protocol(nn.Module):
             except WeightsNotFoundError as error:
                 self.unavailable[key] = str(error)
 
-    def only(self, *names: str) -> Protocol:
-        """The same preparation with some of the metrics, for validation during training.
-
-        Raises:
-            ConfigError: a name that is none of the protocol's metrics.
-        """
-        for name in names:
-            if name not in self._factories:
-                raise ConfigError(
-                    f"protocol {self.name} has no metric '{name}': "
-                    f"expected some of {', '.join(self._factories)}."
-                )
-        chosen = {name: self._factories[name] for name in names}
-        return Protocol(
-            self.name,
-            self.statement,
-            chosen,
-            clip=self.clip,
-            border=self.border,
-            rounding=self.rounding,
-        )
-
     def prepare(self, image: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Image and target as the metrics see them: clipped, rounded and cut.
 
@@ -191,6 +169,11 @@ class Protocol(nn.Module):
     def higher_is_better(self) -> dict[str, bool]:
         """Available metric → which way is better."""
         return {name: bool(m.higher_is_better) for name, m in self._image_metrics().items()}
+
+    @property
+    def needs_target(self) -> dict[str, bool]:
+        """Available metric → whether it compares with the true image."""
+        return {name: m.needs_target for name, m in self._image_metrics().items()}
 
     def _cut(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]

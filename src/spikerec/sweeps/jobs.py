@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import traceback
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,8 +29,8 @@ Outcome = Literal["finished", "pruned", "failed", "unfinished"]
 FAILED = "failed.json"
 PRUNED = "pruned.json"
 
-#: How far a logged score may lie from the reported one, which is not rounded, to be the same.
-ROUNDING = 1e-4
+#: How far a logged score may lie from the reported one, as a part of it, to be the same.
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -66,27 +67,29 @@ class Job:
         return str(json.loads(path.read_text(encoding="utf-8"))["error"])
 
     def scores(self) -> dict[str, float]:
-        """Validation metric → value at the epoch of the best PSNR; empty until it is finished.
+        """Validation metric → value at the best epoch; empty until it is finished.
 
-        The CSV log has every metric of that epoch; without that log only the PSNR is known.
+        The CSV log has every metric of that epoch; without that log only the one that was monitored
+        is known.
         """
-        best = (Run(self.folder).finished() or {}).get("best")
-        if best is None:
+        report = Run(self.folder).finished() or {}
+        if report.get("best") is None:
             return {}
-        return self._logged(float(best)) or {"psnr": float(best)}
+        best, monitor = float(report["best"]), str(report["monitor"])
+        return self._logged(monitor, best) or {monitor.removeprefix("val/"): best}
 
-    def _logged(self, best: float) -> dict[str, float]:
+    def _logged(self, monitor: str, best: float) -> dict[str, float]:
         path = self.folder / "metrics.csv"
         if not path.exists():
             return {}
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                psnr = row.get("val/psnr")
-                if psnr and abs(float(psnr) - best) < ROUNDING:
+                value = row.get(monitor)
+                if value and math.isclose(float(value), best, rel_tol=ROUNDING):
                     return {
-                        key.removeprefix("val/"): float(value)
-                        for key, value in row.items()
-                        if key.startswith("val/") and key.count("/") == 1 and value
+                        key.removeprefix("val/"): float(figure)
+                        for key, figure in row.items()
+                        if key.startswith("val/") and key.count("/") == 1 and figure
                     }
         return {}
 

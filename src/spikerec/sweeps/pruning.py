@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
@@ -38,12 +38,20 @@ class Pruning(Callback):
     Args:
         folder: of the run.
         monitor: the metric to report, as it is logged.
+        mode: `max` or `min`: which way it is better. Studies are told what is better when higher.
         pruner: says when; a study's journal does not keep its pruner.
     """
 
-    def __init__(self, folder: str | Path, monitor: str, pruner: optuna.pruners.BasePruner) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        monitor: str,
+        mode: Literal["max", "min"],
+        pruner: optuna.pruners.BasePruner,
+    ) -> None:
         self.folder = Path(folder)
         self.monitor = monitor
+        self.sign = -1 if mode == "min" else 1
         self.pruner = pruner
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -54,7 +62,7 @@ class Pruning(Callback):
             return
         ends = trainer.is_global_zero and self._should_prune(
             json.loads(path.read_text(encoding="utf-8")),
-            float(trainer.callback_metrics[self.monitor]),
+            self.sign * float(trainer.callback_metrics[self.monitor]),
             trainer.current_epoch,
         )
         if trainer.strategy.broadcast(ends):

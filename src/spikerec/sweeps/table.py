@@ -164,7 +164,7 @@ def notes(jobs: Sequence[Job]) -> list[str]:
     counted = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in dict.fromkeys(outcomes))
     lines = [
         f"{len(jobs)} jobs: {counted}.",
-        "Metrics: validation, at each run's epoch of best PSNR; mean ± standard deviation over "
+        "Metrics: validation, at each run's best epoch; mean ± standard deviation over "
         "runs that differ in the seed alone.",
         "Δ: mean difference to the first row between runs of equal seed, with a 95 % bootstrap "
         "interval over seeds where there are two or more.",

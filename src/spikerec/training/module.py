@@ -29,7 +29,8 @@ class ReconstructionModule(L.LightningModule):
 
     What differs between methods is in these parts, so all are this class. Logged: `train/loss`
     and `train/loss/TERM` every step, `val/METRIC` over all validation sets and `val/SET/METRIC`
-    where there are several.
+    where there are several. Sets without true images have `val/loss`, and of the metrics those that
+    need no reference.
 
     Args:
         network: the method.
@@ -101,9 +102,9 @@ class ReconstructionModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log each metric's mean over all samples of all processes, and over each set's."""
-        assert self.protocol is not None
         scores = gather(self.scores)
-        for metric in self.protocol.metrics:
+        given = (values for samples in scores.values() for values in samples.values())
+        for metric in dict.fromkeys(name for values in given for name in values):
             means = {
                 name: [values[metric] for values in samples.values()]
                 for name, samples in scores.items()
@@ -125,8 +126,11 @@ class ReconstructionModule(L.LightningModule):
     def _score(self, group: str, batch: Mapping[str, Any]) -> Tensor:
         """Keep a batch's scores by group and key, so that repetitions count once."""
         assert self.protocol is not None
-        image = self.reconstruct(batch).image
+        reconstruction = self.reconstruct(batch)
+        image = reconstruction.image
         scores = self.protocol.score(image, batch.get("target"))
+        if "target" not in batch and self.loss is not None:
+            scores["loss"] = self.loss(reconstruction, batch)[0].expand(len(image))
         kept = self.scores.setdefault(group, {})
         for index, key in enumerate(batch["key"]):
             kept[key] = {name: float(values[index]) for name, values in scores.items()}

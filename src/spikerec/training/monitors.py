@@ -19,6 +19,9 @@ from spikerec.training.module import ReconstructionModule
 
 _log = logging.getLogger(__name__)
 
+#: What an epoch's line tells of validation, with its unit.
+SCORES = (("val/psnr", " dB"), ("val/loss", ""))
+
 #: A moment: on the host's clock, or in the device's queue, which is not waited for.
 Moment = float | torch.cuda.Event
 
@@ -27,7 +30,7 @@ class RunFacts(Callback):
     """What a table wants of a run, logged once.
 
     `model/parameters` and `model/gmacs` at the first step; at the end the best validation score,
-    as `best/val/psnr`.
+    under its name, as `best/val/psnr`.
 
     Args:
         size: H, W of the image whose MACs are counted.
@@ -168,14 +171,15 @@ class StepTimes(Callback):
         if not total:
             return
         parts = ", ".join(f"{name} {100 * v / total:.0f} %" for name, v in self._epoch.items())
-        score = trainer.callback_metrics.get("val/psnr")
+        told = {**trainer.callback_metrics}
+        scores = [f", {name} {told[name]:.4g}{unit}" for name, unit in SCORES if name in told]
         _log.info(
             "epoch %d: %.1f s (%s), %.4g samples/s%s",
             trainer.current_epoch,
             total,
             parts,
             samples / total,
-            "" if score is None else f", val/psnr {float(score):.2f} dB",
+            "".join(scores),
         )
 
 
@@ -209,5 +213,5 @@ class Progress(RichProgressBar):
     ) -> dict[str, int | str | float | dict[str, float]]:
         """`loss` and `psnr`, without the version that Lightning adds."""
         metrics = super().get_metrics(trainer, pl_module)
-        shown = {"train/loss": "loss", "val/psnr": "psnr"}
+        shown = {"train/loss": "loss", "val/psnr": "psnr", "val/loss": "val loss"}
         return {short: metrics[name] for name, short in shown.items() if name in metrics}

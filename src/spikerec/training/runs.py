@@ -1,7 +1,7 @@
 """A run's folder: named by what it runs, continued when unfinished, left alone when finished.
 
 FOLDER/config.yaml             the resolved configuration
-FOLDER/checkpoints/best.ckpt   highest validation score
+FOLDER/checkpoints/best.ckpt   best validation score
 FOLDER/checkpoints/last.ckpt   where to continue
 FOLDER/metrics.csv             the curves
 FOLDER/finished.json           written last: figures and paths
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the highest validation score."""
+        """The checkpoint of the best validation score."""
         return self.checkpoints / "best.ckpt"
 
     @property
