@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -189,3 +190,13 @@ def test_what_cannot_be_written_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         open_sink(tmp_path / name, 1, SETTINGS, **options)  # type: ignore[arg-type]
+
+
+def test_slow_frames_are_kept_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sinks, "SEGMENT_SECONDS", -1)
+    with open_sink(tmp_path / "x.mp4", 3, SETTINGS) as sink:
+        for count, frame in enumerate(pictures(3), 1):
+            sink.write(frame)
+            state = json.loads((tmp_path / "x.mp4.partial" / "state.json").read_text())
+            assert state["frames"] == count
+    assert len(shown(tmp_path / "x.mp4")) == 3

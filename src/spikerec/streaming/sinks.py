@@ -11,6 +11,7 @@ import errno
 import json
 import shutil
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from spikerec.errors import ConfigError, DataError
 
 #: Frames after which a video's segment is closed, and the count of frames kept brought up to date.
 SEGMENT_FRAMES = 250
+#: Seconds after which that is done at the latest: a slow network's work is lost when it is killed.
+SEGMENT_SECONDS = 60
 STATE = "state.json"
 
 
@@ -105,7 +108,8 @@ class Sink(ABC):
         with self._told():
             self._write(picture)
             self.count += 1
-            if self.count % SEGMENT_FRAMES == 0:
+            is_due = time.monotonic() - self._saved_at > SEGMENT_SECONDS
+            if is_due or self.count % SEGMENT_FRAMES == 0:
                 self._save()
 
     def __exit__(
@@ -163,6 +167,7 @@ class Sink(ABC):
         temporary = self._partial / f"{STATE}.new"
         temporary.write_text(content, encoding="utf-8")
         temporary.replace(self._partial / STATE)
+        self._saved_at = time.monotonic()
 
     def _kept(self, resume: bool) -> int:
         """Frames that an earlier run has kept.
