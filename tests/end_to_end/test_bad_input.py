@@ -115,6 +115,26 @@ def test_term_that_needs_what_the_network_lacks(spikerec_command: Command) -> No
     assert "loss.terms.multiscale needs pyramid" in line
 
 
+STIR = ("model=stir", "loss=stir_no_perceptual")
+SPIKES_ALONE = ("model=ssir", "loss=self_supervised", "data=uhsr")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((*STIR, "loss.terms.multiscale.scales=[1,1,1,1,1]"), "names 5 levels below full size"),
+        (("model=ssir", "loss=ms_ssim", "data.crop=[48,48]"), "enlarge data.crop"),
+        ((*SPIKES_ALONE, "loss.terms.firing_rate.windows=[61]"), "looks at 61 readouts"),
+    ],
+)
+def test_term_that_does_not_fit_is_refused_before_training(
+    words: tuple[str, ...], told: str, spikerec_command: Command
+) -> None:
+    line = complaint(spikerec_command("train", *words))
+    assert told in line
+    assert not list(Path("outputs/train").glob("*/config.yaml"))
+
+
 def test_metric_that_the_protocol_lacks(spikerec_command: Command) -> None:
     line = complaint(spikerec_command("train", "model=ssir", "validation=[psrn]"))
     assert "validation names psrn, which protocol=stir does not have: expected some of psnr" in line

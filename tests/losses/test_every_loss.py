@@ -120,6 +120,23 @@ def test_gradient_is_finite_or_the_network_is_refused(name: str, model: str) -> 
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_rehearsal_leaves_the_network_as_it_is(model: str) -> None:
+    before = copy.deepcopy(network(model).state_dict())
+    built("l1").rehearse(network(model), (SMALL_SIDE, SMALL_SIDE))
+    after = network(model).state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_rehearsal_passes_where_training_would(name: str) -> None:
+    loss = built(name)
+    needs = {extra for term in loss.named_terms().values() for extra in term.needs}
+    model = next(m for m in ("ssir", "stir", "spk2imgnet") if needs <= {*network(m).provides})
+    side = SIDES.get(name, SMALL_SIDE)
+    loss.rehearse(network(model), (side, side))
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_true_image_costs_nothing_and_has_a_finite_gradient(name: str) -> None:
     loss = built(name)

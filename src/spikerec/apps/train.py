@@ -91,6 +91,7 @@ def _train(config: DictConfig, training: Run) -> float | None:
     loss: Loss = instantiate(config.loss, _convert_="all")
     loss.check(network, has_target=data.has_targets)
     _check_crop(data, network)
+    loss.rehearse(network, (data.crop.height, data.crop.width))
     protocol = _validation_protocol(config)
     _choose_monitor(config, data, protocol)
     resolved = plain(config)
