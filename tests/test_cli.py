@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import spikerec
 from spikerec.cli import verbs
 from spikerec.configs import config_dir
 
 COMMAND = Path(sys.executable).with_name("spikerec")
+BASH = shutil.which("bash")
 
 
 def test_help_names_every_verb_and_loads_nothing_heavy() -> None:
@@ -32,3 +37,37 @@ def test_console_script_answers() -> None:
 def test_every_hydra_config_at_the_top_belongs_to_a_verb_or_is_a_part() -> None:
     parts = {"choice", "data_module"}
     assert {path.stem for path in config_dir().glob("*.yaml")} <= set(verbs()) | parts
+
+
+def complete(line: str) -> list[str]:
+    """What bash offers at the end of a line, by the script that `-sc install=bash` prints."""
+    shell = (
+        'eval "$(spikerec -sc install=bash)"\n'
+        'COMP_LINE="$1"; COMP_POINT=${#1}; words=($1); COMP_CWORD=$2\n'
+        'hydra_bash_completion; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    last = len(line.split()) - (not line.endswith(" "))
+    path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
+    told = subprocess.run(
+        [str(BASH), "-c", shell, "bash", line, str(last)],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return told.stdout.split()
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("spikerec tr", ["train"]),
+        ("spikerec train model=st", ["model=stir"]),
+        ("spikerec train -m model=stir data.batch", ["data.batch_size="]),
+        ("spikerec evaluate protocol=co", ["protocol=corrected"]),
+        ("spikerec weights li", []),  # a verb without a configuration
+    ],
+)
+def test_shell_completes(line: str, offered: list[str]) -> None:
+    assert complete(line) == offered

@@ -39,6 +39,9 @@ def main() -> None:
     if arguments[0] == "--version":
         sys.stdout.write(f"spikerec {__version__}\n")
         return
+    if arguments[0] in ("-sc", "--shell-completion"):
+        _complete(arguments)
+        return
     verb = arguments[0]
     if verb not in verbs():
         _fail(f"unknown verb {verb!r}: expected one of {', '.join(verbs())} (spikerec --help).")
@@ -71,8 +74,28 @@ def _help() -> str:
         module = ast.parse((_apps() / f"{verb}.py").read_text(encoding="utf-8"))
         summary = (ast.get_docstring(module) or "").splitlines()[0]
         lines.append(f"  {verb:<12} {summary}")
-    lines += ["", f"{TRACE_VARIABLE}=1 shows where an error came from.", ""]
+    lines += ["", 'eval "$(spikerec -sc install=bash)" completes what you type.']
+    lines += [f"{TRACE_VARIABLE}=1 shows where an error came from.", ""]
     return "\n".join(lines)
+
+
+def _complete(arguments: Sequence[str]) -> None:
+    """Answer a shell that asks what a line may go on with, by Hydra's own completion.
+
+    Hydra knows the words of one app: the verb is taken out of the line that it is asked about. The
+    app itself is not imported, since someone waits at the keyboard.
+    """
+    from spikerec.configs import config_dir
+
+    verb, line = "train", os.environ.get("COMP_LINE")  # to install, any verb does
+    if line is not None:
+        program, verb, rest = (*line.split(maxsplit=2), "", "", "")[:3]
+        if not rest and not line.endswith(f"{verb} "):  # the verb is still being typed
+            sys.stdout.write(" ".join(verbs()) + "\n")
+            return
+        os.environ["COMP_LINE"] = f"{program} {rest}"
+    if (config_dir() / f"{verb}.yaml").exists():
+        _start_hydra(verb, lambda config: config, arguments)
 
 
 def _start(verb: str, arguments: Sequence[str]) -> None:
