@@ -150,3 +150,24 @@ def test_equalisation_counts_the_pixels_above_the_darkest_level() -> None:
     assert equalise_histogram(image).tolist() == [[0, 0, 85, 255, 255]]
     flat = torch.full((2, 2), 9, dtype=torch.uint8)
     assert torch.equal(equalise_histogram(flat), flat)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("rate", [0.01, 0.3, 1.0])
+def test_a_sequence_takes_exactly_the_steps(mode: PlasticityMode, rate: float) -> None:
+    plasticity = Plasticity(mode=mode, time_unit=2.0, recovery_time=0.7, exact=True)
+    spikes = (torch.rand(2, 120, 5, 7) < rate).to(torch.uint8)
+    images, end = tfstp_sequence(spikes, plasticity=plasticity)
+    state = plasticity.start(spikes)
+    for t, readout in enumerate(spikes.unbind(1)):
+        state = plasticity.step(state, readout)
+        assert torch.equal(images[:, t], plasticity.rate(state.recovery, state.facilitation))
+    for one, other in zip(end, state, strict=True):
+        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+
+
+def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    spikes = torch.rand(1, 30, 5, 7) < 0.3
+    whole, _ = tfstp_sequence(spikes)
+    monkeypatch.setattr("spikerec.spikes.plasticity.PIXELS_AT_ONCE", 8)
+    assert torch.equal(tfstp_sequence(spikes)[0], whole)
