@@ -8,7 +8,7 @@ import torch
 
 from spikerec.errors import ConfigError, InputError
 from spikerec.simulation import LayeredScene, RandomScene, SceneStyle
-from spikerec.simulation.scenes import MOTION_SPAN, Layer, Path, Wave
+from spikerec.simulation.scenes import MOTION_SPAN, JointedPath, Layer, Path, Wave
 
 NOTHING = torch.zeros(1, dtype=torch.float64)
 STILL = Wave(0.0, NOTHING, NOTHING + 1, NOTHING)
@@ -167,3 +167,21 @@ def test_a_gpu_renders_the_same_scene() -> None:
     on_gpu = RandomScene(photographs(), height=32, width=40, seed=0, device="cuda")
     on_cpu = RandomScene(photographs(), height=32, width=40, seed=0)
     torch.testing.assert_close(on_gpu.frames(0, 8).cpu(), on_cpu.frames(0, 8), atol=1e-3, rtol=0)
+
+
+def test_a_limb_hangs_on_its_joint() -> None:
+    body = path(x=constant(3.0), y=constant(-2.0))
+    limb = JointedPath(body, joint=(4.0, 1.0), reach=6.0, swing=wave(0.8, 50.0))
+    times = torch.arange(40, dtype=torch.float64)
+    matrices = limb.homographies(times)
+    joint_in_scene = torch.tensor([3.0 + 4.0, -2.0 + 1.0, 1.0], dtype=torch.float64)
+    # The joint stays at one end of the part however it swings.
+    expected = torch.tensor([-6.0, 0.0, 1.0], dtype=torch.float64).expand(40, 3)
+    torch.testing.assert_close(matrices @ joint_in_scene, expected)
+    assert (matrices[10] - matrices[0]).abs().max() > 0.1
+
+
+def test_brightness_dims_the_scene() -> None:
+    bright = scene(seed=3).frames(0, 2)
+    dim = scene(seed=3, brightness=(0.5, 0.5)).frames(0, 2)
+    torch.testing.assert_close(dim, 0.5 * bright)
