@@ -40,3 +40,12 @@ def test_an_error_of_a_part_is_raised_and_the_threads_are_given_back() -> None:
     with pytest.raises(ZeroDivisionError):
         each_alone(lambda part: 1 // part, [1, 0])
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_gradients_are_recorded_as_the_caller_would(mode: type) -> None:
+    def states(_: int) -> tuple[bool, bool]:
+        return torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    with mode():
+        assert each_alone(states, [0]) == [states(0)]

@@ -21,8 +21,7 @@ Result = TypeVar("Result")
 def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """What a function gives for each part, the parts shared out over PyTorch's threads.
 
-    Each call runs its operations in one thread. Whether gradients are recorded is a thread's own
-    setting, so the function has to state it.
+    Each call runs its operations in one thread, and records gradients as the caller would.
 
     Args:
         function: takes a part; long enough that starting a thread, some 50 µs, is nothing.
@@ -32,11 +31,17 @@ def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> lis
         The results in the order of the parts.
     """
     threads = torch.get_num_threads()
+    with_gradients, is_inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    def run(part: Part) -> Result:
+        with torch.inference_mode(is_inference), torch.set_grad_enabled(with_gradients):
+            return function(part)
+
     try:
         # PyTorch keeps the number for each thread, and the latest for threads yet to come.
         with ThreadPoolExecutor(
             threads, initializer=torch.set_num_threads, initargs=(1,)
         ) as executor:
-            return list(executor.map(function, parts))
+            return list(executor.map(run, parts))
     finally:
         torch.set_num_threads(threads)

@@ -193,6 +193,7 @@ def tfstp_sequence(
     return images, _run(plasticity, spikes, state, images)
 
 
+@torch.no_grad()
 def _run(
     plasticity: Plasticity, spikes: Tensor, state: PlasticityState, images: Tensor
 ) -> PlasticityState:
@@ -203,10 +204,9 @@ def _run(
     )
 
     def run(sample: int, pixels: slice) -> None:
-        with torch.no_grad():
-            synapses = _Synapses(plasticity, _part(state, sample, pixels))
-            synapses.run(spikes[sample].flatten(1)[:, pixels], images[sample].flatten(1)[:, pixels])
-            synapses.write(_part(after, sample, pixels))
+        synapses = _Synapses(plasticity, _part(state, sample, pixels))
+        synapses.run(spikes[sample].flatten(1)[:, pixels], images[sample].flatten(1)[:, pixels])
+        synapses.write(_part(after, sample, pixels))
 
     on_cpu = spikes.device.type == "cpu"
     count = spikes.shape[-2] * spikes.shape[-1]
