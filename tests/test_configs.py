@@ -73,6 +73,7 @@ def test_plain_resolves_interpolations() -> None:
         ([], "default"),
         (["model=stir", "data=reds"], "data=reds,model=stir"),
         (["name=x", "model=stir"], "model=stir"),
+        (["logger=wandb", "logger.wandb.mode=online", "+logger.wandb.entity=x"], "default"),
     ],
 )
 def test_runs_are_named_by_what_they_run(words: list[str], name: str) -> None:

@@ -137,10 +137,14 @@ def run_name(overrides: list[str]) -> str:
         >>> run_name(["model=stir", "data=reds"])
         'data=reds,model=stir'
     """
-    words = sorted(word for word in overrides if word.split("=")[0].lstrip("+~") not in UNNAMED)
-    name = ",".join(words) or "default"
+    name = ",".join(sorted(word for word in overrides if not _is_unnamed(word))) or "default"
     legible = re.sub(r"[^\w=.,+@-]+", "_", name)
     if legible == name and len(name) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{legible[:LONGEST_NAME]}-{digest}"
+
+
+def _is_unnamed(word: str) -> bool:
+    key = word.split("=")[0].lstrip("+~")
+    return key in UNNAMED or key.startswith("logger.")

@@ -16,6 +16,7 @@ from spikerec.training import Run
 from spikerec.training.curves import read_rows
 from tests.fakes import fake_reds
 from tests.training.command import call, start, words
+from tests.training.wandb_files import read_runs
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +260,7 @@ def test_early_stopping_clipping_and_half_precision_together(
         "name=run",
         "callbacks=[default,early_stopping]",
         "callbacks.early_stopping.patience=1",
+        *("logger=[]", "callbacks.learning_rate=null"),
         "optimizer.lr=0",  # no step is better than another
         "trainer.precision=bf16-mixed",
         "trainer.gradient_clip_val=1.0",
@@ -291,13 +293,20 @@ def test_continuing_with_another_precision_is_refused(tmp_path: Path) -> None:
         run.begin({"trainer": {"precision": "16-mixed", "max_epochs": 3}})
 
 
-def test_tensorboard_has_the_curves_and_the_pictures(
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb's own code
+def test_csv_tensorboard_and_wandb_have_the_same_curves_at_once(
     reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ("name=run", "logger=tensorboard", "trainer.max_epochs=1")
+    options = ("name=run", "logger=[tensorboard,wandb]", "trainer.max_epochs=1")
     call(monkeypatch, words("train", reds, tmp_path, *options))
     events = EventAccumulator(str(tmp_path / "train/run/tensorboard"))
     events.Reload()
     tags = events.Tags()
     assert {"train/loss", "train/gradient_norm", "val/psnr", "best/val/psnr"} <= {*tags["scalars"]}
     assert any(name.startswith("val/images/") for name in tags["images"])
+    [written] = read_runs(tmp_path / "train/run")
+    rows = curves(tmp_path / "train/run").values()
+    losses = [float(row["train/loss"]) for row in rows if "train/loss" in row]
+    assert len(losses) == 6
+    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(losses)
+    assert written.values("train/loss") == pytest.approx(losses)

@@ -101,7 +101,7 @@ def _train(config: DictConfig, training: Run) -> float | None:
         config.trainer,
         default_root_dir=str(training.folder),
         callbacks=_parts(config.callbacks),
-        logger=_parts(config.logger) or False,
+        logger=_parts(config.get("logger")) or False,
         plugins=AtomicCheckpointIO(),
         _convert_="all",
     )
