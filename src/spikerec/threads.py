@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -45,3 +46,26 @@ def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> lis
             return list(executor.map(run, parts))
     finally:
         torch.set_num_threads(threads)
+
+
+def each_part(function: Callable[[int, slice], None], spikes: Tensor, pixels: int) -> None:
+    """Call a function for parts of the pixels of each sample, in threads on a CPU.
+
+    Args:
+        function: takes the index of a sample and a slice of its H·W pixels.
+        spikes: (B, T, H, W).
+        pixels: most in a part on a CPU; other devices take samples whole.
+    """
+    on_cpu = spikes.device.type == "cpu"
+    count = spikes.shape[-2] * spikes.shape[-1]
+    step = pixels if on_cpu else max(count, 1)
+    parts = [
+        (sample, slice(first, first + step))
+        for sample in range(len(spikes))
+        for first in range(0, count, step)
+    ]
+    if on_cpu:
+        each_alone(lambda part: function(*part), parts)
+    else:
+        for part in parts:
+            function(*part)

@@ -171,3 +171,13 @@ def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPat
     whole, _ = tfstp_sequence(spikes)
     monkeypatch.setattr("spikerec.spikes.plasticity.PIXELS_AT_ONCE", 8)
     assert torch.equal(tfstp_sequence(spikes)[0], whole)
+
+
+def test_an_exported_image_is_the_image() -> None:
+    class Method(torch.nn.Module):
+        def forward(self, spikes: Tensor) -> Tensor:
+            return tfstp(spikes, key_readout=8)
+
+    spikes = (torch.rand(1, 10, 3, 4) < 0.3).float()
+    exported = torch.export.export(Method(), (spikes,)).module()
+    assert torch.equal(exported(spikes), Method()(spikes))

@@ -16,6 +16,7 @@ from spikerec.errors import InputError, WindowError
 from spikerec.spikes import (
     isi,
     nested_means,
+    representations,
     tfi,
     tfi_interval,
     tfi_sequence,
@@ -24,6 +25,7 @@ from spikerec.spikes import (
     tfp_sequence,
     to_uint8,
 )
+from spikerec.spikes.representations import Closed
 from tests.golden_cases import GoldenCase, load_case
 from tests.spikes.edge import edge_input
 
@@ -236,3 +238,19 @@ def test_windows_that_leave_the_stream_are_refused(call: Callable[[Tensor], Tens
 def test_a_missing_axis_is_named(name: str) -> None:
     with pytest.raises(InputError, match=r"must be \(B, T, H, W\), found 3 axes"):
         PER_PIXEL[name](random_spikes(21, 4, 4))
+
+
+@pytest.mark.parametrize("size", [40, 9000])  # counted in 16 bits, and in 32
+@pytest.mark.parametrize("closed", ["left", "right"])
+def test_intervals_are_the_same_by_counting_and_by_passes(size: int, closed: Closed) -> None:
+    spikes = random_spikes(2, size, 3, 5)
+    spikes[:, :, 0] = 0
+    by_passes = representations._intervals_by_passes(spikes, closed, undefined=0)
+    assert torch.equal(isi(spikes, closed=closed), by_passes)
+
+
+def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    spikes = random_spikes(2, 30, 5, 7)
+    whole = tfi_sequence(spikes)
+    monkeypatch.setattr(representations, "PIXELS_AT_ONCE", 8)
+    assert torch.equal(tfi_sequence(spikes), whole)

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikerec.errors import InputError, WindowError
-from spikerec.threads import each_alone
+from spikerec.threads import each_part
 
 PlasticityMode = Literal["offline", "online"]
 
@@ -162,9 +162,13 @@ def tfstp(spikes: Tensor, *, key_readout: int, plasticity: Plasticity | None = N
             f"them: choose one in [0, {spikes.shape[1]})."
         )
     plasticity = plasticity or Plasticity()
-    last = plasticity.start(spikes)
+    state = plasticity.start(spikes)
+    if torch.compiler.is_compiling():  # threads and states in place cannot be exported
+        for readout in spikes[:, : key_readout + 1].unbind(1):
+            state = plasticity.step(state, readout)
+        return plasticity.rate(state.recovery, state.facilitation).unsqueeze(1)
     images = spikes.new_empty((len(spikes), 1, *spikes.shape[2:]), dtype=torch.float32)
-    _run(plasticity, spikes[:, : key_readout + 1], last, images)
+    _run(plasticity, spikes[:, : key_readout + 1], state, images)
     return images
 
 
@@ -208,19 +212,7 @@ def _run(
         synapses.run(spikes[sample].flatten(1)[:, pixels], images[sample].flatten(1)[:, pixels])
         synapses.write(_part(after, sample, pixels))
 
-    on_cpu = spikes.device.type == "cpu"
-    count = spikes.shape[-2] * spikes.shape[-1]
-    step = PIXELS_AT_ONCE if on_cpu else count
-    parts = [
-        (sample, slice(first, first + step))
-        for sample in range(len(spikes))
-        for first in range(0, count, step)
-    ]
-    if on_cpu:
-        each_alone(lambda part: run(*part), parts)
-    else:
-        for part in parts:
-            run(*part)
+    each_part(run, spikes, PIXELS_AT_ONCE)
     return after
 
 
