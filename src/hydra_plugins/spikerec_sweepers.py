@@ -146,19 +146,13 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
 
     def _log(self, table: pd.DataFrame) -> None:
         """Give the table to W&B, in a run of its own beside the jobs', where they log there."""
-        from spikerec.training.wandb_log import log_table
+        from spikerec.training.wandb_log import log_table_where_chosen
 
-        chosen = (self.config.get("logger") or {}).get("wandb")
-        if chosen is None:
-            return
-        log_table(
+        log_table_where_chosen(
+            self.config.get("logger"),
             "ablation",
             table,
             self.folder,
-            mode=chosen.mode,
-            fall_back=chosen.fall_back,
-            timeout_s=chosen.timeout_s,
-            project=chosen.project,
             group=self.name,
             job_type="ablation",
         )

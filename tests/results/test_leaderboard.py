@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from spikerec.apps.leaderboard import run
 from spikerec.errors import ResultsError
 from tests.results.records import make_record, write_demo
+from tests.training.command import call
+from tests.training.wandb_files import read_runs
 
 
 def _config(results: Path, output: Path) -> DictConfig:
@@ -52,3 +56,22 @@ def test_the_same_records_give_the_same_tables(tmp_path: Path) -> None:
     for kind in ("md", "csv", "tex"):
         name = f"leaderboard.{kind}"
         assert (tmp_path / "one" / name).read_text() == (tmp_path / "two" / name).read_text()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb's own code
+def test_the_table_goes_to_wandb_where_that_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for label in ("STIR", "WGSE"):
+        make_record(label).write(tmp_path / "results")
+    words = (f"results={tmp_path / 'results'}", f"output={tmp_path / 'out'}")
+    call(monkeypatch, ["leaderboard", *words])
+    assert not list(tmp_path.rglob("*.wandb"))
+    call(monkeypatch, ["leaderboard", *words, "logger=wandb", "logger.wandb.project=mine"])
+    [run] = read_runs(tmp_path / "out")
+    assert (run.about["project"], run.about["job_type"]) == ("mine", "leaderboard")
+    [file] = tmp_path.rglob("leaderboard*.table.json")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    written = pd.read_csv(tmp_path / "out" / "leaderboard.csv")
+    assert content["columns"] == list(written.columns)
+    assert [row[content["columns"].index("label")] for row in content["data"]] == ["STIR", "WGSE"]

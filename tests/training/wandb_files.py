@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wandb.proto import wandb_internal_pb2 as protocol
+
+PATIENCE_S = 20
 
 
 @dataclass
@@ -21,6 +24,7 @@ class Written:
     summary: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)
+    ended: bool = False
 
     def logged(self) -> set[str]:
         return {name for row in self.history for name in row}
@@ -35,6 +39,15 @@ def read_runs(folder: Path) -> list[Written]:
 
 
 def read(path: Path) -> Written:
+    """The file's content once it is whole: wandb's own process closes it after `finish` returns."""
+    until = time.monotonic() + PATIENCE_S
+    while not (written := parse(path)).ended and time.monotonic() < until:
+        time.sleep(0.05)
+    return written
+
+
+def parse(path: Path) -> Written:
+    """What the file holds so far."""
     written = Written()
     for data in messages(path.read_bytes()):
         record = protocol.Record()
@@ -61,6 +74,8 @@ def read(path: Path) -> Written:
             written.history.append(row)
         elif kind == "artifact":
             written.artifacts.append(record.artifact.name)
+        elif kind == "exit":
+            written.ended = True
     return written
 
 
@@ -70,13 +85,15 @@ BLOCK, HEADER, FULL, LAST = 32768, 7, 1, 4
 
 def messages(content: bytes) -> Iterator[bytes]:
     """The messages of a `.wandb` file: pieces of (checksum, length, kind), none across a block."""
-    assert content.startswith(b":W&B")
+    assert content.startswith(b":W&B"[: len(content)])
     position, message = HEADER, b""
     while position + HEADER <= len(content):
         if BLOCK - position % BLOCK < HEADER:  # no room for a header: the block's padding
             position += BLOCK - position % BLOCK
             continue
         _, length, kind = struct.unpack_from("<IHB", content, position)
+        if position + HEADER + length > len(content):
+            return
         message += content[position + HEADER : position + HEADER + length]
         position += HEADER + length
         if kind in (FULL, LAST):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -21,12 +22,13 @@ from spikerec.results.tables import (
     standings,
     terminal,
 )
+from spikerec.spikes.files import atomic_path
 
 MOST_PRINTED = 20  # problems; the page lists more
 
 
 def run(config: DictConfig) -> None:
-    """Write `leaderboard.md`, `.csv`, `.tex` and `.html`, and print the tables.
+    """Write `leaderboard.md`, `.csv`, `.tex` and `.html`, print the tables, and log them to W&B.
 
     Args:
         config: see `conf/leaderboard.yaml`.
@@ -65,7 +67,22 @@ def run(config: DictConfig) -> None:
         console.print(terminal(board, stands))
     _report(problems, console)
     for name, text in files.items():
-        console.print(str(_write(output / name, text)), highlight=False, soft_wrap=True)
+        with atomic_path(output / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        console.print(str(output / name), highlight=False, soft_wrap=True)
+    _log(config, files["leaderboard.csv"], output)
+
+
+def _log(config: DictConfig, table: str, output: Path) -> None:
+    """Give the table to W&B, where that is chosen."""
+    if not config.get("logger"):  # the imports below take seconds
+        return
+    import pandas as pd
+
+    from spikerec.training.wandb_log import log_table_where_chosen
+
+    rows = pd.read_csv(io.StringIO(table))
+    log_table_where_chosen(config.logger, "leaderboard", rows, output, job_type="leaderboard")
 
 
 def _report(problems: list[Problem], console: Console) -> None:
@@ -76,12 +93,3 @@ def _report(problems: list[Problem], console: Console) -> None:
         console.print(f"  {problem.reason}", style="yellow", markup=False, soft_wrap=True)
     if len(problems) > MOST_PRINTED:
         console.print(f"  … and {len(problems) - MOST_PRINTED} more", style="yellow")
-
-
-def _write(path: Path, text: str) -> Path:
-    """Write a file at once, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
-    return path

@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 Mode = Literal["offline", "online"]
 
+#: Settings of `conf/logger/wandb.yaml` that are about one training.
+ABOUT_RUNS = ("_target_", "folder", "artifact", "name", "group", "job_type", "tags")
+
 
 class WandbLog(WandbLogger):
     """Logs a run to W&B: `spikerec train logger=wandb`.
@@ -119,6 +122,28 @@ def run_id(folder: Path) -> str:
         with atomic_path(path) as temporary:
             temporary.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
+
+
+def log_table_where_chosen(
+    loggers: Mapping[str, Any] | None,
+    name: str,
+    table: pd.DataFrame,
+    folder: str | Path,
+    **about: Any,  # noqa: ANN401
+) -> None:
+    """Log a table where W&B is among the chosen loggers (`conf/logger`), with its settings.
+
+    Args:
+        loggers: name → settings.
+        name: see `log_table`.
+        table: see `log_table`.
+        folder: see `log_table`.
+        **about: what differs from a run's: group, job_type, …
+    """
+    chosen = (loggers or {}).get("wandb")
+    if chosen is not None:
+        shared = {str(key): chosen[key] for key in chosen if key not in ABOUT_RUNS}
+        log_table(name, table, folder, **shared, **about)
 
 
 def log_table(
