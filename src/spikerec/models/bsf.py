@@ -32,7 +32,7 @@ from spikerec.errors import ConfigError
 from spikerec.models.base import Network, Padding, Reconstruction, check_window
 from spikerec.models.deform import DeformConv2d
 from spikerec.models.short_windows import check_levels, conv, rename, upsample, window_length
-from spikerec.spikes.representations import isi
+from spikerec.spikes.representations import isi, running_maximum
 
 Interval = Literal["right_closed", "left_closed"]
 
@@ -433,8 +433,8 @@ def merge_intervals(dsft11: Tensor, spikes: Tensor) -> Intervals:
     length = spikes.shape[1]
     t = torch.arange(length, device=spikes.device)[:, None, None]
     fired = spikes != 0
-    last = torch.where(fired, t, -1).cummax(1).values
-    first = torch.where(fired, t, length).flip(1).cummin(1).values.flip(1)
+    last = running_maximum(torch.where(fired, t, -1))
+    first = -running_maximum(torch.where(fired, -t, -length).flip(1)).flip(1)
     after_this = F.pad(first[:, 1:], (0, 0, 0, 0, 0, 1), value=length)
     num_up_to = fired.cumsum(1)
     num_after = num_up_to[:, -1:] - num_up_to

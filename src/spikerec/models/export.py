@@ -7,6 +7,9 @@ The file takes a window of spikes of one size, (1, T, H, W) float32, 0 and 1, an
 from __future__ import annotations
 
 import importlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,6 +21,8 @@ from spikerec.spikes.files import atomic_path
 
 #: Largest difference from the network's own output that is let pass: rounding of other kernels.
 TOLERANCE = 1e-3
+#: Whose loggers tell of each step.
+CONVERTERS = ("onnx_ir", "onnxscript", "torch.onnx")
 
 
 class Standalone(nn.Module):
@@ -62,19 +67,13 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
     with torch.no_grad(), atomic_path(path) as temporary:
         expected = module(spikes)
         try:
-            program = torch.export.export(module, (spikes,), strict=False)
-            if path.suffix == ".pt2":
-                torch.export.save(program, temporary)
-            else:
-                torch.onnx.export(
-                    program, f=str(temporary), dynamo=True, external_data=False, verbose=False
-                )
-        except (RuntimeError, NotImplementedError) as error:
-            reason = " ".join(str(error).split())[:200]
+            with _quiet():
+                _write(module, spikes, temporary)
+                found = run_exported(temporary, spikes)
+        except Exception as error:
             raise ConfigError(
-                f"{type(network).__name__} has no {path.suffix} form: {reason}"
+                f"{type(network).__name__} has no {path.suffix} form: {_reason(error)}"
             ) from error
-        found = run_exported(temporary, spikes)
         difference = float((found - expected).abs().max())
         if not difference <= TOLERANCE:
             raise DataError(
@@ -82,6 +81,35 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
                 f"{difference:.2g}, expected at most {TOLERANCE:g}."
             )
     return difference
+
+
+def _write(module: Standalone, spikes: Tensor, path: Path) -> None:
+    program = torch.export.export(module, (spikes,), strict=False)
+    if path.suffix == ".pt2":
+        torch.export.save(program, path)
+    else:
+        torch.onnx.export(program, f=str(path), dynamo=True, external_data=False, verbose=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the converters' account of each graph that they could not simplify."""
+    loggers = [logging.getLogger(name) for name in CONVERTERS]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    """The first of the errors behind one, which names the operation, in a line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def run_exported(path: Path, spikes: Tensor) -> Tensor:
