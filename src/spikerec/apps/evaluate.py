@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from spikerec.data import SpikeDataModule, Windows
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
+from spikerec.models.checkpoint import read_metadata
+from spikerec.models.shipped import shipped_weights
 from spikerec.models.trained import load_trained
 from spikerec.results import (
     DatasetInfo,
@@ -77,18 +80,19 @@ def _facts(
     protocol = module.protocol
     assert protocol is not None
     method = HydraConfig.get().runtime.choices["model"]
-    checkpoint = config.checkpoint and Path(config.checkpoint)
+    checkpoint = Path(config.checkpoint) if config.checkpoint else None
+    weights = checkpoint or shipped_weights(module.network)
     return {
         "method": method,
         "label": config.label or _label(module.network, method),
         "weights": WeightsInfo(
             digest=weights_digest,
-            source=_source(checkpoint) if checkpoint else "",
-            name=checkpoint.name if checkpoint else "",
+            source=_source(weights) if weights else "",
+            name=weights.name if weights else "",
         ),
         "protocol": ProtocolInfo(protocol.name, protocol.digest, protocol.describe()),
         "unavailable": protocol.unavailable,
-        "training": _training(checkpoint),
+        "training": _training(weights),
         "config": plain(config),
         "code": code_revision(),
         "environment": environment() | {"metrics": protocol.provenance()},
@@ -113,11 +117,13 @@ def _source(checkpoint: Path) -> str:
     return (folder.parent if folder.name == "checkpoints" else folder).name
 
 
-def _training(checkpoint: Path | None) -> dict[str, Any]:
-    """The budget of the run that a checkpoint is from, where it is one of ours."""
-    if checkpoint is None:
+def _training(weights: Path | None) -> dict[str, Any]:
+    """The budget of the run that weights are from, where it is one of ours."""
+    if weights is None:
         return {}
-    return Run(checkpoint.parent.parent).finished() or {}
+    if weights.suffix == ".safetensors":
+        return dict(json.loads(read_metadata(weights).get("training", "{}")))
+    return Run(weights.parent.parent).finished() or {}
 
 
 def _write(

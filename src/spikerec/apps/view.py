@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--method",
         action="append",
-        help="a choice of conf/model, or NAME=CHECKPOINT; several times (default: tfp and tfi)",
+        help="a choice of conf/model, or NAME=CHECKPOINT; several times (default: tfp and fast)",
     )
     parser.add_argument("--height", type=int, help="of a .dat without a sidecar")
     parser.add_argument("--width", type=int)
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
         rate_hz=options.rate_hz,
         light_scale=options.light_scale,
     )
-    named = [word.partition("=") for word in options.method or ("tfp", "tfi")]
+    named = [word.partition("=") for word in options.method or ("tfp", "fast")]
     networks = {name: load(name, checkpoint or None) for name, _, checkpoint in named}
     with serve(Viewer(stream, networks), options.port) as server:
         console = Console()

@@ -1,4 +1,4 @@
-"""List, fetch, install and import weights: spikerec weights list | import FILE --model NAME."""
+"""List, fetch, install, import and pack weights: spikerec weights import FILE --model NAME."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ def main(arguments: list[str]) -> None:
             _install(console, options.name, options.file)
         case "import":
             _import(console, options, _values(words))
+        case "pack":
+            _pack(console, options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("--model", required=True, choices=config_names("model"))
     importing.add_argument("--output", type=Path, help=f"default: {FOLDER}/NAME.safetensors")
     importing.add_argument("--overwrite", action="store_true", help="replace the output")
+    packing = verbs.add_parser("pack", help="keep the weights of a training run's checkpoint alone")
+    packing.add_argument("file", type=Path, help="best.ckpt of spikerec train")
+    packing.add_argument("--model", required=True, choices=config_names("model"))
+    packing.add_argument("--output", type=Path, help=f"default: {FOLDER}/NAME.safetensors")
+    packing.add_argument("--half", action="store_true", help="keep 16 bits a number")
+    packing.add_argument("--overwrite", action="store_true", help="replace the output")
     return parser
 
 
@@ -113,6 +121,22 @@ def _import(console: Console, options: argparse.Namespace, values: dict[str, Any
         f"{metadata['digest'][:12]}. Use it with checkpoint={output}",
         soft_wrap=True,
     )
+
+
+def _pack(console: Console, options: argparse.Namespace) -> None:
+    from spikerec.models.shipped import pack_weights
+    from spikerec.training import Run
+
+    output = options.output or FOLDER / f"{options.model}.safetensors"
+    metadata = pack_weights(
+        options.file,
+        options.model,
+        output,
+        training=Run(options.file.resolve().parent.parent).finished(),
+        half=options.half,
+        overwrite=options.overwrite,
+    )
+    console.print(f"written to {output}, digest {metadata['digest'][:12]}", soft_wrap=True)
 
 
 def _values(words: Sequence[str]) -> dict[str, Any]:

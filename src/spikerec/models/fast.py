@@ -120,7 +120,9 @@ def _windows(window: int, filters: int) -> Tensor:
     rows = [_hann(times, centre, min(BASE_LENGTH, window))]
     share, extra = divmod(filters, 3)
     lengths = (min(2 * SHORTEST + 1, window), SHORTEST, max(window // 2 | 1, SHORTEST))
-    for length, count in zip(lengths, (share + (extra > 0), share + (extra > 1), share), strict=True):
+    for length, count in zip(
+        lengths, (share + (extra > 0), share + (extra > 1), share), strict=True
+    ):
         reach = (window - length) / 2
         places = torch.linspace(-reach, reach, count) if count > 1 else torch.zeros(count)
         rows += [_hann(times, centre + place.item(), length) for place in places]

@@ -9,6 +9,7 @@ from spikerec.configs import build
 from spikerec.errors import ConfigError, WeightsNotFoundError
 from spikerec.models.base import Network
 from spikerec.models.checkpoint import digest, load_weights, read_arguments, read_state
+from spikerec.models.shipped import shipped_weights
 
 
 def load(
@@ -20,7 +21,8 @@ def load(
 
     Args:
         name: a choice of `conf/model`.
-        checkpoint: a run's `.ckpt` or an imported `.safetensors`; none for a classical method.
+        checkpoint: a run's `.ckpt` or an imported `.safetensors`; none for a classical method,
+            or to use the weights that come with the package.
         **arguments: what differs from `conf/model/NAME.yaml`.
 
     Example:
@@ -41,7 +43,8 @@ def load(
 def load_trained(network: Network, checkpoint: str | Path | None) -> str | None:
     """Fill a network from a checkpoint and put it in eval mode.
 
-    The light scale at which the network's images are intensity belongs to its weights: where the
+    Without a checkpoint, the weights that come with the package serve, where they fit. The light
+    scale at which the network's images are intensity belongs to its weights: where the
     checkpoint states one, the network takes it.
 
     Returns:
@@ -57,10 +60,12 @@ def load_trained(network: Network, checkpoint: str | Path | None) -> str | None:
         if checkpoint is not None:
             raise ConfigError(f"{name} has no parameters: drop checkpoint={checkpoint}.")
         return None
+    checkpoint = checkpoint or shipped_weights(network)
     if checkpoint is None:
         raise WeightsNotFoundError(
             f"{name} needs weights: name checkpoint=FILE, a run's best.ckpt (spikerec train) or an "
-            "imported .safetensors (spikerec weights import)."
+            "imported .safetensors (spikerec weights import). Weights of model=fast and "
+            "model=fast_wide come with the package."
         )
     load_weights(network, read_state(checkpoint), str(checkpoint))
     network.light_scale = read_arguments(checkpoint).get("light_scale", network.light_scale)

@@ -27,6 +27,7 @@ from torch import Tensor
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network
 from spikerec.models.checkpoint import digest
+from spikerec.models.shipped import DEFAULT_MODEL
 from spikerec.models.trained import load
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
@@ -318,7 +319,7 @@ def reconstruct(
 
     Args:
         stream: from `spikerec.open`.
-        methods: choices of `conf/model`, or networks ready to use.
+        methods: choices of `conf/model`, or networks ready to use; none for the default network.
         checkpoint: of a method with weights; by name where several have some.
         stride: readouts from one frame to the next; None to take it from `slow_motion`, or half
             the shortest window.
@@ -329,12 +330,12 @@ def reconstruct(
         **settings: those of `Video`.
 
     Raises:
-        ConfigError: no method, one named twice, or a setting out of range.
+        ConfigError: a method named twice, or a setting out of range.
         WindowError: the part is shorter than a window.
         WeightsError: a checkpoint that does not fit.
     """
     networks: dict[str, Network] = {}
-    for method in methods:
+    for method in methods or (DEFAULT_MODEL,):
         name = method if isinstance(method, str) else type(method).__name__
         if name in networks:
             raise ConfigError(f"the method {name} is named twice.")
@@ -345,8 +346,6 @@ def reconstruct(
                 "checkpoint.NAME=FILE."
             )
         networks[name] = load(method, own) if isinstance(method, str) else method
-    if not networks:
-        raise ConfigError("no method is named: expected one or several of conf/model.")
     if stride is None:
         stride = default_stride(stream, list(networks.values()), slow_motion, fps)
     keys = KeyReadouts.of(stream, list(networks.values()), stride, start, stop)

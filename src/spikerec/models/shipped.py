@@ -1,0 +1,87 @@
+"""Weights that come with the package: used where a network of their kind names no checkpoint.
+
+`spikerec/weights/shipped/` holds them, with their card (README.md). A file states the choice of
+`conf/model` it belongs to; it fits a network of the same names and shapes, and no other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from spikerec.configs import build
+from spikerec.models.base import Network
+from spikerec.models.checkpoint import digest, load_weights, read_arguments, read_state, save_state
+
+#: What `spikerec reconstruct` uses where no model is named; `conf/reconstruct.yaml` says the same.
+DEFAULT_MODEL = "fast_wide"
+
+
+def shipped_weights(network: Network) -> Path | None:
+    """The file that comes with the package for this very network; None where there is none."""
+    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    with as_file(files("spikerec.weights").joinpath("shipped")) as folder:
+        for path in sorted(folder.glob("*.safetensors")):
+            if own and _shapes(path) == own:
+                return path
+    return None
+
+
+def pack_weights(
+    checkpoint: str | Path,
+    name: str,
+    output: str | Path,
+    *,
+    training: Mapping[str, Any] | None = None,
+    half: bool = False,
+    overwrite: bool = False,
+) -> dict[str, str]:
+    """Turn a run's checkpoint into a safetensors file of the network's weights alone.
+
+    Args:
+        checkpoint: a `.ckpt` of `spikerec train`.
+        name: the choice of `conf/model` it was trained as.
+        output: the `.safetensors` file to write.
+        training: the run's budget, for the file's metadata.
+        half: keep floats in 16 bits.
+        overwrite: replace a file that is there.
+
+    Returns:
+        The metadata written beside the tensors, as those of `import_weights`; `digest` is that of
+        the network once it has loaded the file.
+
+    Raises:
+        ConfigError: no such model.
+        WeightsError: the checkpoint cannot be read or does not fit, or `output` is there already.
+    """
+    arguments = {k: v for k, v in read_arguments(checkpoint).items() if k != "_target_"}
+    network: Network = build("model", name, **arguments)
+    load_weights(network, read_state(checkpoint), str(checkpoint))
+    state = {key: _halved(value) if half else value for key, value in network.state_dict().items()}
+    network.load_state_dict(state)
+    metadata = {
+        "model": name,
+        "arguments": json.dumps(arguments, sort_keys=True),
+        "source": Path(checkpoint).resolve().parent.parent.name,
+        "training": json.dumps(training or {}),
+        "digest": digest(network.state_dict()),
+    }
+    save_state(output, state, metadata, overwrite=overwrite)
+    return metadata
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float16) if tensor.is_floating_point() else tensor
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a safetensors file, from its header alone."""
+    with safe_open(path, framework="pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118

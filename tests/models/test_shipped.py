@@ -1,0 +1,102 @@
+"""Weights that come with the package."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+
+import spikerec
+from spikerec.configs import build, config_dir
+from spikerec.errors import WeightsError, WeightsNotFoundError
+from spikerec.models.checkpoint import read_arguments, read_metadata
+from spikerec.models.shipped import DEFAULT_MODEL, pack_weights, shipped_weights
+from spikerec.simulation import Camera, RandomScene, bundled_images
+
+SHIPPED = ["fast", "fast_wide"]
+SMALL = {"window": 9, "filters": 3, "channels": [4], "blocks": [1], "light_scale": 0.5}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    network = build("model", "fast", **SMALL)
+    torch.nn.init.normal_(network.tail.weight)
+    path = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    path.parent.mkdir(parents=True)
+    state = {f"network.{name}": value for name, value in network.state_dict().items()}
+    content = {"state_dict": state, "spikerec": {"network": "Fast", "model": SMALL}}
+    torch.save(content | {"pytorch-lightning_version": "2.6"}, path)
+    return path
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_packed_checkpoint_is_the_same_network(
+    checkpoint: Path, tmp_path: Path, half: bool
+) -> None:
+    packed = tmp_path / "packed.safetensors"
+    metadata = pack_weights(checkpoint, "fast", packed, training={"steps": 7}, half=half)
+    assert read_metadata(packed) == metadata
+    assert metadata["source"] == "run"
+    assert read_arguments(packed)["light_scale"] == 0.5
+    before, after = (spikerec.load("fast", path, **SMALL) for path in (checkpoint, packed))
+    spikes = torch.randint(2, (1, 9, 16, 16), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        one, other = (network.reconstruct(spikes, 0.5).image for network in (before, after))
+    torch.testing.assert_close(one, other, atol=2e-3 if half else 0.0, rtol=0.0)
+    assert next(after.parameters()).dtype == torch.float32
+
+
+def test_packing_does_not_overwrite(checkpoint: Path, tmp_path: Path) -> None:
+    pack_weights(checkpoint, "fast", tmp_path / "packed.safetensors")
+    with pytest.raises(WeightsError, match="is there already"):
+        pack_weights(checkpoint, "fast", tmp_path / "packed.safetensors")
+
+
+def test_weights_of_another_shape_do_not_serve() -> None:
+    assert shipped_weights(build("model", "fast", channels=[16, 32])) is None
+    assert shipped_weights(build("model", "tfp")) is None
+    with pytest.raises(WeightsNotFoundError, match="checkpoint=FILE"):
+        spikerec.load("fast", channels=[16, 32])
+
+
+def test_the_default_model_is_the_one_of_the_command_line() -> None:
+    text = (config_dir() / "reconstruct.yaml").read_text(encoding="utf-8")
+    assert f"  - model: {DEFAULT_MODEL}\n" in text
+    assert DEFAULT_MODEL in SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_weights_are_small_and_carry_their_budget(name: str) -> None:
+    path = shipped_weights(build("model", name))
+    assert path is not None
+    assert path.stat().st_size <= 12e6
+    metadata = read_metadata(path)
+    assert metadata["model"] == name
+    assert '"steps"' in metadata["training"]
+
+
+def test_shipped_weights_have_a_card() -> None:
+    folder = files("spikerec.weights").joinpath("shipped")
+    card = folder.joinpath("README.md").read_text(encoding="utf-8")
+    for name in SHIPPED:
+        assert f"## {name}" in card
+
+
+@pytest.mark.parametrize("light_scale", [0.25, 0.6, 1.0])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_default_weights_beat_the_firing_rate_at_any_light_scale(
+    name: str, light_scale: float
+) -> None:
+    def psnr(estimate: torch.Tensor) -> float:
+        return -10 * (estimate.clamp(0, 1) - truth).square().mean().log10().item()
+
+    image = [one.image for one in bundled_images() if one.name == "astronaut.png"]
+    scene = RandomScene(image, height=64, width=64, seed=5)
+    truth = scene.frames(30, 31)[None]
+    stream = Camera(light_scale).expose(scene.frames(0, 61), seed=1)[None]
+    with torch.inference_mode():
+        network = spikerec.load(name).reconstruct(stream, light_scale).image
+        rate = spikerec.load("tfp", window=31).reconstruct(stream[:, 15:46], light_scale).image
+    assert psnr(network) > psnr(rate) + 2
