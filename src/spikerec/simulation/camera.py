@@ -41,12 +41,13 @@ from torch import Tensor
 
 from spikerec.errors import ConfigError, InputError
 from spikerec.simulation.sensor import SensorMaps, draw_maps, read_maps
+from spikerec.threads import each_part
 
 THETA_BITS = 24  # a threshold is 2²⁴ units of charge: the precision of float32 intensities
 THETA = 1 << THETA_BITS
 CHUNK = 64  # readouts summed at once on a GPU: (64 + 1)·2²⁴ units stay inside int32
-CPU_CHUNK = 8  # and on a CPU, where a chunk should also stay in its cache: twice as fast
-CPU_CHUNK_PIXELS = 640_000
+CPU_CHUNK = 8  # and on a CPU, where a chunk of a part of the picture should stay in the cache
+CPU_PIXELS = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -202,15 +203,10 @@ class Exposure:
         self._check(intensity)
         charge = self._begin(intensity) if self._charge is None else self._charge
         spikes = torch.empty(intensity.shape, dtype=torch.uint8, device=intensity.device)
-        step = _readouts_at_once(intensity)
-        # Held over all chunks: on a CPU, fresh memory costs more than the arithmetic on it.
-        light = torch.empty_like(intensity[:step], dtype=torch.float32)
-        gathered = torch.empty_like(light, dtype=torch.int32)
-        for start in range(0, len(intensity), step):
-            part = slice(start, start + step)
-            count = len(intensity[part])
-            self._gather(intensity[part].float(), light[:count], gathered[:count])
-            charge = _integrate(charge, gathered[:count], spikes[part])
+        # Noise is drawn for whole readouts, one after the other; the rest is for each pixel alone.
+        step = CHUNK if self.camera.shot_noise else len(intensity)
+        for part in (slice(start, start + step) for start in range(0, len(intensity), step)):
+            self._fire(self._with_shot_noise(intensity[part]), charge, spikes[part])
             self._add_stray(spikes[part])
         self._charge = charge
         return spikes
@@ -228,17 +224,44 @@ class Exposure:
         self._stray = torch.Generator(device).manual_seed(stray_seed)
         return charge.to(device)
 
-    def _gather(self, intensity: Tensor, light: Tensor, gathered: Tensor) -> None:
-        """Fill `gathered` with the charge of each readout: (t, H, W) int32 in [0, THETA].
+    def _fire(self, intensity: Tensor, charge: Tensor, spikes: Tensor) -> None:
+        """Gather charge and fire.
 
         Args:
-            intensity: (t, H, W) float32.
-            light: (t, H, W) float32 to work in.
+            intensity: (t, H, W).
+            charge: (H, W) int32 in [0, THETA), left from the readout before; afterwards, from the
+                last.
+            spikes: (t, H, W) uint8 to fill.
+        """
+        step = CPU_CHUNK if intensity.device.type == "cpu" else CHUNK
+
+        def fire(_: int, pixels: slice) -> None:
+            left = charge.view(-1)[pixels]
+            sensor = self._sensor and self._sensor.part(pixels)
+            # Held over all chunks: on a CPU, fresh memory costs more than the arithmetic on it.
+            light = left.new_empty((min(step, len(intensity)), len(left)), dtype=torch.float32)
+            gathered = torch.empty_like(light, dtype=torch.int32)
+            parts = (x.flatten(1)[:, pixels].split(step) for x in (intensity, spikes))
+            for seen, fired in zip(*parts, strict=True):
+                count = len(seen)
+                self._gather(seen.float(), sensor, light[:count], gathered[:count])
+                _integrate(left, gathered[:count], fired)
+
+        each_part(fire, intensity[None], CPU_PIXELS)
+
+    def _gather(
+        self, intensity: Tensor, sensor: SensorMaps | None, light: Tensor, gathered: Tensor
+    ) -> None:
+        """Fill `gathered` with the charge of each readout: (t, n) int32 in [0, THETA].
+
+        Args:
+            intensity: (t, n) float32.
+            sensor: of these pixels.
+            light: (t, n) float32 to work in.
             gathered: what to fill.
         """
-        sensor = self._sensor
         scale = self.camera.light_scale * self.camera.gain
-        torch.mul(self._with_shot_noise(intensity), scale * THETA, out=light)
+        torch.mul(intensity, scale * THETA, out=light)
         if sensor is not None:
             light.mul_(sensor.gain).add_(sensor.dark_current * THETA).div_(sensor.threshold)
         gathered.copy_(light.clamp_(max=THETA))
@@ -249,7 +272,7 @@ class Exposure:
             return intensity
         electrons = self.camera.light_scale * self.camera.threshold
         # Readout by readout: what is drawn for one must not depend on how the scene is cut.
-        counts = [torch.poisson(image * electrons, self._shot) for image in intensity]
+        counts = [torch.poisson(image * electrons, self._shot) for image in intensity.float()]
         return torch.stack(counts) / electrons
 
     def _add_stray(self, spikes: Tensor) -> None:
@@ -276,24 +299,20 @@ class Exposure:
             )
 
 
-def _integrate(charge: Tensor, gathered: Tensor, spikes: Tensor) -> Tensor:
+def _integrate(charge: Tensor, gathered: Tensor, spikes: Tensor) -> None:
     """Fire.
 
     Args:
-        charge: (H, W) int32 in [0, THETA), left from the readout before.
-        gathered: (t, H, W) int32 in [0, THETA]; used up.
-        spikes: (t, H, W) uint8 to fill.
-
-    Returns:
-        The charge left after the last readout.
+        charge: (n,) int32 in [0, THETA), left from the readout before; afterwards, from the last.
+        gathered: (t, n) int32 in [0, THETA]; used up.
+        spikes: (t, n) uint8 to fill.
     """
     gathered[0] += charge
     total = _running_sum(gathered)
-    left = total[-1] & (THETA - 1)
+    torch.bitwise_and(total[-1], THETA - 1, out=charge)
     fired = total.bitwise_right_shift_(THETA_BITS).to(torch.uint8)  # spikes so far in the chunk
     spikes[0] = fired[0]
     torch.sub(fired[1:], fired[:-1], out=spikes[1:])
-    return left
 
 
 def _running_sum(charge: Tensor) -> Tensor:
@@ -304,10 +323,3 @@ def _running_sum(charge: Tensor) -> Tensor:
     for t in range(1, len(charge)):
         charge[t] += charge[t - 1]
     return charge
-
-
-def _readouts_at_once(intensity: Tensor) -> int:
-    """How many readouts to sum in one go; the spikes do not depend on it."""
-    if intensity.device.type != "cpu":
-        return CHUNK
-    return min(max(CPU_CHUNK_PIXELS // intensity[0].numel(), 2), CPU_CHUNK)
