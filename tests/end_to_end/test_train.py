@@ -219,6 +219,26 @@ def test_two_processes_learn_as_one_of_twice_the_batch(
     assert json.loads((two / "train/seed1/finished.json").read_text())["processes"] == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("hook", "step"), [("on_train_batch_end", 5), ("on_validation_end", 3)])
+def test_two_killed_processes_end_as_two_never_killed(
+    hook: str, step: int, reds: Path, tmp_path: Path
+) -> None:
+    # Three epochs of three steps; both processes kill themselves at the same place.
+    whole, killed = (
+        words("train", reds, tmp_path / name, *OPTIONS, "trainer=ddp_cpu", model="wgse")
+        for name in ("whole", "killed")
+    )
+    assert start(whole).returncode == 0
+    assert start([*killed, interruption("SIGKILL", hook, step)]).returncode == -9
+    run = tmp_path / "killed/train/run"
+    assert not (run / "finished.json").exists()
+    assert 0 < checkpoint(run)["global_step"] <= step
+    assert start(killed).returncode == 0
+    assert_same_end(tmp_path / "whole/train/run", run)
+    assert json.loads((run / "finished.json").read_text())["processes"] == 2
+
+
 def test_overfit_learns_one_batch_by_heart(
     reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
