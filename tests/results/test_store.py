@@ -16,6 +16,7 @@ def test_reads_what_was_written_and_names_what_is_broken(tmp_path: Path) -> None
     store.write(make_record("STIR"))
     store.write(make_record("WGSE"))
     (tmp_path / "broken.json").write_text('{"schema"')
+    (tmp_path / ".unfinished.json").write_text('{"sch')  # another process is at it
     records, problems = store.read_all()
     assert sorted(record.label for record in records) == ["STIR", "WGSE"]
     assert [problem.name for problem in problems] == ["broken.json"]

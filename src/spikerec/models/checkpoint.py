@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spikerec.errors import WeightsError, WeightsNotFoundError
+from spikerec.spikes.files import atomic_path
 
 #: Modules of the standard library whose classes configs and modules hold. A file that names
 #: anything else of the standard library (`os.system`, `builtins.eval`) is refused outright.
@@ -137,16 +137,13 @@ def save_state(
         raise WeightsError(f"{path}: weights are written as .safetensors, found '{path.suffix}'.")
     if path.exists() and not overwrite:
         raise WeightsError(f"{path} is there already: name another file, or ask to overwrite it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     # safetensors refuses strided tensors and tensors that share memory: each gets its own.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
     }
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-        unfinished = Path(folder) / path.name
-        save_file(tensors, unfinished, dict(metadata))
-        unfinished.replace(path)
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, dict(metadata))
 
 
 def digest(weights: Mapping[str, Tensor] | str | Path) -> str:

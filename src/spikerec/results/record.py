@@ -14,7 +14,6 @@ import platform
 import re
 import shutil
 import subprocess
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikerec.errors import ResultsError
+from spikerec.spikes.files import atomic_path
 
 #: Version of the JSON layout; a reader refuses newer ones.
 SCHEMA = 1
@@ -233,12 +233,10 @@ class Record:
         Any number of processes may write at once. A file of this name already holds this content,
         so nothing is ever overwritten.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / self.file_name
         if not path.exists():
-            draft = folder / f".{path.stem}-{uuid.uuid4().hex}.part"
-            draft.write_text(self.to_json(), encoding="utf-8")
-            draft.replace(path)
+            with atomic_path(path) as temporary:
+                temporary.write_text(self.to_json(), encoding="utf-8")
         return path
 
 

@@ -66,7 +66,7 @@ class Store:
                 f"results={self.folder} is not a folder. `spikerec evaluate` writes records there."
             )
         seen = set()
-        for path in sorted(self.folder.glob("*.json")):
+        for path in sorted(self.folder.glob("[!.]*.json")):  # .NAME is being written
             try:
                 record = read_record(path)
             except ResultsError as error:
