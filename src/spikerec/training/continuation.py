@@ -27,14 +27,14 @@ def conditions(trainer: L.Trainer, data: SpikeDataModule) -> dict[str, int | str
         trainer: knows its processes, though they need not run yet.
         data: set up for training.
     """
-    assert data.train_windows is not None
+    windows = data.train_windows
     return {
         "trainer.devices × trainer.num_nodes": trainer.world_size,
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
         "data.batch_size": data.batch_size,
         "data.samples_per_epoch": data.samples_per_epoch,
         "seed": data.crop.seed,
-        "data.sets": _describe(data.train_windows),
+        "data.sets": _describe(windows) if isinstance(windows, Windows) else ",".join(data.sets),
     }
 
 
