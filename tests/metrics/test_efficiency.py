@@ -1,5 +1,7 @@
 """Counts against arithmetic on small networks, and against the papers' tables on the real ones."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -55,11 +57,21 @@ def test_latency_states_how_it_was_measured() -> None:
         latency(Small(), (8, 12), torch.device("cpu"), repeats=1)
 
 
+def test_rearranged_network_is_timed_and_the_published_one_counted() -> None:
+    network = Small()
+    sizes: dict[str, Any] = {"size": (8, 12), "latency_sizes": [(8, 12)], "repeats": 2, "warmup": 1}
+    plain = measure(network, **sizes)
+    fast = measure(network, optimise=True, **sizes)
+    assert (plain["optimised"], fast["optimised"]) == (False, True)
+    assert all(plain[name] == fast[name] for name in ("params", "macs", "memory_bytes"))
+
+
 def test_measured_network_keeps_its_values() -> None:
     network = Small()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     cost = measure(network, size=(8, 12), latency_sizes=[(8, 12)], repeats=2, warmup=1)
-    assert set(cost) == {"size", "params", "macs", "macs_published", "memory_bytes", "latency"}
+    counts = {"params", "macs", "macs_published", "memory_bytes"}
+    assert set(cost) == {"size", "latency", "optimised"} | counts
     assert cost["latency"][0]["size"] == [8, 12]
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])

@@ -102,3 +102,20 @@ def test_winograd_is_the_convolution(height: int, width: int, bias: bool) -> Non
     with torch.no_grad():
         found, expected = WinogradConv2d(conv)(x), conv(x)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("sixteen_bits", ["autocast", "weights"])
+def test_winograd_leaves_sixteen_bits_to_the_plain_convolution(sixteen_bits: str) -> None:
+    conv = nn.Conv2d(192, 192, 3, padding=1).requires_grad_(False)
+    fast, x = WinogradConv2d(conv), torch.randn(1, 192, 8, 8)
+    if sixteen_bits == "weights":
+        fast, conv, x = fast.bfloat16(), conv.bfloat16(), x.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=sixteen_bits == "autocast"):
+        torch.testing.assert_close(fast(x), conv(x), rtol=0, atol=0.02)
+
+
+def test_the_device_where_it_will_run_decides_its_operators() -> None:
+    network = optimised(build("model", "spk2imgnet"), torch.device("cuda"))
+    deformable = [m for m in network.modules() if isinstance(m, DeformConv2d)]
+    assert all(module.use_operator is not False for module in deformable)
+    assert not any(isinstance(module, WinogradConv2d) for module in network.modules())

@@ -16,6 +16,7 @@ from rich.table import Table
 from spikerec.configs import plain
 from spikerec.errors import ConfigError
 from spikerec.fetch import write_atomically
+from spikerec.memory import keep_freed_memory
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
 
@@ -35,6 +36,8 @@ def run(config: DictConfig) -> None:
     network: Network = instantiate(config.model, _convert_="all")
     method = HydraConfig.get().runtime.choices["model"]
     settings = plain(config)
+    if settings["optimise"]:
+        keep_freed_memory()
     cost = measure(
         network,
         device=choose_device(settings["device"]),
@@ -42,6 +45,7 @@ def run(config: DictConfig) -> None:
         latency_sizes=[(height, width) for height, width in settings["latency_sizes"]],
         repeats=settings["repeats"],
         warmup=settings["warmup"],
+        optimise=settings["optimise"],
     )
     console = Console()
     console.print(table(str(method), cost))
@@ -87,4 +91,5 @@ def table(method: str, cost: dict[str, Any]) -> Table:
         )
     if cost["latency"]:
         result.add_row("measured on", cost["latency"][0]["device"])
+        result.add_row("network", "optimised" if cost["optimised"] else "as published")
     return result

@@ -19,10 +19,12 @@ from rich.table import Table
 from spikerec.apps.train import own_command
 from spikerec.configs import plain
 from spikerec.data import SpikeDataModule, Windows
+from spikerec.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
 from spikerec.models.checkpoint import read_metadata
+from spikerec.models.inference import optimised
 from spikerec.models.shipped import shipped_weights
 from spikerec.models.trained import load_trained
 from spikerec.results import (
@@ -59,11 +61,14 @@ def _run(config: DictConfig) -> None:
     module = ReconstructionModule(network, protocol=protocol)
     facts = _facts(config, module, weights_digest)
     if config.efficiency and is_first():  # the others do not run yet, or wait
-        facts["efficiency"] = measure(network, **plain(config.efficiency))
+        facts["efficiency"] = measure(network, optimise=config.optimise, **plain(config.efficiency))
     pictures = SampleImages(Path(), config.save_images, config.tfp_window)
     trainer: L.Trainer = instantiate(
         config.trainer, callbacks=[pictures], logger=False, _convert_="all"
     )
+    if config.optimise:
+        keep_freed_memory()
+        module.network = optimised(network, trainer.strategy.root_device)
     results = Path(config.paths.results)
     for name in data.sets:
         pictures.folder = results / "images" / f"{facts['method']}-{name}-{_stamp()}"

@@ -93,7 +93,7 @@ def _video(config: DictConfig, stream: SpikeStream) -> Video:
         for key in (
             *("stride", "start", "stop", "slow_motion", "fps", "exposure", "mask_defects"),
             *("show_spikes", "caption", "batch_size", "device", "devices"),
-            *("tile", "tile_overlap"),
+            *("tile", "tile_overlap", "optimise"),
         )
     }
     return reconstruct(

@@ -27,6 +27,7 @@ from spikerec.models.deform import DeformConv2d
 from spikerec.models.etnet import Attention
 from spikerec.models.event_adapter import EventNetwork
 from spikerec.models.footprint import peak_memory, whole_window
+from spikerec.models.inference import optimised
 
 Size = tuple[int, int]
 Counting = Literal["full", "published"]
@@ -235,6 +236,7 @@ def measure(
     latency_sizes: Iterable[Size] = LATENCY_SIZES,
     repeats: int = 20,
     warmup: int = 3,
+    optimise: bool = False,
 ) -> dict[str, Any]:
     """All costs of a network, as the plain values that a record keeps.
 
@@ -247,12 +249,13 @@ def measure(
         latency_sizes: sizes of the images that are timed.
         repeats: timed runs for each.
         warmup: untimed runs before them.
+        optimise: time the network as `spikerec.models.inference.optimised` rearranges it.
 
     Returns:
         `params`, `macs`, `macs_published` (see `macs`; of a recurrent network in a video, as the
         papers count), `memory_bytes` (see `peak_memory`) and `size`; `macs_in_video` of a recurrent
         network; `memory_measured_bytes` on a CUDA device; `latency`, a list of `Latency` as
-        dictionaries.
+        dictionaries; `optimised`, whether these are of the rearranged network.
     """
     device, is_recurrent = torch.device(device), isinstance(network, EventNetwork)
     cost: dict[str, Any] = {
@@ -266,7 +269,9 @@ def measure(
         cost["macs_in_video"] = macs(network, size, in_video=True)
     if device.type == "cuda":
         cost["memory_measured_bytes"] = measured_peak_memory(network, size, device)
-    timed = [latency(network, s, device, repeats=repeats, warmup=warmup) for s in latency_sizes]
+    run = optimised(network, device) if optimise else network
+    timed = [latency(run, s, device, repeats=repeats, warmup=warmup) for s in latency_sizes]
+    cost["optimised"] = optimise
     cost["latency"] = [
         asdict(t) | {"size": list(t.size), "quartiles_ms": list(t.quartiles_ms)} for t in timed
     ]

@@ -27,6 +27,7 @@ from torch import Tensor
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network
 from spikerec.models.checkpoint import digest
+from spikerec.models.inference import optimised
 from spikerec.models.shipped import DEFAULT_MODEL
 from spikerec.models.trained import load
 from spikerec.spikes import SpikeStream
@@ -71,6 +72,8 @@ class Video:
             or a part of the CPU's cores.
         tile: side of tiles; None to split only pictures that do not fit into free memory.
         tile_overlap: pixels that neighbouring tiles share.
+        optimise: compute with copies of the networks, rearranged to run sooner, whose images
+            differ by 1e-5 at most.
 
     Raises:
         ConfigError: an exposure that is not one of these, or unknown of this stream.
@@ -93,6 +96,7 @@ class Video:
         devices: int = 1,
         tile: int | None = None,
         tile_overlap: int = TILE_OVERLAP,
+        optimise: bool = True,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, found {batch_size}.")
@@ -116,6 +120,10 @@ class Video:
         self._display = Tone(**{**asdict(self.tone), "gain": self.tone.gain * gain})
         self._batch_size = batch_size
         self._devices = choose_devices(device, devices)
+        if optimise:
+            self.networks = {
+                name: optimised(network, self._devices[0]) for name, network in networks.items()
+            }
         self._tile: dict[str, Any] = {"tile": tile, "tile_overlap": tile_overlap}
         self._masks_defects = mask_defects
 
