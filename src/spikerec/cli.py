@@ -87,6 +87,11 @@ def _complete(arguments: Sequence[str]) -> None:
     """
     from spikerec.configs import config_dir
 
+    asked = arguments[1] if len(arguments) == 2 else ""
+    if not asked.startswith(("install=", "uninstall=", "query=")):
+        _fail(
+            f"-sc expects install=bash, uninstall=bash or query=bash, found {asked or 'nothing'}."
+        )
     verb, line = "train", os.environ.get("COMP_LINE")  # to install, any verb does
     if line is not None:
         program, verb, rest = (*line.split(maxsplit=2), "", "", "")[:3]

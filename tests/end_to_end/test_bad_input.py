@@ -86,6 +86,11 @@ def test_unknown_verb_lists_the_verbs(spikerec_command: Command) -> None:
     assert "train" in line
 
 
+def test_completion_for_nothing(spikerec_command: Command) -> None:
+    line = complaint(spikerec_command("-sc", "instal=bash"))
+    assert "-sc expects install=bash, uninstall=bash or query=bash, found instal=bash" in line
+
+
 def test_checkpoint_of_another_network(spikerec_command: Command) -> None:
     save_state("wgse.safetensors", build("model", "wgse").state_dict(), {})
     words = ("model=ssir", "data=reds", "checkpoint=wgse.safetensors")
