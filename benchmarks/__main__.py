@@ -61,7 +61,17 @@ def main(arguments: list[str] | None = None) -> None:
 def table(measured: list[Measured], startups: list[Startup]) -> Table:
     """The figures as people read them."""
     result = Table(title=machine(), title_justify="left")
-    for heading in ("what", "against", "size", "goal", "ratio", "quartiles", "by CPU time", "ours"):
+    for heading in (
+        "what",
+        "against",
+        "size",
+        "threads",
+        "goal",
+        "ratio",
+        "quartiles",
+        "by CPU",
+        "ours",
+    ):
         result.add_column(heading)
     for one in measured:
         colour = "green" if one.is_met else "red"
@@ -69,6 +79,7 @@ def table(measured: list[Measured], startups: list[Startup]) -> Table:
             f"{one.what}\n[dim]{one.note}[/]" if one.note else one.what,
             one.against,
             " × ".join(map(str, one.size)),
+            str(one.threads),
             f"≥ {one.goal:.3g}",
             f"[{colour}]{one.ratio:.3g} ×[/]",
             f"{one.quartiles[0]:.3g} to {one.quartiles[1]:.3g}",
@@ -78,7 +89,7 @@ def table(measured: list[Measured], startups: list[Startup]) -> Table:
     for start in startups:
         colour = "green" if start.median_s <= start.goal_s else "red"
         seconds = f"[{colour}]{start.median_s:.2f} s[/]"
-        result.add_row(start.what, "", "", f"≤ {start.goal_s:g} s", seconds, "", "", "")
+        result.add_row(start.what, "", "", "", f"≤ {start.goal_s:g} s", seconds, "", "", "")
     return result
 
 

@@ -66,7 +66,11 @@ def random_window(size: tuple[int, ...], folder: Path) -> Case:
 
 
 def loading(size: tuple[int, ...], folder: Path) -> Case:
-    """A batch of crops (t, side, side) through the DataLoader, as float32 spikes."""
+    """A batch of crops (t, side, side) through the DataLoader, as float32 spikes.
+
+    In one thread, as in the workers of a DataLoader: more would wait for each other at operations
+    of a few microseconds, in ours alone, and the row would measure how busy the machine is.
+    """
     *shape, window, side = size
     path, (height, width) = write_random_dat(folder, *shape), shape[1:]
     clip = Clip("clip", (path,), LIGHT_SCALE, Geometry(height, width), key_readouts=(window // 2,))
@@ -84,6 +88,7 @@ def loading(size: tuple[int, ...], folder: Path) -> Case:
         ours=lambda: decode(next(iter(ours)))["spikes"].float(),
         reference=lambda: next(iter(reference)),
         note=f"{moved / 1e3:.0f} kB a batch moved to the device, {least / 1e3:.0f} at least",
+        threads=1,
     )
 
 

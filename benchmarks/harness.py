@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class Case:
             time is divided by it.
         of_ours: the part of our result that the reference gives as well.
         note: a fact to state beside the ratio.
+        threads: PyTorch's threads for both; None for as many as the process has.
     """
 
     ours: Callable[[], Any]
@@ -37,6 +39,7 @@ class Case:
     share: float = 1.0
     of_ours: Callable[[Any], Any] = lambda result: result
     note: str = ""
+    threads: int | None = None
 
     def difference(self, *, trains: bool = False) -> float:
         """Largest difference between both results (see `difference`)."""
@@ -81,6 +84,7 @@ class Measured:
         reference_s: median seconds of the reference, for all of our work.
         pairs: how many were run.
         difference: largest between the results.
+        threads: PyTorch's, for both.
     """
 
     name: str
@@ -96,6 +100,7 @@ class Measured:
     difference: float
     size: tuple[int, ...]
     note: str
+    threads: int
 
     @property
     def is_met(self) -> bool:
@@ -119,14 +124,15 @@ def measure(
         ValueError: the results differ by more than the tolerance.
     """
     case = benchmark.prepare(benchmark.sizes[size], folder)
-    found = case.difference(trains=benchmark.trains)  # also the warm-up of both
-    if not found <= benchmark.tolerance:
-        raise ValueError(
-            f"{benchmark.name}: the results differ by {found:.3g}, expected at most "
-            f"{benchmark.tolerance:g}."
-        )
-    with torch.inference_mode(not benchmark.trains):
-        ours, reference = timed_in_turn(case, pairs, limit_s)
+    with _threads(case.threads) as threads:
+        found = case.difference(trains=benchmark.trains)  # also the warm-up of both
+        if not found <= benchmark.tolerance:
+            raise ValueError(
+                f"{benchmark.name}: the results differ by {found:.3g}, expected at most "
+                f"{benchmark.tolerance:g}."
+            )
+        with torch.inference_mode(not benchmark.trains):
+            ours, reference = timed_in_turn(case, pairs, limit_s)
     ratios = [r.wall / o.wall for o, r in zip(ours, reference, strict=True)]
     cpu_ratios = [r.cpu / o.cpu for o, r in zip(ours, reference, strict=True)]
     first, median, third = statistics.quantiles(ratios, n=4, method="inclusive")
@@ -144,7 +150,20 @@ def measure(
         difference=found,
         size=benchmark.sizes[size],
         note=case.note,
+        threads=threads,
     )
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Generator[int, None, None]:
+    """Run with that many threads of PyTorch; gives the number."""
+    before = torch.get_num_threads()
+    threads = wanted or before
+    torch.set_num_threads(threads)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.__main__ import BENCHMARKS, report, table
 from benchmarks.harness import Benchmark, Case, difference, measure
@@ -44,6 +45,15 @@ def test_ratio_is_scaled_by_the_references_share(tmp_path: Path) -> None:
     found = measure(part, "tiny", tmp_path, pairs=3, limit_s=0)
     assert found.ratio > 1e3  # a million, but for the noise of the clock
     assert found.pairs == 3
+
+
+def test_a_row_says_its_threads_and_gives_them_back(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    whole = one_of(1.0, 1.0)
+    two = replace(whole, prepare=lambda *size: replace(whole.prepare(*size), threads=before + 1))
+    assert measure(whole, "tiny", tmp_path, pairs=3, limit_s=0).threads == before
+    assert measure(two, "tiny", tmp_path, pairs=3, limit_s=0).threads == before + 1
+    assert torch.get_num_threads() == before
 
 
 def test_figures_are_told_and_written(tmp_path: Path) -> None:
