@@ -133,6 +133,16 @@ def test_a_single_frame_needs_no_process(stream: SpikeStream) -> None:
     assert time.perf_counter() - begin < 1
 
 
+def test_one_device_needs_no_process_for_any_length(
+    stream: SpikeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spikerec.streaming.processes.AHEAD_BYTES", 1)
+    source = reconstruct(stream, "tfp", stride=1, device="cpu").frames()
+    next(source)
+    assert not children()
+    source.close()
+
+
 def test_a_network_that_cannot_be_sent_is_named(stream: SpikeStream) -> None:
     class Local(Failing):
         pass

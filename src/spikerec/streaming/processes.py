@@ -87,7 +87,7 @@ def frames_in_order(
     job = Job(stream, on_cpu, keys, {**settings, "batch_size": batch_size})
     longest = AHEAD_BYTES // (stream.height * stream.width * (4 * len(networks) + 1))
     length = run_length(len(keys), len(devices), batch_size, longest)
-    if length >= len(keys):
+    if len(devices) == 1 or length >= len(keys):
         yield from job.frames(devices[0], [range(len(keys))])
         return
     runs = [range(first, min(first + length, len(keys))) for first in range(0, len(keys), length)]
