@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from spikerec.configs import build
-from spikerec.data import Windows
+from spikerec.data import SpikeDataModule, Windows
 from spikerec.data.photographs import catalogue, fetch_photographs, photographs
-from spikerec.data.photos import SHARES, Photos
+from spikerec.data.photos import SHARES, LivePhotos, Photos
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from spikerec.fetch import FetchError
-from spikerec.simulation import SceneStyle, bundled_images, deal_images
+from spikerec.simulation import (
+    RandomScene,
+    SceneStyle,
+    bundled_images,
+    deal_images,
+    folder_images,
+)
 from spikerec.simulation.cards import read_card
 from tests.fakes import fake_image, write_image
 
@@ -138,3 +146,54 @@ def test_every_photograph_states_its_licence_and_digest() -> None:
     listed = catalogue()
     assert len({one.sha256 for one in listed}) == len(listed) > 30
     assert all(one.licence and len(one.sha256) == 64 for one in listed)
+
+
+def make_live(root: Path, pictures: Path, **changes: object) -> LivePhotos:
+    own = SMALL | {"root": str(root), "photographs": str(pictures)}
+    return build("data", "photos_live", **own | {"scenes": {"val": 1, "test": 1}} | changes)
+
+
+def live_module(live: LivePhotos, **changes: object) -> SpikeDataModule:
+    arguments: dict[str, Any] = {"batch_size": 2, "samples_per_epoch": 4, "margin": 10, "seed": 0}
+    arguments |= {"crop": [16, 16], "augment": "dihedral", "num_workers": 0}
+    arguments |= {"val_samples": None, "repeat_epoch": False}
+    return SpikeDataModule({live.name: live}, window=21, **arguments | changes)
+
+
+def test_live_windows_are_new_in_every_draw_and_the_same_for_a_seed(
+    tmp_path: Path, pictures: Path
+) -> None:
+    live = make_live(tmp_path / "live", pictures)
+    fetch(live)
+    batches = []
+    for _ in range(2):
+        module = live_module(live)
+        module.prepare_data()
+        module.setup("fit")
+        batches.append([module.on_after_batch_transfer(b, 0) for b in module.train_dataloader()])
+    assert len(batches[0]) == 2
+    for one, other in zip(*batches, strict=True):
+        assert one["spikes"].shape == (2, 21, 16, 16)
+        assert one["target"].shape == (2, 1, 16, 16)
+        assert torch.equal(one["spikes"], other["spikes"])
+        assert torch.equal(one["target"], other["target"])
+    drawn = torch.cat([batch["target"] for batch in batches[0]])
+    assert all(not torch.equal(drawn[0], rest) for rest in drawn[1:])
+    assert len(list(module.val_dataloader()[0])) > 0
+
+
+def test_a_live_crop_is_a_part_of_its_scene(tmp_path: Path, pictures: Path) -> None:
+    live = make_live(tmp_path, pictures)
+    scene = live.recording([one.image for one in folder_images(pictures)], "train/3").scene
+    assert isinstance(scene, RandomScene)
+    place = (slice(3, 15), slice(7, 29))
+    torch.testing.assert_close(scene.frames(0, 3, place=place), scene.frames(0, 3)[:, *place])
+
+
+def test_live_sets_refuse_what_they_cannot_do(tmp_path: Path, pictures: Path) -> None:
+    live = make_live(tmp_path / "live", pictures)
+    fetch(live)
+    with pytest.raises(ConfigError, match=r"set data\.samples_per_epoch"):
+        live_module(live, samples_per_epoch=None).setup("fit")
+    with pytest.raises(ConfigError, match=r"data\.crop is 64 × 64, but scenes"):
+        live.simulate([1], window=9, height=64, width=64, device=torch.device("cpu"))

@@ -156,9 +156,9 @@ def test_an_impossible_style_is_named(style: dict[str, Any], message: str) -> No
         ([torch.rand(32, 32), 255 * torch.ones(32, 32)], r"images\[1\] must lie in \[0, 1\]"),
     ],
 )
-def test_images_are_checked(images: list[torch.Tensor], message: str) -> None:
+def test_images_that_a_scene_shows_are_checked(images: list[torch.Tensor], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        RandomScene(images, height=16, width=16, seed=0)
+        RandomScene(images, height=16, width=16, seed=0, style=SceneStyle(objects=(1, 1)))
 
 
 @pytest.mark.gpu

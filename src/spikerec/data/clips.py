@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from spikerec import spikes
 from spikerec.errors import DataError, DataNotFoundError
@@ -101,6 +103,24 @@ class SpikeSet(ABC):
     def has_images(self) -> bool:
         """Whether true images exist."""
         return True
+
+
+class LiveSet(SpikeSet):
+    """A data set whose training windows are simulated when they are asked for, on the device.
+
+    No window repeats, and no disk is read. Validation and test are clips, as of any set.
+    """
+
+    @abstractmethod
+    def simulate(
+        self, seeds: Sequence[int], *, window: int, height: int, width: int, device: torch.device
+    ) -> dict[str, Tensor]:
+        """Training windows, each a function of its seed.
+
+        Returns:
+            `spikes` (B, window, height, width) uint8 in {0, 1}; `target` (B, 1, height, width)
+            float32 in [0, 1], the intensity at readout window // 2; `light_scale` (B,) float32.
+        """
 
 
 def read_image(path: Path) -> NDArray[np.float32]:

@@ -9,12 +9,13 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from spikerec.data.clips import Clip, SpikeSet, digest
+from spikerec.data.clips import Clip, LiveSet, SpikeSet, digest
 from spikerec.data.windows import (
     Augmentation,
     Crop,
     EpochLoader,
     EpochSampler,
+    LiveWindows,
     Windows,
     decode,
 )
@@ -74,7 +75,7 @@ class SpikeDataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self.val_samples = val_samples
         self.repeat_epoch = repeat_epoch
-        self.train_windows: Windows | None = None
+        self.train_windows: Windows | LiveWindows | None = None
         self.val_windows: dict[str, Windows] = {}
         self._train_loader: EpochLoader | None = None
         self._continued: dict[str, int] | None = None
@@ -87,10 +88,26 @@ class SpikeDataModule(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         """List the clips that a stage reads."""
         if stage == "fit" and self.train_windows is None:
-            self.train_windows = self._windows(self._training_clips(), self.crop)
+            self.train_windows = self._training_windows()
             self.val_windows = {
                 name: self._windows(self.sets[name].clips("val")) for name in self.validated
             }
+
+    def _training_windows(self) -> Windows | LiveWindows:
+        live = {name: one for name, one in self.sets.items() if isinstance(one, LiveSet)}
+        if not live:
+            return self._windows(self._training_clips(), self.crop)
+        name, first = next(iter(live.items()))
+        if len(self.sets) > 1:
+            raise ConfigError(
+                f"data={name} simulates its training windows and cannot be mixed with others, "
+                f"found {', '.join(self.sets)}. Train on it alone."
+            )
+        if self.samples_per_epoch is None:
+            raise ConfigError(
+                f"data={name} never ends: set data.samples_per_epoch, the windows of an epoch."
+            )
+        return LiveWindows(first, window=self.window, crop=self.crop)
 
     def _training_clips(self) -> list[Clip]:
         return [clip for spike_set in self.sets.values() for clip in spike_set.clips("train")]
@@ -177,8 +194,10 @@ class SpikeDataModule(L.LightningDataModule):
         return digest(self.sets[name].clips(split))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
-        """Unpack the bits, on the device."""
+        """Unpack the bits, or simulate the window, on the device."""
         del dataloader_idx
+        if isinstance(self.train_windows, LiveWindows) and "seed" in batch:
+            return self.train_windows.simulate(batch)
         return decode(batch) if "bits" in batch else batch
 
     def _process(self) -> tuple[int, int]:
@@ -195,7 +214,7 @@ class SpikeDataModule(L.LightningDataModule):
         }
 
 
-def _built(windows: Windows | None) -> Windows:
+def _built(windows: Windows | LiveWindows | None) -> Windows | LiveWindows:
     if windows is None:
         raise DataError("SpikeDataModule is not set up: call setup('fit') first.")
     return windows

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from spikerec import spikes
-from spikerec.data.clips import Clip, SpikeSet
+from spikerec.data.clips import Clip, LiveSet, SpikeSet
 from spikerec.data.photographs import fetch_photographs, photographs
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from spikerec.simulation import (
@@ -173,10 +175,7 @@ class Photos(SpikeSet):
         """
         if self.own is None:
             fetch_photographs(self.sources, report=report)
-            images = photographs(self.sources) + bundled_images()
-        else:
-            images = folder_images(self.own)
-        shares = deal_images(images, SHARES, DEAL_SEED)
+        shares = deal_images(self._sources(), SHARES, DEAL_SEED)
         card = plain_values(self._card(shares))
         if _stands(self.root / CARD, card):
             return
@@ -189,6 +188,11 @@ class Photos(SpikeSet):
         progress(len(wanted), len(wanted))
         (self.root / UNFINISHED_CARD).replace(self.root / CARD)
 
+    def _sources(self) -> list[SourceImage]:
+        if self.own is not None:
+            return folder_images(self.own)
+        return photographs(self.sources) + bundled_images()
+
     def _write(self, split: str, index: int, images: Sequence[SourceImage]) -> None:
         path = self.root / split / f"{index:04d}.dat"
         if path.is_file():
@@ -199,11 +203,11 @@ class Photos(SpikeSet):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_stream(path, self.recording([one.image for one in images], f"{split}/{index}"))
 
-    def recording(self, images: Sequence[Any], label: str) -> Recording:
+    def recording(self, images: Sequence[Tensor], label: str) -> Recording:
         """Scene and camera of one label: a function of the set's seed and the label alone.
 
         Args:
-            images: photographs, each (h, w) float32 in [0, 1].
+            images: photographs, each (h, w) float32 in [0, 1], on the device to render on.
             label: which scene, as `train/7`.
         """
         digest = hashlib.sha256(f"{self.seed}/{label}".encode()).digest()
@@ -214,7 +218,12 @@ class Photos(SpikeSet):
         low, high = np.log(self.light_scale)
         light_scale = round(float(np.exp(random.uniform(low, high))), 4)
         scene = RandomScene(
-            images, height=self.height, width=self.width, seed=seed, style=self.style
+            images,
+            height=self.height,
+            width=self.width,
+            seed=seed,
+            style=self.style,
+            device=images[0].device,
         )
         camera = replace(self.cameras[chosen].camera, light_scale=light_scale)
         return Recording(scene, camera, seed, self.images_per_scene, self.readouts_per_image)
@@ -244,6 +253,62 @@ class Photos(SpikeSet):
                 for split, share in shares.items()
             },
         }
+
+
+class LivePhotos(Photos, LiveSet):
+    """Photos that go on for ever: every training window is a new scene, simulated on the device.
+
+    `spikerec data fetch NAME` gets the photographs and simulates the validation and test scenes.
+    The photographs of the training split are held on the device.
+
+    Args:
+        **arguments: those of `Photos`; `scenes` names no `train`.
+    """
+
+    def __init__(self, **arguments: Any) -> None:  # noqa: ANN401
+        super().__init__(**arguments)
+        self._held: dict[torch.device, list[Tensor]] = {}
+
+    def simulate(
+        self, seeds: Sequence[int], *, window: int, height: int, width: int, device: torch.device
+    ) -> dict[str, Tensor]:
+        """See `LiveSet.simulate`.
+
+        Raises:
+            ConfigError: a crop larger than the scenes.
+        """
+        if height > self.height or width > self.width:
+            raise ConfigError(
+                f"data.crop is {height} × {width}, but scenes of {self.name} are {self.height} × "
+                f"{self.width}. Set a smaller data.crop."
+            )
+        images = self._images(device)
+        made = [self._window(images, seed, window, height, width) for seed in seeds]
+        spiked, targets, light_scales = zip(*made, strict=True)
+        return {
+            "spikes": torch.stack(spiked),
+            "target": torch.stack(targets)[:, None],
+            "light_scale": torch.tensor(light_scales, dtype=torch.float32, device=device),
+        }
+
+    def _window(
+        self, images: Sequence[Tensor], seed: int, window: int, height: int, width: int
+    ) -> tuple[Tensor, Tensor, float]:
+        recording = self.recording(images, f"train/{seed}")
+        random = np.random.default_rng(seed)
+        top = int(random.integers(self.height - height + 1))
+        left = int(random.integers(self.width - width + 1))
+        place = (slice(top, top + height), slice(left, left + width))
+        assert isinstance(recording.scene, RandomScene)
+        frames = recording.scene.frames(0, window, place=place)
+        spiked = recording.camera.expose(frames, seed=recording.seed)
+        return spiked, frames[window // 2], recording.camera.light_scale
+
+    def _images(self, device: torch.device) -> list[Tensor]:
+        if device not in self._held:
+            images = deal_images(self._sources(), SHARES, DEAL_SEED)["train"]
+            self._held[device] = [one.image.to(device) for one in images]
+        return self._held[device]
 
 
 def _stands(path: Path, card: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from spikerec.data.clips import Clip, read_image
+from spikerec.data.clips import Clip, LiveSet, read_image
 from spikerec.errors import ConfigError, DataError
 from spikerec.spikes import SpikeStream, unpack_bits
 
@@ -154,6 +154,47 @@ class Windows(Dataset[dict[str, Any]]):
         return slice(top, top + self.crop.height), slice(left, left + self.crop.width), symmetry
 
 
+class LiveWindows(Dataset[dict[str, Any]]):
+    """Seeds of windows that are simulated on the device (see `LiveSet`), one for every draw.
+
+    Args:
+        live: the set that simulates.
+        window: readouts a window holds.
+        crop: size of the windows, and the symmetries drawn.
+    """
+
+    def __init__(self, live: LiveSet, *, window: int, crop: Crop) -> None:
+        self.live = live
+        self.window = window
+        self.crop = crop
+
+    def __len__(self) -> int:
+        """One item, drawn anew each time."""
+        return 1
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        """The seed of a draw."""
+        random = np.random.default_rng((self.crop.seed, draw.epoch, draw.position))
+        seed = int(random.integers(1 << 62))
+        return {"seed": seed, "key": f"{self.live.name}/{draw.epoch}/{draw.position}"}
+
+    def simulate(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A collated batch of seeds as spikes and images, on the device where it lies."""
+        seeds = batch["seed"].tolist()
+        made = self.live.simulate(
+            seeds,
+            window=self.window,
+            height=self.crop.height,
+            width=self.crop.width,
+            device=batch["seed"].device,
+        )
+        turns = [seed % SYMMETRIES[self.crop.augment] for seed in seeds]
+        for name in ("spikes", "target"):
+            pairs = zip(made[name], turns, strict=True)
+            made[name] = torch.stack([apply_symmetry(one, turn) for one, turn in pairs])
+        return {**made, "key": batch["key"]}
+
+
 def _check_size(image: NDArray[np.float32], stream: SpikeStream, path: Path) -> None:
     if image.shape != (stream.height, stream.width):
         raise DataError(
@@ -282,7 +323,12 @@ class EpochLoader(DataLoader[dict[str, Any]]):
         **loading: further arguments of `DataLoader`.
     """
 
-    def __init__(self, windows: Windows, sampler: EpochSampler, **loading: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        windows: Windows | LiveWindows,
+        sampler: EpochSampler,
+        **loading: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(
             windows, sampler=sampler, drop_last=True, generator=torch.Generator(), **loading
         )

@@ -23,6 +23,8 @@ from spikerec.errors import ConfigError, InputError
 
 MOTION_SPAN = 61  # readouts over which motion is stated: the window of STIR
 FRAMES_AT_ONCE = 16  # bounds memory; the frames do not depend on it
+Place = tuple[slice, slice]  # rows and columns of a scene
+EVERYWHERE: Place = (slice(None), slice(None))
 LARGEST_ZOOM = 1.15  # photographs are prepared at the scene's scale: more would show blur
 
 
@@ -144,10 +146,11 @@ class Warp:
     fields: Tensor
     waves: tuple[Wave, ...]
 
-    def __call__(self, times: Tensor) -> Tensor:
-        """Displacements at times (T,): (T, H, W, 2)."""
+    def __call__(self, times: Tensor, place: Place = EVERYWHERE) -> Tensor:
+        """Displacements at times (T,), within `place`: (T, H, W, 2)."""
         weights = torch.stack([wave(times) for wave in self.waves], dim=1).float()  # (T, K)
-        return torch.einsum("tk,khwc->thwc", weights.to(self.fields.device), self.fields)
+        fields = self.fields[:, *place]
+        return torch.einsum("tk,khwc->thwc", weights.to(fields.device), fields)
 
 
 @dataclass(frozen=True)
@@ -165,13 +168,19 @@ class Layer:
     path: Path | JointedPath
     warp: Warp | None = None
 
-    def render(self, times: Tensor, points: Tensor) -> Tensor:
-        """The layer at times (T,) seen through points (H, W, 3): (T, C, H, W), C as `picture`."""
+    def render(self, times: Tensor, points: Tensor, place: Place = EVERYWHERE) -> Tensor:
+        """The layer at times (T,) seen through points (H, W, 3): (T, C, H, W), C as `picture`.
+
+        Args:
+            times: in readouts.
+            points: of the scene.
+            place: rows and columns of the scene that the points are.
+        """
         matrices = self.path.homographies(times).float().to(points.device)
         seen = torch.einsum("tij,hwj->thwi", matrices, points)
         where = seen[..., :2] / seen[..., 2:]
         if self.warp is not None:
-            where = where + self.warp(times)
+            where = where + self.warp(times, place)
         size = torch.tensor(self.picture.shape[:0:-1], device=points.device)  # (w, h)
         channels, height, width = self.picture.shape
         picture = self.picture.expand(len(times), channels, height, width)
@@ -205,8 +214,14 @@ class LayeredScene:
         """A layered scene has no end."""
         return None
 
-    def frames(self, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """See `Scene.frames`.
+    def frames(
+        self,
+        start: int,
+        stop: int,
+        dtype: torch.dtype = torch.float32,
+        place: Place = EVERYWHERE,
+    ) -> Tensor:
+        """See `Scene.frames`; of `place` alone, rows and columns, where it is given.
 
         Raises:
             InputError: stop is not above start.
@@ -214,15 +229,16 @@ class LayeredScene:
         if stop <= start:
             raise InputError(f"frames must end after they start, found {start} to {stop}.")
         times = torch.arange(start, stop, dtype=torch.float64)
-        return torch.cat([self.at(part) for part in torch.split(times, FRAMES_AT_ONCE)]).to(dtype)
+        parts = [self.at(part, place) for part in torch.split(times, FRAMES_AT_ONCE)]
+        return torch.cat(parts).to(dtype)
 
-    def at(self, times: Tensor) -> Tensor:
+    def at(self, times: Tensor, place: Place = EVERYWHERE) -> Tensor:
         """Intensity at any times, in readouts: (T,) float64 → (T, H, W) float32 in [0, 1]."""
         device = self.layers[0].picture.device
-        points = _points(self.height, self.width).to(device)
-        intensity = self.layers[0].render(times, points)[:, 0]
+        points = _points(self.height, self.width)[place].to(device)
+        intensity = self.layers[0].render(times, points, place)[:, 0]
         for layer in self.layers[1:]:
-            picture, opacity = layer.render(times, points).unbind(1)
+            picture, opacity = layer.render(times, points, place).unbind(1)
             intensity = torch.lerp(intensity, picture, opacity.clamp_(0, 1))
         return intensity.clamp_(0, 1).mul_(self.brightness)
 
@@ -283,7 +299,7 @@ class RandomScene(LayeredScene):
         device: where frames are computed.
 
     Raises:
-        InputError: no image, or one that is not (h, w) in [0, 1].
+        InputError: no image, or one that it shows is not (h, w) in [0, 1].
     """
 
     def __init__(
@@ -296,13 +312,14 @@ class RandomScene(LayeredScene):
         style: SceneStyle | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        _check_images(images)
+        if not images:
+            raise InputError("a scene needs at least one image, found none.")
         style = style or SceneStyle()
         draw = _Draw(seed)
         order = draw.order(len(images))
-        layers = [_background(images[order[0]], height, width, draw, style)]
+        layers = [_background(_checked(images, order[0]), height, width, draw, style)]
         for index in range(draw.whole(*style.objects)):
-            image = images[order[(index + 1) % len(order)]]
+            image = _checked(images, order[(index + 1) % len(order)])
             layers.append(_object(image, height, width, draw, style))
             # Drawn only where asked for, so that styles without limbs keep their scenes.
             if style.limbs and draw.uniform(0, 1) < style.limbs:
@@ -375,7 +392,7 @@ def _object(image: Tensor, height: int, width: int, draw: _Draw, style: SceneSty
         spin=draw.uniform(0, 0.5),
     )
     outline = _outline(size, 0.5 * min(side, 0.9 * size), draw)
-    return Layer(torch.stack((texture, outline)), path)
+    return Layer(torch.stack((texture, outline.to(texture.device))), path)
 
 
 def _limb(body: Layer, draw: _Draw) -> Layer:
@@ -390,6 +407,7 @@ def _limb(body: Layer, draw: _Draw) -> Layer:
     distance = torch.hypot(x, stretch * y) / stretch
     outline = torch.sigmoid((0.5 * length / stretch - distance) * draw.uniform(2.0, 4.0))
     texture = body.picture[0].flip(0)
+    outline = outline.to(texture.device)
     path = JointedPath(body.path, joint, 0.5 * length, swing)
     return Layer(torch.stack((texture, outline)), path)
 
@@ -471,17 +489,18 @@ def _moved(layer: Layer, device: torch.device | str) -> Layer:
     return Layer(layer.picture.to(device), layer.path, warp)
 
 
-def _check_images(images: Sequence[Tensor]) -> None:
-    if not images:
-        raise InputError("a scene needs at least one image, found none.")
-    for index, image in enumerate(images):
-        if image.ndim != 2 or not image.is_floating_point() or min(image.shape) < 8:
-            raise InputError(
-                f"images[{index}] must be a grey float image (h, w) of at least 8 × 8, found "
-                f"{tuple(image.shape)} {image.dtype}."
-            )
-        if image.min() < 0 or image.max() > 1:
-            raise InputError(
-                f"images[{index}] must lie in [0, 1], found "
-                f"[{image.min():.3g}, {image.max():.3g}]: divide 8-bit values by 255."
-            )
+def _checked(images: Sequence[Tensor], index: int) -> Tensor:
+    """One of the images. Only those that a scene shows are checked: a set may hold many."""
+    image = images[index]
+    if image.ndim != 2 or not image.is_floating_point() or min(image.shape) < 8:
+        raise InputError(
+            f"images[{index}] must be a grey float image (h, w) of at least 8 × 8, found "
+            f"{tuple(image.shape)} {image.dtype}."
+        )
+    low, high = (value.item() for value in torch.aminmax(image))
+    if not (low >= 0 and high <= 1):
+        raise InputError(
+            f"images[{index}] must lie in [0, 1], found [{low:.3g}, {high:.3g}]: divide 8-bit "
+            "values by 255."
+        )
+    return image
