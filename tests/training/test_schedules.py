@@ -35,3 +35,18 @@ def test_half_way_down_is_the_mean_of_both_ends() -> None:
 def test_parts_out_of_range_are_refused(warmup: float, floor: float) -> None:
     with pytest.raises(ConfigError, match=r"scheduler\.(warmup|floor) must be in"):
         rates(10, warmup, floor)
+
+
+def test_a_continued_schedule_ends_where_the_new_run_does() -> None:
+    def made(total_steps: int) -> WarmupCosine:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+        return WarmupCosine(optimizer, total_steps=total_steps, warmup=0.1, floor=0.01)
+
+    before, after = made(100), made(60)
+    for _ in range(40):
+        before.optimizer.step()
+        before.step()
+    after.load_state_dict(before.state_dict())
+    assert after.last_epoch == 40
+    assert after.factor(59) == pytest.approx(0.01)
+    assert before.factor(59) > 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -43,6 +44,16 @@ class WarmupCosine(LRScheduler):
         self.warmup = warmup
         self.floor = floor
         super().__init__(optimizer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the schedule stands, but not where it ends: a continued run may be longer."""
+        state: dict[str, Any] = super().state_dict()
+        state.pop("total_steps")
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where `state_dict` was called, towards the end that this run has."""
+        super().load_state_dict({**state_dict, "total_steps": self.total_steps})
 
     def get_lr(self) -> list[float]:  # type: ignore[override]  # floats, never tensors
         """The rate of each parameter group at the current step."""
