@@ -241,11 +241,11 @@ class Exposure:
             # Held over all chunks: on a CPU, fresh memory costs more than the arithmetic on it.
             light = left.new_empty((min(step, len(intensity)), len(left)), dtype=torch.float32)
             gathered = torch.empty_like(light, dtype=torch.int32)
-            parts = (x.flatten(1)[:, pixels].split(step) for x in (intensity, spikes))
-            for seen, fired in zip(*parts, strict=True):
-                count = len(seen)
-                self._gather(seen.float(), sensor, light[:count], gathered[:count])
-                _integrate(left, gathered[:count], fired)
+            seen, fired = intensity.flatten(1)[:, pixels], spikes.flatten(1)[:, pixels]
+            for start in range(0, len(seen), step):
+                part = seen[start : start + step].float()
+                self._gather(part, sensor, light[: len(part)], gathered[: len(part)])
+                _integrate(left, gathered[: len(part)], fired[start : start + step])
 
         each_part(fire, intensity[None], CPU_PIXELS)
 

@@ -202,9 +202,12 @@ def _run(
     plasticity: Plasticity, spikes: Tensor, state: PlasticityState, images: Tensor
 ) -> PlasticityState:
     """The state after (B, T, H, W) spikes; fills (B, n, H, W) images of the last n readouts."""
+    recovery, facilitation, last_spike, readout = state
     after = PlasticityState(
-        *(one.clone(memory_format=torch.contiguous_format) for one in state[:3]),
-        state.readout + spikes.shape[1],
+        recovery.clone(memory_format=torch.contiguous_format),
+        facilitation.clone(memory_format=torch.contiguous_format),
+        last_spike.clone(memory_format=torch.contiguous_format),
+        readout + spikes.shape[1],
     )
 
     def run(sample: int, pixels: slice) -> None:
@@ -218,8 +221,12 @@ def _run(
 
 def _part(state: PlasticityState, sample: int, pixels: slice) -> PlasticityState:
     """Views (n,) of some pixels of one sample."""
-    *maps, readout = state
-    return PlasticityState(*(one[sample].flatten()[pixels] for one in maps), readout)
+    return PlasticityState(
+        state.recovery[sample].flatten()[pixels],
+        state.facilitation[sample].flatten()[pixels],
+        state.last_spike[sample].flatten()[pixels],
+        state.readout,
+    )
 
 
 class _Synapses:
@@ -292,7 +299,7 @@ class _Synapses:
     def _invert(self, image: Tensor) -> None:
         torch.sub(self.states, self.rest, out=self.work)
         self.work.div_(self.divisors).clamp_(min=FLOOR).log_()
-        F.threshold_(self.work, LOG_FLOOR, -math.inf)
+        F.threshold(self.work, LOG_FLOOR, -math.inf, inplace=True)
         self.work.mul_(self.times).reciprocal_()
         torch.add(*self.work, out=image)
 

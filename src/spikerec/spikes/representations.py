@@ -225,7 +225,7 @@ def tfi_sequence(spikes: Tensor) -> Tensor:
 
     def invert(distances: Tensor, part: Tensor) -> None:
         part.copy_(distances).reciprocal_()
-        F.threshold_(part, 1 / (counter.none - 0.5), 1 / UNDEFINED_INTERVAL)
+        F.threshold(part, 1 / (counter.none - 0.5), 1 / UNDEFINED_INTERVAL, inplace=True)
 
     _each_distance(spikes, "right", counter, rates, invert)
     return rates
