@@ -58,7 +58,8 @@ def each_part(function: Callable[[int, slice], None], spikes: Tensor, pixels: in
     """
     on_cpu = spikes.device.type == "cpu"
     count = spikes.shape[-2] * spikes.shape[-1]
-    step = pixels if on_cpu else max(count, 1)
+    shares = -(-count // pixels) if on_cpu else 1
+    step = max(-(-count // max(shares, 1)), 1)  # parts of one size, so that threads end together
     parts = [
         (sample, slice(first, first + step))
         for sample in range(len(spikes))
