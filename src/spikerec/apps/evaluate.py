@@ -98,7 +98,7 @@ def _facts(
         "protocol": ProtocolInfo(protocol.name, protocol.digest, protocol.describe()),
         "unavailable": protocol.unavailable,
         "training": _training(weights),
-        "config": plain(config),
+        "config": {key: value for key, value in plain(config).items() if key != "run"},
         "code": code_revision(),
         "environment": environment() | {"metrics": protocol.provenance()},
     }
@@ -128,7 +128,7 @@ def _training(weights: Path | None) -> dict[str, Any]:
         return {}
     if weights.suffix == ".safetensors":
         return dict(json.loads(read_metadata(weights).get("training", "{}")))
-    return Run(weights.parent.parent).finished() or {}
+    return Run(weights.parent.parent).budget()
 
 
 def _write(

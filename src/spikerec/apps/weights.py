@@ -132,7 +132,7 @@ def _pack(console: Console, options: argparse.Namespace) -> None:
         options.file,
         options.model,
         output,
-        training=Run(options.file.resolve().parent.parent).finished(),
+        training=Run(options.file.resolve().parent.parent).budget(),
         half=options.half,
         overwrite=options.overwrite,
     )

@@ -64,6 +64,14 @@ class Run:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return report
 
+    def budget(self) -> dict[str, Any]:
+        """What the finished run cost, for records and weights that leave this machine.
+
+        Steps, seconds, device; no path. Empty while it is unfinished.
+        """
+        report = self.finished() or {}
+        return {key: value for key, value in report.items() if key != "checkpoint"}
+
     def begin(self, config: Mapping[str, Any]) -> None:
         """Write the configuration, or check that it is the one this folder was begun with.
 
