@@ -33,7 +33,7 @@ PlasticityMode = Literal["offline", "online"]
 GRAY_LEVELS = 256
 
 #: Pixels whose states stay in the cache of one core.
-PIXELS_AT_ONCE = 1 << 15
+PIXELS_AT_ONCE = 1 << 16
 #: Time constants after which nothing is left of a state in float32: exp(−87) is its least normal
 #: number. Below it a CPU's exponential takes a hundred times as long.
 FORGOTTEN = 87.0

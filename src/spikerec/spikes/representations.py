@@ -28,7 +28,7 @@ Closed = Literal["right", "left"]
 UNDEFINED_INTERVAL = 257
 
 #: Pixels whose counters stay in the cache of one core.
-PIXELS_AT_ONCE = 1 << 15
+PIXELS_AT_ONCE = 1 << 16
 
 
 def tfp(spikes: Tensor, *, key_readout: int, window: int) -> Tensor:
