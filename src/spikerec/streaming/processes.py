@@ -214,7 +214,8 @@ def _work(
     torch.set_num_threads(threads)
     try:
         job: Job = connection.recv()
-        with closing(ahead(job.frames(device, runs), max(map(len, runs)))) as source:
+        depth = max(map(len, runs))
+        with closing(ahead(_in_slots(job.frames(device, runs), depth), depth)) as source:
             for key, images, spikes in source:
                 connection.send((key, images.numpy(), spikes.numpy()))
     except ConnectionError:  # nobody wants the rest
@@ -223,6 +224,26 @@ def _work(
         _send(connection, error)
     except Exception as error:  # noqa: BLE001 (whatever it is must be told)
         _send(connection, ProcessError(f"{name} failed: {type(error).__name__}: {error}"))
+
+
+def _in_slots(source: Generator[Frame, None, None], depth: int) -> Generator[Frame, None, None]:
+    """The same frames in memory that is taken once, where `depth` of them wait to be sent.
+
+    Kept where they were made, each would stand between two windows' worth of freed memory that
+    cannot be joined again: gigabytes in all.
+    """
+    slots: list[Frame] = []
+    with closing(source):
+        for index, frame in enumerate(source):
+            if not slots:  # and one that is being made, and one that is being sent
+                count = depth + 2
+                images = torch.empty((count, *frame.images.shape))
+                spikes = torch.empty((count, *frame.spikes.shape), dtype=frame.spikes.dtype)
+                slots = [Frame(0, *pair) for pair in zip(images, spikes, strict=True)]
+            slot = slots[index % len(slots)]
+            slot.images.copy_(frame.images)
+            slot.spikes.copy_(frame.spikes)
+            yield slot._replace(key=frame.key)
 
 
 def _send(connection: Connection, error: SpikerecError) -> None:

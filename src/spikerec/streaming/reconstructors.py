@@ -4,7 +4,7 @@
 
 * a `BlockNetwork` whose windows share blocks at this stride: each block is encoded once, and its
   features are kept until no later window needs them;
-* TFP: the count of the window before, with what entered and without what left;
+* TFP: the count of the window before, with what entered and without what left, or its own;
 * TFI: the first and last spike of each run of readouts between two key readouts;
 * all others: each window on its own.
 
@@ -56,8 +56,8 @@ def reconstructor(network: Network, stride: int, tiling: Tiling | None = None) -
         stride: readouts from one key readout to the next.
         tiling: how the picture is split; None for whole.
     """
-    if isinstance(network, TFP) and 2 * stride < network.window:
-        return RunningRate(network)
+    if isinstance(network, TFP):
+        return RunningRate(network, stride)
     if isinstance(network, TFI) and stride < network.window // 2:
         return RunningInterval(network, stride)
     if tiling is not None:
@@ -115,10 +115,16 @@ class ByBlocks(Reconstructor):
 
 
 class RunningRate(Reconstructor):
-    """TFP by counting what enters the window and what leaves it."""
+    """TFP by counting what enters the window and what leaves it, where that is less than it holds.
 
-    def __init__(self, network: TFP) -> None:
+    Args:
+        network: tells the window.
+        stride: readouts from one key readout to the next.
+    """
+
+    def __init__(self, network: TFP, stride: int) -> None:
         self.network = network
+        self._is_less = 2 * stride < network.window
         self._count: Tensor | None = None
         self._window = (0, 0)
 
@@ -131,7 +137,7 @@ class RunningRate(Reconstructor):
     def _advance(self, key: int, spikes: Spikes) -> Tensor:
         first = key - self.network.key_readout
         stop = first + self.network.window
-        if self._count is None:
+        if self._count is None or not self._is_less:
             self._count = _count(spikes, first, stop)
         else:
             left, entered = (self._window[0], first), (self._window[1], stop)
