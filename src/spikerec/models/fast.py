@@ -35,7 +35,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) → (B, C, h, w)."""
-        return x + self.second(F.relu(self.first(x), inplace=True))
+        correction: Tensor = self.second(F.relu(self.first(x), inplace=True))
+        return x + correction
 
 
 class Fast(Network):
@@ -85,8 +86,8 @@ class Fast(Network):
             self.after.append(_blocks(width, count - first))
         self.bottom = _blocks(channels[-1], blocks[-1])
         self.tail = nn.Conv2d(channels[0], 4, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """Reconstruct the key readout (see `Network.forward`)."""
