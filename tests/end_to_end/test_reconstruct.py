@@ -19,8 +19,9 @@ from tests.fakes import fake_spikes, write_dat
 
 
 def configured(*overrides: str) -> DictConfig:
+    """By TFP, where nothing else is said."""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose("reconstruct", list(overrides))
+        return compose("reconstruct", ["model=tfp", *overrides])
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -45,7 +46,7 @@ def test_a_camera_file_becomes_a_video(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "car.mp4"
-    run(configured("model=tfp", f"input={clip}", f"output={output}", "stride=1", "stop=60"))
+    run(configured(f"input={clip}", f"output={output}", "stride=1", "stop=60"))
     assert output.stat().st_size > 1000
     text = capsys.readouterr().out
     assert "30 frames in" in text

@@ -205,7 +205,5 @@ def test_settings_out_of_range_are_named(
 def test_methods_must_be_named_once_and_their_checkpoints_by_name(stream: SpikeStream) -> None:
     with pytest.raises(ConfigError, match="named twice"):
         reconstruct(stream, "tfp", "tfp")
-    with pytest.raises(ConfigError, match="no method"):
-        reconstruct(stream)
     with pytest.raises(ConfigError, match=r"any of 2 methods: say which, checkpoint.NAME"):
         reconstruct(stream, "tfp", "stir", checkpoint="best.ckpt")

@@ -95,12 +95,13 @@ def test_a_port_in_use_is_told(port: int, viewer: Viewer) -> None:
 def test_a_browser_scrubs_and_compares(port: int, tmp_path: Path) -> None:
     webdriver = pytest.importorskip("selenium.webdriver")
     wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
+    missing = pytest.importorskip("selenium.common.exceptions")
     options = webdriver.ChromeOptions()
     for word in ("--headless=new", "--no-sandbox", f"--user-data-dir={tmp_path}/profile"):
         options.add_argument(word)
     try:
         browser = webdriver.Chrome(options=options)
-    except OSError as error:
+    except (OSError, missing.NoSuchDriverException) as error:
         pytest.skip(f"no Chromium here: {error}")
     try:
         browser.get(f"http://127.0.0.1:{port}/")

@@ -48,7 +48,7 @@ def choose_devices(device: torch.device | str | None, count: int | str) -> list[
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if count == 1 or chosen.type != "cuda":
         return [chosen] * count
-    if chosen.index is not None:
+    if chosen != torch.device("cuda"):
         raise ConfigError(
             f"device={chosen} is one GPU, but devices={count}: set device=cuda, or devices=1."
         )
