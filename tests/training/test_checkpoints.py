@@ -9,6 +9,7 @@ import torch
 
 from spikerec.training.checkpoints import (
     AtomicCheckpointIO,
+    LastCheckpoint,
     generator_states,
     restore_generators,
 )
@@ -51,3 +52,12 @@ def test_failed_writing_leaves_the_checkpoint_before(
         AtomicCheckpointIO().save_checkpoint({"step": 2}, path)
     assert AtomicCheckpointIO().load_checkpoint(path, weights_only=True) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_time_counts_on_in_a_continued_run(tmp_path: Path) -> None:
+    first = LastCheckpoint(tmp_path / "last.ckpt", every_n_steps=1)
+    state = first.state_dict()
+    second = LastCheckpoint(tmp_path / "last.ckpt", every_n_steps=1)
+    second.load_state_dict(state | {"seconds": 100.0})
+    assert 0 <= state["seconds"] < 100
+    assert 100 <= second.seconds < 200

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +23,7 @@ from spikerec.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.training import ReconstructionModule, Run
-from spikerec.training.checkpoints import AtomicCheckpointIO
+from spikerec.training.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from spikerec.training.continuation import check_conditions, conditions
 from spikerec.training.distributed import (
     describe_batch,
@@ -133,7 +132,6 @@ def _train(config: DictConfig, training: Run) -> float | None:
         _log.info("continuing %s", training.folder)
     elif config.find_lr:
         _find_rate(trainer, module, data)
-    began = time.monotonic()
     with warnings.catch_warnings():
         # The folder is this run's own, and not empty when the run is continued.
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not")
@@ -143,7 +141,7 @@ def _train(config: DictConfig, training: Run) -> float | None:
     if config.trainer.get("fast_dev_run"):  # a trial, not a run
         return None
     if is_first():
-        report = _report(trainer, config, training, time.monotonic() - began)
+        report = _report(trainer, config, training)
         training.finish(report)
         if report["best"] is None:
             _log.info("nothing was validated: the last weights are in %s", training.last)
@@ -266,15 +264,21 @@ def _scores(trainer: L.Trainer, config: DictConfig) -> dict[str, Any]:
     return {"best": _best(trainer), "monitor": config.monitor.name, "mode": config.monitor.mode}
 
 
-def _report(
-    trainer: L.Trainer, config: DictConfig, training: Run, seconds: float
-) -> dict[str, Any]:
+def _seconds(trainer: L.Trainer) -> float | None:
+    """What training took; None where `callbacks.last`, which counts it, is switched off."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Trainer's own list
+        if isinstance(callback, LastCheckpoint):
+            return round(callback.seconds, 1)
+    return None
+
+
+def _report(trainer: L.Trainer, config: DictConfig, training: Run) -> dict[str, Any]:
     return {
         **_scores(trainer, config),
         "checkpoint": str(training.best if training.best.exists() else training.last),
         "steps": trainer.global_step,
         "epochs": trainer.current_epoch,
-        "seconds": round(seconds, 1),
+        "seconds": _seconds(trainer),
         "device": str(trainer.strategy.root_device),
         "processes": trainer.world_size,
     }

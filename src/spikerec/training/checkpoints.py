@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -80,17 +81,25 @@ class LastCheckpoint(Checkpoint):
         self._unlogged = False
         self._stopping = False
         self._generators: list[dict[str, Any]] = []
+        self._seconds_before = 0.0
+        self._began = time.monotonic()
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Restore the random generators, and listen for signals."""
         del pl_module
         self._step = trainer.global_step
+        self._began = time.monotonic()
         trainer.should_stop = self._stopping
         if len(self._generators) == trainer.world_size:
             restore_generators(self._generators[trainer.global_rank])
         if threading.current_thread() is threading.main_thread():
             self._handlers = {one: signal.signal(one, self._hear) for one in PREEMPTION_SIGNALS}
+
+    @property
+    def seconds(self) -> float:
+        """Time that training has taken, that of the runs which this one continues included."""
+        return self._seconds_before + time.monotonic() - self._began
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:
         del frame
@@ -189,16 +198,17 @@ class LastCheckpoint(Checkpoint):
         self._handlers = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The random generators of all processes, and whether training was to stop."""
+        """The random generators of all processes, the time taken, whether training was to stop."""
         generators = [generator_states()]
         if distributed.is_available() and distributed.is_initialized():
             generators = generators * distributed.get_world_size()
             distributed.all_gather_object(generators, generator_states())
-        return {"generators": generators, "stopping": self._stopping}
+        return {"generators": generators, "seconds": self.seconds, "stopping": self._stopping}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the states until training starts: until then, others may draw."""
         self._generators = state_dict["generators"]
+        self._seconds_before = state_dict["seconds"]
         self._stopping = state_dict["stopping"]
 
 
