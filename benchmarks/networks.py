@@ -121,35 +121,48 @@ class Trainer:
         spikes: (B, T, H, W).
         channels_last: order of weights and spikes.
         fused: one kernel for all of Adam.
+        bf16: convolutions in bfloat16, as `trainer.precision=bf16-mixed`.
     """
 
     def __init__(
-        self, network: Network, spikes: Tensor, *, channels_last: bool, fused: bool
+        self,
+        network: Network,
+        spikes: Tensor,
+        *,
+        channels_last: bool = False,
+        fused: bool = False,
+        bf16: bool = False,
     ) -> None:
         order = torch.channels_last if channels_last else torch.contiguous_format
         self.network = network.train().to(memory_format=order)
         self.spikes = spikes.to(memory_format=order)
         self.target = spikes.mean(1, keepdim=True)
+        self.bf16 = bf16
         self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=fused)
 
     def step(self) -> Tensor:
         """The loss before the step."""
         self.optimizer.zero_grad()
-        loss = (self.network(self.spikes).image - self.target).abs().mean()
+        with torch.autocast(self.spikes.device.type, torch.bfloat16, enabled=self.bf16):
+            image = self.network(self.spikes).image
+        loss = (image.float() - self.target).abs().mean()
         loss.backward()
         self.optimizer.step()
         return loss.detach()
 
 
-def training_step(size: tuple[int, ...], folder: Path) -> Case:
+def training_step(*, bf16: bool) -> Callable[[tuple[int, ...], Path], Case]:
     """A step of STIR on B crops of H × W."""
-    del folder
-    batch, height, width = size
-    plain = network("stir")
-    spikes = random_spikes(plain.window, height, width, batch)
-    ours = Trainer(copy.deepcopy(plain), spikes, channels_last=True, fused=True)
-    reference = Trainer(plain, spikes, channels_last=False, fused=False)
-    return Case(ours=ours.step, reference=as_shipped(reference.step))
+
+    def prepare(size: tuple[int, ...], folder: Path) -> Case:
+        del folder
+        batch, height, width = size
+        plain = network("stir")
+        spikes = random_spikes(plain.window, height, width, batch)
+        ours = Trainer(copy.deepcopy(plain), spikes, channels_last=True, fused=True, bf16=bf16)
+        return Case(ours=ours.step, reference=as_shipped(Trainer(plain, spikes).step))
+
+    return prepare
 
 
 BENCHMARKS = (
@@ -196,7 +209,17 @@ BENCHMARKS = (
         goal=1.3,
         tolerance=1e-5,
         sizes={"full": (8, 96, 96), "quick": (4, 48, 48), "tiny": (2, 16, 16)},
-        prepare=training_step,
+        prepare=training_step(bf16=False),
+        trains=True,
+    ),
+    Benchmark(
+        "stir_training_bf16",
+        "STIR, a training step, bf16-mixed",
+        "the plain module, eager float32",
+        goal=1.3,
+        tolerance=1e-3,
+        sizes={"full": (8, 96, 96), "quick": (4, 48, 48), "tiny": (2, 16, 16)},
+        prepare=training_step(bf16=True),
         trains=True,
     ),
 )
