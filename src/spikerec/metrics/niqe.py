@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 from spikerec import weights
@@ -40,9 +43,12 @@ class NIQE(ImageMetric):
         mean, covariance = self._pristine["mean"], self._pristine["covariance"]
 
         def niqe(single: Tensor) -> Tensor:
-            value: Tensor = calculate_niqe(
-                single, mu_pris_param=mean[None], cov_pris_param=covariance[None]
-            )
+            try:
+                value: Tensor = calculate_niqe(
+                    single, mu_pris_param=mean[None], cov_pris_param=covariance[None]
+                )
+            except torch.linalg.LinAlgError:  # statistics that are not finite have no inverse
+                return single.new_full((), math.nan)
             return value
 
         return each(niqe, image.float())
