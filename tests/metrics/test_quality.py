@@ -194,6 +194,7 @@ def test_pyiqa_gives_the_same_through_its_own_door(tmp_path: Path) -> None:
         assert metric.score(image).item() == pytest.approx(own(image).item(), rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:cov")  # the very thing
 def test_an_image_without_texture_has_no_niqe() -> None:
     fetched("niqe")
     assert NIQE().score(torch.zeros(1, 1, 192, 192), None).isnan().all()
