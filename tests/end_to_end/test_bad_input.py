@@ -52,12 +52,12 @@ def test_missing_file(spikerec_command: Command) -> None:
 def test_stream_shorter_than_the_window(spikerec_command: Command) -> None:
     write_dat(Path("car.dat"), fake_spikes(10, 250, 400, rate=0.1))
     line = complaint(spikerec_command("reconstruct", "input=car.dat", "output=a.mp4", *GEOMETRY))
-    assert re.search(r"car\.dat.*window of 31", line)
+    assert re.search(r"car\.dat.*window of 61", line)
     assert not Path("a.mp4").exists()
 
 
 def test_output_that_exists_is_kept(spikerec_command: Command) -> None:
-    np.save("car.npy", fake_spikes(40, 8, 8))
+    np.save("car.npy", fake_spikes(70, 8, 8))
     Path("a.mp4").write_text("precious")
     line = complaint(spikerec_command("reconstruct", "input=car.npy", "output=a.mp4"))
     assert "a.mp4" in line
