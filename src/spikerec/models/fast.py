@@ -124,9 +124,11 @@ def _windows(window: int, filters: int) -> Tensor:
     for length, count in zip(
         lengths, (share + (extra > 0), share + (extra > 1), share), strict=True
     ):
+        # Plain numbers: a network may be built without memory, on the device `meta`.
         reach = (window - length) / 2
-        places = torch.linspace(-reach, reach, count) if count > 1 else torch.zeros(count)
-        rows += [_hann(times, centre + place.item(), length) for place in places]
+        step = 2 * reach / (count - 1) if count > 1 else 0.0
+        first = centre - reach if count > 1 else float(centre)
+        rows += [_hann(times, first + k * step, length) for k in range(count)]
     return torch.stack(rows)
 
 
