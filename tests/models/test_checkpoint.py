@@ -283,3 +283,12 @@ def test_published_ssir_file_is_read(shared: Path) -> None:
     state = read_state(path)
     assert all(not name.startswith("module.") for name in state)
     assert sum(tensor.numel() for tensor in state.values()) > 300_000
+
+
+def test_denormal_weights_load_as_zero() -> None:
+    network = nn.Conv2d(1, 1, 1)
+    state = {"weight": torch.full((1, 1, 1, 1), 1e-40), "bias": torch.tensor([0.5])}
+    load_weights(network, state, "state")
+    assert network.weight.item() == 0
+    assert network.bias is not None
+    assert network.bias.item() == 0.5
