@@ -57,7 +57,8 @@ def optimised(network: AnyNetwork, device: torch.device | None = None) -> AnyNet
     """
     fast = copy.deepcopy(network).eval()
     device = device or next((p.device for p in fast.parameters()), torch.device("cpu"))
-    _rearrange(fast, on_cpu=device.type == "cpu")
+    with torch.no_grad():  # merged weights must not drag along how they were made
+        _rearrange(fast, on_cpu=device.type == "cpu")
     return fast.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
