@@ -118,7 +118,9 @@ class WinogradConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H, W) in channels-last order."""
-        if torch.is_autocast_enabled(x.device.type) or x.dtype != torch.float32:
+        kind = x.device.type
+        on_meta = kind == "meta"  # which has shapes alone, and knows no autocast
+        if on_meta or torch.is_autocast_enabled(kind) or x.dtype != torch.float32:
             # The transforms' sums and differences would magnify the roundings of 16 bits.
             return super().forward(x)
         batch, _, height, width = x.shape
