@@ -38,7 +38,7 @@ from spikerec.simulation import (
     folder_images,
     write_stream,
 )
-from spikerec.simulation.cards import plain_values, read_card, write_card
+from spikerec.simulation.cards import plain_values, stands, write_card
 
 CARD = "dataset.yaml"
 UNFINISHED_CARD = "dataset.unfinished.yaml"
@@ -177,9 +177,9 @@ class Photos(SpikeSet):
             fetch_photographs(self.sources, report=report)
         shares = deal_images(self._sources(), SHARES, DEAL_SEED)
         card = plain_values(self._card(shares))
-        if _stands(self.root / CARD, card):
+        if stands(self.root / CARD, card):
             return
-        if not _stands(self.root / UNFINISHED_CARD, card):
+        if not stands(self.root / UNFINISHED_CARD, card):
             write_card(self.root / UNFINISHED_CARD, card)
         wanted = [(split, k) for split, count in self.scenes.items() for k in range(count)]
         for done, (split, index) in enumerate(wanted):
@@ -309,21 +309,3 @@ class LivePhotos(Photos, LiveSet):
             images = deal_images(self._sources(), SHARES, DEAL_SEED)["train"]
             self._held[device] = [one.image.to(device) for one in images]
         return self._held[device]
-
-
-def _stands(path: Path, card: Mapping[str, Any]) -> bool:
-    """Whether this very card is there.
-
-    Raises:
-        DataError: another one is.
-    """
-    if not path.is_file():
-        return False
-    found = read_card(path)
-    if found == card:
-        return True
-    differing = [key for key in card if found.get(key) != card[key]]
-    raise DataError(
-        f"{path} describes another set (it differs in {', '.join(differing)}): name "
-        "another folder, or remove this one."
-    )

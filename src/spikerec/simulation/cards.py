@@ -34,6 +34,24 @@ def read_card(path: Path) -> dict[str, Any]:
     return content
 
 
+def stands(path: Path, card: Mapping[str, Any]) -> bool:
+    """Whether this very card is there.
+
+    Raises:
+        DataError: another one is.
+    """
+    if not path.is_file():
+        return False
+    found = read_card(path)
+    if found == card:
+        return True
+    differing = [key for key in card if found.get(key) != card[key]]
+    raise DataError(
+        f"{path} describes another set (it differs in {', '.join(differing)}): name "
+        "another folder, or remove this one."
+    )
+
+
 def plain_values(value: Any) -> Any:  # noqa: ANN401  # any value that YAML has, at any depth
     """The value as YAML gives it back: lists for tuples, text for paths."""
     if isinstance(value, Mapping):

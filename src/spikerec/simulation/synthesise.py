@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from spikerec.errors import ConfigError, DataError, InputError
+from spikerec.errors import ConfigError, InputError
 from spikerec.simulation.camera import Camera
-from spikerec.simulation.cards import plain_values, read_card, write_card
+from spikerec.simulation.cards import plain_values, stands, write_card
 from spikerec.simulation.images import SourceImage
 from spikerec.simulation.layout import Recording, SREDSLayout, write_scene
 from spikerec.simulation.scenes import RandomScene, SceneStyle
@@ -99,9 +99,9 @@ def write_synthetic(
     root = Path(root)
     shares = deal_images(images, recipe.scenes, recipe.seed)
     card = plain_values(_card(images, shares, camera, recipe))
-    if _stands(root / CARD, card):
+    if stands(root / CARD, card):
         return root / CARD
-    if not _stands(root / UNFINISHED_CARD, card):
+    if not stands(root / UNFINISHED_CARD, card):
         write_card(root / UNFINISHED_CARD, card)
     layout = SREDSLayout(root, camera.light_scale, recipe.readouts_per_image)
     wanted = [(split, index) for split, count in recipe.scenes.items() for index in range(count)]
@@ -200,21 +200,3 @@ def _card(
             {"name": one.name, "licence": one.licence, "sha256": one.sha256} for one in images
         ],
     }
-
-
-def _stands(path: Path, card: Mapping[str, Any]) -> bool:
-    """Whether this very card is there.
-
-    Raises:
-        DataError: another one is.
-    """
-    if not path.is_file():
-        return False
-    found = read_card(path)
-    if found == card:
-        return True
-    differing = [key for key in card if found.get(key) != card[key]]
-    raise DataError(
-        f"{path} describes another set (it differs in {', '.join(differing)}): name "
-        "another folder, or remove this one."
-    )
