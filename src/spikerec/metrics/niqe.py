@@ -47,7 +47,8 @@ class NIQE(ImageMetric):
                 value: Tensor = calculate_niqe(
                     single, mu_pris_param=mean[None], cov_pris_param=covariance[None]
                 )
-            except torch.linalg.LinAlgError:  # statistics that are not finite have no inverse
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # not in its stubs
+                # Statistics that are not finite have no inverse.
                 return single.new_full((), math.nan)
             return value
 
