@@ -200,17 +200,18 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
             f"{source} does not fit {type(network).__name__}: {'; '.join(found)}. "
             "Give the arguments that the weights were trained with, or the right model."
         )
-    network.load_state_dict({name: _flushed(state[name].to(own[name].dtype)) for name in own})
+    network.load_state_dict(state)
+    _flush(network)
 
 
-def _flushed(tensor: Tensor) -> Tensor:
-    """Zero where a number is denormal: it counts for nothing, and slows each product it meets.
+def _flush(network: nn.Module) -> None:
+    """Set denormal numbers to zero: they count for nothing, and slow each product they meet.
 
-    A quarter of SSIR's published weights are, which makes it 13 times slower on some CPUs.
+    A quarter of SSIR's published weights are, which makes it 12 times slower on some CPUs.
     """
-    if not tensor.is_floating_point():
-        return tensor
-    return tensor.masked_fill(tensor.abs() < torch.finfo(tensor.dtype).tiny, 0.0)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.masked_fill_(tensor.abs() < torch.finfo(tensor.dtype).tiny, 0.0)
 
 
 def _existing(path: str | Path) -> Path:
