@@ -8,6 +8,7 @@ of it runs.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import subprocess
@@ -18,7 +19,7 @@ import zipfile
 from pathlib import Path
 from typing import IO, Literal
 
-from spikerec.errors import SpikerecError
+from spikerec.errors import DataError, SpikerecError
 from spikerec.spikes.files import atomic_path
 
 Kind = Literal["wheel", "sdist"]
@@ -126,6 +127,22 @@ def read_member(archive: Path, member: str) -> bytes:
         raise FetchError(f"{archive.name} does not hold {member}.") from error
     except (tarfile.TarError, zipfile.BadZipFile) as error:
         raise FetchError(f"{archive.name} is damaged: {error}. Fetch it again.") from error
+
+
+def is_fetched(path: Path, sha256: str) -> bool:
+    """Whether a file was fetched before.
+
+    Raises:
+        DataError: a file of that name holds something else.
+    """
+    if not path.exists():
+        return False
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise DataError(
+            f"{path} is not the file of that name (expected SHA-256 {sha256[:12]}…): move it away, "
+            "or name another folder."
+        )
+    return True
 
 
 def write_atomically(path: Path, content: bytes) -> Path:

@@ -138,7 +138,7 @@ def test_without_apt_the_error_names_the_way_out(
 def test_a_file_of_another_content_is_refused(tmp_path: Path) -> None:
     first = catalogue()[0]
     (tmp_path / first.name).write_bytes(b"something else")
-    with pytest.raises(DataError, match="is not the photograph of that name"):
+    with pytest.raises(DataError, match="is not the file of that name"):
         photographs(tmp_path)
 
 

