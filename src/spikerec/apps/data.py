@@ -198,9 +198,12 @@ def _fetch(console: Console, name: str, root: Path | None) -> None:
             console, root or Path(os.environ.get("SPIKEREC_DATA", "data")) / SAMPLES[name]
         )
         return
-    found = build("data", name, **({"root": str(root)} if root else {})) if _is_set(name) else None
-    if found is None or not hasattr(found, "fetch"):
-        able = [one for one in config_names("data") if hasattr(build("data", one), "fetch")]
+    from spikerec.data.clips import MadeSet
+
+    place = {"root": str(root)} if root else {}
+    found = build("data", name, **place) if name in config_names("data") else None
+    if not isinstance(found, MadeSet):
+        able = [one for one in config_names("data") if isinstance(build("data", one), MadeSet)]
         raise ConfigError(
             f"spikerec data fetch {name}: nothing of that name can be fetched; expected one of "
             f"{', '.join([*SAMPLES, *able])}."
@@ -211,11 +214,7 @@ def _fetch(console: Console, name: str, root: Path | None) -> None:
             report=console.print,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    console.print(f"{sum(found.scenes.values())} scenes in {found.root}", soft_wrap=True)
-
-
-def _is_set(name: str) -> bool:
-    return name in config_names("data")
+    console.print(f"{name} is in {found.root}", soft_wrap=True)
 
 
 def _fetch_samples(console: Console, root: Path) -> None:

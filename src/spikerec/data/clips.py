@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,6 +103,19 @@ class SpikeSet(ABC):
     def has_images(self) -> bool:
         """Whether true images exist."""
         return True
+
+
+class MadeSet(SpikeSet):
+    """A data set that is made on this machine, by `spikerec data fetch NAME`."""
+
+    @abstractmethod
+    def fetch(self, report: Callable[[str], None], progress: Callable[[int, int], None]) -> None:
+        """Make the set, or what is missing of it.
+
+        Args:
+            report: called with a line for each step.
+            progress: called with (scenes done, scenes in all).
+        """
 
 
 class LiveSet(SpikeSet):

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from spikerec import spikes
-from spikerec.data.clips import Clip, LiveSet, SpikeSet
+from spikerec.data.clips import Clip, LiveSet, MadeSet
 from spikerec.data.photographs import fetch_photographs, photographs
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from spikerec.simulation import (
@@ -66,7 +66,7 @@ class CameraChoice:
             raise ConfigError(f"cameras: a weight must be above 0, found {self.weight}.")
 
 
-class Photos(SpikeSet):
+class Photos(MadeSet):
     """Scenes from photographs, simulated once by `spikerec data fetch NAME`.
 
     Args:
