@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test test-slow check format clean
+.PHONY: help setup demo bench bench-gpu test test-slow check format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -33,6 +33,9 @@ demo: setup  ## simulate, train, evaluate, compare: about ten minutes on two cor
 
 bench: setup  ## measure ratios against named references
 	$(BIN)/python -m benchmarks
+
+bench-gpu: setup  ## measure throughput on a GPU
+	$(BIN)/python -m benchmarks.device
 
 test: setup  ## run the tests (minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow and not gpu"
