@@ -2,7 +2,8 @@
 
 Networks have drawn weights, and every mode's image is compared with that of eager float32. Eager
 modes run the network as published, the others as `spikerec.models.inference.optimised` rearranges
-it. Shares of a ceiling compare with what the same device reaches in the same run.
+it. Only rows that say TF32 round float32 so, which PyTorch's convolutions do unless told otherwise.
+Shares of a ceiling compare with what the same device reaches in the same run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -93,7 +95,7 @@ class Scale:
     names: tuple[str, ...] = tuple(config_names("model"))
     sizes: tuple[tuple[int, int], ...] = LATENCY_SIZES
     training: tuple[int, int] = (8, 96)
-    stream: tuple[int, int, int] = (200, 720, 1280)
+    stream: tuple[int, int, int] = (100, 720, 1280)
     clip: tuple[int, int, int] = (61, 720, 1280)
     scene: tuple[int, int, int] = (400, 250, 400)
     matmul: int = 8192
@@ -103,7 +105,7 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale(names=("fast", "stir"), sizes=((250, 400),))
+QUICK = Scale(names=("fast", "stir"), sizes=((250, 400),), stream=(30, 720, 1280))
 
 
 def ceilings(bench: Bench, scale: Scale) -> Iterator[Row]:
@@ -337,15 +339,17 @@ def simulation(bench: Bench, scale: Scale) -> Iterator[Row]:
 Section = Callable[[Bench, Scale], Iterator[Row]]
 #: What is measured, in order, and its seconds of a full run on a data-centre GPU.
 SECTIONS: Mapping[str, tuple[Section, float]] = {
-    "ceilings": (ceilings, 20),
+    "ceilings": (ceilings, 30),
     "training": (training, 60),
     "unpacking": (unpacking, 15),
-    "loading": (loading, 40),
-    "simulation": (simulation, 15),
-    "networks": (networks, 330),
+    "loading": (loading, 35),
+    "simulation": (simulation, 20),
+    "networks": (networks, 320),
 }
 FULL_S = sum(seconds for _, seconds in SECTIONS.values())
 QUICK_S = 100.0
+#: Columns of the table, also where it is not written to a terminal.
+WIDTH = 160
 
 
 def measure(
@@ -367,31 +371,40 @@ def measure(
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as people read it."""
-    size = " × ".join(map(str, row.size))
+    named = f"{row.what} [dim]{' × '.join(map(str, row.size))}[/]", row.mode
     if row.rate is None:
-        return row.what, row.mode, size, f"[yellow]{row.reason}[/]", "", "", "", "", ""
+        return *named, f"[yellow]{row.reason}[/]"
     first, third = row.quartiles or (row.rate, row.rate)
-    goal = "" if row.goal is None else f", goal {row.goal:g}: {'met' if row.is_met else 'missed'}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.3g} ×"
+    if row.goal is not None:
+        ratio += f" (goal {row.goal:g}: {'[green]met' if row.is_met else '[red]missed'}[/])"
     return (
-        row.what,
-        row.mode,
-        size,
-        f"{row.rate:.4g} {row.unit}",
-        f"{first:.4g} to {third:.4g}",
-        "" if row.work is None else f"{row.work:.3g} {row.work_unit}",
+        *named,
+        f"{short(row.rate, row.unit)} ({short(first)} to {short(third)})",
+        ratio,
+        "" if row.work is None else short(row.work, row.work_unit),
         "" if row.ceiling is None else f"{row.ceiling:.1%}",
         "" if row.difference is None else f"{row.difference:.1e}",
         "" if row.peak_bytes is None else f"{row.peak_bytes / 1e9:.2f} GB",
-        *(() if row.ratio is None else (f"{row.ratio:.3g} ×{goal}",)),
     )
+
+
+def short(value: float, unit: str = "") -> str:
+    """Three digits, and a prefix before the unit: `1.23 TFLOP/s`."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    number = f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{number} {unit}".rstrip()
 
 
 def table(device: torch.device, rows: list[Row]) -> Table:
     """All figures."""
-    headings = ("what", "how", "size", "rate", "quartiles", "work", "of ceiling", "differs")
-    result = Table(*headings, "memory", "ratio", title=device_name(device), title_justify="left")
-    for row in rows:
-        result.add_row(*cells(row), end_section=row.section != rows[-1].section)
+    headings = ("what", "how", "a second", "ratio", "work", "of ceiling", "differs", "memory")
+    result = Table(*headings, title=device_name(device), title_justify="left", box=SIMPLE)
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        last = following is not None and following.section != row.section
+        result.add_row(*cells(row), end_section=last)
     return result
 
 
@@ -429,7 +442,8 @@ def main(arguments: list[str] | None = None) -> None:
         scale = replace(scale, names=tuple(options.networks))
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    console = Console()
+        torch.cuda.synchronize()  # starting CUDA is no row's time
+    console = Console(width=max(WIDTH, Console().width))
     # Ceilings come with every run: shares are of what the device reaches today.
     wanted = [name for name in SECTIONS if name in ("ceilings", *options.only)]
     budget_s = options.budget or (QUICK_S if options.quick else FULL_S)
