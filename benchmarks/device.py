@@ -214,7 +214,8 @@ def training(bench: Bench, scale: Scale) -> Iterator[Row]:
     for name in _by_cost(scale.names):
         if not any(True for _ in network(name).parameters()):
             continue
-        reference, losses = None, []
+        reference: Row | None = None
+        losses: list[Tensor] = []
         for bf16 in (False, True):
             mode = "bf16-mixed" if bf16 else "fp32"
             row = Row("training", name, mode, (batch, side, side), "steps/s")

@@ -149,6 +149,7 @@ def test_workers_feed_and_compiled_networks_agree(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.filterwarnings("default")  # compilers warn of what a user may ignore
 def test_a_quick_run_on_a_gpu(tmp_path: Path) -> None:
     device.main(["--quick", "--output", str(tmp_path / "figures.json")])
