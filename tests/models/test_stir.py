@@ -12,7 +12,8 @@ from spikerec.configs import build
 from spikerec.errors import ConfigError
 from spikerec.models import load_published
 from spikerec.models.base import Blocks
-from spikerec.models.stir import STIR, ResidualBlock, warp
+from spikerec.models.stir import STIR, ResidualBlock
+from spikerec.models.warping import _warp_by_grid, warp
 from tests.golden_cases import GoldenCase, load_case
 
 ABLATIONS: list[dict[str, Any]] = [
@@ -164,6 +165,19 @@ def test_whole_flow_moves_features_and_repeats_the_border() -> None:
     flow[:, 0], flow[:, 1] = 2, -1
     columns, rows = torch.arange(7).add(2).clamp(max=6), torch.arange(5).sub(1).clamp(min=0)
     torch.testing.assert_close(warp(features, flow), features[..., rows, :][..., columns])
+
+
+@pytest.mark.parametrize("channels", [1, 5, 8, 19])
+def test_both_ways_of_warping_agree_also_outside_the_picture(channels: int) -> None:
+    features, flow = torch.randn(2, channels, 37, 11), 20 * torch.randn(2, 2, 37, 11)
+    torch.testing.assert_close(
+        warp(features, flow), _warp_by_grid(features, flow), atol=1e-4, rtol=0
+    )
+
+
+def test_a_field_of_nan_is_no_index() -> None:
+    warped = warp(torch.ones(1, 3, 5, 7), torch.full((1, 2, 5, 7), float("nan")))
+    assert warped.shape == (1, 3, 5, 7)
 
 
 def test_half_flow_lies_between_neighbours_in_bfloat16_too() -> None:

@@ -26,6 +26,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikerec.errors import ConfigError
 from spikerec.models.base import BlockNetwork, Blocks, Reconstruction
+from spikerec.models.warping import warp
 from spikerec.spikes.representations import nested_means
 
 Representation = Literal["hybrid", "tfp", "learned"]
@@ -503,28 +504,6 @@ class Decoder(nn.Module):
             start = above.warped_by.repeat(1, self.num_extra, 1, 1)
             fields += double(predict(above.hidden) + start).split(PAIR, 1)
         return fields
-
-
-def warp(features: Tensor, flow: Tensor) -> Tensor:
-    """Features sampled where the flow points: bilinear, the border repeated.
-
-    Args:
-        features: (B, C, H, W).
-        flow: (B, 2, H, W) in pixels, x then y.
-
-    Returns:
-        (B, C, H, W); pixel p holds the features at p + flow(p).
-    """
-    height, width = features.shape[-2:]
-    exact = torch.promote_types(flow.dtype, torch.float32)
-    columns = torch.arange(width, dtype=exact, device=flow.device)
-    rows = torch.arange(height, dtype=exact, device=flow.device)[:, None]
-    # −1 and 1 are the centres of the corner pixels; a side of one pixel has no extent to move in.
-    grid_x = (columns + flow[:, 0]) * (2 / max(width - 1, 1)) - 1
-    grid_y = (rows + flow[:, 1]) * (2 / max(height - 1, 1)) - 1
-    grid = torch.stack([grid_x, grid_y], -1)  # (B, H, W, 2)
-    warped = F.grid_sample(features.to(exact), grid, padding_mode="border", align_corners=True)
-    return warped.to(features.dtype)
 
 
 def _aligned(earlier: Tensor, later: Tensor, fields: Sequence[Tensor]) -> list[Tensor]:
