@@ -11,13 +11,16 @@ interval search of a key readout admits the first readout (`include_first`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from spikerec.compiled import compiled
 from spikerec.errors import InputError, WindowError
 from spikerec.threads import each_part
 
@@ -27,7 +30,7 @@ Closed = Literal["right", "left"]
 #: Interval that SpikeCV's sequence rule gives to a pixel without one: 255 / 257 is a black uint8.
 UNDEFINED_INTERVAL = 257
 
-#: Pixels whose counters stay in the cache of one core.
+#: Most pixels that one thread takes at once.
 PIXELS_AT_ONCE = 1 << 16
 
 
@@ -218,17 +221,9 @@ def tfi_sequence(spikes: Tensor) -> Tensor:
         InputError: not four axes.
     """
     _check_axes(spikes)
-    if spikes.device.type != "cpu":
-        return _inverse(tfi_sequence_interval(spikes))
-    rates = torch.empty(spikes.shape, dtype=torch.float32)
-    counter = _counter(spikes)
-
-    def invert(distances: Tensor, part: Tensor) -> None:
-        part.copy_(distances).reciprocal_()
-        F.threshold(part, 1 / (counter.none - 0.5), 1 / UNDEFINED_INTERVAL, inplace=True)
-
-    _each_distance(spikes, "right", counter, rates, invert)
-    return rates
+    if _are_counted(spikes):
+        return _intervals_by_counting(spikes, "right", UNDEFINED_INTERVAL, inverse=True)
+    return _inverse(tfi_sequence_interval(spikes))
 
 
 def tfi_sequence_interval(spikes: Tensor) -> Tensor:
@@ -269,9 +264,13 @@ def _count(spikes: Tensor) -> Tensor:
 
 def _intervals(spikes: Tensor, closed: Closed, undefined: int) -> Tensor:
     """The interval that holds each readout (see `isi`), `undefined` where there is none."""
-    if spikes.device.type == "cpu" and not torch.compiler.is_compiling():
-        return _counted_intervals(spikes, closed, undefined)
-    return _intervals_by_passes(spikes, closed, undefined)
+    by = _intervals_by_counting if _are_counted(spikes) else _intervals_by_passes
+    return by(spikes, closed, undefined)
+
+
+def _are_counted(spikes: Tensor) -> bool:
+    """Whether intervals are counted pixel by pixel, which neither a GPU nor an export can do."""
+    return spikes.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _intervals_by_passes(spikes: Tensor, closed: Closed, undefined: int) -> Tensor:
@@ -285,67 +284,81 @@ def _intervals_by_passes(spikes: Tensor, closed: Closed, undefined: int) -> Tens
     return _interval(since, until, size, undefined)
 
 
-# On a CPU, counting readout by readout over a part of the picture that stays in the cache takes a
-# fifth of the time of whole passes over memory, however few.
-
-
-class _Counter(NamedTuple):
-    """Counters of readouts: their type, and what one holds, or exceeds, before any spike."""
-
-    dtype: torch.dtype
-    none: int
-
-
-def _counter(spikes: Tensor) -> _Counter:
-    """The narrowest counter that holds twice `none` and the length of the stream."""
-    is_short = spikes.shape[1] <= 1 << 13
-    return _Counter(torch.int16, 1 << 13) if is_short else _Counter(torch.int32, 1 << 29)
-
-
-def _counted_intervals(spikes: Tensor, closed: Closed, undefined: int) -> Tensor:
-    intervals = torch.empty(spikes.shape, dtype=torch.int32)
-    counter = _counter(spikes)
-    sign = torch.iinfo(counter.dtype).bits - 1
-
-    def write(distances: Tensor, part: Tensor) -> None:
-        is_none = (counter.none - 1 - distances) >> sign  # all bits, or none of them
-        part.copy_(distances ^ ((distances ^ undefined) & is_none))
-
-    _each_distance(spikes, closed, counter, intervals, write)
-    return intervals
-
-
-def _each_distance(
-    spikes: Tensor,
-    closed: Closed,
-    counter: _Counter,
-    results: Tensor,
-    write: Callable[[Tensor, Tensor], None],
-) -> None:
-    """Call `write` for every readout and part of the picture.
-
-    It takes (n,) distances from the previous spike to the next, at least `counter.none` where one
-    of them is missing, and the same part of `results`, (B, T, H, W), to fill.
-    """
+def _intervals_by_counting(
+    spikes: Tensor, closed: Closed, undefined: int, *, inverse: bool = False
+) -> Tensor:
+    """The intervals as int32, or their inverses as float32, on a CPU: (B, T, H, W)."""
+    fired = spikes.detach() if spikes.dtype == torch.uint8 else spikes.detach().bool()
+    fired = fired.contiguous().view(torch.uint8).flatten(2)  # (B, T, H·W)
+    # NumPy asks for large pages, which the system clears in half the time.
+    results = torch.from_numpy(np.empty(spikes.shape, np.float32 if inverse else np.int32))
 
     def run(sample: int, pixels: slice) -> None:
-        fired = spikes[sample].detach().flatten(1)[:, pixels]
-        since = torch.empty(fired.shape, dtype=counter.dtype)
-        silent = torch.empty_like(since)  # all bits where a pixel does not fire
-        count = torch.full(fired.shape[1:], counter.none, dtype=counter.dtype)
-        readouts, parts = fired.unbind(), results[sample].flatten(1)[:, pixels].unbind()
-        if closed == "left":  # the mirror image in time
-            readouts, parts = readouts[::-1], parts[::-1]
-        for readout, rest, so_far in zip(readouts, silent, since, strict=True):
-            torch.add(count, 1, out=so_far)
-            torch.sub(rest.copy_(readout), 1, out=rest)
-            torch.bitwise_and(so_far, rest, out=count)
-        count.fill_(counter.none)
-        for rest, so_far, part in reversed(list(zip(silent, since, parts, strict=True))):
-            count.add_(1).bitwise_and_(rest)
-            write(so_far.add_(count), part)
+        _count_intervals(
+            fired[sample].numpy(),
+            results[sample].flatten(1).numpy(),
+            pixels.start,
+            min(pixels.stop, fired.shape[2]),
+            closed == "left",
+            undefined,
+            inverse,
+        )
 
     each_part(run, spikes, PIXELS_AT_ONCE)
+    return results
+
+
+@compiled()
+def _count_intervals(
+    fired: NDArray[np.uint8],
+    results: NDArray[np.int32] | NDArray[np.float32],
+    first: int,
+    stop: int,
+    is_mirrored: bool,
+    undefined: int,
+    inverse: bool,
+) -> None:
+    """Count readouts since the latest spike going on, and until the next one coming back.
+
+    Args:
+        fired: (T, N), 0 and 1.
+        results: (T, N) to fill with intervals, or with their inverses.
+        first: the first pixel to fill.
+        stop: where to stop.
+        is_mirrored: go back first, which gives the interval that begins at a spike there.
+        undefined: the interval where there is none.
+        inverse: fill with inverses.
+    """
+    size = len(fired)
+    since = np.empty((size, 256), np.int32)
+    counts = np.empty(512, np.int32)  # of 256 pixels, and their intervals: what a core keeps
+    missing, one, undefined32 = np.int32(1 << 29), np.int32(1), np.int32(undefined)
+    for left in range(first, stop, 256):
+        right = min(left + 256, stop)
+        counts[:] = missing
+        for t in range(size):
+            readout = size - 1 - t if is_mirrored else t
+            spike, so_far = fired[readout, left:right], since[readout]
+            for p in range(len(spike)):
+                count = counts[p] + one
+                so_far[p] = count
+                counts[p] = count * (one - np.int32(spike[p]))
+        counts[:] = missing
+        for t in range(size):
+            readout = t if is_mirrored else size - 1 - t
+            spike, so_far = fired[readout, left:right], since[readout]
+            for p in range(len(spike)):
+                count = (counts[p] + one) * (one - np.int32(spike[p]))
+                counts[p] = count
+                interval = count + so_far[p]
+                counts[256 + p] = interval if interval < missing else undefined32
+            result = results[readout, left:right]
+            if inverse:
+                for p in range(len(result)):
+                    result[p] = np.float32(1) / np.float32(counts[256 + p])
+            else:
+                for p in range(len(result)):
+                    result[p] = counts[256 + p]
 
 
 def _since(spikes: Tensor, first: int, stop: int) -> Tensor:
