@@ -156,14 +156,27 @@ def test_equalisation_counts_the_pixels_above_the_darkest_level() -> None:
 @pytest.mark.parametrize("rate", [0.01, 0.3, 1.0])
 def test_a_sequence_takes_exactly_the_steps(mode: PlasticityMode, rate: float) -> None:
     plasticity = Plasticity(mode=mode, time_unit=2.0, recovery_time=0.7, exact=True)
-    spikes = (torch.rand(2, 120, 5, 7) < rate).to(torch.uint8)
+    spikes = (torch.rand(2, 120, 17, 25) < rate).to(torch.uint8)[..., 1:20]  # 323 pixels
     images, end = tfstp_sequence(spikes, plasticity=plasticity)
     state = plasticity.start(spikes)
     for t, readout in enumerate(spikes.unbind(1)):
         state = plasticity.step(state, readout)
-        assert torch.equal(images[:, t], plasticity.rate(state.recovery, state.facilitation))
+        expected = plasticity.rate(state.recovery, state.facilitation)
+        torch.testing.assert_close(images[:, t], expected, atol=0, rtol=1e-6)
     for one, other in zip(end, state, strict=True):
         assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_long_silence_is_forgotten(mode: PlasticityMode) -> None:
+    spikes = torch.zeros(1, 1500, 1, 1)  # more than a float32 remembers of 10 readouts' decay
+    spikes[0, [3, 5, 1499]] = 1
+    plasticity = Plasticity(mode=mode)
+    image = tfstp(spikes, key_readout=1499, plasticity=plasticity)
+    assert image.item() == 0
+    _, state = tfstp_sequence(spikes, plasticity=plasticity)
+    assert state.recovery.item() == 1
+    assert state.facilitation.item() == pytest.approx(0.15)
 
 
 def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:

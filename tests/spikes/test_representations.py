@@ -240,13 +240,17 @@ def test_a_missing_axis_is_named(name: str) -> None:
         PER_PIXEL[name](random_spikes(21, 4, 4))
 
 
-@pytest.mark.parametrize("size", [40, 9000])  # counted in 16 bits, and in 32
 @pytest.mark.parametrize("closed", ["left", "right"])
-def test_intervals_are_the_same_by_counting_and_by_passes(size: int, closed: Closed) -> None:
-    spikes = random_spikes(2, size, 3, 5)
+@pytest.mark.parametrize("undefined", [0, 257])
+def test_intervals_are_the_same_by_counting_and_by_passes(closed: Closed, undefined: int) -> None:
+    spikes = random_spikes(2, 40, 17, 25)[..., 1:20]  # 323 pixels, not contiguous
     spikes[:, :, 0] = 0
-    by_passes = representations._intervals_by_passes(spikes, closed, undefined=0)
-    assert torch.equal(isi(spikes, closed=closed), by_passes)
+    by_passes = representations._intervals_by_passes(spikes, closed, undefined)
+    by_counting = representations._intervals_by_counting(spikes, closed, undefined)
+    assert torch.equal(by_counting, by_passes)
+    if undefined:
+        inverses = representations._intervals_by_counting(spikes, closed, undefined, inverse=True)
+        assert torch.equal(inverses, 1 / by_passes.float())
 
 
 def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,28 +21,54 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from spikerec.compiled import compiled
 from spikerec.errors import InputError, WindowError
+from spikerec.memory import empty_pages
+from spikerec.spikes.bits import spike_bytes
 from spikerec.threads import each_part
 
 PlasticityMode = Literal["offline", "online"]
 
 GRAY_LEVELS = 256
 
-#: Pixels whose states stay in the cache of one core.
+#: Most pixels that one thread takes at once.
 PIXELS_AT_ONCE = 1 << 16
-#: Time constants after which nothing is left of a state in float32: exp(−87) is its least normal
-#: number. Below it a CPU's exponential takes a hundred times as long.
-FORGOTTEN = 87.0
-#: The interval of a pixel that has not fired yet, in readouts.
-NEVER = 1e30
-#: What stands for 0 before a logarithm, which takes fifty times as long for 0, and a logarithm
-#: that nothing but it is below.
-FLOOR = 2.0**-120
-LOG_FLOOR = -83.0
+#: Time constants after which nothing is left of a state in float32.
+FORGOTTEN = 105.0
+#: The interval of a pixel that has not fired yet, in readouts: more than any stream has.
+NEVER = 1 << 29
+
+# Numbers of float32: with Python's own the kernel would compute in float64.
+ONE, HALF = np.float32(1), np.float32(0.5)
+#: (ln(1 + m) − m + m² / 2) / m³ as a polynomial, lowest power first: least squares of the error
+#: relative to ln(1 + m), for m from √½ − 1 to √2 − 1. The logarithm is wrong by 0.8 ulp at most.
+C0, C1, C2, C3, C4, C5, C6, C7, C8 = (
+    np.float32(number)
+    for number in (
+        0.333333109,
+        -0.250000163,
+        0.200022042,
+        -0.166676437,
+        0.142178915,
+        -0.124112687,
+        0.119047121,
+        -0.116464344,
+        0.0667527189,
+    )
+)
+#: √½ as the bits of a float32: what begins a mantissa in [√½, √2), where its logarithm is small.
+ROOT_HALF = np.int32(0x3F3504F3)
+#: ln 2 in two parts, of which the first times an exponent is exact.
+LN2_HIGH = np.float32(0.693359375)
+LN2_LOW = np.float32(math.log(2) - 0.693359375)
+#: What stands for 0 before a logarithm, and a logarithm that nothing but it is below.
+FLOOR = np.float32(2.0**-120)
+LOG_FLOOR = np.float32(-83)
 
 
 class PlasticityState(NamedTuple):
@@ -108,23 +134,23 @@ class Plasticity:
         """The state after one more readout, (B, H, W)."""
         recovery, facilitation, last_spike, readout = state
         fired = spikes != 0
-        interval = (readout - last_spike).float()
-        updated = fired
-        if self.mode == "offline":
-            updated = fired & (last_spike >= 0)
-        else:
-            interval = interval / self.time_unit
-        unrecovered = (1 - recovery * (1 - facilitation)) * torch.exp(
-            -interval / self.recovery_time
-        )
+        updated = fired & (last_spike >= 0) if self.mode == "offline" else fired
+        of_recovery, of_facilitation = self.decays(readout - last_spike)
+        unrecovered = (1 - recovery * (1 - facilitation)) * of_recovery
         gained = facilitation + self.f * (1 - facilitation) - self.u0
-        decay = torch.exp(-interval / self.facilitation_time)
         return PlasticityState(
             torch.where(updated, 1 - unrecovered, recovery),
-            torch.where(updated, self.u0 + gained * decay, facilitation),
+            torch.where(updated, self.u0 + gained * of_facilitation, facilitation),
             torch.where(fired, readout, last_spike),
             readout + 1,
         )
+
+    def decays(self, interval: Tensor) -> tuple[Tensor, Tensor]:
+        """exp(−d / D) and exp(−d / F) for intervals d in readouts."""
+        d = interval.float()
+        if self.mode == "online":
+            d = d / self.time_unit
+        return torch.exp(-d / self.recovery_time), torch.exp(-d / self.facilitation_time)
 
     def rate(self, recovery: Tensor, facilitation: Tensor) -> Tensor:
         """Invert states of any shape to the image; 0 where no spike has updated them.
@@ -162,14 +188,8 @@ def tfstp(spikes: Tensor, *, key_readout: int, plasticity: Plasticity | None = N
             f"them: choose one in [0, {spikes.shape[1]})."
         )
     plasticity = plasticity or Plasticity()
-    state = plasticity.start(spikes)
-    if torch.compiler.is_compiling():  # threads and states in place cannot be exported
-        for readout in spikes[:, : key_readout + 1].unbind(1):
-            state = plasticity.step(state, readout)
-        return plasticity.rate(state.recovery, state.facilitation).unsqueeze(1)
-    images = spikes.new_empty((len(spikes), 1, *spikes.shape[2:]), dtype=torch.float32)
-    _run(plasticity, spikes[:, : key_readout + 1], state, images)
-    return images
+    start = plasticity.start(spikes)
+    return _run(plasticity, spikes[:, : key_readout + 1], start, 1)[0]
 
 
 def tfstp_sequence(
@@ -193,115 +213,180 @@ def tfstp_sequence(
     _check_axes(spikes)
     plasticity = plasticity or Plasticity()
     state = state or plasticity.start(spikes)
-    images = torch.empty(spikes.shape, dtype=torch.float32, device=spikes.device)
-    return images, _run(plasticity, spikes, state, images)
+    return _run(plasticity, spikes, state, spikes.shape[1])
 
 
 @torch.no_grad()
 def _run(
-    plasticity: Plasticity, spikes: Tensor, state: PlasticityState, images: Tensor
-) -> PlasticityState:
-    """The state after (B, T, H, W) spikes; fills (B, n, H, W) images of the last n readouts."""
-    recovery, facilitation, last_spike, readout = state
-    after = PlasticityState(
-        recovery.clone(memory_format=torch.contiguous_format),
-        facilitation.clone(memory_format=torch.contiguous_format),
-        last_spike.clone(memory_format=torch.contiguous_format),
-        readout + spikes.shape[1],
+    plasticity: Plasticity, spikes: Tensor, state: PlasticityState, count: int
+) -> tuple[Tensor, PlasticityState]:
+    """Images (B, count, H, W) of the last readouts of the spikes, and the state after them."""
+    is_compiled = spikes.device.type == "cpu" and not torch.compiler.is_compiling()
+    return (_run_kernel if is_compiled else _run_steps)(plasticity, spikes, state, count)
+
+
+def _run_steps(
+    plasticity: Plasticity, spikes: Tensor, state: PlasticityState, count: int
+) -> tuple[Tensor, PlasticityState]:
+    """`_run` by one step after another, on any device and for an export."""
+    images = []
+    for t, readout in enumerate(spikes.unbind(1)):
+        state = plasticity.step(state, readout)
+        if t >= spikes.shape[1] - count:
+            images.append(plasticity.rate(state.recovery, state.facilitation))
+    return torch.stack(images, 1), state
+
+
+def _run_kernel(
+    plasticity: Plasticity, spikes: Tensor, state: PlasticityState, count: int
+) -> tuple[Tensor, PlasticityState]:
+    """`_run` on a CPU: the same states, and images by a logarithm that rounds differently."""
+    images = empty_pages((len(spikes), count, *spikes.shape[2:]), torch.float32)
+    fired = spike_bytes(spikes).flatten(2)  # (B, T, H·W)
+    recovery, facilitation, last_spike = (
+        part.clone(memory_format=torch.contiguous_format) for part in state[:3]
+    )
+    interval = state.readout - 1 - last_spike
+    if plasticity.mode == "offline":
+        interval[last_spike < 0] = NEVER
+    readout = state.readout + spikes.shape[1]
+    decays = _table_of_decays(plasticity, readout).numpy()
+    synapse = np.array(
+        [
+            plasticity.u0,
+            plasticity.f,
+            plasticity.raised_step - plasticity.u0,
+            1 - plasticity.f,
+            plasticity.recovery_time,
+            plasticity.facilitation_time,
+        ],
+        np.float32,
     )
 
     def run(sample: int, pixels: slice) -> None:
-        synapses = _Synapses(plasticity, _part(state, sample, pixels))
-        synapses.run(spikes[sample].flatten(1)[:, pixels], images[sample].flatten(1)[:, pixels])
-        synapses.write(_part(after, sample, pixels))
+        _take_spikes(
+            fired[sample].numpy(),
+            recovery[sample].view(-1).numpy(),
+            facilitation[sample].view(-1).numpy(),
+            interval[sample].view(-1).numpy(),
+            decays,
+            synapse,
+            images[sample].flatten(1).numpy(),
+            pixels.start,
+            min(pixels.stop, fired.shape[2]),
+        )
 
     each_part(run, spikes, PIXELS_AT_ONCE)
-    return after
+    last_spike = (readout - 1 - interval).clamp_(min=-1)
+    return images, PlasticityState(recovery, facilitation, last_spike, readout)
 
 
-def _part(state: PlasticityState, sample: int, pixels: slice) -> PlasticityState:
-    """Views (n,) of some pixels of one sample."""
-    return PlasticityState(
-        state.recovery[sample].flatten()[pixels],
-        state.facilitation[sample].flatten()[pixels],
-        state.last_spike[sample].flatten()[pixels],
-        state.readout,
-    )
+def _table_of_decays(plasticity: Plasticity, longest: int) -> Tensor:
+    """What `Plasticity.decays` gives for intervals 0, 1, …: (2, n), the last for all longer ones.
 
-
-class _Synapses:
-    """The equations of `Plasticity.step` and `Plasticity.rate` for pixels in a row, in place.
-
-    Each row of a (2, n) tensor is for one of the two states, −R and u, so that one operation does
-    both: (−R, u) ← (q, g) · exp(−d / (D, F)) + (−1, u0), where q = 1 − R (1 − u) and
-    g = u + f (1 − u) − u0. Every rounding is as in `step` and `rate`. Nothing is selected by a
-    mask, which on a CPU takes thirty times as long as an interpolation that ends in 0 or 1.
+    Args:
+        plasticity: the synapse.
+        longest: the longest interval that there can be, in readouts.
     """
+    unit = plasticity.time_unit if plasticity.mode == "online" else 1
+    slowest = max(plasticity.recovery_time, plasticity.facilitation_time)
+    size = min(longest, math.ceil(FORGOTTEN * slowest * unit)) + 2
+    decays = torch.stack(plasticity.decays(torch.arange(size, dtype=torch.int32)))
+    # Numbers below the normal ones make no difference, but take a hundred times as long.
+    decays[decays < torch.finfo(torch.float32).tiny] = 0
+    decays[:, -1] = 0
+    return decays
 
-    def __init__(self, plasticity: Plasticity, state: PlasticityState) -> None:
-        self.plasticity = plasticity
-        self.readout = state.readout
-        device = state.recovery.device
-        self.states = torch.stack([-state.recovery, state.facilitation])  # (2, n)
-        self.interval = (state.readout - 1 - state.last_spike).float()
-        if plasticity.mode == "offline":
-            self.interval[state.last_spike < 0] = NEVER
-        times = torch.tensor([[plasticity.recovery_time], [plasticity.facilitation_time]])
-        self.times = -times.to(device)
-        self.longest = FORGOTTEN * times.to(device)
-        self.rest = torch.tensor([[-1.0], [plasticity.u0]]).to(device)
-        self.factors = torch.empty_like(self.states)  # q, g
-        self.divisors = torch.empty_like(self.states)  # of the two inversions
-        self.work = torch.empty_like(self.states)
-        self.fired = torch.empty_like(self.interval)
-        self._derive()
 
-    def run(self, spikes: Tensor, images: Tensor) -> None:
-        """Take (T, n) spikes in, and write the images of the last of them, (up to T, n)."""
-        first = len(spikes) - len(images)
-        for t, readout in enumerate(spikes):
-            self.fired.copy_(readout)
-            self._update()
-            if t >= first:
-                self._invert(images[t - first])
-        self.readout += len(spikes)
+@compiled()
+def _take_spikes(
+    fired: NDArray[np.uint8],
+    recovery: NDArray[np.float32],
+    facilitation: NDArray[np.float32],
+    interval: NDArray[np.int32],
+    decays: NDArray[np.float32],
+    synapse: NDArray[np.float32],
+    images: NDArray[np.float32],
+    first: int,
+    stop: int,
+) -> None:
+    """`Plasticity.step` and `Plasticity.rate` for the pixels [first, stop), readout by readout.
 
-    def write(self, state: PlasticityState) -> None:
-        """Hand the states on."""
-        torch.neg(self.states[0], out=state.recovery)
-        state.facilitation.copy_(self.states[1])
-        interval = self.interval.clamp(max=self.readout).int()
-        state.last_spike.copy_((self.readout - 1 - interval).clamp_(min=-1))
-
-    def _update(self) -> None:
-        self.interval += 1
-        interval = self.interval
-        if self.plasticity.mode == "online":
-            interval = interval / self.plasticity.time_unit
-        torch.minimum(interval, self.longest, out=self.work)
-        self.work.div_(self.times).exp_().mul_(self.factors).add_(self.rest)
-        self.states.lerp_(self.work, self.fired)
-        self.interval.addcmul_(self.interval, self.fired, value=-1)
-        self._derive()
-
-    def _derive(self) -> None:
-        """Set q and g, and what the inversion divides by, from the states."""
-        recovery, facilitation = self.states
-        (q, g), (spent_by, raised_by) = self.factors, self.divisors
-        plasticity = self.plasticity
-        unfacilitated = torch.sub(1, facilitation, out=raised_by)
-        torch.mul(recovery, unfacilitated, out=q).add_(1)
-        torch.mul(unfacilitated, plasticity.f, out=g).add_(facilitation).sub_(plasticity.u0)
-        spent_by.copy_(q)
-        torch.mul(facilitation, 1 - plasticity.f, out=raised_by)
-        raised_by.add_(plasticity.raised_step - plasticity.u0)
-
-    def _invert(self, image: Tensor) -> None:
-        torch.sub(self.states, self.rest, out=self.work)
-        self.work.div_(self.divisors).clamp_(min=FLOOR).log_()
-        F.threshold(self.work, LOG_FLOOR, -math.inf, inplace=True)
-        self.work.mul_(self.times).reciprocal_()
-        torch.add(*self.work, out=image)
+    Args:
+        fired: (T, N), 0 and 1.
+        recovery: R, (N,), to be changed.
+        facilitation: u, likewise.
+        interval: readouts since the latest spike, likewise.
+        decays: (2, n), see `_table_of_decays`.
+        synapse: u0, f, f − u0 with the f of the inversion, 1 − f, D, F.
+        images: (up to T, N) of the last readouts, to fill.
+        first: the first pixel.
+        stop: where to stop.
+    """
+    u0, f, raised_rest, kept, recovery_time, facilitation_time = synapse
+    of_recovery, of_facilitation = decays
+    longest = np.int32(decays.shape[1] - 1)
+    # What a step of 256 pixels keeps. Each in one array, so that the compiler knows which places
+    # differ and can compute many pixels at once.
+    s = np.zeros(1792, np.float32)  # R, u, both decays, whether a pixel fired, exponents of x
+    d = np.zeros(512, np.int32)  # interval, and where its decays are
+    bits = np.zeros(512, np.int32)
+    x = bits.view(np.float32)  # what the logarithms are of, those of R first
+    for left in range(first, stop, 256):
+        right = min(left + 256, stop)
+        for p in range(right - left):
+            s[p], s[256 + p], d[p] = recovery[left + p], facilitation[left + p], interval[left + p]
+        for t in range(len(fired)):
+            spikes = fired[t, left:right]
+            for p in range(len(spikes)):
+                so_far = np.int32(d[p] + np.int32(1))
+                d[p] = np.int32(0) if spikes[p] else so_far
+                d[256 + p] = so_far if so_far < longest else longest
+                s[1024 + p] = np.float32(spikes[p])
+            for p in range(256):
+                s[512 + p] = of_recovery[d[256 + p]]
+                s[768 + p] = of_facilitation[d[256 + p]]
+            for p in range(256):
+                r, u = s[p], s[256 + p]
+                recovered = ONE - (ONE - r * (ONE - u)) * s[512 + p]
+                facilitated = u0 + (u + f * (ONE - u) - u0) * s[768 + p]
+                s[p] = recovered if s[1024 + p] > 0 else r
+                s[256 + p] = facilitated if s[1024 + p] > 0 else u
+            if t < len(fired) - len(images):
+                continue
+            for p in range(256):
+                r, u = s[p], s[256 + p]
+                spent = (ONE - r) / (ONE - r * (ONE - u))
+                raised = (u - u0) / (raised_rest + u * kept)
+                x[p] = spent if spent > FLOOR else FLOOR
+                x[256 + p] = raised if raised > FLOOR else FLOOR
+            # ln x = e · ln 2 + ln(1 + m), where x = (1 + m) · 2ᵉ
+            for p in range(512):
+                exponent = np.int32(bits[p] - ROOT_HALF) >> np.int32(23)
+                bits[p] = np.int32(bits[p] - np.int32(exponent << np.int32(23)))
+                s[1280 + p] = np.float32(np.int32(exponent))
+            for p in range(512):
+                m, exponent32 = x[p] - ONE, s[1280 + p]
+                y = C8
+                y = y * m + C7
+                y = y * m + C6
+                y = y * m + C5
+                y = y * m + C4
+                y = y * m + C3
+                y = y * m + C2
+                y = y * m + C1
+                y = y * m + C0
+                y = y * m * (m * m) + exponent32 * LN2_LOW - HALF * (m * m)
+                x[p] = m + y + exponent32 * LN2_HIGH
+            image = images[t - len(fired) + len(images), left:right]
+            for p in range(len(image)):
+                by_recovery = -ONE / (recovery_time * x[p])
+                by_facilitation = -ONE / (facilitation_time * x[256 + p])
+                by_recovery = by_recovery if x[p] > LOG_FLOOR else np.float32(0)
+                by_facilitation = by_facilitation if x[256 + p] > LOG_FLOOR else np.float32(0)
+                image[p] = by_recovery + by_facilitation
+        for p in range(right - left):
+            recovery[left + p], facilitation[left + p], interval[left + p] = s[p], s[256 + p], d[p]
 
 
 def stretch_to_uint8(images: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ from torch import Tensor
 
 from spikerec.compiled import compiled
 from spikerec.errors import InputError, WindowError
+from spikerec.memory import empty_pages
+from spikerec.spikes.bits import spike_bytes
 from spikerec.threads import each_part
 
 TfiRule = Literal["key", "sequence"]
@@ -288,10 +290,8 @@ def _intervals_by_counting(
     spikes: Tensor, closed: Closed, undefined: int, *, inverse: bool = False
 ) -> Tensor:
     """The intervals as int32, or their inverses as float32, on a CPU: (B, T, H, W)."""
-    fired = spikes.detach() if spikes.dtype == torch.uint8 else spikes.detach().bool()
-    fired = fired.contiguous().view(torch.uint8).flatten(2)  # (B, T, H·W)
-    # NumPy asks for large pages, which the system clears in half the time.
-    results = torch.from_numpy(np.empty(spikes.shape, np.float32 if inverse else np.int32))
+    fired = spike_bytes(spikes).flatten(2)  # (B, T, H·W)
+    results = empty_pages(spikes.shape, torch.float32 if inverse else torch.int32)
 
     def run(sample: int, pixels: slice) -> None:
         _count_intervals(
