@@ -15,6 +15,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+#: Pixels of a stream for which starting a thread pays.
+LEAST_PIXELS = 1 << 12
+
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
@@ -48,25 +51,20 @@ def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> lis
         torch.set_num_threads(threads)
 
 
-def each_part(function: Callable[[int, slice], None], spikes: Tensor, pixels: int) -> None:
-    """Call a function for parts of the pixels of each sample, in threads on a CPU.
+def each_part(function: Callable[[int, slice], None], spikes: Tensor) -> None:
+    """Call a function for parts of the pixels of each sample, in threads.
 
     Args:
         function: takes the index of a sample and a slice of its H·W pixels.
-        spikes: (B, T, H, W).
-        pixels: most in a part on a CPU; other devices take samples whole.
+        spikes: (B, T, H, W) on the CPU.
     """
-    on_cpu = spikes.device.type == "cpu"
     count = spikes.shape[-2] * spikes.shape[-1]
-    shares = -(-count // pixels) if on_cpu else 1
-    step = max(-(-count // max(shares, 1)), 1)  # parts of one size, so that threads end together
+    # Two a thread, so that one that is held up leaves the rest to the others.
+    shares = max(min(2 * torch.get_num_threads(), count // LEAST_PIXELS), 1)
+    step = max(-(-count // shares), 1)
     parts = [
-        (sample, slice(first, first + step))
+        (sample, slice(first, min(first + step, count)))
         for sample in range(len(spikes))
         for first in range(0, count, step)
     ]
-    if on_cpu:
-        each_alone(lambda part: function(*part), parts)
-    else:
-        for part in parts:
-            function(*part)
+    each_alone(lambda part: function(*part), parts)

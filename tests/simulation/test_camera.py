@@ -194,11 +194,25 @@ def test_integration_handles_the_edges_of_its_range() -> None:
     assert THETA == 1 << THETA_BITS
 
 
+@pytest.mark.parametrize("camera", [Camera(0.4), Camera(0.4, gain_spread=0.1, dark_current=0.01)])
+def test_pixel_by_pixel_is_the_cumulative_form(camera: Camera) -> None:
+    scene = torch.rand(60, 33, 41)
+    exposure = camera.start(seed=0)
+    charge = exposure._begin(scene)
+    expected = torch.empty(scene.shape, dtype=torch.uint8)
+    left = charge.clone()
+    _integrate(left, exposure._gathered(scene), expected)
+    spikes = torch.empty_like(expected)
+    exposure._fire_by_pixel(scene, charge, spikes)
+    assert torch.equal(spikes, expected)
+    assert torch.equal(charge, left)
+
+
 def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     camera = Camera(0.4, shot_noise=True, gain_spread=0.1, dark_current=0.01, stray_rate=0.01)
     scene = torch.rand(40, 5, 7)
     whole = camera.expose(scene, seed=3)
-    monkeypatch.setattr("spikerec.simulation.camera.CPU_PIXELS", 8)
+    monkeypatch.setattr("spikerec.threads.LEAST_PIXELS", 8)
     assert torch.equal(camera.expose(scene, seed=3), whole)
 
 

@@ -34,20 +34,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from spikerec.compiled import compiled
 from spikerec.errors import ConfigError, InputError
+from spikerec.memory import empty_pages
 from spikerec.simulation.sensor import SensorMaps, draw_maps, read_maps
 from spikerec.threads import each_part
 
 THETA_BITS = 24  # a threshold is 2²⁴ units of charge: the precision of float32 intensities
 THETA = 1 << THETA_BITS
 CHUNK = 64  # readouts summed at once on a GPU: (64 + 1)·2²⁴ units stay inside int32
-CPU_CHUNK = 8  # and on a CPU, where a chunk of a part of the picture should stay in the cache
-CPU_PIXELS = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,9 @@ class Exposure:
         """
         self._check(intensity)
         charge = self._begin(intensity) if self._charge is None else self._charge
-        spikes = torch.empty(intensity.shape, dtype=torch.uint8, device=intensity.device)
+        on_cpu = intensity.device.type == "cpu"
+        empty = empty_pages if on_cpu else partial(torch.empty, device=intensity.device)
+        spikes = empty(intensity.shape, dtype=torch.uint8)
         # Noise is drawn for whole readouts, one after the other; the rest is for each pixel alone.
         step = CHUNK if self.camera.shot_noise else len(intensity)
         for part in (slice(start, start + step) for start in range(0, len(intensity), step)):
@@ -233,38 +238,46 @@ class Exposure:
                 last.
             spikes: (t, H, W) uint8 to fill.
         """
-        step = CPU_CHUNK if intensity.device.type == "cpu" else CHUNK
+        if intensity.device.type == "cpu":
+            self._fire_by_pixel(intensity, charge, spikes)
+            return
+        for start in range(0, len(intensity), CHUNK):
+            part = slice(start, start + CHUNK)
+            _integrate(charge, self._gathered(intensity[part].float()), spikes[part])
+
+    def _gathered(self, intensity: Tensor) -> Tensor:
+        """The charge of each readout: (t, H, W) float32 → int32 in [0, THETA]."""
+        light = intensity * self._scale
+        if self._sensor is not None:
+            sensor = self._sensor
+            light.mul_(sensor.gain).add_(sensor.dark_current * THETA).div_(sensor.threshold)
+        return light.clamp_(max=THETA).int()
+
+    @property
+    def _scale(self) -> float:
+        """Units of charge that a pixel of intensity 1 gathers in a readout."""
+        return self.camera.light_scale * self.camera.gain * THETA
+
+    def _fire_by_pixel(self, intensity: Tensor, charge: Tensor, spikes: Tensor) -> None:
+        """`_fire` on a CPU, to the same bits, in one pass over memory."""
+        seen = intensity.detach().float().flatten(1).contiguous()  # (t, H·W)
+        maps = torch.empty(3, 0)
+        if (sensor := self._sensor) is not None:
+            maps = torch.stack([sensor.gain, sensor.dark_current * THETA, sensor.threshold])
+            maps = maps.flatten(1)
 
         def fire(_: int, pixels: slice) -> None:
-            left = charge.view(-1)[pixels]
-            sensor = self._sensor and self._sensor.part(pixels)
-            # Held over all chunks: on a CPU, fresh memory costs more than the arithmetic on it.
-            light = left.new_empty((min(step, len(intensity)), len(left)), dtype=torch.float32)
-            gathered = torch.empty_like(light, dtype=torch.int32)
-            seen, fired = intensity.flatten(1)[:, pixels], spikes.flatten(1)[:, pixels]
-            for start in range(0, len(seen), step):
-                part = seen[start : start + step].float()
-                self._gather(part, sensor, light[: len(part)], gathered[: len(part)])
-                _integrate(left, gathered[: len(part)], fired[start : start + step])
+            _gather_and_fire(
+                seen.numpy(),
+                np.float32(self._scale),
+                maps.numpy(),
+                charge.view(-1).numpy(),
+                spikes.flatten(1).numpy(),
+                pixels.start,
+                pixels.stop,
+            )
 
-        each_part(fire, intensity[None], CPU_PIXELS)
-
-    def _gather(
-        self, intensity: Tensor, sensor: SensorMaps | None, light: Tensor, gathered: Tensor
-    ) -> None:
-        """Fill `gathered` with the charge of each readout: (t, n) int32 in [0, THETA].
-
-        Args:
-            intensity: (t, n) float32.
-            sensor: of these pixels.
-            light: (t, n) float32 to work in.
-            gathered: what to fill.
-        """
-        scale = self.camera.light_scale * self.camera.gain
-        torch.mul(intensity, scale * THETA, out=light)
-        if sensor is not None:
-            light.mul_(sensor.gain).add_(sensor.dark_current * THETA).div_(sensor.threshold)
-        gathered.copy_(light.clamp_(max=THETA))
+        each_part(fire, intensity[None])
 
     def _with_shot_noise(self, intensity: Tensor) -> Tensor:
         """Intensity as counted in whole electrons."""
@@ -303,23 +316,58 @@ def _integrate(charge: Tensor, gathered: Tensor, spikes: Tensor) -> None:
     """Fire.
 
     Args:
-        charge: (n,) int32 in [0, THETA), left from the readout before; afterwards, from the last.
-        gathered: (t, n) int32 in [0, THETA]; used up.
-        spikes: (t, n) uint8 to fill.
+        charge: (H, W) int32 in [0, THETA), left from the readout before; afterwards, from the last.
+        gathered: (t, H, W) int32 in [0, THETA]; used up.
+        spikes: (t, H, W) uint8 to fill.
     """
     gathered[0] += charge
-    total = _running_sum(gathered)
+    total = torch.cumsum(gathered, 0, dtype=torch.int32)
     torch.bitwise_and(total[-1], THETA - 1, out=charge)
     fired = total.bitwise_right_shift_(THETA_BITS).to(torch.uint8)  # spikes so far in the chunk
     spikes[0] = fired[0]
     torch.sub(fired[1:], fired[:-1], out=spikes[1:])
 
 
-def _running_sum(charge: Tensor) -> Tensor:
-    """Cumulative sum over readouts; uses up its input."""
-    if charge.device.type != "cpu":
-        return torch.cumsum(charge, 0, dtype=torch.int32)
-    # On a CPU, PyTorch sums pixel by pixel across memory: rows of whole readouts are 10 × faster.
-    for t in range(1, len(charge)):
-        charge[t] += charge[t - 1]
-    return charge
+@compiled()
+def _gather_and_fire(
+    intensity: NDArray[np.float32],
+    scale: np.float32,
+    maps: NDArray[np.float32],
+    charge: NDArray[np.int32],
+    spikes: NDArray[np.uint8],
+    first: int,
+    stop: int,
+) -> None:
+    """`Exposure._gathered` and `_integrate` for the pixels [first, stop).
+
+    Args:
+        intensity: (t, N).
+        scale: units of charge at intensity 1.
+        maps: (3, N) gain, dark current in units of charge, threshold; (3, 0) for an even sensor.
+        charge: (N,) in [0, THETA), left from the readout before; afterwards, from the last.
+        spikes: (t, N) to fill.
+        first: the first pixel.
+        stop: where to stop.
+    """
+    full = np.float32(THETA)
+    gathered = np.empty(1024, np.float32)
+    for left in range(first, stop, 1024):
+        right = min(left + 1024, stop)
+        kept = charge[left:right]
+        for t in range(len(intensity)):
+            light, fired = intensity[t, left:right], spikes[t, left:right]
+            for p in range(len(light)):
+                gathered[p] = light[p] * scale
+            if maps.shape[1]:
+                gain, dark, threshold = (
+                    maps[0, left:right],
+                    maps[1, left:right],
+                    maps[2, left:right],
+                )
+                for p in range(len(light)):
+                    gathered[p] = (gathered[p] * gain[p] + dark[p]) / threshold[p]
+            for p in range(len(light)):
+                unit = gathered[p] if gathered[p] < full else full
+                total = np.int32(kept[p] + np.int32(unit))
+                fired[p] = total >> np.int32(THETA_BITS)
+                kept[p] = total & np.int32(THETA - 1)

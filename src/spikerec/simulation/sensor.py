@@ -36,11 +36,6 @@ class SensorMaps:
     dark_current: Tensor
     threshold: Tensor
 
-    def part(self, pixels: slice) -> SensorMaps:
-        """The maps (n,) of some of the H·W pixels."""
-        maps = (self.gain, self.dark_current, self.threshold)
-        return SensorMaps(*(one.flatten()[pixels] for one in maps))
-
     def to(self, device: torch.device) -> SensorMaps:
         """The same maps on another device."""
         return SensorMaps(

@@ -36,8 +36,6 @@ PlasticityMode = Literal["offline", "online"]
 
 GRAY_LEVELS = 256
 
-#: Most pixels that one thread takes at once.
-PIXELS_AT_ONCE = 1 << 16
 #: Time constants after which nothing is left of a state in float32.
 FORGOTTEN = 105.0
 #: The interval of a pixel that has not fired yet, in readouts: more than any stream has.
@@ -273,10 +271,10 @@ def _run_kernel(
             synapse,
             images[sample].flatten(1).numpy(),
             pixels.start,
-            min(pixels.stop, fired.shape[2]),
+            pixels.stop,
         )
 
-    each_part(run, spikes, PIXELS_AT_ONCE)
+    each_part(run, spikes)
     last_spike = (readout - 1 - interval).clamp_(min=-1)
     return images, PlasticityState(recovery, facilitation, last_spike, readout)
 

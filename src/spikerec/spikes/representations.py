@@ -32,9 +32,6 @@ Closed = Literal["right", "left"]
 #: Interval that SpikeCV's sequence rule gives to a pixel without one: 255 / 257 is a black uint8.
 UNDEFINED_INTERVAL = 257
 
-#: Most pixels that one thread takes at once.
-PIXELS_AT_ONCE = 1 << 16
-
 
 def tfp(spikes: Tensor, *, key_readout: int, window: int) -> Tensor:
     """Texture from playback: the firing rate in a window around the key readout.
@@ -298,13 +295,13 @@ def _intervals_by_counting(
             fired[sample].numpy(),
             results[sample].flatten(1).numpy(),
             pixels.start,
-            min(pixels.stop, fired.shape[2]),
+            pixels.stop,
             closed == "left",
             undefined,
             inverse,
         )
 
-    each_part(run, spikes, PIXELS_AT_ONCE)
+    each_part(run, spikes)
     return results
 
 
