@@ -8,8 +8,12 @@ whole loop, and they meet once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import cache
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -28,27 +32,59 @@ def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> lis
     Each call runs its operations in one thread, and records gradients as the caller would.
 
     Args:
-        function: takes a part; long enough that starting a thread, some 50 µs, is nothing.
+        function: takes a part; long enough that handing it to a thread, some 50 µs, is nothing.
         parts: what to share out, at best a few for each of `torch.get_num_threads()`.
 
     Returns:
         The results in the order of the parts.
     """
     threads = torch.get_num_threads()
+    if threads == 1 or len(parts) == 1:
+        with _one_thread(threads):
+            return [function(part) for part in parts]
     with_gradients, is_inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
     def run(part: Part) -> Result:
         with torch.inference_mode(is_inference), torch.set_grad_enabled(with_gradients):
             return function(part)
 
+    futures = [_workers(threads).submit(run, part) for part in parts]
+    wait(futures)
+    return [future.result() for future in futures]
+
+
+@contextmanager
+def _one_thread(threads: int) -> Generator[None, None, None]:
+    """Let PyTorch use one thread in place of so many."""
+    torch.set_num_threads(1)
     try:
-        # PyTorch keeps the number for each thread, and the latest for threads yet to come.
-        with ThreadPoolExecutor(
-            threads, initializer=torch.set_num_threads, initargs=(1,)
-        ) as executor:
-            return list(executor.map(run, parts))
+        yield
     finally:
         torch.set_num_threads(threads)
+
+
+@cache
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """Threads that wait for parts: what PyTorch's library keeps for a thread, new ones would lack.
+
+    They are started here and now, because PyTorch keeps the number of its threads for each thread,
+    and the latest set for threads yet to come.
+    """
+    all_started = Barrier(threads)
+
+    def start() -> None:
+        torch.get_num_threads()  # takes over the caller's number, which it would do later otherwise
+        torch.set_num_threads(1)
+        all_started.wait()
+
+    executor = ThreadPoolExecutor(threads)
+    wait([executor.submit(start) for _ in range(threads)])
+    torch.set_num_threads(threads)
+    return executor
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
+    os.register_at_fork(after_in_child=_workers.cache_clear)
 
 
 def each_part(function: Callable[[int, slice], None], spikes: Tensor) -> None:

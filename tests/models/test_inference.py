@@ -98,13 +98,13 @@ def test_the_faster_forms_are_the_ones_in_use() -> None:
 
 
 def test_winograd_absorbs_the_activation_after_it() -> None:
-    conv, activation = nn.Conv2d(48, 64, 3, padding=1), nn.PReLU(64)
+    conv, activation = nn.Conv2d(80, 96, 3, padding=1), nn.PReLU(96)
     nn.init.normal_(activation.weight)
-    sequence = nn.Sequential(conv, activation, nn.Conv2d(64, 5, 3, padding=1), nn.PReLU(5))
+    sequence = nn.Sequential(conv, activation, nn.Conv2d(96, 5, 3, padding=1), nn.PReLU(5))
     fast = optimised(Holder(sequence))
     kinds = [type(module) for module in fast.body]
     assert kinds == [WinogradConv2d, nn.Identity, nn.Conv2d, nn.PReLU]
-    x = torch.randn(1, 48, 64, 70)
+    x = torch.randn(1, 80, 64, 70)
     with torch.no_grad():
         torch.testing.assert_close(fast.body(x), sequence(x), rtol=0, atol=1e-4)
 

@@ -26,7 +26,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikerec.errors import ConfigError
 from spikerec.models.base import BlockNetwork, Blocks, Reconstruction
-from spikerec.models.warping import warp
+from spikerec.models.warping import Warped, concatenate
 from spikerec.spikes.representations import nested_means
 
 Representation = Literal["hybrid", "tfp", "learned"]
@@ -481,12 +481,12 @@ class Decoder(nn.Module):
     def forward(self, earlier: Tensor, centre: Tensor, later: Tensor, *, above: Level) -> Level:
         """Features (B, C, H, W) of the blocks, and the level of half the size, → this level."""
         fields = self._fields(above)
-        parts = [centre, *_aligned(earlier, later, fields)]
+        parts: list[Tensor | Warped] = [centre, *_aligned(earlier, later, fields)]
         if self.image_guidance:
             parts.insert(0, F.interpolate(above.image, scale_factor=2.0, mode="bilinear"))
         if self.up_hidden is not None:
             parts.append(self.up_hidden(above.hidden))
-        hidden = self.residual(self.fuse(torch.cat([*parts, *fields], 1)))
+        hidden = self.residual(self.fuse(concatenate([*parts, *fields])))
         correction, image = _split_prediction(self.predict(hidden))
         main = fields[0] if fields else None
         flow = None if main is None or correction is None else main + correction
@@ -506,12 +506,12 @@ class Decoder(nn.Module):
         return fields
 
 
-def _aligned(earlier: Tensor, later: Tensor, fields: Sequence[Tensor]) -> list[Tensor]:
+def _aligned(earlier: Tensor, later: Tensor, fields: Sequence[Tensor]) -> Sequence[Tensor | Warped]:
     """Both neighbours warped by each pair of fields; as they are where there is none."""
     if not fields:
         return [earlier, later]
     return [
-        warp(features, flow)
+        Warped(features, flow)
         for pair in fields
         for features, flow in zip((earlier, later), pair.chunk(2, 1), strict=True)
     ]

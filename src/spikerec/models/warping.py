@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,25 +18,46 @@ from spikerec.threads import each_alone
 ROWS_AT_ONCE = 32
 
 
-def warp(features: Tensor, flow: Tensor) -> Tensor:
+class Warped(NamedTuple):
     """Features sampled where the flow points: bilinear, the border repeated.
 
-    Args:
+    Pixel p holds the features at p + flow(p).
+
+    Attributes:
         features: (B, C, H, W).
         flow: (B, 2, H, W) in pixels, x then y.
-
-    Returns:
-        (B, C, H, W); pixel p holds the features at p + flow(p).
     """
-    is_recorded = torch.is_grad_enabled() and (features.requires_grad or flow.requires_grad)
-    is_plain = features.device.type == "cpu" and features.dtype == flow.dtype == torch.float32
-    if is_plain and not is_recorded and not torch.compiler.is_compiling():
-        return _warp_rows(features.detach(), flow.detach())
-    return _warp_by_grid(features, flow)
+
+    features: Tensor
+    flow: Tensor
+
+
+def concatenate(parts: Sequence[Tensor | Warped]) -> Tensor:
+    """Parts (B, C, H, W) one after the other in their channels, as `torch.cat`.
+
+    On a CPU and without gradients they are sampled into their place in the result, which is in
+    channels-last order: a pixel's channels lie together and are one read. PyTorch's sampler takes
+    and gives planes of a channel each, which convolutions would have to turn around.
+    """
+    if all(_is_plain(tensor) for part in parts for tensor in _tensors(part)):
+        return _write_rows(parts)
+    return torch.cat(
+        [_warp_by_grid(*part) if isinstance(part, Warped) else part for part in parts], 1
+    )
+
+
+def _tensors(part: Tensor | Warped) -> Sequence[Tensor]:
+    return part if isinstance(part, Warped) else (part,)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    is_recorded = tensor.requires_grad and torch.is_grad_enabled()
+    on_cpu = tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+    return on_cpu and tensor.dtype == torch.float32 and not is_recorded
 
 
 def _warp_by_grid(features: Tensor, flow: Tensor) -> Tensor:
-    """`warp` by PyTorch's sampler: with gradients, on any device."""
+    """What is `Warped`, by PyTorch's sampler: with gradients, on any device."""
     height, width = features.shape[-2:]
     exact = torch.promote_types(flow.dtype, torch.float32)
     columns = torch.arange(width, dtype=exact, device=flow.device)
@@ -46,45 +70,54 @@ def _warp_by_grid(features: Tensor, flow: Tensor) -> Tensor:
     return warped.to(features.dtype)
 
 
-def _warp_rows(features: Tensor, flow: Tensor) -> Tensor:
-    """`warp` on a CPU, to channels-last order: a pixel's channels lie together, and are one read.
+def _write_rows(parts: Sequence[Tensor | Warped]) -> Tensor:
+    """`concatenate` on a CPU, by rows of the picture."""
+    by_pixel = [_by_pixel(part) for part in parts]  # each (B, H, W, …)
+    batch, height, width, _ = by_pixel[0][0].shape
+    result = torch.empty(batch, height, width, sum(features.shape[3] for features, _ in by_pixel))
 
-    PyTorch's sampler takes and gives planes of a channel each, which convolutions that prefer
-    channels-last order then have to turn around.
-    """
-    pixels = features.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
-    fields = flow.permute(0, 2, 3, 1).contiguous()  # (B, H, W, 2)
-    warped = torch.empty_like(pixels)
+    def run(place: tuple[int, int]) -> None:
+        sample, first = place
+        rows = slice(first, first + ROWS_AT_ONCE)
+        filled, begin = result[sample, rows], 0
+        for features, flow in by_pixel:
+            end = begin + features.shape[3]
+            if flow is None:
+                filled[..., begin:end] = features[sample, rows]
+            else:
+                field = flow[sample, rows].numpy()
+                _sample(features[sample].numpy(), field, filled.numpy(), first, begin)
+            begin = end
 
-    def run(part: tuple[int, int]) -> None:
-        sample, first = part
-        stop = first + ROWS_AT_ONCE
-        _sample(
-            pixels[sample].numpy(),
-            fields[sample, first:stop].numpy(),
-            warped[sample, first:stop].numpy(),
-            first,
-        )
+    firsts = range(0, height, ROWS_AT_ONCE)
+    each_alone(run, [(sample, first) for sample in range(batch) for first in firsts])
+    return result.permute(0, 3, 1, 2)
 
-    firsts = range(0, pixels.shape[1], ROWS_AT_ONCE)
-    each_alone(run, [(sample, first) for sample in range(len(pixels)) for first in firsts])
-    return warped.permute(0, 3, 1, 2)
+
+def _by_pixel(part: Tensor | Warped) -> tuple[Tensor, Tensor | None]:
+    """Features and flow with the channels last; in memory too, where a kernel reads them."""
+    if isinstance(part, Warped):
+        features, flow = (tensor.detach().permute(0, 2, 3, 1).contiguous() for tensor in part)
+        return features, flow
+    return part.detach().permute(0, 2, 3, 1), None
 
 
 @compiled(contract=True)
 def _sample(
     pixels: NDArray[np.float32],
     flow: NDArray[np.float32],
-    warped: NDArray[np.float32],
+    rows: NDArray[np.float32],
     first: int,
+    begin: int,
 ) -> None:
-    """Fill rows of the warped picture.
+    """Fill channels of rows of a picture with what is `Warped`.
 
     Args:
-        pixels: (H, W, C).
+        pixels: features, (H, W, C).
         flow: (h, W, 2) of these rows.
-        warped: (h, W, C) to fill.
+        rows: (h, W, C or more), of which the C channels from `begin` are filled.
         first: where in the picture the rows begin.
+        begin: the first channel to fill.
     """
     height, width, channels = pixels.shape
     whole = channels - channels % 8
@@ -100,16 +133,17 @@ def _sample(
             fx, fy = x - np.float32(left), y - np.float32(top)
             gx, gy = np.float32(1) - fx, np.float32(1) - fy
             a, b, c, d = gx * gy, fx * gy, gx * fy, fx * fy
+            filled = rows[row, column, begin : begin + channels]
             for c0 in range(0, whole, 8):
                 for k in range(c0, c0 + 8):  # of known length: one instruction
-                    warped[row, column, k] = (
+                    filled[k] = (
                         a * pixels[top, left, k]
                         + b * pixels[top, right, k]
                         + c * pixels[bottom, left, k]
                         + d * pixels[bottom, right, k]
                     )
             for k in range(whole, channels):
-                warped[row, column, k] = (
+                filled[k] = (
                     a * pixels[top, left, k]
                     + b * pixels[top, right, k]
                     + c * pixels[bottom, left, k]

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from spikerec.compiled import compiled
 from spikerec.threads import each_alone
 
-#: Channels, in and out, from which this is faster than a direct convolution. Measured on two cores
-#: of an AMD EPYC (AVX-512) at 256 × 400: 1.1 × at 48 channels, 1.9 × at 133, 2.1 × at 256.
-LEAST_CHANNELS = 48
+#: Geometric mean of the channels in and out from which this is faster than a direct convolution.
+#: Measured on two cores of an Intel Xeon (Sapphire Rapids): 0.9 × at 48 channels, 1.1 × at 72,
+#: 1.5 × at 128, 2.3 × at 256.
+LEAST_CHANNELS = 72
 #: Tiles below which a direct convolution is faster.
-LEAST_TILES = 200
+LEAST_TILES = 100
 #: Tiles transformed at once: enough for the matrix products, few enough for the cache.
 TILES_AT_ONCE = 128
-#: Channels that a kernel works on at once: the floats of an AVX-512 register. The kernels state it
-#: as a number, as a loop of known length is what the compiler turns into one instruction.
+#: Channels are padded to a multiple of it: the floats of an AVX-512 register.
 LANES = 16
 
 # Numbers of float32: with Python's integers the compiler would compute in float64.
@@ -60,7 +60,7 @@ def suits_winograd(conv: nn.Conv2d) -> bool:
         (1, 1),
         1,
     )
-    is_wide = min(conv.in_channels, conv.out_channels) >= LEAST_CHANNELS
+    is_wide = conv.in_channels * conv.out_channels >= LEAST_CHANNELS**2
     is_zero_padded = conv.padding_mode == "zeros"
     return is_plain and is_wide and is_zero_padded and conv.weight.dtype == torch.float32
 
@@ -132,28 +132,31 @@ def convolve(x: Tensor, kernels: Tensor, biases: Tensor, slopes: Tensor, out: in
         (B, C', H, W) float32 in channels-last order, without gradients.
     """
     images = x.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
-    batch, height, width, _ = images.shape
+    batch, height, width, inner = images.shape
     results = images.new_empty(batch, height, width, out)
     rows, columns = _tiles(height), _tiles(width)
     _, channels, wide = kernels.shape
     threads = torch.get_num_threads()
-    # At least one part a thread, and none much larger than the cache.
-    step = min(max(TILES_AT_ONCE // columns, 1), -(-batch * rows // threads))
+    # As many parts for each thread, and none much larger than the cache.
+    rows_each = -(-batch * rows // threads)
+    step = -(-rows_each // -(-rows_each * columns // TILES_AT_ONCE))
     parts = [(sample, first) for sample in range(batch) for first in range(0, rows, step)]
     of_channels = biases.numpy(), ((1 + slopes) / 2).numpy(), ((1 - slopes) / 2).numpy()
     waiting = iter(parts)  # which threads take one from as they get free
+    workers = min(threads, len(parts))
+    # Made here and held over all parts: memory fresh to a thread costs as much as the transforms.
+    tiles = images.new_empty(workers, 36, step, columns, channels)
+    products = images.new_empty(workers, 36, step * columns, wide)
 
-    def run(_: int) -> None:
-        # Held over all parts: fresh memory costs as much as the transforms.
-        tiles = images.new_empty(36, step, columns, channels)
-        products = images.new_empty(36, step * columns, wide)
+    def run(worker: int) -> None:
+        mine, product = tiles[worker], products[worker]
         for sample, first in waiting:
-            _to_tiles(images[sample].numpy(), tiles.numpy(), first)
-            torch.bmm(tiles.flatten(1, 2), kernels, out=products)
-            of_tiles = products.view(36, step, columns, wide).numpy()
+            _to_tiles(images[sample].numpy(), mine.numpy(), first)
+            torch.bmm(mine.flatten(1, 2)[..., :inner], kernels[:, :inner], out=product)
+            of_tiles = product.view(36, step, columns, wide).numpy()
             _from_tiles(of_tiles, *of_channels, results[sample].numpy(), first)
 
-    each_alone(run, range(min(threads, len(parts))))
+    each_alone(run, range(workers))
     return results.permute(0, 3, 1, 2)
 
 
@@ -167,7 +170,8 @@ def _whole_lanes(channels: int) -> int:
 
 
 # In both kernels `s` is one array for all that a step keeps, so that the compiler knows which
-# places differ and can compute 16 channels, or 6 × 16 numbers, at once.
+# places differ and can compute many at once. It holds 48 channels: more would leave the cache, and
+# fewer would spend more time on where they are than on what they are.
 
 
 @compiled(contract=True)
@@ -180,48 +184,47 @@ def _to_tiles(image: NDArray[np.float32], tiles: NDArray[np.float32], first: int
         first: the first row of tiles.
     """
     height, width, channels = image.shape
-    s = np.zeros(2 * 576, np.float32)  # d, and then the result, (6, 6, 16); Bᵀ d, (6, 6, 16)
+    wide = tiles.shape[3]
+    s = np.zeros(2 * 1728, np.float32)  # d, and then the result, (6, 6, 48); Bᵀ d, (6, 6, 48)
     for row in range(tiles.shape[1]):
         top = 4 * (first + row) - 1
         for column in range(tiles.shape[2]):
             left = 4 * column - 1
-            for c0 in range(0, channels, 16):
-                whole = top >= 0 and left >= 0 and top + 6 <= height and left + 6 <= width
-                if whole and c0 + 16 <= channels:
-                    for i in range(6):
-                        for j in range(6):
-                            for c in range(16):
-                                s[(6 * i + j) * 16 + c] = image[top + i, left + j, c0 + c]
-                else:
-                    s[:576] = 0
-                    for i in range(max(-top, 0), min(6, height - top)):
-                        for j in range(max(-left, 0), min(6, width - left)):
-                            for c in range(min(16, channels - c0)):
-                                s[(6 * i + j) * 16 + c] = image[top + i, left + j, c0 + c]
-                for i in range(96):
-                    d0, d1, d2 = s[i], s[96 + i], s[192 + i]
-                    d3, d4, d5 = s[288 + i], s[384 + i], s[480 + i]
-                    s[576 + i] = FOUR * d0 - FIVE * d2 + d4
-                    s[672 + i] = (d3 + d4) - FOUR * (d1 + d2)
-                    s[768 + i] = FOUR * (d1 - d2) + (d4 - d3)
-                    s[864 + i] = TWO * (d3 - d1) + (d4 - d2)
-                    s[960 + i] = TWO * (d1 - d3) + (d4 - d2)
-                    s[1056 + i] = FOUR * d1 - FIVE * d3 + d5
+            inside = top >= 0 and left >= 0 and top + 6 <= height and left + 6 <= width
+            for c0 in range(0, wide, 48):
+                c1 = min(c0 + 48, channels)
+                if not inside or c1 - c0 < 48:
+                    s[:1728] = 0
+                for i in range(max(-top, 0), min(6, height - top)):
+                    for j in range(max(-left, 0), min(6, width - left)):
+                        pixel = image[top + i, left + j, c0:c1]
+                        for c in range(len(pixel)):
+                            s[(6 * i + j) * 48 + c] = pixel[c]
+                for i in range(288):
+                    d0, d1, d2 = s[i], s[288 + i], s[576 + i]
+                    d3, d4, d5 = s[864 + i], s[1152 + i], s[1440 + i]
+                    s[1728 + i] = FOUR * d0 - FIVE * d2 + d4
+                    s[2016 + i] = (d3 + d4) - FOUR * (d1 + d2)
+                    s[2304 + i] = FOUR * (d1 - d2) + (d4 - d3)
+                    s[2592 + i] = TWO * (d3 - d1) + (d4 - d2)
+                    s[2880 + i] = TWO * (d1 - d3) + (d4 - d2)
+                    s[3168 + i] = FOUR * d1 - FIVE * d3 + d5
                 for i in range(6):
-                    for c in range(16):
-                        k = 576 + i * 96 + c
-                        d0, d1, d2 = s[k], s[k + 16], s[k + 32]
-                        d3, d4, d5 = s[k + 48], s[k + 64], s[k + 80]
-                        k = i * 96 + c
+                    for c in range(48):
+                        k = 1728 + i * 288 + c
+                        d0, d1, d2 = s[k], s[k + 48], s[k + 96]
+                        d3, d4, d5 = s[k + 144], s[k + 192], s[k + 240]
+                        k = i * 288 + c
                         s[k] = FOUR * d0 - FIVE * d2 + d4
-                        s[k + 16] = (d3 + d4) - FOUR * (d1 + d2)
-                        s[k + 32] = FOUR * (d1 - d2) + (d4 - d3)
-                        s[k + 48] = TWO * (d3 - d1) + (d4 - d2)
-                        s[k + 64] = TWO * (d1 - d3) + (d4 - d2)
-                        s[k + 80] = FOUR * d1 - FIVE * d3 + d5
+                        s[k + 48] = (d3 + d4) - FOUR * (d1 + d2)
+                        s[k + 96] = FOUR * (d1 - d2) + (d4 - d3)
+                        s[k + 144] = TWO * (d3 - d1) + (d4 - d2)
+                        s[k + 192] = TWO * (d1 - d3) + (d4 - d2)
+                        s[k + 240] = FOUR * d1 - FIVE * d3 + d5
                 for k in range(36):
-                    for c in range(16):
-                        tiles[k, row, column, c0 + c] = s[k * 16 + c]
+                    filled = tiles[k, row, column, c0 : min(c0 + 48, wide)]
+                    for c in range(len(filled)):
+                        filled[c] = s[k * 48 + c]
 
 
 @compiled(contract=True)
@@ -244,49 +247,47 @@ def _from_tiles(
         first: the first row of tiles.
     """
     height, width, channels = image.shape
-    # m, (6, 6, 16); Aᵀ m, (4, 6, 16); the result, (4, 4, 16); bias, odd and even, (16,) each
-    s = np.zeros(576 + 384 + 256 + 48, np.float32)
+    wide = products.shape[3]
+    # m, (6, 6, 48); Aᵀ m, (4, 6, 48); the result, (4, 4, 48); bias, odd and even, (48,) each
+    s = np.zeros(1728 + 1152 + 768 + 144, np.float32)
     for row in range(products.shape[1]):
         top = 4 * (first + row)
         for column in range(products.shape[2]):
             left = 4 * column
-            for c0 in range(0, channels, 16):
+            for c0 in range(0, wide, 48):
+                c1 = min(c0 + 48, wide)
                 for k in range(36):
-                    for c in range(16):
-                        s[k * 16 + c] = products[k, row, column, c0 + c]
-                for c in range(16):
-                    s[1216 + c] = biases[c0 + c]
-                    s[1232 + c] = odd[c0 + c]
-                    s[1248 + c] = even[c0 + c]
-                for i in range(96):
-                    plus, minus = s[96 + i] + s[192 + i], s[96 + i] - s[192 + i]
-                    far_plus, far_minus = s[288 + i] + s[384 + i], s[288 + i] - s[384 + i]
-                    s[576 + i] = s[i] + plus + far_plus
-                    s[672 + i] = minus + TWO * far_minus
-                    s[768 + i] = plus + FOUR * far_plus
-                    s[864 + i] = minus + EIGHT * far_minus + s[480 + i]
+                    product = products[k, row, column, c0:c1]
+                    for c in range(len(product)):
+                        s[k * 48 + c] = product[c]
+                for c in range(c1 - c0):
+                    s[3648 + c] = biases[c0 + c]
+                    s[3696 + c] = odd[c0 + c]
+                    s[3744 + c] = even[c0 + c]
+                for i in range(288):
+                    plus, minus = s[288 + i] + s[576 + i], s[288 + i] - s[576 + i]
+                    far_plus, far_minus = s[864 + i] + s[1152 + i], s[864 + i] - s[1152 + i]
+                    s[1728 + i] = s[i] + plus + far_plus
+                    s[2016 + i] = minus + TWO * far_minus
+                    s[2304 + i] = plus + FOUR * far_plus
+                    s[2592 + i] = minus + EIGHT * far_minus + s[1440 + i]
                 for i in range(4):
-                    for c in range(16):
-                        k = 576 + i * 96 + c
-                        plus, minus = s[k + 16] + s[k + 32], s[k + 16] - s[k + 32]
-                        far_plus, far_minus = s[k + 48] + s[k + 64], s[k + 48] - s[k + 64]
-                        bias = s[1216 + c]
-                        k0 = 960 + i * 64 + c
-                        s[k0] = s[k] + plus + far_plus + bias
-                        s[k0 + 16] = minus + TWO * far_minus + bias
-                        s[k0 + 32] = plus + FOUR * far_plus + bias
-                        s[k0 + 48] = minus + EIGHT * far_minus + s[k + 80] + bias
-                for k in range(16):
-                    for c in range(16):
-                        y = s[960 + k * 16 + c]
-                        s[960 + k * 16 + c] = s[1232 + c] * y + s[1248 + c] * abs(y)
-                if top + 4 <= height and left + 4 <= width and c0 + 16 <= channels:
-                    for i in range(4):
-                        for j in range(4):
-                            for c in range(16):
-                                image[top + i, left + j, c0 + c] = s[960 + (4 * i + j) * 16 + c]
-                else:
-                    for i in range(min(4, height - top)):
-                        for j in range(min(4, width - left)):
-                            for c in range(min(16, channels - c0)):
-                                image[top + i, left + j, c0 + c] = s[960 + (4 * i + j) * 16 + c]
+                    for c in range(48):
+                        k = 1728 + i * 288 + c
+                        plus, minus = s[k + 48] + s[k + 96], s[k + 48] - s[k + 96]
+                        far_plus, far_minus = s[k + 144] + s[k + 192], s[k + 144] - s[k + 192]
+                        bias, odd_c, even_c = s[3648 + c], s[3696 + c], s[3744 + c]
+                        y0 = s[k] + plus + far_plus + bias
+                        y1 = minus + TWO * far_minus + bias
+                        y2 = plus + FOUR * far_plus + bias
+                        y3 = minus + EIGHT * far_minus + s[k + 240] + bias
+                        k = 2880 + i * 192 + c
+                        s[k] = odd_c * y0 + even_c * abs(y0)
+                        s[k + 48] = odd_c * y1 + even_c * abs(y1)
+                        s[k + 96] = odd_c * y2 + even_c * abs(y2)
+                        s[k + 144] = odd_c * y3 + even_c * abs(y3)
+                for i in range(min(4, height - top)):
+                    for j in range(min(4, width - left)):
+                        pixel = image[top + i, left + j, c0 : min(c1, channels)]
+                        for c in range(len(pixel)):
+                            pixel[c] = s[2880 + (4 * i + j) * 48 + c]
