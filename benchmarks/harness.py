@@ -32,6 +32,8 @@ class Case:
         of_ours: the part of our result that the reference gives as well.
         note: a fact to state beside the ratio.
         threads: PyTorch's threads for both; None for as many as the process has.
+        settles: run each once more, unmeasured, before it is timed: the other one leaves freed
+            memory in another state than a series of its own runs would.
     """
 
     ours: Callable[[], Any]
@@ -40,6 +42,7 @@ class Case:
     of_ours: Callable[[Any], Any] = lambda result: result
     note: str = ""
     threads: int | None = None
+    settles: bool = False
 
     def difference(self, *, trains: bool = False) -> float:
         """Largest difference between both results (see `difference`)."""
@@ -182,6 +185,8 @@ def timed_in_turn(case: Case, pairs: int, limit_s: float) -> tuple[list[Timed], 
     while len(ours) < pairs and (len(ours) < LEAST_PAIRS or time.perf_counter() < until):
         order = [(case.ours, 1.0, ours), (case.reference, case.share, reference)]
         for run, share, times in order if len(ours) % 2 else reversed(order):
+            if case.settles:
+                run()
             times.append(timed(run, share))
     return ours, reference
 

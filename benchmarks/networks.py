@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from benchmarks.harness import Benchmark, Case
 from benchmarks.references.wgse import WGSEReference
 from spikerec.configs import build
 from spikerec.memory import keep_freed_memory
-from spikerec.models.base import BlockNetwork, Network
+from spikerec.models.base import Network
 from spikerec.models.inference import optimised
+from spikerec.streaming.reconstructors import reconstructor
+from spikerec.streaming.tiles import windows_at_once
 
 RATE = 0.3
 
@@ -57,6 +60,7 @@ def image(name: str) -> Callable[[tuple[int, ...], Path], Case]:
         return Case(
             ours=lambda: fast.reconstruct(spikes, 1.0, validate=False).image,
             reference=as_shipped(lambda: plain.reconstruct(spikes, 1.0, validate=False).image),
+            settles=True,
         )
 
     return prepare
@@ -73,44 +77,50 @@ def wgse_image(size: tuple[int, ...], folder: Path) -> Case:
     return Case(
         ours=lambda: fast(spikes).image,
         reference=as_shipped(lambda: reference(spikes)),
+        settles=True,
     )
 
 
 def video(name: str, stride: int) -> Callable[[tuple[int, ...], Path], Case]:
-    """N images of H × W, `stride` readouts apart: window by window, and each block once."""
+    """N images of H × W, `stride` readouts apart: window by window, and as a video is made."""
 
     def prepare(size: tuple[int, ...], folder: Path) -> Case:
         del folder
         count, height, width = size
         plain = network(name)
-        assert isinstance(plain, BlockNetwork)
         fast = optimised(plain)
         stream = random_spikes(plain.window + (count - 1) * stride, height, width)
-        starts = [k * stride for k in range(count)]
+        starts = range(0, count * stride, stride)
         return Case(
-            ours=lambda: by_blocks(fast, stream, starts),
+            ours=lambda: as_video(fast, stream, starts),
             reference=as_shipped(
                 lambda: torch.cat([plain(stream[:, s : s + plain.window]).image for s in starts])
             ),
             note=f"{count} images",
+            settles=True,
         )
 
     return prepare
 
 
-def by_blocks(network: BlockNetwork, stream: Tensor, starts: list[int]) -> Tensor:
-    """The images of the windows that begin at `starts`, each block encoded once."""
-    blocks = network.blocks
-    features: dict[int, tuple[Tensor, ...]] = {}
-    images = []
-    for start in starts:
-        places = [start + k * blocks.stride for k in range(blocks.count)]
-        for place in places:
-            if place not in features:
-                features[place] = network.encode(stream[:, place : place + blocks.length])
-        images.append(network.join([features[place] for place in places]).image)
-        features = {place: kept for place, kept in features.items() if place > start}
-    return torch.cat(images)
+@dataclass
+class Held:
+    """A stream (1, T, H, W) in memory, as `streaming` reads one."""
+
+    stream: Tensor
+
+    def part(self, first: int, stop: int) -> Tensor:
+        """Readouts (n, H, W)."""
+        return self.stream[0, first:stop]
+
+
+def as_video(network: Network, stream: Tensor, starts: range) -> Tensor:
+    """The images of the windows that begin at `starts`, as `spikerec reconstruct` makes them."""
+    way = reconstructor(network, starts.step)
+    keys = [start + network.key_readout for start in starts]
+    at_once = windows_at_once([stream.device])
+    batches = [keys[first : first + at_once] for first in range(0, len(keys), at_once)]
+    return torch.cat([way.images(batch, Held(stream)) for batch in batches])
 
 
 class Trainer:
@@ -160,7 +170,8 @@ def training_step(*, bf16: bool) -> Callable[[tuple[int, ...], Path], Case]:
         plain = network("stir")
         spikes = random_spikes(plain.window, height, width, batch)
         ours = Trainer(copy.deepcopy(plain), spikes, channels_last=True, fused=True, bf16=bf16)
-        return Case(ours=ours.step, reference=as_shipped(Trainer(plain, spikes).step))
+        reference = Trainer(plain, spikes)
+        return Case(ours=ours.step, reference=as_shipped(reference.step), settles=True)
 
     return prepare
 

@@ -60,7 +60,11 @@ def streamed(
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_streaming_equals_the_plain_forward(name: str, stream: SpikeStream) -> None:
+@pytest.mark.parametrize("threads", [1, 2])  # two windows as a batch, and a thread for each
+def test_streaming_equals_the_plain_forward(
+    name: str, threads: int, stream: SpikeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     network: Network = build("model", name)
     keys = KeyReadouts.of(stream, [network], stride=20)
     found = streamed(stream, network, keys, light_scale=0.5, batch_size=2)
@@ -96,10 +100,10 @@ class Counting(BlockNetwork):
     def __init__(self) -> None:
         super().__init__(window=13)
         self.blocks = spikes_blocks()
-        self.encoded = 0
+        self.encoded: list[int] = []  # which threads may share
 
     def encode(self, block: Tensor) -> tuple[Tensor, ...]:
-        self.encoded += len(block)
+        self.encoded.append(len(block))
         return (block.sum(1, keepdim=True),)
 
     def join(self, features: object) -> Reconstruction:
@@ -119,7 +123,7 @@ def test_each_block_is_encoded_once(stride: int, batch_size: int, stream: SpikeS
     network = Counting()
     keys = KeyReadouts.of(stream, [network], stride)
     found = streamed(stream, network, keys, batch_size=batch_size)
-    encoded = network.encoded
+    encoded = sum(network.encoded)
     torch.testing.assert_close(found, plain(stream, network, keys, 1.0))
     blocks = {key + 4 * k for key in keys for k in range(3)}
     assert encoded == (len(blocks) if shares_blocks(network, stride) else 3 * len(keys))

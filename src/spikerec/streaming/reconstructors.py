@@ -8,13 +8,15 @@
 * TFI: the first and last spike of each run of readouts between two key readouts;
 * all others: each window on its own.
 
-All give what `Network.reconstruct` gives for the window, up to the rounding of a batch.
+All give what `Network.reconstruct` gives for the window, up to the rounding of a batch. On a CPU, a
+batch that holds a window for each of PyTorch's threads is not run as one: each thread runs a window
+from beginning to end, and waits for the others once instead of at every operation.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import EllipsisType
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ from spikerec.models.tfp import TFP
 from spikerec.spikes.representations import UNDEFINED_INTERVAL
 from spikerec.streaming.readouts import Cut, Spikes
 from spikerec.streaming.tiles import Tiling
+from spikerec.threads import each_alone
 
 #: Beyond any readout: no spike found.
 NEVER = torch.iinfo(torch.int32).max // 2
@@ -85,6 +88,9 @@ class ByWindows(Reconstructor):
         starts = [key - network.key_readout for key in keys]
         windows = torch.stack([spikes.part(first, first + network.window) for first in starts])
         padded, inside = _padded(network, windows)
+        if _suit_threads(padded):
+            images = each_alone(lambda window: network(window).image, padded.chunk(len(padded)))
+            return torch.cat(images)[inside].float()
         image: Tensor = network(padded).image
         return image[inside].float()
 
@@ -106,12 +112,26 @@ class ByBlocks(Reconstructor):
         windows = [spikes.part(start, start + blocks.length) for start in missing]
         if windows:
             stacked, self._inside = _padded(network, torch.stack(windows))
-            encoded = (feature.chunk(len(missing)) for feature in network.encode(stacked))
-            self._features.update(zip(missing, zip(*encoded, strict=True), strict=True))
-        features = [_stacked([self._features[start] for start in same]) for same in starts]
+            self._features.update(zip(missing, self._encoded(stacked), strict=True))
+        features = [[self._features[start] for start in same] for same in starts]
         for start in [start for start in self._features if start <= firsts[-1]]:
             del self._features[start]  # later windows begin later
-        return network.join(features).image[self._inside].float()
+        return self._joined(features)[self._inside].float()
+
+    def _encoded(self, blocks: Tensor) -> Iterable[tuple[Tensor, ...]]:
+        """The features of each block of (n, T, H, W)."""
+        if _suit_threads(blocks):
+            return each_alone(self.network.encode, blocks.chunk(len(blocks)))
+        return zip(
+            *(feature.chunk(len(blocks)) for feature in self.network.encode(blocks)), strict=True
+        )
+
+    def _joined(self, features: Sequence[Sequence[tuple[Tensor, ...]]]) -> Tensor:
+        """The image of each window: features by block of a window, then by window."""
+        if _suit_threads(features[0]):
+            windows = list(zip(*features, strict=True))
+            return torch.cat(each_alone(lambda one: self.network.join(one).image, windows))
+        return self.network.join([_stacked(same) for same in features]).image
 
 
 class RunningRate(Reconstructor):
@@ -240,6 +260,12 @@ class Tiled(Reconstructor):
             )
             for rows, columns in tiling.parts
         )
+
+
+def _suit_threads(batch: Tensor | Sequence[tuple[Tensor, ...]]) -> bool:
+    """Whether a batch, or the features of each of its windows, keeps all threads of a CPU busy."""
+    tensor = batch if isinstance(batch, Tensor) else batch[0][0]
+    return tensor.device.type == "cpu" and len(batch) >= torch.get_num_threads() > 1
 
 
 def _padded(network: Network, spikes: Tensor) -> tuple[Tensor, tuple[EllipsisType, slice, slice]]:

@@ -20,6 +20,8 @@ TILE_OVERLAP = 64
 MARGIN = 0.25
 #: Share of the free memory that images may take; the rest is for what cannot be foreseen.
 MEMORY_SHARE = 0.6
+#: Most windows at once where nothing else is said.
+MOST_WINDOWS = 8
 
 
 class Tiling:
@@ -157,6 +159,18 @@ def fitting_side(
         f"{type(network).__name__} does not fit into {available / 1e9:.1f} GB even tile by tile: "
         f"lower batch_size ({batch_size}), or free memory on {devices[0]}."
     )
+
+
+def windows_at_once(devices: Sequence[torch.device]) -> int:
+    """The windows by which images are made soonest: on a CPU one for each thread, elsewhere 1.
+
+    Also 1 where threads are more than `MOST_WINDOWS`: they then share the work on one.
+
+    Args:
+        devices: of each process; each has its share of the threads.
+    """
+    threads = torch.get_num_threads() // _sharing(devices[0], devices)
+    return threads if devices[0].type == "cpu" and 1 < threads <= MOST_WINDOWS else 1
 
 
 def _sharing(device: torch.device, devices: Sequence[torch.device]) -> int:

@@ -38,7 +38,7 @@ from spikerec.streaming.light import FixedPattern, Tone, white_level, white_rate
 from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, frames_in_order
 from spikerec.streaming.sinks import open_sink, quantised
-from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling
+from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling, windows_at_once
 
 Exposure = float | Literal["auto", "light_scale"] | None
 Path_ = str | Path
@@ -66,7 +66,8 @@ class Video:
         calibration: fixed pattern to take out; None for none.
         show_spikes: put the key readout itself beside the images.
         caption: write time and playback speed below each frame.
-        batch_size: windows that go through a network at once.
+        batch_size: windows that go through a network at once; None for what is fastest: on a CPU
+            one for each thread, where memory holds them, else 1.
         device: where networks compute; None for a GPU where there is one.
         devices: processes that share the frames of `frames` and `save`: each has a GPU of its own,
             or a part of the CPU's cores.
@@ -91,14 +92,14 @@ class Video:
         calibration: FixedPattern | None = None,
         show_spikes: bool = False,
         caption: bool = False,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         device: torch.device | str | None = None,
         devices: int = 1,
         tile: int | None = None,
         tile_overlap: int = TILE_OVERLAP,
         optimise: bool = True,
     ) -> None:
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, found {batch_size}.")
         self.stream = stream
         self.networks = dict(networks)
@@ -139,14 +140,15 @@ class Video:
         keys = self.keys[first:stop]
         if not len(keys):
             return
+        batch_size, tilings = self._layout
         source = frames_in_order(
             self.stream,
             list(self.networks.values()),
             keys,
             devices=self._devices,
             light_scale=self.light_scale,
-            batch_size=self._batch_size,
-            tilings=self._tilings,
+            batch_size=batch_size,
+            tilings=tilings,
             repair=self._repair,
         )
         with closing(source):
@@ -154,13 +156,28 @@ class Video:
                 yield self._corrected(frame)
 
     @cached_property
-    def _tilings(self) -> list[Tiling | None]:
+    def _layout(self) -> tuple[int, list[Tiling | None]]:
+        """How many windows go through a network at once, and how each network's are split."""
+        if self._batch_size is not None:
+            return self._batch_size, self._tilings(self._batch_size)
+        most = windows_at_once(self._devices)
+        try:
+            tilings = self._tilings(most)
+        except ConfigError:
+            if most == 1:
+                raise
+        else:
+            if not any(tilings):
+                return most, tilings
+        return 1, self._tilings(1)  # one whole picture before several in parts
+
+    def _tilings(self, batch_size: int) -> list[Tiling | None]:
         return [
             choose_tiling(
                 network,
                 self.stream.height,
                 self.stream.width,
-                batch_size=self._batch_size,
+                batch_size=batch_size,
                 devices=self._devices,
                 **self._tile,
             )
@@ -174,7 +191,7 @@ class Video:
             self._measured_gain(network, tiling)
             if self._is_measured and network.light_scale is None
             else 1.0
-            for network, tiling in zip(self.networks.values(), self._tilings, strict=True)
+            for network, tiling in zip(self.networks.values(), self._layout[1], strict=True)
         ]
         return torch.tensor(gains)[:, None, None]
 
