@@ -30,7 +30,7 @@ LEAST_CHANNELS = 72
 #: Tiles below which a direct convolution is faster.
 LEAST_TILES = 100
 #: Tiles transformed at once: enough for the matrix products, few enough for the cache.
-TILES_AT_ONCE = 128
+TILES_AT_ONCE = 256
 #: Channels are padded to a multiple of it: the floats of an AVX-512 register.
 LANES = 16
 
