@@ -24,6 +24,7 @@ from rich.text import Text
 from spikerec import spikes
 from spikerec.configs import plain
 from spikerec.errors import ConfigError
+from spikerec.memory import keep_freed_memory
 from spikerec.models.base import Network
 from spikerec.models.trained import load_trained
 from spikerec.spikes import Geometry, SpikeStream
@@ -36,6 +37,7 @@ def run(config: DictConfig) -> None:
     for key in ("input", "output"):
         if config[key] is None:
             raise ConfigError(f"{key} is not set: name {key}=PATH.")
+    keep_freed_memory()
     video = _video(config, _open(config, config.input))
     several = isinstance(config.output, ListConfig)
     outputs = [Path(one) for one in (config.output if several else [config.output])]

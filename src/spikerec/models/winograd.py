@@ -27,7 +27,7 @@ from spikerec.threads import each_alone
 #: Measured on two cores of an Intel Xeon (Sapphire Rapids): 0.9 × at 48 channels, 1.1 × at 72,
 #: 1.5 × at 128, 2.3 × at 256.
 LEAST_CHANNELS = 72
-#: Tiles below which a direct convolution is faster.
+#: Tiles of an image below which a direct convolution is faster.
 LEAST_TILES = 100
 #: Tiles transformed at once: enough for the matrix products, few enough for the cache.
 TILES_AT_ONCE = 256
@@ -105,7 +105,7 @@ class WinogradConv2d(nn.Conv2d):
     def _applies(self, x: Tensor) -> bool:
         if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return False
-        is_small = x.shape[0] * _tiles(x.shape[2]) * _tiles(x.shape[3]) < LEAST_TILES
+        is_small = _tiles(x.shape[2]) * _tiles(x.shape[3]) < LEAST_TILES
         return not (is_small or torch.compiler.is_compiling())
 
 
