@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -33,6 +36,32 @@ def test_each_part_runs_in_one_thread_of_its_own() -> None:
     thread.start()
     thread.join()
     assert fresh == [2]
+
+
+@pytest.mark.usefixtures("_two_threads")
+def test_parts_of_a_part_stay_in_its_thread() -> None:
+    def run(part: int) -> list[int]:
+        here = threading.get_ident()
+        return each_alone(
+            lambda inner: int(threading.get_ident() == here) * inner, [part, 2 * part]
+        )
+
+    assert each_alone(run, [1, 2, 3]) == [[1, 2], [2, 4], [3, 6]]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+def test_a_forked_process_starts_threads_of_its_own() -> None:
+    script = """
+import os, torch
+from spikerec.threads import each_alone
+torch.set_num_threads(2)
+each_alone(abs, [-1, -2])
+child = os.fork()
+if not child:
+    os._exit(0 if each_alone(abs, [-3, -4]) == [3, 4] else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 @pytest.mark.usefixtures("_two_threads")

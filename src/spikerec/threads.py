@@ -9,9 +9,8 @@ whole loop, and they meet once.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from functools import cache
 from threading import Barrier
 from typing import TypeVar
@@ -29,7 +28,8 @@ Result = TypeVar("Result")
 def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """What a function gives for each part, the parts shared out over PyTorch's threads.
 
-    Each call runs its operations in one thread, and records gradients as the caller would.
+    Each call runs its operations in one thread, but a single part has them all; gradients are
+    recorded as the caller would.
 
     Args:
         function: takes a part; long enough that handing it to a thread, some 50 µs, is nothing.
@@ -40,8 +40,7 @@ def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> lis
     """
     threads = torch.get_num_threads()
     if threads == 1 or len(parts) == 1:
-        with _one_thread(threads):
-            return [function(part) for part in parts]
+        return [function(part) for part in parts]
     with_gradients, is_inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
     def run(part: Part) -> Result:
@@ -51,16 +50,6 @@ def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> lis
     futures = [_workers(threads).submit(run, part) for part in parts]
     wait(futures)
     return [future.result() for future in futures]
-
-
-@contextmanager
-def _one_thread(threads: int) -> Generator[None, None, None]:
-    """Let PyTorch use one thread in place of so many."""
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @cache

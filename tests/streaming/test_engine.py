@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,12 +59,18 @@ def streamed(
     return torch.stack([one.images[0] for one in frames(stream, [network], keys, **settings)])  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("threads", [1, 2])  # two windows as a batch, and a thread for each
-def test_streaming_equals_the_plain_forward(
-    name: str, threads: int, stream: SpikeStream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+@pytest.mark.parametrize("num_threads", [1, 2], indirect=True)  # a batch, and a thread for each
+@pytest.mark.usefixtures("num_threads")
+def test_streaming_equals_the_plain_forward(name: str, stream: SpikeStream) -> None:
     network: Network = build("model", name)
     keys = KeyReadouts.of(stream, [network], stride=20)
     found = streamed(stream, network, keys, light_scale=0.5, batch_size=2)
