@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from spikerec import weights
 from spikerec.cli import verbs
+from spikerec.errors import WeightsNotFoundError
 from tests.end_to_end.command import Command
 from tests.fakes import fake_reds, fake_sreds
 
@@ -114,6 +116,13 @@ def test_every_command_composes(page: str, line: str, workplace: Command) -> Non
     assert "model:" in outcome.out
 
 
+def skip_without_weights(name: str) -> None:
+    try:
+        weights.find(name)
+    except WeightsNotFoundError as error:
+        pytest.skip(str(error))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*")  # Lightning 2.6 with PyTorch 2.15
 @pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
@@ -125,6 +134,8 @@ def test_every_command_runs(page: str, line: str, workplace: Command) -> None:
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     if "sweep=search" in line:
         pytest.importorskip("optuna")
+    if "sweep=stir_loss" in line:
+        skip_without_weights("vgg16")
     if "trainer=ddp" in line:  # starts its second process by the program's own path
         program = Path(sys.executable).with_name("spikerec")
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
