@@ -180,35 +180,38 @@ def _to_tiles(image: NDArray[np.float32], tiles: NDArray[np.float32], first: int
 
     Args:
         image: (H, W, C).
-        tiles: (36, rows, columns, C in whole lanes) to fill, 0 beyond C.
-        first: the first row of tiles.
+        tiles: (36, rows, columns, C in whole lanes) to fill; what lies beyond C is not used.
+        first: the first row of tiles; rows may lie below the image.
     """
     height, width, channels = image.shape
     wide = tiles.shape[3]
-    s = np.zeros(2 * 1728, np.float32)  # d, and then the result, (6, 6, 48); Bᵀ d, (6, 6, 48)
+    s = np.zeros(2 * 1728, np.float32)  # the result, (6, 6, 48); Bᵀ d, (6, 6, 48)
+    outside = np.zeros(48, np.float32)
     for row in range(tiles.shape[1]):
         top = 4 * (first + row) - 1
         for column in range(tiles.shape[2]):
             left = 4 * column - 1
-            inside = top >= 0 and left >= 0 and top + 6 <= height and left + 6 <= width
             for c0 in range(0, wide, 48):
                 c1 = min(c0 + 48, channels)
-                if not inside or c1 - c0 < 48:
-                    s[:1728] = 0
-                for i in range(max(-top, 0), min(6, height - top)):
-                    for j in range(max(-left, 0), min(6, width - left)):
-                        pixel = image[top + i, left + j, c0:c1]
-                        for c in range(len(pixel)):
-                            s[(6 * i + j) * 48 + c] = pixel[c]
-                for i in range(288):
-                    d0, d1, d2 = s[i], s[288 + i], s[576 + i]
-                    d3, d4, d5 = s[864 + i], s[1152 + i], s[1440 + i]
-                    s[1728 + i] = FOUR * d0 - FIVE * d2 + d4
-                    s[2016 + i] = (d3 + d4) - FOUR * (d1 + d2)
-                    s[2304 + i] = FOUR * (d1 - d2) + (d4 - d3)
-                    s[2592 + i] = TWO * (d3 - d1) + (d4 - d2)
-                    s[2880 + i] = TWO * (d1 - d3) + (d4 - d2)
-                    s[3168 + i] = FOUR * d1 - FIVE * d3 + d5
+                zeros = outside[: c1 - c0]
+                for j in range(6):
+                    x = left + j
+                    is_column = 0 <= x < width
+                    p0 = image[top, x, c0:c1] if is_column and 0 <= top < height else zeros
+                    p1 = image[top + 1, x, c0:c1] if is_column and top + 1 < height else zeros
+                    p2 = image[top + 2, x, c0:c1] if is_column and top + 2 < height else zeros
+                    p3 = image[top + 3, x, c0:c1] if is_column and top + 3 < height else zeros
+                    p4 = image[top + 4, x, c0:c1] if is_column and top + 4 < height else zeros
+                    p5 = image[top + 5, x, c0:c1] if is_column and top + 5 < height else zeros
+                    for c in range(len(p0)):
+                        d0, d1, d2, d3, d4, d5 = p0[c], p1[c], p2[c], p3[c], p4[c], p5[c]
+                        k = 1728 + j * 48 + c
+                        s[k] = FOUR * d0 - FIVE * d2 + d4
+                        s[k + 288] = (d3 + d4) - FOUR * (d1 + d2)
+                        s[k + 576] = FOUR * (d1 - d2) + (d4 - d3)
+                        s[k + 864] = TWO * (d3 - d1) + (d4 - d2)
+                        s[k + 1152] = TWO * (d1 - d3) + (d4 - d2)
+                        s[k + 1440] = FOUR * d1 - FIVE * d3 + d5
                 for i in range(6):
                     for c in range(48):
                         k = 1728 + i * 288 + c
