@@ -10,6 +10,9 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
+import torch
+from torch import Tensor
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -41,3 +44,8 @@ def compiled(*, contract: bool = False) -> Callable[[Callable[P, R]], Callable[P
         return run
 
     return decorate
+
+
+def suits_compiled(tensor: Tensor) -> bool:
+    """Whether compiled functions may work on a tensor: on a CPU, and not while being exported."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikerec.compiled import compiled
+from spikerec.compiled import compiled, suits_compiled
 from spikerec.threads import each_alone
 
 #: Rows of a picture that one thread takes at once.
@@ -52,8 +52,7 @@ def _tensors(part: Tensor | Warped) -> Sequence[Tensor]:
 
 def _is_plain(tensor: Tensor) -> bool:
     is_recorded = tensor.requires_grad and torch.is_grad_enabled()
-    on_cpu = tensor.device.type == "cpu" and not torch.compiler.is_compiling()
-    return on_cpu and tensor.dtype == torch.float32 and not is_recorded
+    return suits_compiled(tensor) and tensor.dtype == torch.float32 and not is_recorded
 
 
 def _warp_by_grid(features: Tensor, flow: Tensor) -> Tensor:

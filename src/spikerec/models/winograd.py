@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikerec.compiled import compiled
+from spikerec.compiled import compiled, suits_compiled
 from spikerec.threads import each_alone
 
 #: Geometric mean of the channels in and out from which this is faster than a direct convolution.
@@ -103,10 +103,9 @@ class WinogradConv2d(nn.Conv2d):
         return convolve(x, self.kernels, self.biases, self.slopes, self.out_channels)
 
     def _applies(self, x: Tensor) -> bool:
-        if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return False
+        is_plain = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         is_small = _tiles(x.shape[2]) * _tiles(x.shape[3]) < LEAST_TILES
-        return not (is_small or torch.compiler.is_compiling())
+        return suits_compiled(x) and is_plain and not is_small
 
 
 def transformed_kernels(weight: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikerec.compiled import compiled
+from spikerec.compiled import compiled, suits_compiled
 from spikerec.errors import InputError, WindowError
 from spikerec.memory import empty_pages
 from spikerec.spikes.bits import spike_bytes
@@ -219,8 +219,8 @@ def _run(
     plasticity: Plasticity, spikes: Tensor, state: PlasticityState, count: int
 ) -> tuple[Tensor, PlasticityState]:
     """Images (B, count, H, W) of the last readouts of the spikes, and the state after them."""
-    is_compiled = spikes.device.type == "cpu" and not torch.compiler.is_compiling()
-    return (_run_kernel if is_compiled else _run_steps)(plasticity, spikes, state, count)
+    run = _run_kernel if suits_compiled(spikes) else _run_steps
+    return run(plasticity, spikes, state, count)
 
 
 def _run_steps(

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikerec.compiled import compiled
+from spikerec.compiled import compiled, suits_compiled
 from spikerec.errors import InputError, WindowError
 from spikerec.memory import empty_pages
 from spikerec.spikes.bits import spike_bytes
@@ -220,7 +220,7 @@ def tfi_sequence(spikes: Tensor) -> Tensor:
         InputError: not four axes.
     """
     _check_axes(spikes)
-    if _are_counted(spikes):
+    if suits_compiled(spikes):
         return _intervals_by_counting(spikes, "right", UNDEFINED_INTERVAL, inverse=True)
     return _inverse(tfi_sequence_interval(spikes))
 
@@ -263,13 +263,8 @@ def _count(spikes: Tensor) -> Tensor:
 
 def _intervals(spikes: Tensor, closed: Closed, undefined: int) -> Tensor:
     """The interval that holds each readout (see `isi`), `undefined` where there is none."""
-    by = _intervals_by_counting if _are_counted(spikes) else _intervals_by_passes
+    by = _intervals_by_counting if suits_compiled(spikes) else _intervals_by_passes
     return by(spikes, closed, undefined)
-
-
-def _are_counted(spikes: Tensor) -> bool:
-    """Whether intervals are counted pixel by pixel, which neither a GPU nor an export can do."""
-    return spikes.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _intervals_by_passes(spikes: Tensor, closed: Closed, undefined: int) -> Tensor:
