@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spikerec.apps.weights import main
 from spikerec.errors import ConfigError, WeightsError
-from spikerec.models import read_metadata
+from spikerec.weights import read_metadata
 from tests.golden_cases import load_case
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spikerec.configs import build
-from spikerec.models import save_state
+from spikerec.weights import save_state
 from tests.end_to_end.command import Command
 from tests.fakes import fake_reds, fake_spikes, write_dat
 

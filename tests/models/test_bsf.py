@@ -11,7 +11,6 @@ from torch import Tensor
 
 from spikerec.configs import build
 from spikerec.errors import ConfigError
-from spikerec.models import load_published
 from spikerec.models.bsf import (
     BSF,
     CellAttention,
@@ -20,6 +19,7 @@ from spikerec.models.bsf import (
     measure_intervals,
     merge_intervals,
 )
+from spikerec.weights import load_published
 from tests.golden_cases import GoldenCase, fill, load_case
 
 TINY = {"channels": 8, "deform_groups": 2}

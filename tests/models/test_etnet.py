@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from spikerec.configs import build
 from spikerec.errors import ConfigError, InputError
 from spikerec.models.etnet import Attention, ETNet, position_table
-from spikerec.models.published import load_published
+from spikerec.weights.published import load_published
 from tests.golden_cases import fill, load_case
 
 CASE = load_case("etnet")

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from spikerec.configs import build, config_names
 from spikerec.errors import InputError, WindowError
-from spikerec.models import Network, load_published
+from spikerec.models import Network
+from spikerec.weights import load_published
 
 MODELS = config_names("model")
 LEARNED = [name for name in MODELS if any(True for _ in build("model", name).parameters())]

@@ -15,7 +15,7 @@ from spikerec.models.hypere2vid import (
     HyperE2VID,
     fourier_bessel_bases,
 )
-from spikerec.models.published import load_published
+from spikerec.weights.published import load_published
 from tests.golden_cases import load_case
 
 CASE = load_case("hypere2vid")

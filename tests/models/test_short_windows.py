@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from spikerec.configs import build
-from spikerec.models import Network, load_published
+from spikerec.models import Network
+from spikerec.weights import load_published
 from tests.golden_cases import fill, load_case
 
 TINY: dict[str, dict[str, Any]] = {

@@ -10,8 +10,9 @@ from torch import nn
 
 from spikerec.configs import build
 from spikerec.errors import ConfigError
-from spikerec.models import Network, load_published
+from spikerec.models import Network
 from spikerec.models.spk2imgnet import GuidedDeformConv2d, Spk2ImgNet
+from spikerec.weights import load_published
 from tests.golden_cases import GoldenCase, fill, load_case
 
 TINY = {"channels": 8, "depth": 1, "deform_groups": 2}

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from spikerec.configs import build
 from spikerec.errors import ConfigError, InputError, WeightsError, WindowError
-from spikerec.models import load_published, read_state
 from spikerec.models.ssir import IF, LIF, PLIF, SSIR, SURROGATES, Fire, State
+from spikerec.weights import load_published, read_state
 from tests.golden_cases import SHARED, GoldenCase, load_case
 
 CHECKPOINT = SHARED / "weights" / "SSIR_e80.pth"

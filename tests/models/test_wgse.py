@@ -11,8 +11,9 @@ from torch import Tensor
 from benchmarks.references.wgse import WGSEReference
 from spikerec.configs import build
 from spikerec.errors import ConfigError, WeightsError, WindowError
-from spikerec.models import load_published, wgse
+from spikerec.models import wgse
 from spikerec.models.wgse import WGSE, WaveletStage, analysis_matrices, synthesis_matrix
+from spikerec.weights import load_published
 from tests.golden_cases import GoldenCase, load_case
 
 CASES: dict[str, dict[str, Any]] = {"wgse": {}, "wgse_db2_j3": {"wavelet": "db2", "levels": 3}}

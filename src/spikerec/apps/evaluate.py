@@ -23,10 +23,7 @@ from spikerec.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
-from spikerec.models.checkpoint import read_metadata
 from spikerec.models.inference import optimised
-from spikerec.models.shipped import shipped_weights
-from spikerec.models.trained import load_trained
 from spikerec.results import (
     DatasetInfo,
     ProtocolInfo,
@@ -40,6 +37,9 @@ from spikerec.results import (
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first, job_processes
 from spikerec.training.evaluation import SampleImages, SampleScores, Split, score
+from spikerec.weights.checkpoint import read_metadata
+from spikerec.weights.shipped import shipped_weights
+from spikerec.weights.trained import load_trained
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network
 from spikerec.models.export import export
-from spikerec.models.trained import load_trained
+from spikerec.weights.trained import load_trained
 
 
 def run(config: DictConfig) -> None:

@@ -26,9 +26,9 @@ from spikerec.configs import plain
 from spikerec.errors import ConfigError
 from spikerec.memory import keep_freed_memory
 from spikerec.models.base import Network
-from spikerec.models.trained import load_trained
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
+from spikerec.weights.trained import load_trained
 
 
 def run(config: DictConfig) -> None:

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from spikerec import spikes
 from spikerec.errors import ConfigError
-from spikerec.models.trained import load
 from spikerec.spikes import Geometry
 from spikerec.streaming.viewer import Viewer, serve
+from spikerec.weights.trained import load
 
 
 def main(arguments: list[str]) -> None:

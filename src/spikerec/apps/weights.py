@@ -83,7 +83,7 @@ def _list(console: Console) -> None:
 
 def _networks(paths: Sequence[Path]) -> Table:
     """Imported networks, as their files describe themselves."""
-    from spikerec.models import read_metadata
+    from spikerec.weights import read_metadata
 
     table = Table("network", "model", "imported from", "digest", box=None, header_style="bold")
     for path in paths:
@@ -110,7 +110,7 @@ def _install(console: Console, name: str, file: Path) -> None:
 
 
 def _import(console: Console, options: argparse.Namespace, values: dict[str, Any]) -> None:
-    from spikerec.models import import_weights
+    from spikerec.weights import import_weights
 
     output = options.output or FOLDER / f"{options.model}.safetensors"
     metadata = import_weights(
@@ -124,8 +124,8 @@ def _import(console: Console, options: argparse.Namespace, values: dict[str, Any
 
 
 def _pack(console: Console, options: argparse.Namespace) -> None:
-    from spikerec.models.shipped import pack_weights
     from spikerec.training import Run
+    from spikerec.weights.shipped import pack_weights
 
     output = options.output or FOLDER / f"{options.model}.safetensors"
     metadata = pack_weights(

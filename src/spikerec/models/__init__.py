@@ -1,4 +1,4 @@
-"""Reconstruction networks, one file a method, and the weights they load."""
+"""Reconstruction networks, one file a method, and the layers that two or more of them share."""
 
 from spikerec.models.base import (
     BlockNetwork,
@@ -7,8 +7,6 @@ from spikerec.models.base import (
     Padding,
     Reconstruction,
 )
-from spikerec.models.checkpoint import digest, load_weights, read_metadata, read_state, save_state
-from spikerec.models.published import import_weights, load_published
 
 __all__ = [
     "BlockNetwork",
@@ -16,11 +14,4 @@ __all__ = [
     "Network",
     "Padding",
     "Reconstruction",
-    "digest",
-    "import_weights",
-    "load_published",
-    "load_weights",
-    "read_metadata",
-    "read_state",
-    "save_state",
 ]

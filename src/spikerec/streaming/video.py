@@ -26,10 +26,7 @@ from torch import Tensor
 
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network
-from spikerec.models.checkpoint import digest
 from spikerec.models.inference import optimised
-from spikerec.models.shipped import DEFAULT_MODEL
-from spikerec.models.trained import load
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
 from spikerec.streaming.engine import Frame, frames
@@ -39,6 +36,9 @@ from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, frames_in_order
 from spikerec.streaming.sinks import open_sink, quantised
 from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling, windows_at_once
+from spikerec.weights.checkpoint import digest
+from spikerec.weights.shipped import DEFAULT_MODEL
+from spikerec.weights.trained import load
 
 Exposure = float | Literal["auto", "light_scale"] | None
 Path_ = str | Path

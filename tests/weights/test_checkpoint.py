@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikerec.errors import WeightsError, WeightsNotFoundError
-from spikerec.models.checkpoint import (
+from spikerec.weights.checkpoint import (
     digest,
     load_weights,
     read_metadata,

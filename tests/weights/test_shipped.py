@@ -11,8 +11,8 @@ import torch
 import spikerec
 from spikerec.configs import build, config_dir
 from spikerec.errors import WeightsError, WeightsNotFoundError
-from spikerec.models.checkpoint import read_arguments, read_metadata
-from spikerec.models.shipped import DEFAULT_MODEL, pack_weights, shipped_weights
+from spikerec.weights.checkpoint import read_arguments, read_metadata
+from spikerec.weights.shipped import DEFAULT_MODEL, pack_weights, shipped_weights
 from spikerec.simulation import Camera, RandomScene, bundled_images
 
 SHIPPED = ["fast", "fast_wide"]

@@ -10,15 +10,17 @@ import json
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from spikerec.configs import build
-from spikerec.models.base import Network
-from spikerec.models.checkpoint import digest, load_weights, read_arguments, read_state, save_state
+from spikerec.weights.checkpoint import digest, load_weights, read_arguments, read_state, save_state
+
+if TYPE_CHECKING:
+    from spikerec.models.base import Network
 
 #: What `spikerec reconstruct` uses where no model is named; `conf/reconstruct.yaml` says the same.
 DEFAULT_MODEL = "fast_wide"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from spikerec.configs import build, load_config
-from spikerec.models.base import Network
-from spikerec.models.checkpoint import digest, load_weights, read_state, save_state, strip_wrappers
+from spikerec.weights.checkpoint import digest, load_weights, read_state, save_state, strip_wrappers
+
+if TYPE_CHECKING:
+    from spikerec.models.base import Network
 
 
 def load_published(

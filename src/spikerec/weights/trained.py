@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikerec.configs import build
 from spikerec.errors import ConfigError, WeightsNotFoundError
-from spikerec.models.base import Network
-from spikerec.models.checkpoint import digest, load_weights, read_arguments, read_state
-from spikerec.models.shipped import shipped_weights
+from spikerec.weights.checkpoint import digest, load_weights, read_arguments, read_state
+from spikerec.weights.shipped import shipped_weights
+
+if TYPE_CHECKING:
+    from spikerec.models.base import Network
 
 
 def load(
