@@ -56,6 +56,10 @@ class ProcessError(SpikerecError, RuntimeError):
     """One of several processes that share some work died, or failed for no reason of the user's."""
 
 
+class LockError(SpikerecError, RuntimeError):
+    """A folder that another process is using, or whose file system cannot say so."""
+
+
 class SweepError(SpikerecError, RuntimeError):
     """Jobs of a sweep that failed; the message names the table that says why."""
 

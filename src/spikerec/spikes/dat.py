@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spikerec.compiled import compiled
 from spikerec.errors import DataError, GeometryError
 from spikerec.spikes.bits import PackedSpikes, as_spikes
-from spikerec.spikes.files import refuse_existing, temporary_name
+from spikerec.spikes.files import Unfinished, refuse_existing
 from spikerec.spikes.geometry import (
     BitOrder,
     Geometry,
@@ -161,12 +161,12 @@ class DatWriter:
         self._overwrite = overwrite
         refuse_existing(self.path, overwrite=overwrite)
         check_sidecar(self.path, self._sidecar, overwrite=overwrite)
-        self._temporary = temporary_name(self.path)
+        self._unfinished: Unfinished | None = None
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._temporary.open("wb")
+        self._unfinished = Unfinished(self.path)
+        self._file = self._unfinished.path.open("wb")
         return self
 
     def append(self, spikes: np.ndarray) -> None:
@@ -192,20 +192,21 @@ class DatWriter:
         self.num_readouts += len(spikes)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._file is not None:
+        assert self._file is not None
+        assert self._unfinished is not None
+        try:
             self._file.close()
             self._file = None
-        try:
             if kind is None:
-                self._finish()
+                self._finish(self._unfinished)
         finally:
-            self._temporary.unlink(missing_ok=True)
+            self._unfinished.discard()
 
-    def _finish(self) -> None:
+    def _finish(self, unfinished: Unfinished) -> None:
         if not self.num_readouts:
             raise DataError(f"{self.path}: no readouts were written; append at least one.")
         write_sidecar(self.path, self._sidecar, overwrite=self._overwrite)
-        self._temporary.replace(self.path)
+        unfinished.finish()
 
 
 def encode_readouts(spikes: np.ndarray, geometry: Geometry) -> np.ndarray:
