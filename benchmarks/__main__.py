@@ -18,7 +18,7 @@ from rich.table import Table
 from benchmarks import classical, data, networks
 from benchmarks.harness import Benchmark, Measured, measure
 from benchmarks.startup import Startup, measure_startups
-from spikerec.memory import keep_freed_memory
+from spikerec.kernels.memory import keep_freed_memory
 from spikerec.metrics.efficiency import device_name
 
 BENCHMARKS: tuple[Benchmark, ...] = (

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.harness import Benchmark, Case
 from benchmarks.references.wgse import WGSEReference
 from spikerec.configs import build
-from spikerec.memory import keep_freed_memory
+from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network
 from spikerec.models.inference import optimised
 from spikerec.streaming.reconstructors import reconstructor

@@ -19,6 +19,7 @@ ORDER = [
     {"data", "losses", "metrics"},
     {"models", "simulation", "weights"},
     {"spikes"},
+    {"kernels"},
 ]
 
 

@@ -29,7 +29,7 @@ ON_ERROR = ("continue", "stop", "retry")
 
 #: Turns for which GNU's OpenMP, which PyTorch computes with, waits for more work: some half a
 #: millisecond. By itself it waits 30 times as long, and takes a core from the threads that
-#: `spikerec.threads` has given a part of the picture meanwhile.
+#: `spikerec.kernels.threads` has given a part of the picture meanwhile.
 SPIN_COUNT = "10000"
 
 _log = logging.getLogger(__name__)

@@ -212,7 +212,7 @@ def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPat
     camera = Camera(0.4, shot_noise=True, gain_spread=0.1, dark_current=0.01, stray_rate=0.01)
     scene = torch.rand(40, 5, 7)
     whole = camera.expose(scene, seed=3)
-    monkeypatch.setattr("spikerec.threads.LEAST_PIXELS", 8)
+    monkeypatch.setattr("spikerec.kernels.threads.LEAST_PIXELS", 8)
     assert torch.equal(camera.expose(scene, seed=3), whole)
 
 

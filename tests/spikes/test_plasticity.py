@@ -182,7 +182,7 @@ def test_a_long_silence_is_forgotten(mode: PlasticityMode) -> None:
 def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     spikes = torch.rand(1, 30, 5, 7) < 0.3
     whole, _ = tfstp_sequence(spikes)
-    monkeypatch.setattr("spikerec.threads.LEAST_PIXELS", 8)
+    monkeypatch.setattr("spikerec.kernels.threads.LEAST_PIXELS", 8)
     assert torch.equal(tfstp_sequence(spikes)[0], whole)
 
 

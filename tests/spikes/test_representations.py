@@ -256,5 +256,5 @@ def test_intervals_are_the_same_by_counting_and_by_passes(closed: Closed, undefi
 def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     spikes = random_spikes(2, 30, 5, 7)
     whole = tfi_sequence(spikes)
-    monkeypatch.setattr("spikerec.threads.LEAST_PIXELS", 8)
+    monkeypatch.setattr("spikerec.kernels.threads.LEAST_PIXELS", 8)
     assert torch.equal(tfi_sequence(spikes), whole)

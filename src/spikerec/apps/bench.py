@@ -16,7 +16,7 @@ from rich.table import Table
 from spikerec.configs import plain
 from spikerec.errors import ConfigError
 from spikerec.fetch import write_atomically
-from spikerec.memory import keep_freed_memory
+from spikerec.kernels.memory import keep_freed_memory
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from spikerec.apps.train import own_command
 from spikerec.configs import plain
 from spikerec.data import SpikeDataModule, Windows
-from spikerec.memory import keep_freed_memory
+from spikerec.kernels.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network

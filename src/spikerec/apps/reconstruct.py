@@ -24,7 +24,7 @@ from rich.text import Text
 from spikerec import spikes
 from spikerec.configs import plain
 from spikerec.errors import ConfigError
-from spikerec.memory import keep_freed_memory
+from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct

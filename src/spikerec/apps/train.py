@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from spikerec.configs import plain
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError
+from spikerec.kernels.memory import keep_freed_memory
 from spikerec.losses import Loss
-from spikerec.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.training import ReconstructionModule, Run

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikerec.compiled import compiled, suits_compiled
-from spikerec.threads import each_alone
+from spikerec.kernels.compiled import compiled, suits_compiled
+from spikerec.kernels.threads import each_alone
 
 #: Rows of a picture that one thread takes at once.
 ROWS_AT_ONCE = 32

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikerec.compiled import compiled, suits_compiled
-from spikerec.threads import each_alone
+from spikerec.kernels.compiled import compiled, suits_compiled
+from spikerec.kernels.threads import each_alone
 
 #: Geometric mean of the channels in and out from which this is faster than a direct convolution.
 #: Measured on two cores of an Intel Xeon (Sapphire Rapids): 0.9 × at 48 channels, 1.1 × at 72,

@@ -42,11 +42,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikerec.compiled import compiled
 from spikerec.errors import ConfigError, InputError
-from spikerec.memory import empty_pages
+from spikerec.kernels.compiled import compiled
+from spikerec.kernels.memory import empty_pages
+from spikerec.kernels.threads import each_part
 from spikerec.simulation.sensor import SensorMaps, draw_maps, read_maps
-from spikerec.threads import each_part
 
 THETA_BITS = 24  # a threshold is 2²⁴ units of charge: the precision of float32 intensities
 THETA = 1 << THETA_BITS

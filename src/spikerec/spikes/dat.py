@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikerec.compiled import compiled
 from spikerec.errors import DataError, GeometryError
+from spikerec.kernels.compiled import compiled
+from spikerec.kernels.threads import each_alone
 from spikerec.spikes.bits import PackedSpikes, as_spikes
 from spikerec.spikes.files import Unfinished, refuse_existing
 from spikerec.spikes.geometry import (
@@ -26,7 +27,6 @@ from spikerec.spikes.geometry import (
     write_sidecar,
 )
 from spikerec.spikes.stream import FileStream
-from spikerec.threads import each_alone
 
 #: Bytes of spikes from which threads and a compiled loop, which takes 0.1 s to load, soon pay.
 LARGE_BYTES = 1 << 26

@@ -26,11 +26,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikerec.compiled import compiled, suits_compiled
 from spikerec.errors import InputError, WindowError
-from spikerec.memory import empty_pages
+from spikerec.kernels.compiled import compiled, suits_compiled
+from spikerec.kernels.memory import empty_pages
+from spikerec.kernels.threads import each_part
 from spikerec.spikes.bits import spike_bytes
-from spikerec.threads import each_part
 
 PlasticityMode = Literal["offline", "online"]
 

@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikerec.compiled import compiled, suits_compiled
 from spikerec.errors import InputError, WindowError
-from spikerec.memory import empty_pages
+from spikerec.kernels.compiled import compiled, suits_compiled
+from spikerec.kernels.memory import empty_pages
+from spikerec.kernels.threads import each_part
 from spikerec.spikes.bits import spike_bytes
-from spikerec.threads import each_part
 
 TfiRule = Literal["key", "sequence"]
 Closed = Literal["right", "left"]

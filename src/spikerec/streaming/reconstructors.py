@@ -23,13 +23,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spikerec.kernels.threads import each_alone
 from spikerec.models.base import BlockNetwork, Network, pad
 from spikerec.models.tfi import TFI
 from spikerec.models.tfp import TFP
 from spikerec.spikes.representations import UNDEFINED_INTERVAL
 from spikerec.streaming.readouts import Cut, Spikes
 from spikerec.streaming.tiles import Tiling
-from spikerec.threads import each_alone
 
 #: Beyond any readout: no spike found.
 NEVER = torch.iinfo(torch.int32).max // 2

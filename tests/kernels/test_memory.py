@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from spikerec.memory import keep_freed_memory
+from spikerec.kernels.memory import keep_freed_memory
 
 
 def page_faults() -> int:

@@ -10,7 +10,7 @@ import threading
 import pytest
 import torch
 
-from spikerec.threads import each_alone
+from spikerec.kernels.threads import each_alone
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_parts_of_a_part_stay_in_its_thread() -> None:
 def test_a_forked_process_starts_threads_of_its_own() -> None:
     script = """
 import os, torch
-from spikerec.threads import each_alone
+from spikerec.kernels.threads import each_alone
 torch.set_num_threads(2)
 each_alone(abs, [-1, -2])
 child = os.fork()

@@ -1,0 +1,1 @@
+"""Compiled loops for the CPU, and the threads and memory that they need: arrays in, arrays out."""
