@@ -1,9 +1,9 @@
 """Measure throughput on a GPU: python -m benchmarks.device [--only SECTION …] [--quick].
 
 Networks have drawn weights, and every mode's image is compared with that of eager float32. Eager
-modes run the network as published, the others as `spikerec.models.inference.optimised` rearranges
-it. Only rows that say TF32 round float32 so, which PyTorch's convolutions do unless told otherwise.
-Shares of a ceiling compare with what the same device reaches in the same run.
+modes run the network as published, the others as `spikerec.inference.rearrangement.optimised`
+rearranges it. Only rows that say TF32 round float32 so, which PyTorch's convolutions do unless told
+otherwise. Shares of a ceiling compare with what the same device reaches in the same run.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from spikerec.data.clips import Clip
 from spikerec.data.windows import Crop, Draw, Windows, decode
 from spikerec.errors import ConfigError
 from spikerec.fetch import write_atomically
+from spikerec.inference.rearrangement import optimised
 from spikerec.metrics.efficiency import LATENCY_SIZES, device_name, macs, random_window
 from spikerec.models.base import Network
-from spikerec.models.inference import optimised
 from spikerec.simulation.camera import THETA, Camera
 from spikerec.spikes import Geometry, pack_bits, unpack_bits
 

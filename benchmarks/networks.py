@@ -14,9 +14,9 @@ from torch import Tensor
 from benchmarks.harness import Benchmark, Case
 from benchmarks.references.wgse import WGSEReference
 from spikerec.configs import build
+from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network
-from spikerec.models.inference import optimised
 from spikerec.streaming.reconstructors import reconstructor
 from spikerec.streaming.tiles import windows_at_once
 

@@ -17,6 +17,7 @@ ORDER = [
     {"apps"},
     {"streaming", "sweeps", "training", "results"},
     {"data", "losses", "metrics"},
+    {"inference"},
     {"models", "simulation", "weights"},
     {"spikes"},
     {"kernels"},

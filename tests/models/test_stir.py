@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from spikerec.configs import build
 from spikerec.errors import ConfigError
+from spikerec.kernels.warping import Warped, _warp_by_grid, concatenate
 from spikerec.models.base import Blocks
 from spikerec.models.stir import STIR, ResidualBlock
-from spikerec.models.warping import Warped, _warp_by_grid, concatenate
 from spikerec.weights import load_published
 from tests.golden_cases import GoldenCase, load_case
 

@@ -19,11 +19,11 @@ from rich.table import Table
 from spikerec.apps.train import own_command
 from spikerec.configs import plain
 from spikerec.data import SpikeDataModule, Windows
+from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
-from spikerec.models.inference import optimised
 from spikerec.results import (
     DatasetInfo,
     ProtocolInfo,

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from spikerec.errors import ConfigError
+from spikerec.inference.export import export
 from spikerec.models.base import Network
-from spikerec.models.export import export
 from spikerec.weights.trained import load_trained
 
 

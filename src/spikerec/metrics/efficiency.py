@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from spikerec.errors import ConfigError
+from spikerec.inference.footprint import peak_memory, whole_window
+from spikerec.inference.rearrangement import optimised
 from spikerec.models.base import Network
 from spikerec.models.deform import DeformConv2d
 from spikerec.models.etnet import Attention
 from spikerec.models.event_adapter import EventNetwork
-from spikerec.models.footprint import peak_memory, whole_window
-from spikerec.models.inference import optimised
 
 Size = tuple[int, int]
 Counting = Literal["full", "published"]
@@ -249,7 +249,7 @@ def measure(
         latency_sizes: sizes of the images that are timed.
         repeats: timed runs for each.
         warmup: untimed runs before them.
-        optimise: time the network as `spikerec.models.inference.optimised` rearranges it.
+        optimise: time the network as `spikerec.inference.rearrangement.optimised` rearranges it.
 
     Returns:
         `params`, `macs`, `macs_published` (see `macs`; of a recurrent network in a video, as the

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikerec.errors import ConfigError
+from spikerec.kernels.warping import Warped, concatenate
 from spikerec.models.base import BlockNetwork, Blocks, Reconstruction
-from spikerec.models.warping import Warped, concatenate
 from spikerec.spikes.representations import nested_means
 
 Representation = Literal["hybrid", "tfp", "learned"]

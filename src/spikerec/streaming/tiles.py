@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import ConfigError
+from spikerec.inference.footprint import peak_memory
 from spikerec.models.base import Network
-from spikerec.models.footprint import peak_memory
 
 #: Pixels that neighbouring tiles share where nothing else is said.
 TILE_OVERLAP = 64

@@ -25,8 +25,8 @@ from PIL import Image
 from torch import Tensor
 
 from spikerec.errors import ConfigError
+from spikerec.inference.rearrangement import optimised
 from spikerec.models.base import Network
-from spikerec.models.inference import optimised
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
 from spikerec.streaming.engine import Frame, frames

@@ -5,7 +5,7 @@
 * batch norms folded into the convolutions before them, and convolutions of one input merged
   (whatever a module's `for_inference` knows);
 * wide 3 × 3 convolutions by Winograd's algorithm, and the PReLU after them in the same pass, where
-  the CPU computes them (`spikerec.models.winograd`);
+  the CPU computes them (`spikerec.kernels.winograd`);
 * deformable convolutions composed of PyTorch's own operations, which use all cores of a CPU
   (torchvision's operator uses one for its sampling);
 * channels-last weights, which PyTorch's convolutions prefer on the CPU and the tensor cores of a
@@ -23,9 +23,9 @@ from typing import Protocol, TypeVar, runtime_checkable
 import torch
 from torch import nn
 
+from spikerec.kernels.winograd import WinogradConv2d, suits_winograd
 from spikerec.models.base import Network
 from spikerec.models.deform import DeformConv2d
-from spikerec.models.winograd import WinogradConv2d, suits_winograd
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 

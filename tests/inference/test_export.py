@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, DataError
+from spikerec.inference.export import export, run_exported
 from spikerec.models.base import Network, Reconstruction
-from spikerec.models.export import export, run_exported
 from tests.fakes import fake_spikes
 
 #: Of windows that a network must pad.
@@ -123,7 +123,7 @@ def test_an_image_that_differs_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "spikerec.models.export.run_exported", lambda _, spikes: spikes.mean(1, keepdim=True) + 1
+        "spikerec.inference.export.run_exported", lambda _, spikes: spikes.mean(1, keepdim=True) + 1
     )
     with pytest.raises(DataError, match="differs from the network's by"):
         export(build("model", "tfp"), tmp_path / "x.pt2", (8, 8))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from spikerec.models import winograd
-from spikerec.models.winograd import WinogradConv2d, suits_winograd
+from spikerec.kernels import winograd
+from spikerec.kernels.winograd import WinogradConv2d, suits_winograd
 
 
 @pytest.fixture(autouse=True)

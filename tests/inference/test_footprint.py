@@ -4,9 +4,9 @@ import pytest
 from torch import Tensor
 
 from spikerec.configs import build, config_names
+from spikerec.inference.footprint import peak_memory
+from spikerec.inference.rearrangement import optimised
 from spikerec.models.base import Network, Reconstruction
-from spikerec.models.footprint import peak_memory
-from spikerec.models.inference import optimised
 
 PIXELS = 8 * 12
 

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from spikerec.configs import build, config_names
+from spikerec.inference.rearrangement import optimised
+from spikerec.kernels.winograd import WinogradConv2d
 from spikerec.models import Network
 from spikerec.models.base import Reconstruction
 from spikerec.models.deform import DeformConv2d
-from spikerec.models.inference import optimised
 from spikerec.models.stir import MergedEmbedding
-from spikerec.models.winograd import WinogradConv2d
 from spikerec.weights import load_published
 from tests.golden_cases import load_case
 
