@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 import random
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,9 +23,9 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from spikerec.configs import run_name
+from spikerec.configs import job_name, run_name, text_words
 from spikerec.errors import ConfigError, SweepError
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
 
 #: Tells a job, and so its loggers, which sweep it is part of.
 SWEEP_VARIABLE = "SPIKEREC_SWEEP"
+
+#: What a name refers to, in `${…}`.
+_REFERENCE = re.compile(r"\$\{([^}]+)\}")
+
+#: The end of a name that stands for words which it does not show.
+_DIGEST = re.compile(r"-[0-9a-f]{8}$")
 
 #: Digits of a number drawn from an interval: it stands in a folder's name.
 DRAWN_DIGITS = 4
@@ -73,6 +80,7 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
         overrides = {item.get_key_element(): item for item in parser.parse_overrides(words)}
         fixed = [item.input_line for item in overrides.values() if not item.is_sweep_override()]
         swept = {key: item for key, item in overrides.items() if item.is_sweep_override()}
+        self.varying = set(swept)
         self.name = sweep_name(arguments)
         self.folder = Path(self.config.paths.outputs) / "sweeps" / self.name
         os.environ[SWEEP_VARIABLE] = self.name  # whatever process a launcher runs the jobs in
@@ -108,18 +116,35 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(config)
         try:
-            folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+            self.root = Path(config.hydra.sweep.dir)
+            return Job(tuple(words), self.root / self._name(config, words))
         finally:
             HydraConfig.instance().cfg = before
-        return Job(tuple(words), folder)
+
+    def _name(self, config: DictConfig, words: Sequence[str]) -> str:
+        """The name of a job's folder: jobs that differ never share one."""
+        raw = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(raw, dict)
+        written = str(raw["name"])
+        if written.startswith("${run_name:"):  # nobody chose a name
+            name = run_name(words, self.varying)
+        else:
+            told = {*_REFERENCE.findall(written)}
+            hidden = {key for key in self.varying if told.isdisjoint(_references(key))}
+            name = job_name(config.name, words, hidden)
+        return _name_there_is(self.root, name)
+
+    def _started(self, job: Job) -> list[str]:
+        """The words that start a job, its own name among them."""
+        words = [word for word in job.overrides if not word.startswith("name=")]
+        name = f"name={job.folder.relative_to(self.root).as_posix()}"
+        return [*words, *text_words([name], sweeps=False)]
 
     def launch(self, jobs: Sequence[Job]) -> list[float | None]:
         """Run jobs side by side or one by one, as the launcher does; their scores."""
         first = len(self.jobs)
         self.jobs += jobs
-        returned = self.launcher.launch(
-            [list(job.overrides) for job in jobs], initial_job_idx=first
-        )
+        returned = self.launcher.launch([self._started(job) for job in jobs], initial_job_idx=first)
         return [job.return_value for job in returned]
 
     def _summarise(self) -> None:
@@ -283,7 +308,7 @@ def sweep_name(arguments: Sequence[str]) -> str:
 
     Example:
         >>> sweep_name(["+sweep=stir_loss", "data=reds"])
-        'data=reds,stir_loss'
+        'data-reds_stir_loss'
     """
     return run_name([word.removeprefix("+sweep=") for word in arguments])
 
@@ -330,6 +355,23 @@ def distribution(item: Override) -> optuna.distributions.BaseDistribution:
     if is_whole:
         return IntDistribution(int(low), int(high), log=is_log)
     return FloatDistribution(low, high, log=is_log)
+
+
+def _references(key: str) -> tuple[str, str]:
+    """The interpolations by which a name may show what a key is set to."""
+    return key, f"hydra:runtime.choices.{key}"
+
+
+def _name_there_is(parent: Path, name: str) -> str:
+    """The name under which an earlier sweep ran the same words, where it varied other keys.
+
+    The digest at a name's end stands for all of its words.
+    """
+    digest = _DIGEST.search(name)
+    if digest is None or (parent / name).exists():
+        return name
+    alike = sorted(folder.name for folder in parent.glob(f"*{digest[0]}"))
+    return alike[0] if alike else name
 
 
 def _words(params: Mapping[str, Any]) -> list[str]:

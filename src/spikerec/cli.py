@@ -135,15 +135,17 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from spikerec.configs import config_dir, run_name
+    from spikerec.configs import config_dir, folder_name, run_name, text_words
 
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here, to be told in one line
     whole = sys.argv
     task = functools.wraps(run)(functools.partial(_run_with, whole, run))
-    sys.argv = [whole[0], *arguments]
+    sweeps = not {"-m", "--multirun"}.isdisjoint(arguments)
+    sys.argv = [whole[0], *text_words(arguments, sweeps=sweeps)]
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -161,12 +163,28 @@ def _run_with(whole: list[str], run: Callable[..., Any], config: Any) -> Any:  #
     sys.argv = whole
     with open_dict(config):  # about the sweep, and no part of what a job computes
         on_error = config.pop("on_error", None)
-    if on_error is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
-        return _run_job(run, config, on_error)
     try:
+        if on_error is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
+            return _run_job(run, config, on_error)
         return run(config)
     except (SpikerecError, HydraException) as error:
         _report(error)  # here, as Hydra would tell of it in lines of its own
+    finally:
+        if "run" in config:
+            _remove_if_empty(Path(config.run), Path(config.paths.outputs).resolve())
+
+
+def _remove_if_empty(folder: Path, top: Path) -> None:
+    """Remove the folder that Hydra made for a command which then wrote nothing into it.
+
+    The folders above it go too, as far as `top`, where nothing else is in them.
+    """
+    while folder.is_relative_to(top) and folder != Path.cwd():
+        try:
+            folder.rmdir()
+        except OSError:  # it holds something, or is gone
+            return
+        folder = folder.parent
 
 
 def _run_job(run: Callable[..., Any], config: Any, on_error: str) -> Any:  # noqa: ANN401

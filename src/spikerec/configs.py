@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Container, Sequence
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,17 +22,22 @@ if TYPE_CHECKING:
 
 #: Overrides that change where or how loudly a run happens, but not what it computes.
 UNNAMED = (
-    "name",
-    "paths.outputs",
-    "paths.data",
-    "paths.results",
-    "data.num_workers",
-    "logger",
-    "on_error",
+    *("name", "run", "overwrite", "on_error", "logger"),
+    *("paths.outputs", "paths.data", "paths.results", "data.num_workers"),
 )
 
 #: Letters of a run's name before it is cut (file systems allow 255 bytes).
-LONGEST_NAME = 120
+LONGEST_NAME = 100
+
+#: Keys whose values are text whatever they look like: `name=2024_11_27`, `output=7`.
+TEXT_KEYS = (
+    *("name", "label", "scene", "input", "output", "checkpoint", "results", "dataset", "replay"),
+    *("paths.*", "data.sets.*.root", "calibration.*", "logger.*.project", "logger.*.name"),
+    *("hydra.run.dir", "hydra.sweep.dir"),
+)
+
+#: Those of them that are never a list or a mapping, so that brackets are letters too.
+SINGLE_TEXT_KEYS = ("name", "label", "scene")
 
 
 @cache
@@ -52,7 +59,7 @@ def config_dir() -> Path:
 def config_names(group: str) -> list[str]:
     """The choices of a group, sorted: `config_names("model")` → `["bsf", "etnet", …]`.
 
-    A choice in a subfolder is named with it (`budget_cpu/stir`).
+    A choice in a subfolder is named with it (`budget/cpu`).
     """
     folder = config_dir() / group
     return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
@@ -127,24 +134,129 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def run_name(overrides: list[str]) -> str:
-    """The name of a run's folder: what it runs, legible, and as unique as its overrides.
+def run_name(overrides: Sequence[str], varying: Container[str] = ()) -> str:
+    """Name a run's folder by what it runs: legible, and as unique as its overrides.
+
+    The name holds only letters that need no quoting in a shell and no escaping in an override.
 
     Args:
         overrides: the command line's `key=value` words, in any order.
+        varying: the keys that a sweep varies. Where not all words can be shown, these are, and a
+            digest stands for the rest.
 
     Example:
-        >>> run_name(["model=stir", "data=reds"])
-        'data=reds,model=stir'
+        >>> run_name(["model=stir", "data=reds", "optimizer.lr=1e-3"])
+        'data-reds_model-stir_lr-1e-3'
     """
-    name = ",".join(sorted(word for word in overrides if not _is_unnamed(word))) or "default"
-    legible = re.sub(r"[^\w=.,+@-]+", "_", name)
-    if legible == name and len(name) <= LONGEST_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{legible[:LONGEST_NAME]}-{digest}"
+    words = sorted(word for word in overrides if not _is_unnamed(word))
+    if not words:
+        return "default"
+    legible = "_".join(map(_legible, words))
+    if all(map(_is_plain, words)) and len(legible) <= LONGEST_NAME and _are_told_apart(words):
+        return legible
+    shown = "_".join(_legible(word) for word in words if _key(word) in varying) or legible
+    return _with_digest(shown, ",".join(words))
+
+
+def job_name(name: str, overrides: Sequence[str], varying: Container[str]) -> str:
+    """Name the folder of one job of a sweep whose jobs share a name.
+
+    Args:
+        name: the name as the configuration states it, interpolations resolved.
+        overrides: the job's `key=value` words.
+        varying: the keys that the sweep varies and that `name` does not already show.
+
+    Example:
+        >>> job_name("demo", ["model=fast", "seed=0", "data=reds"], {"seed", "data"})
+        'demo_data-reds_seed-0'
+    """
+    words = [word for word in overrides if _key(word) in varying and not _is_unnamed(word)]
+    return "_".join([folder_name(name), *([run_name(words)] if words else [])])
+
+
+def folder_name(name: str) -> str:
+    """Turn a name into a folder's: letters that need neither quoting nor escaping.
+
+    A slash makes a folder inside a folder. Where letters are lost a digest keeps names apart.
+
+    Example:
+        >>> folder_name("my first run")
+        'my-first-run'
+    """
+    folder = "/".join(filter(None, (_plain_letters(part) for part in name.split("/"))))
+    lost = re.sub(r"[\x00-\x7f]", "", name)
+    if folder and not lost and len(folder) <= LONGEST_NAME:
+        return folder
+    return _with_digest(folder or "run", name)
+
+
+def text_words(words: Sequence[str], *, sweeps: bool) -> list[str]:
+    """Quote the values of `TEXT_KEYS` among a command's words where Hydra would not read text.
+
+    Args:
+        words: what follows the verb.
+        sweeps: True if a comma separates values to sweep over, as after `-m`.
+
+    Example:
+        >>> text_words(["name=2024_11_27", "seed=1_000"], sweeps=False)
+        ["name='2024_11_27'", 'seed=1_000']
+    """
+    return [_text_word(word, sweeps=sweeps) for word in words]
+
+
+def _text_word(word: str, *, sweeps: bool) -> str:
+    key, equals, value = word.partition("=")
+    bare = key.lstrip("+")
+    if not equals or not any(fnmatch(bare, pattern) for pattern in TEXT_KEYS):
+        return word
+    if bare not in SINGLE_TEXT_KEYS and value[:1] + value[-1:] in ("[]", "{}"):
+        return word
+    if sweeps and re.match(r"\w+\(.*\)$", value):  # choice(…), glob(…)
+        return word
+    parts = re.findall(r"""(?:'[^']*'|"[^"]*"|[^,])+""", value) if sweeps else [value]
+    return f"{key}={','.join(map(_quoted, parts))}"
+
+
+def _quoted(value: str) -> str:
+    """The value, in quotes where Hydra would read a number, a boolean or an operator."""
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    is_text = re.fullmatch(r"(\.{0,2}/|[A-Za-z_])[\w./-]*", value, re.ASCII) is not None
+    is_word = value.lower() in ("true", "false", "nan", "inf")
+    if is_quoted or value in ("", "null", "???") or (is_text and not is_word):
+        return value
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"'{escaped}'"
+
+
+def _key(word: str) -> str:
+    return word.split("=", 1)[0].lstrip("+~")
 
 
 def _is_unnamed(word: str) -> bool:
-    key = word.split("=")[0].lstrip("+~")
-    return key in UNNAMED or key.startswith("logger.")
+    return _key(word) in UNNAMED or _key(word).startswith("logger.")
+
+
+def _legible(word: str) -> str:
+    """`optimizer.lr=1e-3` → `lr-1e-3`, `~callbacks.video` → `no-video`."""
+    key, _, value = word.partition("=")
+    short = re.split(r"[./@]", _key(key))[-1]
+    return _plain_letters(f"no-{short}" if key.startswith("~") else f"{short}-{value}")
+
+
+def _is_plain(word: str) -> bool:
+    """True if `_legible` loses nothing of the word's value."""
+    return re.fullmatch(r"[\w.+-]*", word.partition("=")[2], re.ASCII) is not None
+
+
+def _are_told_apart(words: Sequence[str]) -> bool:
+    """True if no two words are alike once their keys are shortened."""
+    return len({_legible(word).partition("-")[0] for word in words}) == len(words)
+
+
+def _plain_letters(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", text, flags=re.ASCII).strip("-.+")
+
+
+def _with_digest(shown: str, whole: str) -> str:
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return f"{shown[:LONGEST_NAME].rstrip('-_./')}-{digest}"

@@ -105,6 +105,21 @@ def test_a_grid_with_more_values_runs_only_what_is_new(sweep: Command) -> None:
     assert before.items() <= after.items()
 
 
+def test_jobs_of_one_name_have_folders_and_scores_of_their_own(sweep: Command) -> None:
+    rates = ("model.neuron=plif", "seed=0", "optimizer.lr=0.03,1e-30")
+    assert run(sweep, *rates, "name=lrs").status == 0
+    folders = sorted(path.name for path in (sweep.folder / "outputs/train").iterdir())
+    assert folders == ["lrs_lr-0.03", "lrs_lr-1e-30"]
+    [path] = (sweep.folder / "outputs/sweeps").glob("*/jobs.csv")
+    with path.open() as file:
+        scores = {row["optimizer.lr"]: row["psnr"] for row in csv.DictReader(file)}
+    assert scores["0.03"] != scores["1e-30"]
+    before = finished_at(sweep)
+    again = run(sweep, *rates, "name=lrs")
+    assert again.out.count("finished before, skipped") == 2
+    assert finished_at(sweep) == before
+
+
 @pytest.mark.slow
 def test_the_ablation_of_the_representation_ends_with_its_table(sweep: Command) -> None:
     small = ("model=stir", "model.channels=[8,8,8,8,8]", "loss=stir_no_perceptual", "seed=0")

@@ -22,7 +22,7 @@ def swept(word: str) -> Override:
 def test_a_sweep_is_named_by_its_file_and_what_was_added() -> None:
     assert sweep_name(["+sweep=stir_loss"]) == "stir_loss"
     assert sweep_name(["+sweep=stir_loss", "on_error=stop"]) == "stir_loss"
-    assert sweep_name(["+sweep=stir_loss", "data=reds"]) == "data=reds,stir_loss"
+    assert sweep_name(["+sweep=stir_loss", "data=reds"]) == "data-reds_stir_loss"
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ def by_variant(jobs: Iterable[Job]) -> dict[str, list[Job]]:
 
 
 def _swept(jobs: Sequence[Job]) -> list[str]:
-    """The keys that are not alike in all jobs."""
-    keys = dict.fromkeys(key for job in jobs for key in job.settings)
+    """The keys that are not alike in all jobs; a name is a label, and no setting."""
+    keys = dict.fromkeys(key for job in jobs for key in job.settings if key != "name")
     return [key for key in keys if len({job.settings.get(key) for job in jobs}) > 1]
 
 
