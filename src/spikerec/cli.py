@@ -213,10 +213,13 @@ def _run_job(run: Callable[..., Any], config: Any, on_error: str) -> Any:  # noq
 
 
 def _report(error: BaseException) -> None:
-    """Tell an error in one line and stop; with its trace where that was asked for."""
+    """Print an error in one line and stop; with its trace where that was asked for."""
+    from spikerec.configs import renamed_key
+
     if os.environ.get(TRACE_VARIABLE) == "1":
         raise error
-    _fail(one_line(error))
+    renamed = renamed_key(str(error))
+    _fail(f"ConfigError: {renamed}" if renamed else one_line(error))
 
 
 def _fail(message: str) -> None:

@@ -20,6 +20,9 @@ from spikerec.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+#: Keys that older versions used, and their present names.
+RENAMED = {"model.light_scale": "model.output_scale"}
+
 #: Overrides that change where or how loudly a run happens, but not what it computes.
 UNNAMED = (
     *("name", "run", "overwrite", "on_error", "logger"),
@@ -84,6 +87,9 @@ def load_config(group: str, name: str, **overrides: Any) -> dict[str, Any]:  # n
         raise ConfigError(
             f"{group}={name} is unknown: expected one of {', '.join(config_names(group))}."
         )
+    for key in overrides:
+        if message := renamed_key(f"{group}.{key}"):
+            raise ConfigError(message)
     state = GlobalHydra.instance().hydra  # a running Hydra app keeps its own configuration
     GlobalHydra.instance().clear()
     try:
@@ -123,6 +129,24 @@ def build(group: str, name: str, **overrides: Any) -> Any:  # noqa: ANN401
         if error.__cause__ is not None:
             raise error.__cause__ from error
         raise
+
+
+def renamed_key(complaint: str) -> str | None:
+    """A message that names the present key, if a complaint is about a key that was renamed.
+
+    Args:
+        complaint: a key, or the text of Hydra's error about one.
+
+    Example:
+        >>> renamed_key("model.light_scale")
+        'model.light_scale was renamed model.output_scale.'
+    """
+    for old, new in RENAMED.items():
+        group, key = old.split(".")
+        is_argument = f"argument '{key}'" in complaint and f"full_key: {group}" in complaint
+        if is_argument or re.search(rf"(?<![\w.]){re.escape(old)}\b", complaint):
+            return f"{old} was renamed {new}."
+    return None
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

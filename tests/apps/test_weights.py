@@ -32,9 +32,9 @@ def test_import_writes_a_file_that_list_then_shows(
     folder: Path, published: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.save(published, folder / "STIR.pth")
-    main(["import", "STIR.pth", "--model", "stir", "light_scale=0.6"])
+    main(["import", "STIR.pth", "--model", "stir", "output_scale=0.6"])
     metadata = read_metadata(folder / "weights" / "stir.safetensors")
-    assert '"light_scale": 0.6' in metadata["arguments"]
+    assert '"output_scale": 0.6' in metadata["arguments"]
     assert "checkpoint=weights/stir.safetensors" in capsys.readouterr().out
     main(["list"])
     listed = capsys.readouterr().out

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from spikerec.configs import build
 from spikerec.weights import save_state
@@ -177,3 +178,22 @@ def test_spikerec_trace_shows_where_an_error_came_from(
     monkeypatch.setenv("SPIKEREC_TRACE", "1")
     with pytest.raises(ValueError, match="nothing to train"):
         spikerec_command("train", "model=tfp")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "model=stir", "model.light_scale=0.4"),
+        ("train", "model=stir", "+model.light_scale=0.4"),
+        ("train", "--config-dir", "conf", "experiment=older"),
+        ("weights", "import", "stir.pth", "--model", "stir", "light_scale=0.4"),
+    ],
+    ids=["override", "addition", "experiment", "import"],
+)
+def test_a_renamed_key_is_named(spikerec_command: Command, words: tuple[str, ...]) -> None:
+    older = Path("conf/experiment/older.yaml")
+    older.parent.mkdir(parents=True)
+    older.write_text("# @package _global_\nmodel:\n  light_scale: 0.4\n")
+    torch.save({"weight": torch.zeros(1)}, "stir.pth")
+    line = complaint(spikerec_command(*words))
+    assert "model.light_scale was renamed model.output_scale" in line

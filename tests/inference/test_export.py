@@ -33,7 +33,7 @@ class Small(Network):
     multiple = 4
 
     def __init__(self) -> None:
-        super().__init__(window=5, light_scale=0.4)
+        super().__init__(window=5, output_scale=0.4)
         self.conv = nn.Conv2d(5, 1, 3, padding=1, stride=2)
 
     def forward(self, spikes: Tensor) -> Reconstruction:
@@ -45,7 +45,7 @@ def exported_image(network: Network, path: Path) -> tuple[Tensor, Tensor]:
     """What the file and the network give for a window that neither has seen."""
     spikes = torch.from_numpy(fake_spikes(network.window, *SIZE, seed=5))[None].float()
     with torch.no_grad():
-        expected = network.reconstruct(spikes, network.light_scale or 1.0).image
+        expected = network.reconstruct(spikes, network.output_scale or 1.0).image
     return run_exported(path, spikes), expected
 
 

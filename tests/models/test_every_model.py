@@ -32,6 +32,13 @@ def test_image_has_the_size_of_the_input(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_the_output_scale_is_set_once(name: str) -> None:
+    network: Network = build("model", name)
+    with pytest.raises(AttributeError):
+        network.output_scale = 0.5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_samples_of_a_batch_do_not_mix(name: str) -> None:
     network: Network = build("model", name).eval()
     spikes = spikes_for(network, 16, 16, batch=2)

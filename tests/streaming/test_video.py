@@ -55,9 +55,9 @@ def test_an_unstated_light_scale_is_measured(tmp_path: Path) -> None:
 class InUnit(Network):
     """The firing rate, in the unit of a network of some light scale; of None, in one of its own."""
 
-    def __init__(self, light_scale: float | None) -> None:
-        super().__init__(window=31, light_scale=light_scale)
-        self.scale = nn.Parameter(torch.tensor(7.0 if light_scale is None else 1 / light_scale))
+    def __init__(self, output_scale: float | None) -> None:
+        super().__init__(window=31, output_scale=output_scale)
+        self.scale = nn.Parameter(torch.tensor(7.0 if output_scale is None else 1 / output_scale))
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         return Reconstruction(self.scale * spikes.mean(1, keepdim=True))

@@ -55,7 +55,7 @@ def test_long_lists_of_misfits_are_counted(state: dict[str, Tensor]) -> None:
 def test_arguments_choose_the_network_that_the_weights_fit(state: dict[str, Tensor]) -> None:
     with pytest.raises(WeightsError, match=r"left over \(decoders\.0\.extra_fields\.0\.weight"):
         load_published("stir", state, motion_fields=1)
-    assert load_published("stir", state, light_scale=0.6).light_scale == 0.6
+    assert load_published("stir", state, output_scale=0.6).output_scale == 0.6
 
 
 def test_unknown_model_and_unknown_argument_are_named(state: dict[str, Tensor]) -> None:
@@ -68,12 +68,12 @@ def test_unknown_model_and_unknown_argument_are_named(state: dict[str, Tensor]) 
 def test_imported_file_rebuilds_the_network_alone(tmp_path: Path, case: GoldenCase) -> None:
     torch.save({"state_dict": case.state()}, tmp_path / "STIR.pth")
     output = tmp_path / "stir.safetensors"
-    metadata = import_weights(tmp_path / "STIR.pth", "stir", output, light_scale=0.6)
+    metadata = import_weights(tmp_path / "STIR.pth", "stir", output, output_scale=0.6)
     assert read_metadata(output) == metadata
     assert metadata["source"] == "STIR.pth"
     assert metadata["digest"] == digest(output)
     network = build("model", metadata["model"], **json.loads(metadata["arguments"])).eval()
-    assert network.light_scale == 0.6
+    assert network.output_scale == 0.6
     load_weights(network, read_state(output), output.name)
     with torch.no_grad():
         image = network(case.spikes()).image
@@ -108,14 +108,14 @@ def test_published_ssir_weights_import(tmp_path: Path, shared: Path) -> None:
     assert digest(tmp_path / "ssir.safetensors") == digest(expected)
 
 
-def test_published_weights_know_the_light_scale_they_were_trained_at() -> None:
+def test_published_weights_know_the_output_scale_they_were_trained_at() -> None:
     state = build("model", "wgse").state_dict()
-    assert load_published("wgse", state).light_scale == 0.6
-    assert load_published("wgse", state, light_scale=0.4).light_scale == 0.4
+    assert load_published("wgse", state).output_scale == 0.6
+    assert load_published("wgse", state, output_scale=0.4).output_scale == 0.4
 
 
-def test_an_imported_file_brings_its_light_scale(tmp_path: Path) -> None:
+def test_an_imported_file_brings_its_output_scale(tmp_path: Path) -> None:
     torch.save(build("model", "wgse").state_dict(), tmp_path / "WGSE.pth")
     import_weights(tmp_path / "WGSE.pth", "wgse", tmp_path / "wgse.safetensors")
-    assert build("model", "wgse").light_scale == 1.0
-    assert spikerec.load("wgse", tmp_path / "wgse.safetensors").light_scale == 0.6
+    assert build("model", "wgse").output_scale == 1.0
+    assert spikerec.load("wgse", tmp_path / "wgse.safetensors").output_scale == 0.6

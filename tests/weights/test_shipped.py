@@ -15,8 +15,9 @@ from spikerec.weights.checkpoint import read_arguments, read_metadata
 from spikerec.weights.shipped import DEFAULT_MODEL, pack_weights, shipped_weights
 from spikerec.simulation import Camera, RandomScene, bundled_images
 
+OLDER = Path(__file__).parent / "older"
 SHIPPED = ["fast", "fast_wide"]
-SMALL = {"window": 9, "filters": 3, "channels": [4], "blocks": [1], "light_scale": 0.5}
+SMALL = {"window": 9, "filters": 3, "channels": [4], "blocks": [1], "output_scale": 0.5}
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_packed_checkpoint_is_the_same_network(
     metadata = pack_weights(checkpoint, "fast", packed, training={"steps": 7}, half=half)
     assert read_metadata(packed) == metadata
     assert metadata["source"] == "run"
-    assert read_arguments(packed)["light_scale"] == 0.5
+    assert read_arguments(packed)["output_scale"] == 0.5
     before, after = (spikerec.load("fast", path, **SMALL) for path in (checkpoint, packed))
     spikes = torch.randint(2, (1, 9, 16, 16), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -52,6 +53,17 @@ def test_packing_does_not_overwrite(checkpoint: Path, tmp_path: Path) -> None:
     pack_weights(checkpoint, "fast", tmp_path / "packed.safetensors")
     with pytest.raises(WeightsError, match="is there already"):
         pack_weights(checkpoint, "fast", tmp_path / "packed.safetensors")
+
+
+@pytest.mark.parametrize("name", ["fast.ckpt", "fast.safetensors"])
+def test_weights_of_an_older_version_keep_their_output_scale(name: str, tmp_path: Path) -> None:
+    path = OLDER / name
+    own = {key: SMALL[key] for key in SMALL if key != "output_scale"}
+    assert spikerec.load("fast", path, **own).output_scale == 0.5
+    pack_weights(path, "fast", tmp_path / "new.safetensors")
+    arguments = read_arguments(tmp_path / "new.safetensors")
+    assert arguments["output_scale"] == 0.5
+    assert "light_scale" not in arguments
 
 
 def test_weights_of_another_shape_do_not_serve() -> None:

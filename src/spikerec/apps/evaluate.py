@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from spikerec.results import (
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first, job_processes
 from spikerec.training.evaluation import SampleImages, SampleScores, Split, score
-from spikerec.weights.checkpoint import read_metadata
+from spikerec.weights.checkpoint import digest, read_metadata
 from spikerec.weights.shipped import shipped_weights
 from spikerec.weights.trained import load_trained
 
@@ -52,14 +53,13 @@ def run(config: DictConfig) -> None:
 
 def _run(config: DictConfig) -> None:
     L.seed_everything(config.seed, workers=True, verbose=False)
-    network: Network = instantiate(config.model, _convert_="all")
-    weights_digest = load_trained(network, config.checkpoint)
+    network = load_trained(partial(instantiate, config.model, _convert_="all"), config.checkpoint)
     data: SpikeDataModule = instantiate(config.data, window=network.window, _convert_="all")
     protocol: Protocol = instantiate(config.protocol, _convert_="all")
     for metric, reason in protocol.unavailable.items():
         _log.warning("%s is unavailable: %s", metric, reason)
     module = ReconstructionModule(network, protocol=protocol)
-    facts = _facts(config, module, weights_digest)
+    facts = _facts(config, module)
     if config.efficiency and is_first():  # the others do not run yet, or wait
         facts["efficiency"] = measure(network, optimise=config.optimise, **plain(config.efficiency))
     pictures = SampleImages(Path(), config.save_images, config.tfp_window)
@@ -78,9 +78,7 @@ def _run(config: DictConfig) -> None:
             _write(results, split, _samples(scores, module), pictures, facts)
 
 
-def _facts(
-    config: DictConfig, module: ReconstructionModule, weights_digest: str | None
-) -> dict[str, Any]:
+def _facts(config: DictConfig, module: ReconstructionModule) -> dict[str, Any]:
     """What the records of all data sets share."""
     protocol = module.protocol
     assert protocol is not None
@@ -91,7 +89,7 @@ def _facts(
         "method": method,
         "label": config.label or _label(module.network, method),
         "weights": WeightsInfo(
-            digest=weights_digest,
+            digest=digest(state) if (state := module.network.state_dict()) else None,
             source=_source(weights) if weights else "",
             name=weights.name if weights else "",
         ),

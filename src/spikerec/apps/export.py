@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -10,7 +11,6 @@ from rich.console import Console
 
 from spikerec.errors import ConfigError
 from spikerec.inference.export import export
-from spikerec.models.base import Network
 from spikerec.weights.trained import load_trained
 
 
@@ -22,8 +22,8 @@ def run(config: DictConfig) -> None:
     size = list(config.size)
     if len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size):
         raise ConfigError(f"size must be [height, width] in pixels, found {size}.")
-    network: Network = instantiate(config.model, _convert_="all")
-    load_trained(network, config.checkpoint)
+    make = partial(instantiate, config.model, _convert_="all")
+    network = load_trained(make, config.checkpoint)
     path = Path(config.output)
     with console.status(f"exporting {path.name}"):
         difference = export(network, path, (size[0], size[1]))

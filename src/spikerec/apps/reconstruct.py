@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,8 @@ def _video(config: DictConfig, stream: SpikeStream) -> Video:
     names = _several()
     methods: Sequence[str | Network] = names
     if not names:
-        network: Network = instantiate(config.model, _convert_="all")
-        load_trained(network, checkpoint)
-        methods, checkpoint = [network], None
+        make = partial(instantiate, config.model, _convert_="all")
+        methods, checkpoint = [load_trained(make, checkpoint)], None
     settings: dict[str, Any] = {
         key: config[key]
         for key in (

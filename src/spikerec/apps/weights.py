@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "import",
         help="turn a network's published checkpoint into safetensors, without running it",
         usage="spikerec weights import FILE --model NAME [--output PATH] [key=value …]",
-        epilog="key=value: what differs from conf/model/NAME.yaml, such as light_scale=0.6",
+        epilog="key=value: what differs from conf/model/NAME.yaml, such as output_scale=0.6",
     )
     importing.add_argument("file", type=Path, help="the authors' .pth, .pt or .ckpt")
     importing.add_argument("--model", required=True, choices=config_names("model"))
@@ -150,7 +150,7 @@ def _values(words: Sequence[str]) -> dict[str, Any]:
         key, equals, text = word.partition("=")
         if not equals or not key.isidentifier():
             raise ConfigError(
-                f"'{word}' is no argument of a model: expected key=value, such as light_scale=0.6."
+                f"'{word}' is no argument of a model: expected key=value, such as output_scale=0.6."
             )
         try:
             values[key] = yaml.safe_load(text)

@@ -1,7 +1,7 @@
 """A network as one file that runs without this package: torch.export (`.pt2`) or ONNX.
 
 The file takes a window of spikes of one size, (1, T, H, W) float32, 0 and 1, and gives the image,
-(1, 1, H, W) float32, in the network's unit (see `Network.light_scale`). Padding is inside.
+(1, 1, H, W) float32, in the network's unit (see `Network.output_scale`). Padding is inside.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Standalone(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         """(1, T, H, W) → (1, 1, H, W)."""
-        light_scale = self.network.light_scale or 1.0  # of its own unit: no gain
-        return self.network.reconstruct(spikes, light_scale, validate=False).image
+        own = self.network.output_scale or 1.0  # a stream of this light scale has a gain of 1
+        return self.network.reconstruct(spikes, own, validate=False).image
 
 
 def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0) -> float:

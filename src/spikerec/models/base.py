@@ -30,8 +30,8 @@ class Reconstruction(NamedTuple):
     """What a network returns: an image, and named extras that a loss may ask for.
 
     Attributes:
-        image: (B, 1, H, W) float32. Intensity in [0, 1] for a network whose `light_scale` is None;
-            otherwise in the network's own unit (see `Network.light_scale`).
+        image: (B, 1, H, W) float32. Intensity in [0, 1] for a network whose `output_scale` is None;
+            otherwise in the network's own unit (see `Network.output_scale`).
         extras: name → tensor or tuple of tensors; the names a network gives are its
             `provides`. Used so far: `pyramid` (images from full size down, each half the size of
             the one before), `flows` (pairs of (B, 2, h, w) fields, x then y, in pixels),
@@ -92,32 +92,37 @@ class Network(nn.Module, ABC):
         multiple: height and width must be multiples of it inside `forward`.
         padding: how `reconstruct` gets there.
         provides: names of the extras that `forward` returns in training mode.
-        published_light_scale: the `light_scale` of the published weights; 1 where those give rates.
+        published_output_scale: the `output_scale` of the published weights; 1 for firing rates.
 
     Args:
         window: readouts the network sees.
-        light_scale: the light scale at which the network's image is intensity. On a stream of
-            light scale α the intensity is image · light_scale / α. 1 for a network that gives
+        output_scale: the light scale at which the network's image is intensity. On a stream of
+            light scale α the intensity is image · output_scale / α. 1 for a network that gives
             firing rates; the training set's α for a network trained at one light scale; None for a
             network that gives intensity at any light scale.
 
     Raises:
-        ConfigError: window < 1, or light_scale not in (0, 1].
+        ConfigError: window < 1, or output_scale not in (0, 1].
     """
 
     multiple: ClassVar[int] = 1
     padding: ClassVar[Padding] = Padding()
     provides: ClassVar[tuple[str, ...]] = ()
-    published_light_scale: ClassVar[float] = 1.0
+    published_output_scale: ClassVar[float] = 1.0
 
-    def __init__(self, window: int, light_scale: float | None = None) -> None:
+    def __init__(self, window: int, output_scale: float | None = None) -> None:
         super().__init__()
         if window < 1:
             raise ConfigError(f"model.window must be at least 1, found {window}.")
-        if light_scale is not None and not 0 < light_scale <= 1:
-            raise ConfigError(f"model.light_scale must be in (0, 1] or null, found {light_scale}.")
+        if output_scale is not None and not 0 < output_scale <= 1:
+            raise ConfigError(f"output_scale must be in (0, 1] or None, found {output_scale}.")
         self.window = window
-        self.light_scale = light_scale
+        self._output_scale = output_scale
+
+    @property
+    def output_scale(self) -> float | None:
+        """Light scale at which the image is intensity; a property of the weights, set once."""
+        return self._output_scale
 
     @property
     def key_readout(self) -> int:
@@ -132,7 +137,7 @@ class Network(nn.Module, ABC):
             spikes: (B, window, H, W) float, 0 and 1; `multiple` divides H and W.
 
         Returns:
-            The image (B, 1, H, W), in the unit that `light_scale` states, and in training mode the
+            The image (B, 1, H, W), in the unit that `output_scale` states, and in training mode the
             extras named in `provides`.
 
         Raises:
@@ -182,11 +187,11 @@ class Network(nn.Module, ABC):
         self, reconstruction: Reconstruction, light_scale: Tensor | float
     ) -> Reconstruction:
         """Scale image and image-like extras from the network's unit to intensity."""
-        if self.light_scale is None:
+        if self.output_scale is None:
             return reconstruction
         image = reconstruction.image
         alpha = torch.as_tensor(light_scale, dtype=image.dtype, device=image.device)
-        gain = (self.light_scale / alpha).reshape(-1, 1, 1, 1)
+        gain = (self.output_scale / alpha).reshape(-1, 1, 1, 1)
         extras = {
             name: tuple(item * gain for item in value) if name in IMAGE_EXTRAS else value
             for name, value in reconstruction.extras.items()

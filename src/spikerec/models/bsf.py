@@ -101,7 +101,7 @@ class BSF(Network):
         right_pairing: fuse each neighbour with its own coarser features; false as published, where
             the neighbours after the reference meet those of the window before them (the first of
             these is the reference itself). Never true with published weights.
-        light_scale: see `Network`; 1 since the image is in rates.
+        output_scale: see `Network`; 1 since the image is in rates.
 
     Raises:
         ConfigError: a value out of its range, or merged intervals of spikes.
@@ -127,9 +127,9 @@ class BSF(Network):
         deform_groups: int,
         memory: bool,
         right_pairing: bool,
-        light_scale: float | None,
+        output_scale: float | None,
     ) -> None:
-        super().__init__(window_length(num_windows, win_r, win_step), light_scale)
+        super().__init__(window_length(num_windows, win_r, win_step), output_scale)
         check_levels(levels)
         _check_representation(representation, interval, merged)
         self.num_windows, self.win_step = num_windows, win_step

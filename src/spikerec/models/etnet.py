@@ -218,7 +218,7 @@ class ETNet(EventNetwork):
         feeding: how a window becomes calls (`event_adapter.Feeding`).
         channels: width of the head, 32 as published; the transformers are 8 times as wide.
         dropout: of the transformers, in training; 0.1 as published.
-        light_scale: as in `Network`. The sigmoid ends at 1, so at 1.0 (firing rates) the network
+        output_scale: as in `Network`. The sigmoid ends at 1, so at 1.0 (firing rates) the network
             reaches every intensity at any light scale.
 
     Raises:
@@ -243,7 +243,7 @@ class ETNet(EventNetwork):
         feeding: Feeding,
         channels: int,
         dropout: float,
-        light_scale: float | None = None,
+        output_scale: float | None = None,
     ) -> None:
         if channels < 1:
             raise ConfigError(f"model.channels must be at least 1, found {channels}.")
@@ -254,5 +254,5 @@ class ETNet(EventNetwork):
             num_bins=num_bins,
             window=window,
             feeding=feeding,
-            light_scale=light_scale,
+            output_scale=output_scale,
         )

@@ -82,7 +82,7 @@ class EventNetwork(BlockNetwork):
         num_bins: its input channels.
         window: readouts the network sees.
         feeding: how a window becomes calls (`Feeding`).
-        light_scale: as in `Network`.
+        output_scale: as in `Network`.
 
     Raises:
         ConfigError: the window does not fit the feeding.
@@ -100,9 +100,9 @@ class EventNetwork(BlockNetwork):
         num_bins: int,
         window: int,
         feeding: Feeding,
-        light_scale: float | None = None,
+        output_scale: float | None = None,
     ) -> None:
-        super().__init__(window, light_scale)
+        super().__init__(window, output_scale)
         self.core = core
         self.num_bins = num_bins
         self.blocks = cut_window(window, num_bins, feeding)
@@ -129,7 +129,7 @@ class EventNetwork(BlockNetwork):
             state: what the call before returned; None starts a video. It lives at the padded size.
 
         Returns:
-            The image, (B, 1, H, W), in the unit that `light_scale` states (`to_intensity` converts
+            The image, (B, 1, H, W), in the unit that `output_scale` states (`to_intensity` converts
             it), and the state for the next call.
 
         Raises:

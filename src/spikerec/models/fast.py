@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
 class Fast(Network):
     """Temporal filters, then a residual U-Net from half resolution down.
 
-    The image is a firing rate (or intensity at `light_scale`), not clipped.
+    The image is a firing rate (or intensity at `output_scale`), not clipped.
 
     Args:
         window: readouts the network sees, at least 9.
@@ -50,7 +50,7 @@ class Fast(Network):
         channels: width at 1/2, 1/4, … of the resolution.
         blocks: residual blocks at each of these; above the last, half of them (rounded up) lie
             before going down and the others after coming back.
-        light_scale: as in `Network`.
+        output_scale: as in `Network`.
 
     Raises:
         ConfigError: `channels` and `blocks` of different lengths, or a window below 9.
@@ -62,9 +62,9 @@ class Fast(Network):
         filters: int,
         channels: Sequence[int],
         blocks: Sequence[int],
-        light_scale: float | None,
+        output_scale: float | None,
     ) -> None:
-        super().__init__(window, light_scale)
+        super().__init__(window, output_scale)
         if not channels or len(channels) != len(blocks):
             raise ConfigError(
                 "model.channels and model.blocks must name a number for each resolution, found "

@@ -244,7 +244,7 @@ class HyperE2VID(EventNetwork):
         channels: width of the head, 32 as published.
         residual_blocks: at the coarsest level, 2 as published.
         dynamic_decoder: the method proper; off, the network is E2VID.
-        light_scale: as in `Network`.
+        output_scale: as in `Network`.
 
     Raises:
         ConfigError: the window does not fit the feeding, channels < 1, or residual_blocks < 0.
@@ -273,7 +273,7 @@ class HyperE2VID(EventNetwork):
         channels: int,
         residual_blocks: int,
         dynamic_decoder: bool,
-        light_scale: float | None = None,
+        output_scale: float | None = None,
     ) -> None:
         if channels < 1:
             raise ConfigError(f"model.channels must be at least 1, found {channels}.")
@@ -284,5 +284,5 @@ class HyperE2VID(EventNetwork):
             num_bins=num_bins,
             window=window,
             feeding=feeding,
-            light_scale=light_scale,
+            output_scale=output_scale,
         )

@@ -78,7 +78,7 @@ class Spk2ImgNet(BlockNetwork):
         modulation: deformable convolutions weigh their samples.
         deform_groups: runs of channels with offsets of their own.
         mask_fusion: weigh aligned features by masks before fusion.
-        light_scale: see `Network`; 1 since the image is in rates.
+        output_scale: see `Network`; 1 since the image is in rates.
 
     Raises:
         ConfigError: a value out of its range.
@@ -104,9 +104,9 @@ class Spk2ImgNet(BlockNetwork):
         modulation: bool,
         deform_groups: int,
         mask_fusion: bool,
-        light_scale: float | None,
+        output_scale: float | None,
     ) -> None:
-        super().__init__(window_length(num_windows, win_r, win_step), light_scale)
+        super().__init__(window_length(num_windows, win_r, win_step), output_scale)
         check_levels(levels)
         if not 1 <= branches <= win_r + 1:
             raise ConfigError(

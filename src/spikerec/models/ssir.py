@@ -174,14 +174,14 @@ class SSIR(Network):
         surrogate: derivative that stands in for the step's: `arctan`, `sigmoid` or `triangle`.
         reset: of the neurons that fired: `hard` (to 0) or `soft` (by the threshold).
         detach_reset: whether the reset passes no gradient to the spike that caused it.
-        light_scale: as in `Network`.
+        output_scale: as in `Network`.
 
     Raises:
         ConfigError: a name that is none of these, or channels that 4 does not divide.
     """
 
     multiple = 2
-    published_light_scale = 0.4
+    published_output_scale = 0.4
 
     def __init__(
         self,
@@ -191,9 +191,9 @@ class SSIR(Network):
         surrogate: Literal["arctan", "sigmoid", "triangle"],
         reset: Literal["hard", "soft"],
         detach_reset: bool,
-        light_scale: float | None,
+        output_scale: float | None,
     ) -> None:
-        super().__init__(window, light_scale)
+        super().__init__(window, output_scale)
         _check_choice("neuron", neuron, [*NEURONS, "relu"])
         _check_choice("surrogate", surrogate, [*SURROGATES])
         _check_choice("reset", reset, ["hard", "soft"])

@@ -82,7 +82,7 @@ class STIR(BlockNetwork):
     Args:
         window: odd number of readouts ≥ 7. With stride s = (window − 1) // 3, the blocks are
             window − 2·s readouts long and s apart: 21 and 20 for the published 61.
-        light_scale: of the training set (see `Network`).
+        output_scale: of the training set (see `Network`).
         channels: width of each level of the pyramid, full size first; at least three levels.
         representation: what embeds a block: `hybrid` as published; `tfp`, a linear map of the
             nested means alone; `learned` channels alone. The number of channels stays.
@@ -100,12 +100,12 @@ class STIR(BlockNetwork):
 
     multiple = 16
     provides = ("pyramid", "flows")
-    published_light_scale = 0.4
+    published_output_scale = 0.4
 
     def __init__(
         self,
         window: int,
-        light_scale: float | None,
+        output_scale: float | None,
         channels: Sequence[int],
         representation: Representation,
         attention: Attention,
@@ -114,7 +114,7 @@ class STIR(BlockNetwork):
         hidden_channels: int,
         image_guidance: bool,
     ) -> None:
-        super().__init__(window, light_scale)
+        super().__init__(window, output_scale)
         if window < 7 or window % 2 == 0:
             raise ConfigError(f"model.window must be odd and at least 7, found {window}.")
         if not 3 <= len(channels) <= 5:

@@ -28,7 +28,7 @@ class TFI(Network):
     """
 
     def __init__(self, window: int, rule: TfiRule) -> None:
-        super().__init__(window, light_scale=1.0)
+        super().__init__(window, output_scale=1.0)
         if window < 2:
             raise ConfigError(f"model.window must be at least 2 for an interval, found {window}.")
         if rule not in ("key", "sequence"):

@@ -21,7 +21,7 @@ class TFP(Network):
     """
 
     def __init__(self, window: int) -> None:
-        super().__init__(window, light_scale=1.0)
+        super().__init__(window, output_scale=1.0)
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """Average the window (see `Network.forward`)."""

@@ -35,7 +35,7 @@ class TFSTP(Network):
     def __init__(
         self, window: int, recovery_time: float, facilitation_time: float, exact: bool
     ) -> None:
-        super().__init__(window, light_scale=1.0)
+        super().__init__(window, output_scale=1.0)
         self.plasticity = Plasticity(
             recovery_time=recovery_time, facilitation_time=facilitation_time, exact=exact
         )

@@ -221,13 +221,13 @@ class WGSE(Network):
         channels: width of the spatial part.
         blocks: number of residual blocks.
         norm: of the residual blocks: `batch`, `instance` or None.
-        light_scale: as in `Network`.
+        output_scale: as in `Network`.
 
     Raises:
         ConfigError: an unknown wavelet, border or norm, an even kernel, or no level.
     """
 
-    published_light_scale = 0.6
+    published_output_scale = 0.6
 
     def __init__(
         self,
@@ -240,9 +240,9 @@ class WGSE(Network):
         channels: int,
         blocks: int,
         norm: Literal["batch", "instance"] | None,
-        light_scale: float | None,
+        output_scale: float | None,
     ) -> None:
-        super().__init__(window, light_scale)
+        super().__init__(window, output_scale)
         _check_arguments(wavelet, levels, kernel_size, border, norm)
         self.wavelet: WaveletStage | None = None
         if wavelet is not None:

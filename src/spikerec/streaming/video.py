@@ -59,7 +59,7 @@ class Video:
         exposure: `light_scale` shows intensity 1 as white, by the light scale that the stream
             states; `auto` measures what is white over the whole clip: by the stream's firing rates
             (`light.white_rate`), or by the images of a network whose unit does not follow from them
-            (`Network.light_scale` of None); a number multiplies the intensity; None is
+            (`Network.output_scale` of None); a number multiplies the intensity; None is
             `light_scale` where it is stated, else `auto`.
         tone: how intensity becomes grey.
         mask_defects: give hot and dead pixels, found from the stream, the spikes of a neighbour.
@@ -189,7 +189,7 @@ class Video:
         """What the images of each network are multiplied by, (M, 1, 1)."""
         gains = [
             self._measured_gain(network, tiling)
-            if self._is_measured and network.light_scale is None
+            if self._is_measured and network.output_scale is None
             else 1.0
             for network, tiling in zip(self.networks.values(), self._layout[1], strict=True)
         ]

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from spikerec.configs import RENAMED
 from spikerec.errors import WeightsError, WeightsNotFoundError
 from spikerec.spikes.files import atomic_path
 
@@ -98,7 +99,8 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 def read_arguments(path: str | Path) -> dict[str, Any]:
     """What a checkpoint says its network was built with; empty where it says nothing.
 
-    Files of `import_weights` and checkpoints of our training runs do.
+    Files of `import_weights` and checkpoints of our training runs do. Arguments that an older
+    version wrote under another name have their present one.
 
     Raises:
         WeightsNotFoundError: no such file.
@@ -111,7 +113,7 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
         content = _read_pickle(path)
         about = content.get("spikerec", {}) if isinstance(content, Mapping) else {}
         arguments = about.get("model", {}) if isinstance(about, Mapping) else {}
-    return dict(arguments)
+    return {RENAMED.get(f"model.{key}", key).removeprefix("model."): arguments[key] for key in arguments}
 
 
 def save_state(

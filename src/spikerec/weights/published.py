@@ -25,7 +25,7 @@ def load_published(
 ) -> Network:
     """A network with published weights, in eval mode.
 
-    Its light scale is that of the data the authors trained on, unless an argument states another.
+    Its output scale is that of the published weights, unless an argument states another.
 
     Args:
         name: a choice of `conf/model`.
@@ -38,8 +38,9 @@ def load_published(
         WeightsError: names are missing, left over, or of another shape.
     """
     network: Network = build("model", name, **arguments)
-    if "light_scale" not in arguments:
-        network.light_scale = network.published_light_scale
+    scale = arguments.get("output_scale", network.published_output_scale)
+    if network.output_scale != scale:
+        network = build("model", name, **arguments | {"output_scale": scale})
     renamed = network.from_published(strip_wrappers(state_dict))
     load_weights(network, renamed, source or f"The published state dict for model={name}")
     return network.eval()
@@ -74,7 +75,7 @@ def import_weights(
     state = network.state_dict()
     config = load_config("model", name, **arguments)
     config.pop("_target_")
-    config["light_scale"] = network.light_scale
+    config["output_scale"] = network.output_scale
     metadata = {
         "model": name,
         "arguments": json.dumps(config, sort_keys=True),

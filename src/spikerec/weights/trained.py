@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikerec.configs import build
 from spikerec.errors import ConfigError, WeightsNotFoundError
-from spikerec.weights.checkpoint import digest, load_weights, read_arguments, read_state
+from spikerec.weights.checkpoint import load_weights, read_arguments, read_state
 from spikerec.weights.shipped import shipped_weights
 
 if TYPE_CHECKING:
@@ -37,31 +39,31 @@ def load(
         ConfigError: no such method, or a checkpoint for a method without parameters.
         WeightsError: the checkpoint is not there, cannot be read, or is another network's.
     """
-    network: Network = build("model", name, **arguments)
-    load_trained(network, checkpoint)
-    return network
+    return load_trained(partial(build, "model", name, **arguments), checkpoint)
 
 
-def load_trained(network: Network, checkpoint: str | Path | None) -> str | None:
-    """Fill a network from a checkpoint and put it in eval mode.
+def load_trained(make: Callable[..., Network], checkpoint: str | Path | None) -> Network:
+    """Make a network, fill it from a checkpoint and put it in eval mode.
 
-    Without a checkpoint, the weights that come with the package serve, where they fit. The light
-    scale at which the network's images are intensity belongs to its weights: where the
-    checkpoint states one, the network takes it.
+    Without a checkpoint, the weights that come with the package are used, where they fit. The
+    output scale belongs to the weights: where the checkpoint states one, the network is made with
+    it.
 
-    Returns:
-        The weights' digest; None for a method without parameters.
+    Args:
+        make: returns the network; takes `output_scale`, if the network has parameters.
+        checkpoint: a run's `.ckpt` or an imported `.safetensors`; None for a method without
+            parameters, or for the weights that come with the package.
 
     Raises:
         ConfigError: a checkpoint for a method without parameters.
-        WeightsError: the checkpoint is not there, cannot be read, or is another network's.
+        WeightsError: the checkpoint does not exist, cannot be read, or is another network's.
     """
+    network = make()
     name = type(network).__name__
-    network.eval()
     if not any(True for _ in network.parameters()):
         if checkpoint is not None:
             raise ConfigError(f"{name} has no parameters: drop checkpoint={checkpoint}.")
-        return None
+        return network.eval()
     checkpoint = checkpoint or shipped_weights(network)
     if checkpoint is None:
         raise WeightsNotFoundError(
@@ -69,6 +71,8 @@ def load_trained(network: Network, checkpoint: str | Path | None) -> str | None:
             "imported .safetensors (spikerec weights import). Weights of model=fast and "
             "model=fast_wide come with the package."
         )
+    scale = read_arguments(checkpoint).get("output_scale", network.output_scale)
+    if network.output_scale != scale:
+        network = make(output_scale=scale)
     load_weights(network, read_state(checkpoint), str(checkpoint))
-    network.light_scale = read_arguments(checkpoint).get("light_scale", network.light_scale)
-    return digest(network.state_dict())
+    return network.eval()
