@@ -1,27 +1,71 @@
-"""Spike streams kept as arrays (T, H, W), top row first: `.npy`, `.npz` and `.h5`."""
+"""Spike streams kept as arrays (T, H, W), top row first: `.npy`, `.npz` and `.h5`.
+
+What a file states of itself is compared with the bounds below, and with the bytes that are there,
+before anything is allocated.
+"""
 
 from __future__ import annotations
 
+import io
+import math
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.lib import format as npy
 
 from spikerec.errors import DataError, GeometryError
+from spikerec.parsing import parsing, shown
 from spikerec.spikes.bits import PackedSpikes, as_spikes, pack_bits
+from spikerec.spikes.geometry import MAX_READOUT_PIXELS, MAX_READOUTS
 from spikerec.spikes.stream import FileStream
 
 #: Names that published files give to their spikes, where several arrays could be meant.
 SPIKE_NAMES = ("spikes", "spk")
 #: Attribute of a dataset in `.h5` whose rows are packed, eight pixels to a byte: their width.
 PACKED_WIDTH = "packed_width"
+#: Attribute that MATLAB gives to every dataset of its v7.3 files, whose axes it stores in reverse.
+MATLAB_CLASS = "MATLAB_class"
 #: Readouts per chunk of a `.h5` that we write: a window of 61 touches five of them at most.
 CHUNK_READOUTS = 16
+
+#: Bounds of files that hold arrays.
+MAX_HEADER_BYTES = 10_000  # of the array's description in a `.npy`, as NumPy's own reader has it
+MAX_NPZ_MEMBERS = 1_000
+MAX_NPZ_PIXELS = 1 << 32  # kept as bits in memory: 512 MiB; 40,000 readouts of 250 × 400
+MAX_DEFLATE_RATIO = 1_100  # deflate cannot do better than 1,032
+MAX_H5_OBJECTS = 4_096
+MAX_H5_DEPTH = 16
+MAX_CHUNK_BYTES = 1 << 28
+#: A compressed chunk of this size or less cannot fill more than 1 GiB; larger ones are tried.
+SMALL_CHUNK_BYTES = 1 << 20
+#: Filters of `.h5` whose decoders come with h5py; each may be used once.
+H5_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE: "gzip",
+    h5py.h5z.FILTER_SHUFFLE: "shuffle",
+    h5py.h5z.FILTER_FLETCHER32: "fletcher32",
+    h5py.h5z.FILTER_LZF: "lzf",
+}
+#: Bytes decompressed at once from a `.npz` in column order.
+SLAB_BYTES = 1 << 26
+
+
+class Header(NamedTuple):
+    """What the head of a `.npy` states, and how many bytes it takes."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[Any]
+    num_bytes: int
+
+    @property
+    def content_bytes(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 class NpyStream(FileStream[np.ndarray]):
@@ -33,23 +77,30 @@ class NpyStream(FileStream[np.ndarray]):
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
 
     Raises:
-        DataError: not a `.npy` file.
-        GeometryError: the array is not (T, H, W) of uint8 or bool, or empty.
+        DataError: not a `.npy` file, or one that is cut short.
+        GeometryError: the array is not (T, H, W) of uint8 or bool, empty, or beyond the bounds.
     """
 
     def __init__(
         self, path: Path, rate_hz: float | None = None, light_scale: float | None = None
     ) -> None:
-        self.path = path
-        array = self._open()
-        super().__init__(path, check_array(path, array.shape, array.dtype), rate_hz, light_scale)
+        with parsing(path, ".npy"), path.open("rb") as file:
+            self._header = read_header(file, path)
+        shape = check_array(path, self._header.shape, self._header.dtype)
+        expected = self._header.num_bytes + self._header.content_bytes
+        if path.stat().st_size < expected:
+            raise DataError(
+                f"{path} is cut short: expected {expected:,} bytes, found "
+                f"{path.stat().st_size:,}. Get it again."
+            )
+        super().__init__(path, shape, rate_hz, light_scale)
 
     def _open(self) -> np.ndarray:
-        try:
-            array: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise DataError(f"{self.path} cannot be read as .npy: {error}") from error
-        return array.view(np.ndarray)
+        head = self._header
+        with parsing(self.path, ".npy"):
+            octets = np.memmap(self.path, np.uint8, "r", head.num_bytes, (math.prod(head.shape),))
+        array: np.ndarray = octets.view(np.ndarray).view(head.dtype)
+        return array.reshape(head.shape, order="F" if head.is_fortran else "C")
 
     def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
         # A copy: what is handed on must not hang on the open file.
@@ -66,7 +117,8 @@ class NpzStream(FileStream[np.ndarray]):
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
 
     Raises:
-        DataError: not a `.npz` file, or it is not clear which array is meant.
+        DataError: not a `.npz` file, one beyond the bounds, or it is not clear which array is
+            meant.
         GeometryError: the array is not (T, H, W) of uint8 or bool, or empty.
     """
 
@@ -77,41 +129,47 @@ class NpzStream(FileStream[np.ndarray]):
         rate_hz: float | None = None,
         light_scale: float | None = None,
     ) -> None:
-        self.path = path
-        headers = self._read(_headers)
-        shapes = {name: shape for name, (shape, _) in headers.items()}
+        with parsing(path, ".npz"), zipfile.ZipFile(path) as archive:
+            headers = read_headers(archive, path)
+        shapes = {name: header.shape for name, header in headers.items()}
         self.dataset = choose_dataset(path, shapes, dataset)
-        super().__init__(path, check_array(path, *headers[self.dataset]), rate_hz, light_scale)
-
-    def _read(self, reader: Callable[[zipfile.ZipFile], Any]) -> Any:  # noqa: ANN401
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return reader(archive)
-        except GeometryError:
-            raise
-        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
-            raise DataError(f"{self.path} cannot be read as .npz: {error}") from error
+        header = headers[self.dataset]
+        shape = check_array(path, header.shape, header.dtype)
+        if math.prod(shape) > MAX_NPZ_PIXELS:
+            raise DataError(
+                f"{path}: {shown(self.dataset)} states {math.prod(shape):,} pixels, but a .npz is "
+                f"decompressed into memory: expected at most {MAX_NPZ_PIXELS:,}. Convert it to "
+                ".npy, .h5 or .dat."
+            )
+        super().__init__(path, shape, rate_hz, light_scale)
 
     def _open(self) -> np.ndarray:
-        bits: np.ndarray = self._read(self._read_packed)
+        """Pack the array as it is decompressed, so that it is never whole in memory."""
+        bits = np.zeros((self.num_readouts, self.height, -(-self.width // 8)), np.uint8)
+        with (
+            parsing(self.path, ".npz"),
+            zipfile.ZipFile(self.path) as archive,
+            archive.open(f"{self.dataset}.npy") as member,
+        ):
+            header = read_header(member, self.path)
+            fill = self._fill_by_columns if header.is_fortran else self._fill_by_readouts
+            fill(bits, member, header.dtype)
         return bits
 
-    def _read_packed(self, archive: zipfile.ZipFile) -> np.ndarray:
-        """Pack the array as it is decompressed, so that it is never whole in memory."""
-        with archive.open(f"{self.dataset}.npy") as member:
-            _, is_fortran, dtype = _read_header(member)
-            if is_fortran:
-                return self._packed_fortran(member, dtype)
-            readouts = (self._next_readout(member, dtype) for _ in range(self.num_readouts))
-            return np.stack([pack_bits(as_spikes(self.path, one)) for one in readouts])
+    def _fill_by_readouts(self, bits: np.ndarray, member: IO[bytes], dtype: np.dtype[Any]) -> None:
+        for readout in range(self.num_readouts):
+            values = _next_values(member, self.height * self.width, dtype, self.path)
+            bits[readout] = pack_bits(values.reshape(self.height, self.width))
 
-    def _next_readout(self, member: IO[bytes], dtype: np.dtype[Any]) -> np.ndarray:
-        content = member.read(self.height * self.width)
-        return np.frombuffer(content, dtype).reshape(self.height, self.width)
-
-    def _packed_fortran(self, member: IO[bytes], dtype: np.dtype[Any]) -> np.ndarray:
-        array = np.frombuffer(member.read(), dtype).reshape(self.shape, order="F")
-        return pack_bits(as_spikes(self.path, array))
+    def _fill_by_columns(self, bits: np.ndarray, member: IO[bytes], dtype: np.dtype[Any]) -> None:
+        """Fortran order has time run fastest, then rows, then columns."""
+        count = max(1, SLAB_BYTES // self.num_readouts)
+        for column in range(self.width):
+            for top in range(0, self.height, count):
+                rows = min(count, self.height - top)
+                values = _next_values(member, rows * self.num_readouts, dtype, self.path)
+                part = values.reshape(rows, self.num_readouts).T
+                bits[:, top : top + rows, column // 8] |= part << np.uint8(column % 8)
 
     def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
         return np.ascontiguousarray(self._pack(time, rows, columns).unpack())
@@ -125,16 +183,22 @@ class H5Stream(FileStream[h5py.File]):
     """A dataset in an `.h5` file, read chunk by chunk.
 
     The dataset is (T, H, W), or (T, H, ceil(W / 8)) with rows packed as by `pack_bits` and their
-    width in the attribute `packed_width`.
+    width in the attribute `packed_width`. One that MATLAB wrote (`MATLAB_class`) is an array
+    (H, W, T) there; MATLAB stores its axes in reverse, so that the file has (T, W, H).
+
+    A dataset may have its values in other files: by external storage, as a virtual dataset, or
+    behind an external link. Those are read only with `external`.
 
     Args:
         path: the file.
         dataset: path of the dataset; None for the only one of three axes, or `spikes`, or `spk`.
         rate_hz: readouts per second, None where unknown.
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
+        external: let the file name other files that are read as part of it.
 
     Raises:
-        DataError: not an `.h5` file, or it is not clear which dataset is meant.
+        DataError: not an `.h5` file, one beyond the bounds, one whose values lie in other files, or
+            it is not clear which dataset is meant.
         GeometryError: the dataset is not (T, H, W) of uint8 or bool, or empty.
     """
 
@@ -144,31 +208,120 @@ class H5Stream(FileStream[h5py.File]):
         dataset: str | None = None,
         rate_hz: float | None = None,
         light_scale: float | None = None,
+        *,
+        external: bool = False,
     ) -> None:
         self.path = path
-        with self._open() as file:
-            shapes: dict[str, tuple[int, ...]] = {}
-            file.visititems(lambda name, item: _note_shape(shapes, name, item))
-            self.dataset = choose_dataset(path, shapes, dataset)
+        self.external = external
+        with parsing(path, ".h5"), h5py.File(path, "r") as file:
+            shapes, others = self._shapes(file)
+            self.dataset = self._chosen(shapes, others, dataset)
             found = file[self.dataset]
-            packed_width = found.attrs.get(PACKED_WIDTH)
-            shape = check_array(path, found.shape, found.dtype)
-        self.is_packed = packed_width is not None
-        if self.is_packed:
-            shape = (shape[0], shape[1], self._checked_width(int(packed_width), shape[2]))
-        super().__init__(path, shape, rate_hz, light_scale)
+            check_array(path, found.shape, found.dtype)
+            self._check_storage(found)
+            self.is_packed = PACKED_WIDTH in found.attrs
+            self.is_matlab = MATLAB_CLASS in found.attrs
+            self._gzip_tail = self._bytes_after_gzip(found)
+            shape = found.shape
+            if self.is_packed:
+                shape = (*shape[:2], self._checked_width(found, shape[2]))
+        if self.is_matlab:
+            shape = (shape[0], shape[2], shape[1])
+        self._tried: set[tuple[int, ...]] = set()
+        super().__init__(path, check_array(path, shape, np.dtype(np.uint8)), rate_hz, light_scale)
 
     def _open(self) -> h5py.File:
-        try:
+        with parsing(self.path, ".h5"):
             return h5py.File(self.path, "r")
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be read as .h5: {error}") from error
 
-    def _checked_width(self, width: int, row_bytes: int) -> int:
-        if -(-width // 8) != row_bytes:
+    def _shapes(self, file: h5py.File) -> tuple[dict[str, tuple[int, ...]], list[str]]:
+        """The shape of each dataset, and the names of links that lead out of the file."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        others: list[str] = []
+        for name, item in _walk(file, self.path):
+            if isinstance(item, h5py.Dataset):
+                shapes[name] = item.shape or ()
+            elif isinstance(item, h5py.ExternalLink):
+                target = file.get(name) if self.external else None
+                if isinstance(target, h5py.Dataset):
+                    shapes[name] = target.shape or ()
+                else:
+                    others.append(name)
+        return shapes, others
+
+    def _chosen(
+        self, shapes: Mapping[str, tuple[int, ...]], others: list[str], wanted: str | None
+    ) -> str:
+        try:
+            return choose_dataset(self.path, shapes, wanted)
+        except DataError as error:
+            if others and not self.external:
+                raise DataError(f"{error} {_HOW_EXTERNAL}") from error
+            raise
+
+    def _check_storage(self, dataset: h5py.Dataset) -> None:
+        """Refuse values that lie elsewhere, are not there, or could fill the memory."""
+        name = f"{self.path}: {shown(self.dataset)}"
+        if dataset.is_virtual or dataset.external or dataset.file.filename != str(self.path):
+            if not self.external:
+                raise DataError(f"{name} has its values in other files. {_HOW_EXTERNAL}")
+            return
+        if dataset.chunks is None:
+            if dataset.id.get_storage_size() < dataset.nbytes:
+                raise DataError(f"{name} is cut short: the file lacks values. Get it again.")
+            return
+        if math.prod(dataset.chunks) > MAX_CHUNK_BYTES:
+            raise DataError(
+                f"{name} has chunks of {math.prod(dataset.chunks):,} bytes, expected at most "
+                f"{MAX_CHUNK_BYTES:,}: repack it with smaller ones."
+            )
+        pairs = zip(dataset.shape, dataset.chunks, strict=True)
+        expected = math.prod(-(-size // step) for size, step in pairs)
+        if dataset.id.get_num_chunks() < expected:
+            raise DataError(
+                f"{name} is cut short: it has {dataset.id.get_num_chunks():,} of {expected:,} "
+                "chunks. Get it again."
+            )
+
+    def _bytes_after_gzip(self, dataset: h5py.Dataset) -> int | None:
+        """How many bytes follow gzip's in a chunk; None for a dataset without gzip.
+
+        Raises:
+            DataError: filters that are not read, or used twice, or an impossible setting.
+        """
+        plist = dataset.id.get_create_plist()
+        filters = [plist.get_filter(index) for index in range(plist.get_nfilters())]
+        codes = [code for code, *_ in filters]
+        limits = [values[2] for code, _, values, _ in filters if code == h5py.h5z.FILTER_LZF]
+        if not set(codes) <= H5_FILTERS.keys() or len(set(codes)) < len(codes):
+            raise DataError(
+                f"{self.path}: {shown(self.dataset)} is compressed by filters that are not read; "
+                f"expected {', '.join(H5_FILTERS.values())}, each at most once. Repack it."
+            )
+        if any(limit > MAX_CHUNK_BYTES for limit in limits):
+            raise DataError(f"{self.path}: {shown(self.dataset)} has chunks that are too large.")
+        if h5py.h5z.FILTER_DEFLATE not in codes:
+            return None
+        after = codes[codes.index(h5py.h5z.FILTER_DEFLATE) + 1 :]
+        return 4 * (h5py.h5z.FILTER_FLETCHER32 in after)
+
+    def _checked_width(self, dataset: h5py.Dataset, row_bytes: int) -> int:
+        stated = h5py.h5a.open(dataset.id, PACKED_WIDTH.encode())
+        if stated.shape not in ((), (1,)) or stated.dtype.kind not in "iu":
+            raise GeometryError(
+                f"{self.path}: {shown(self.dataset)} has an attribute {PACKED_WIDTH} that is no "
+                "whole number."
+            )
+        width = int(np.asarray(dataset.attrs[PACKED_WIDTH]).item())
+        if width < 1 or -(-width // 8) != row_bytes:
             raise GeometryError(
                 f"{self.path}: {self.dataset} has {row_bytes} bytes a row, expected "
                 f"{-(-width // 8)} for its attribute {PACKED_WIDTH} = {width}."
+            )
+        if self.is_matlab:
+            raise GeometryError(
+                f"{self.path}: {shown(self.dataset)} is packed and written by MATLAB: expected one "
+                "or the other. Save it unpacked."
             )
         return width
 
@@ -181,13 +334,49 @@ class H5Stream(FileStream[h5py.File]):
     def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
         if self.is_packed:
             return np.ascontiguousarray(self._pack(time, rows, columns).unpack())
-        return as_spikes(self.path, self._handle[self.dataset][time, rows, columns])
+        if self.is_matlab:
+            return as_spikes(self.path, self._read(time, columns, rows).transpose(0, 2, 1))
+        return as_spikes(self.path, self._read(time, rows, columns))
 
     def _pack(self, time: slice, rows: slice, columns: slice) -> PackedSpikes:
         if not self.is_packed:
             return super()._pack(time, rows, columns)
-        octets = self._handle[self.dataset][time, rows, _byte_columns(columns)]
+        octets = self._read(time, rows, _byte_columns(columns))
         return PackedSpikes(octets, columns.start % 8, columns.stop - columns.start)
+
+    def _read(self, *part: slice) -> np.ndarray:
+        with parsing(self.path, ".h5"):
+            dataset = self._handle[self.dataset]
+            if self._gzip_tail is not None and dataset.chunks is not None:
+                self._try_chunks(dataset, part)
+            values: np.ndarray = dataset[part]
+            return values
+
+    def _try_chunks(self, dataset: h5py.Dataset, part: tuple[slice, ...]) -> None:
+        """Refuse a chunk that gzip would inflate beyond its size, which HDF5 would let it.
+
+        Raises:
+            DataError: there is one in this part of the dataset.
+        """
+        for chunk in dataset.iter_chunks(tuple(slice(one.start, one.stop) for one in part)):
+            place = tuple(
+                one.start // step * step for one, step in zip(chunk, dataset.chunks, strict=True)
+            )
+            if place in self._tried:
+                continue
+            if dataset.id.get_chunk_info_by_coord(place).size > SMALL_CHUNK_BYTES:
+                _, stored = dataset.id.read_direct_chunk(place)
+                limit = math.prod(dataset.chunks)
+                inflater = zlib.decompressobj()
+                inflater.decompress(stored[: len(stored) - (self._gzip_tail or 0)], limit + 64)
+                if not inflater.eof:
+                    raise DataError(f"{self.path} holds a chunk that inflates beyond its size.")
+            self._tried.add(place)
+
+
+_HOW_EXTERNAL = (
+    "A file's own values are read alone, unless external=true says that it may name others."
+)
 
 
 def write_npy(path: Path, shape: tuple[int, int, int], blocks: Iterable[np.ndarray]) -> None:
@@ -233,7 +422,9 @@ def choose_dataset(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: st
     Raises:
         DataError: the wanted one is not there, or several could be meant, or none.
     """
-    listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
+    listed = ", ".join(f"{shown(name)} {shape}" for name, shape in list(shapes.items())[:8])
+    listed += f" and {len(shapes) - 8} more" if len(shapes) > 8 else ""
+    listed = listed or "none"
     if wanted is not None:
         if wanted not in shapes:
             raise DataError(
@@ -256,33 +447,115 @@ def check_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tup
     """The shape, if an array of it can be a spike stream.
 
     Raises:
-        GeometryError: not three axes, or neither uint8 nor bool.
+        GeometryError: not three axes, neither uint8 nor bool, or larger than a stream may be.
     """
     if len(shape) != 3 or dtype not in (np.uint8, np.bool_):
         raise GeometryError(
-            f"{path}: spikes must be (T, H, W) of uint8 or bool, found {tuple(shape)} of {dtype}. "
-            "Convert with spikerec.spikes.save."
+            f"{path}: spikes must be (T, H, W) of uint8 or bool, found "
+            f"{_shown_array(shape, dtype)}. Convert with spikerec.spikes.save."
+        )
+    if shape[0] > MAX_READOUTS or shape[1] * shape[2] > MAX_READOUT_PIXELS:
+        raise GeometryError(
+            f"{path}: spikes may have {MAX_READOUTS:,} readouts of {MAX_READOUT_PIXELS:,} pixels "
+            f"at most, found {_shown_array(shape, dtype)}."
         )
     return shape[0], shape[1], shape[2]
 
 
-def _headers(archive: zipfile.ZipFile) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Shape and type of each array of a `.npz`, without decompressing it."""
-    headers = {}
-    for member in archive.namelist():
-        if member.endswith(".npy"):
-            with archive.open(member) as file:
-                shape, _, dtype = _read_header(file)
-            headers[member.removesuffix(".npy")] = (shape, dtype)
+def read_header(file: IO[bytes], path: Path) -> Header:
+    """What the head of a `.npy` states; the file is left where the array begins.
+
+    Raises:
+        DataError: not the head of a `.npy`, or beyond the bounds.
+    """
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise DataError(f"{path} cannot be read as .npy: expected version 1, 2 or 3 of the format.")
+    length_bytes = file.read(2 if version == (1, 0) else 4)
+    length = int.from_bytes(length_bytes, "little")
+    if length > MAX_HEADER_BYTES:
+        raise DataError(
+            f"{path} cannot be read as .npy: its header has {length:,} bytes, expected at most "
+            f"{MAX_HEADER_BYTES:,}."
+        )
+    head = io.BytesIO(length_bytes + file.read(length))
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, is_fortran, dtype = read(head)
+    if any(isinstance(size, bool) or not 0 <= size < 1 << 63 for size in shape):
+        raise DataError(f"{path} cannot be read as .npy: its shape has sizes that cannot be.")
+    return Header(shape, is_fortran, dtype, npy.MAGIC_LEN + len(length_bytes) + length)
+
+
+def read_headers(archive: zipfile.ZipFile, path: Path) -> dict[str, Header]:
+    """The head of each array of a `.npz`, without decompressing the rest.
+
+    Raises:
+        DataError: more members than the bound, one compressed otherwise than by deflate, one that
+            states more than it can hold, or two of one name.
+    """
+    members = [one for one in archive.infolist() if one.filename.endswith(".npy")]
+    if len(archive.infolist()) > MAX_NPZ_MEMBERS:
+        raise DataError(f"{path} holds more than {MAX_NPZ_MEMBERS:,} members.")
+    headers: dict[str, Header] = {}
+    for member in members:
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(f"{path} is compressed otherwise than NumPy does it: save it again.")
+        with archive.open(member) as file:
+            header = read_header(file, path)
+        stated = header.num_bytes + header.content_bytes
+        possible = MAX_DEFLATE_RATIO * member.compress_size + MAX_HEADER_BYTES
+        is_pickled = header.dtype.hasobject  # listed, never read: its size says nothing
+        if not is_pickled and (stated != member.file_size or stated > possible):
+            raise DataError(
+                f"{path} cannot be read as .npz: an array states {stated:,} bytes, but its member "
+                f"has {member.file_size:,}."
+            )
+        name = member.filename.removesuffix(".npy")
+        if name in headers:
+            raise DataError(f"{path} holds two arrays of one name.")
+        headers[name] = header
     return headers
 
 
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, Fortran order and type from the head of a `.npy`."""
-    read = (
-        npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-    )
-    return read(file)
+def _next_values(member: IO[bytes], count: int, dtype: np.dtype[Any], path: Path) -> np.ndarray:
+    """The next values of an array of bytes, checked to be spikes."""
+    return as_spikes(path, np.frombuffer(member.read(count), dtype, count))
+
+
+def _walk(file: h5py.File, path: Path) -> Iterator[tuple[str, Any]]:
+    """Name and object of what hard links lead to in an `.h5`, and its external links.
+
+    Raises:
+        DataError: more objects, or deeper ones, than the bounds.
+    """
+    seen = {h5py.h5o.get_info(file.id).addr}
+    groups: list[tuple[str, h5py.Group, int]] = [("", file, 0)]
+    count = 0
+    while groups:
+        prefix, group, depth = groups.pop()
+        for name in group:
+            count += 1
+            if count > MAX_H5_OBJECTS or depth > MAX_H5_DEPTH:
+                raise DataError(
+                    f"{path} holds more than {MAX_H5_OBJECTS:,} objects, or groups more than "
+                    f"{MAX_H5_DEPTH} levels deep."
+                )
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                yield prefix + name, link
+            if not isinstance(link, h5py.HardLink):
+                continue
+            item = group[name]
+            yield prefix + name, item
+            address = h5py.h5o.get_info(item.id).addr
+            if isinstance(item, h5py.Group) and address not in seen:
+                groups.append((f"{prefix}{name}/", item, depth + 1))
+            seen.add(address)
+
+
+def _shown_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    sizes = str(tuple(shape)) if len(shape) <= 8 else f"{len(shape)} axes"
+    return f"{sizes} of {dtype if dtype.names is None else 'records'}"
 
 
 def _write_array(
@@ -292,12 +565,6 @@ def _write_array(
     npy.write_array_header_1_0(file, header)
     for block in blocks:
         file.write(block.tobytes())
-
-
-def _note_shape(shapes: dict[str, tuple[int, ...]], name: str, item: h5py.HLObject) -> None:
-    """Visitor of an `.h5` file that keeps the shapes of its datasets."""
-    if isinstance(item, h5py.Dataset):
-        shapes[name] = item.shape
 
 
 def _byte_columns(columns: slice) -> slice:

@@ -99,8 +99,8 @@ def as_spikes(path: Path, values: np.ndarray) -> np.ndarray:
         GeometryError: another value; it names the file and the first found.
     """
     values = np.ascontiguousarray(values)
-    if values.dtype == np.bool_:
-        return values.view(np.uint8)
+    if values.dtype == np.bool_:  # a file may hold other bytes under that name
+        values = values.view(np.uint8)
     if values.dtype == np.uint8:  # one pass, without a mask
         is_binary = values.max(initial=0) <= 1
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from spikerec.spikes.bits import as_spikes
 from spikerec.spikes.concatenated import ConcatenatedStream
 from spikerec.spikes.dat import DatStream, DatWriter, misfit
 from spikerec.spikes.files import atomic_path, refuse_existing
+from spikerec.spikes.folders import listed
 from spikerec.spikes.geometry import (
     Geometry,
     Sidecar,
@@ -38,17 +38,20 @@ def open(
     rate_hz: float | None = None,
     light_scale: float | None = None,
     dataset: str | None = None,
+    external: bool = False,
 ) -> SpikeStream:
     """Open a spike stream without reading it.
 
     Args:
         path: a `.dat`, `.npy`, `.npz` or `.h5` file; or several, or a folder of `.dat` files (by
-            name, numbers in it by value), joined in time.
+            name, numbers in it by value; hidden ones do not count), joined in time.
         geometry: layout of a `.dat`; None to take it from the sidecar (that of a folder is
             `FOLDER.yaml` beside it, and serves all its files). Other formats know theirs.
         rate_hz: readouts per second; None to take it from the sidecar, if that states it.
         light_scale: firing rate of a pixel of intensity 1; None as for the rate.
         dataset: name of the array in a `.npz` or `.h5` that holds several.
+        external: let an `.h5` name other files that hold its values. Only for files from people
+            whom you trust: it may name any file that you can read.
 
     Raises:
         DataNotFoundError: no such file or folder.
@@ -57,18 +60,22 @@ def open(
         ConfigError: a rate or light scale out of range.
     """
     stated = Sidecar(geometry, rate_hz, light_scale)
+
+    def opened(file: Path) -> SpikeStream:
+        return _open_file(file, stated, dataset, external=external)
+
     if not isinstance(path, str | Path):
         files = [Path(one) for one in path]
         folder = files[0].parent if files else Path()
-        return ConcatenatedStream(folder, [_open_file(file, stated, dataset) for file in files])
+        return ConcatenatedStream(folder, [opened(file) for file in files])
     path = Path(path)
     if path.is_dir():
-        files = sorted(path.glob("*.dat"), key=_by_number)
+        files = listed(path, (".dat",))
         if not files:
             raise DataNotFoundError(f"{path} holds no .dat files: expected a stream in parts.")
         stated = _merged(stated, read_sidecar(path))
-        return ConcatenatedStream(path, [_open_file(file, stated, dataset) for file in files])
-    return _open_file(path, stated, dataset)
+        return ConcatenatedStream(path, [opened(file) for file in files])
+    return opened(path)
 
 
 def save(
@@ -83,7 +90,8 @@ def save(
 ) -> None:
     """Save spikes; the file appears whole or not at all.
 
-    A sidecar is written for a `.dat`, and for the others where rate or light scale are stated.
+    A sidecar of the file's own is written for a `.dat`, and for the others where rate or light
+    scale are stated; where they are not, an older one of its own goes.
 
     Args:
         path: file to make, with one of the suffixes that `open` reads.
@@ -110,7 +118,7 @@ def save(
     else:
         spikes = _as_array(path, spikes)
     shape, blocks = spikes.shape, _blocks(spikes)
-    if path.suffix == ".dat":
+    if path.suffix.lower() == ".dat":
         geometry = geometry or Geometry(*shape[1:])
         with DatWriter(
             path, geometry, rate_hz=rate_hz, light_scale=light_scale, overwrite=overwrite
@@ -121,29 +129,32 @@ def save(
     sidecar = Sidecar(None, rate_hz, light_scale)
     check_sidecar(path, sidecar, overwrite=overwrite)
     with atomic_path(path) as temporary:
-        if path.suffix == ".npy":
+        suffix = path.suffix.lower()
+        if suffix == ".npy":
             arrays.write_npy(temporary, shape, blocks)
-        elif path.suffix == ".npz":
+        elif suffix == ".npz":
             arrays.write_npz(temporary, shape, blocks, dataset)
         else:
             arrays.write_h5(temporary, shape, blocks, dataset)
         write_sidecar(path, sidecar, overwrite=overwrite)
 
 
-def _open_file(path: Path, stated: Sidecar, dataset: str | None) -> SpikeStream:
+def _open_file(path: Path, stated: Sidecar, dataset: str | None, *, external: bool) -> SpikeStream:
     if not path.is_file():
         raise DataNotFoundError(f"{path} is not there: expected a spike stream. Check the path.")
     _check_suffix(path)
     _check_geometry_is_for_dat(path, stated.geometry)
     stated = _merged(stated, read_sidecar(path))
-    if path.suffix == ".dat":
+    suffix = path.suffix.lower()
+    if suffix == ".dat":
         if stated.geometry is None:
             raise GeometryError(misfit(path, path.stat().st_size, None))
         return DatStream(path, stated.geometry, stated.rate_hz, stated.light_scale)
-    if path.suffix == ".npy":
+    if suffix == ".npy":
         return NpyStream(path, stated.rate_hz, stated.light_scale)
-    kind = NpzStream if path.suffix == ".npz" else H5Stream
-    return kind(path, dataset, stated.rate_hz, stated.light_scale)
+    if suffix == ".npz":
+        return NpzStream(path, dataset, stated.rate_hz, stated.light_scale)
+    return H5Stream(path, dataset, stated.rate_hz, stated.light_scale, external=external)
 
 
 def _merged(stated: Sidecar, found: Sidecar) -> Sidecar:
@@ -156,14 +167,14 @@ def _merged(stated: Sidecar, found: Sidecar) -> Sidecar:
 
 
 def _check_suffix(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise DataError(
             f"{path}: unknown format {path.suffix!r}, expected one of {', '.join(SUFFIXES)}."
         )
 
 
 def _check_geometry_is_for_dat(path: Path, geometry: Geometry | None) -> None:
-    if geometry is not None and path.suffix != ".dat":
+    if geometry is not None and path.suffix.lower() != ".dat":
         raise GeometryError(
             f"{path} states its own shape, top row first: expected no geometry, found {geometry}. "
             "A geometry is for .dat files."
@@ -185,8 +196,3 @@ def _blocks(spikes: np.ndarray | SpikeStream) -> Iterator[np.ndarray]:
     num_readouts, height, width = spikes.shape
     count = max(1, COPY_BYTES // (height * width))
     return (spikes[first : first + count] for first in range(0, num_readouts, count))
-
-
-def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Sort key under which 2.dat comes before 10.dat."""
-    return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", path.name)]

@@ -1,7 +1,7 @@
 """How the bits of a spike file are laid out, and the sidecar YAML that says so.
 
 A `.dat` file has no header. What it holds is stated by the caller, or by a YAML file of the same
-name beside it (`car.dat` → `car.yaml`):
+name beside it, its sidecar (`car.dat` → `car.yaml`):
 
     height: 250
     width: 400
@@ -12,24 +12,36 @@ name beside it (`car.dat` → `car.yaml`):
 
 Every key but height and width may be left out. The sampling rate and the light scale are facts of
 the recording and are never assumed.
+
+A sidecar has one owner. `car.yaml` belongs to `car.dat`; a file of another format has a sidecar
+named after its whole name (`car.npy` → `car.npy.yaml`), and shares `car.yaml` only where it has
+none of its own and there is no `car.dat`. What is written goes to a file's own sidecar alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
+import numpy as np
 import yaml
 
-from spikerec.errors import ConfigError, DataError, GeometryError
+from spikerec.errors import ConfigError, DataError, GeometryError, SpikerecError
+from spikerec.parsing import LARGEST_INTEGER, read_yaml, shown
 from spikerec.spikes.files import atomic_path
 
 BitOrder = Literal["little", "big"]
 
 GEOMETRY_KEYS = ("height", "width", "readout_width", "bottom_up", "bit_order")
 SIDECAR_KEYS = (*GEOMETRY_KEYS, "rate_hz", "light_scale")
+
+#: Bounds of every stream, whatever its format: pixels stored for a readout (4096², sixteen times
+#: those of any spike camera so far), and readouts (15 hours at 40,000 a second).
+MAX_READOUT_PIXELS = 1 << 24
+MAX_READOUTS = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,8 @@ class Geometry:
         bit_order: `little` has the first pixel in the least significant bit.
 
     Raises:
-        GeometryError: a size below 1, a readout width below the width, an unknown bit order.
+        GeometryError: a size below 1, a readout width below the width, an unknown bit order, or
+            more than `MAX_READOUT_PIXELS`.
     """
 
     height: int
@@ -64,8 +77,13 @@ class Geometry:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise GeometryError(
-                    f"geometry.{name} must be a whole number of at least 1, found {value!r}."
+                    f"geometry.{name} must be a whole number of at least 1, found {shown(value)}."
                 )
+        if self.height * max(self.width, self.row_bits) > MAX_READOUT_PIXELS:
+            raise GeometryError(
+                f"geometry states more than {MAX_READOUT_PIXELS:,} pixels, the most that a readout "
+                "may have."
+            )
         if self.row_bits < self.width:
             raise GeometryError(
                 f"geometry.readout_width must be at least the width {self.width}, found "
@@ -73,11 +91,11 @@ class Geometry:
             )
         if not isinstance(self.bottom_up, bool):
             raise GeometryError(
-                f"geometry.bottom_up must be true or false, found {self.bottom_up!r}."
+                f"geometry.bottom_up must be true or false, found {shown(self.bottom_up)}."
             )
         if self.bit_order not in ("little", "big"):
             raise GeometryError(
-                f"geometry.bit_order must be little or big, found {self.bit_order!r}."
+                f"geometry.bit_order must be little or big, found {shown(self.bit_order)}."
             )
 
     @property
@@ -113,14 +131,10 @@ class Sidecar:
     light_scale: float | None = None
 
     def __post_init__(self) -> None:
-        if self.rate_hz is not None and not (_is_number(self.rate_hz) and self.rate_hz > 0):
-            raise ConfigError(f"rate_hz must be a number above 0, found {self.rate_hz!r}.")
-        if self.light_scale is not None and not (
-            _is_number(self.light_scale) and 0 < self.light_scale <= 1
-        ):
-            raise ConfigError(
-                f"light_scale must be a number in (0, 1], found {self.light_scale!r}."
-            )
+        if self.rate_hz is not None and not (is_number(self.rate_hz) and self.rate_hz > 0):
+            raise ConfigError(f"rate_hz must be a number above 0, found {shown(self.rate_hz)}.")
+        if self.light_scale is not None:
+            check_light_scale(self.light_scale)
 
     def to_mapping(self) -> dict[str, int | float | bool | str]:
         """The keys and values that the YAML holds: those that are stated."""
@@ -131,38 +145,120 @@ class Sidecar:
         return {key: value for key, value in stated.items() if value is not None}
 
 
+def check_light_scale(value: object, name: str = "light_scale") -> float:
+    """The light scale, if it is one.
+
+    Args:
+        value: a number in (0, 1].
+        name: the argument that it was given as.
+
+    Raises:
+        ConfigError: anything else: text, NaN, 0, a negative number.
+    """
+    if is_number(value) and 0 < value <= 1:
+        return float(value)
+    raise ConfigError(f"{name} must be a number in (0, 1], found {shown(value)}.")
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """True for a finite real number that is no boolean and no integer beyond 64 bits."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return abs(value) <= LARGEST_INTEGER
+    return isinstance(value, float | np.floating) and math.isfinite(value)
+
+
 def sidecar_path(path: Path) -> Path:
-    """Where the sidecar of a file or of a folder of files stands: `car.dat` → `car.yaml`."""
-    return path.with_name(path.name + ".yaml") if path.is_dir() else path.with_suffix(".yaml")
+    """The sidecar that a file, or a folder of files, owns.
+
+    `car.dat` → `car.yaml`, `car.npy` → `car.npy.yaml`, the folder `car` → `car.yaml`.
+    """
+    if path.suffix.lower() == ".dat" and not path.is_dir():
+        return path.with_suffix(".yaml")
+    return path.with_name(path.name + ".yaml")
 
 
 def read_sidecar(path: Path) -> Sidecar:
-    """What the sidecar of a spike file states; an empty one where there is none.
+    """What is stated beside a spike file: by its sidecar, or by the one that it may share.
 
     Args:
         path: the spike file, or a folder of them; not the sidecar itself.
 
+    Returns:
+        What is stated; an empty one where there is no sidecar.
+
     Raises:
-        DataError: not a YAML mapping, or an unknown key.
+        DataError: not a YAML mapping, beyond the bounds of one, or an unknown key.
         GeometryError: a geometry that cannot be; height without width, or the reverse.
         ConfigError: a rate or light scale out of range.
     """
-    file = sidecar_path(path)
-    if not file.is_file():
-        return Sidecar()
+    own, shared = sidecar_path(path), _shared_path(path)
+    if own.is_file() or shared is None or not shared.is_file():
+        return _read(own) if own.is_file() else Sidecar()
+    return _read(shared)
+
+
+def write_sidecar(path: Path, sidecar: Sidecar, *, overwrite: bool = False) -> None:
+    """Make a spike file's sidecar state this and nothing else; atomically.
+
+    Nothing is written where nothing is stated, and nothing where the sidecar states this already.
+
+    Raises:
+        DataError: another one is there and `overwrite` is False.
+    """
+    own, shared = sidecar_path(path), _shared_path(path)
+    check_sidecar(path, sidecar, overwrite=overwrite)
+    if own.is_file() and _read_or_none(own) == sidecar:
+        return
+    is_hidden = shared is not None and shared.is_file()  # an empty one of its own hides the shared
+    if sidecar == Sidecar() and not is_hidden:
+        own.unlink(missing_ok=True)
+        return
+    with atomic_path(own) as temporary:
+        text = yaml.safe_dump(sidecar.to_mapping(), sort_keys=False)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def check_sidecar(path: Path, sidecar: Sidecar, *, overwrite: bool) -> None:
+    """Refuse to replace a sidecar of the file's own that states something else.
+
+    Raises:
+        DataError: another one is there and `overwrite` is False.
+    """
+    own = sidecar_path(path)
+    if own.exists() and not overwrite and _read_or_none(own) != sidecar:
+        raise DataError(
+            f"{own} exists and states something else: pass overwrite=True to replace it."
+        )
+
+
+def _shared_path(path: Path) -> Path | None:
+    """The sidecar that a file shares where it has none of its own."""
+    if path.is_dir() or path.suffix.lower() == ".dat":
+        return None
+    return None if path.with_suffix(".dat").exists() else path.with_suffix(".yaml")
+
+
+def _read_or_none(file: Path) -> Sidecar | None:
+    """What a sidecar states; None for one that is broken."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{file} is not YAML: {reason}") from error
+        return _read(file)
+    except SpikerecError:
+        return None
+
+
+def _read(file: Path) -> Sidecar:
+    content = read_yaml(file)
     if not isinstance(content, Mapping):
         raise DataError(
-            f"{file} must map keys to values ({', '.join(SIDECAR_KEYS)}), found {content!r}."
+            f"{file} must map keys to values ({', '.join(SIDECAR_KEYS)}), found a "
+            f"{type(content).__name__}."
         )
-    unknown = [str(key) for key in content if key not in SIDECAR_KEYS]
+    unknown = [key for key in content if key not in SIDECAR_KEYS]
     if unknown:
         raise DataError(
-            f"{file}: unknown key {', '.join(unknown)}; expected any of {', '.join(SIDECAR_KEYS)}."
+            f"{file}: unknown key {shown(unknown[0])}; expected any of {', '.join(SIDECAR_KEYS)}."
         )
     try:
         return Sidecar(
@@ -172,44 +268,13 @@ def read_sidecar(path: Path) -> Sidecar:
         raise type(error)(f"{file}: {error}") from error
 
 
-def write_sidecar(path: Path, sidecar: Sidecar, *, overwrite: bool = False) -> None:
-    """Write the sidecar of a spike file atomically; nothing where it states nothing.
-
-    A sidecar that says the same already is left alone.
-
-    Raises:
-        DataError: another one is there and `overwrite` is False.
-    """
-    content = sidecar.to_mapping()
-    if not content:
-        return
-    check_sidecar(path, sidecar, overwrite=overwrite)
-    with atomic_path(sidecar_path(path)) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-
-
-def check_sidecar(path: Path, sidecar: Sidecar, *, overwrite: bool) -> None:
-    """Refuse to replace a sidecar that states something else.
-
-    Raises:
-        DataError: another one is there and `overwrite` is False.
-    """
-    file = sidecar_path(path)
-    if file.exists() and not overwrite and read_sidecar(path) != sidecar:
-        raise DataError(
-            f"{file} exists and states something else: pass overwrite=True to replace it."
-        )
-
-
 def _geometry_of(content: Mapping[str, Any], file: Path) -> Geometry | None:
     given = {key: content[key] for key in GEOMETRY_KEYS if key in content}
     if not given:
         return None
     missing = [key for key in ("height", "width") if key not in given]
     if missing:
-        raise GeometryError(f"{' and '.join(missing)} missing; {file.name} states {given}.")
+        raise GeometryError(
+            f"{' and '.join(missing)} missing; {file.name} states {', '.join(given)}."
+        )
     return Geometry(**given)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

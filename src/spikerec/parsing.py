@@ -1,0 +1,248 @@
+"""Reading what strangers wrote: bounds before the work, and our errors instead of a library's.
+
+A file states its own sizes, and may state anything. Each parser of this package compares what is
+stated with a bound before it allocates or computes; the bounds stand beside the parser of their
+kind. This module holds what they share: one translation of a library's exceptions, and bounded
+readers of YAML and JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from spikerec.errors import DataError, DataNotFoundError, SpikerecError
+
+#: Whole numbers in documents: those of 64 bits, signed.
+LARGEST_INTEGER = 2**63 - 1
+#: A found text that an error may show: one short word, or the path of an array.
+WORD = r"[\w./+-]{0,40}"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How large a YAML or JSON document may be.
+
+    Attributes:
+        bytes: of the file.
+        depth: of mappings and lists inside one another.
+        nodes: mappings, lists, keys and values, all together.
+    """
+
+    bytes: int
+    depth: int
+    nodes: int
+
+
+#: Sidecars and cards, which people write by hand or simulations write about themselves.
+SMALL_DOCUMENT = Bounds(bytes=1 << 16, depth=12, nodes=2_000)
+
+
+@contextmanager
+def parsing(path: Path, kind: str, error: type[SpikerecError] = DataError) -> Iterator[None]:
+    """Turn whatever a library raises on a file into one error that names the file.
+
+    The library's own text is left out, because it may quote the content of the file.
+
+    Args:
+        path: the file.
+        kind: of file, for the message: `.npy`, `YAML`.
+        error: which of our errors is raised.
+
+    Raises:
+        SpikerecError: ours pass unchanged; anything else becomes an `error`.
+    """
+    try:
+        yield
+    except SpikerecError:
+        raise
+    except OSError as reason:
+        because = reason.strerror if reason.errno and reason.strerror else _DAMAGED
+        raise error(f"{path} cannot be read as {kind}: {because}.") from reason
+    except Exception as reason:
+        # Damaged or hostile bytes make a library fail wherever they happen to.
+        raise error(
+            f"{path} cannot be read as {kind}: {_DAMAGED} ({type(reason).__name__})."
+        ) from reason
+
+
+_DAMAGED = "it is damaged, cut short, or of another kind"
+
+
+def shown(value: object) -> str:
+    """A found value for an error: a number, a word, or its type alone.
+
+    Other text is not quoted: a file may be made so that its content shows what another one holds.
+    """
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"a number of {value.bit_length()} bits"
+    if isinstance(value, str) and not re.fullmatch(WORD, value):
+        return f"text of {len(value)} characters"
+    if isinstance(value, str | int | float | None):
+        return repr(value)
+    return f"a {type(value).__name__}"
+
+
+def read_bytes(path: Path, limit: int, kind: str) -> bytes:
+    """The content of a file of at most `limit` bytes.
+
+    Raises:
+        DataNotFoundError: no such file.
+        DataError: a larger one, or one that cannot be read.
+    """
+    if not path.is_file():
+        raise DataNotFoundError(f"{path} is not there: expected a {kind} file.")
+    with parsing(path, kind):
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise DataError(
+                f"{path} holds more than the {limit:,} bytes that a {kind} file may have here."
+            )
+    return content
+
+
+def read_yaml(path: Path, bounds: Bounds = SMALL_DOCUMENT) -> Any:  # noqa: ANN401  # as YAML gives
+    """The value that a YAML file holds, made of mappings, lists, text, numbers, booleans and null.
+
+    Dates stay text. Aliases, merge keys, tags and repeated keys are refused.
+
+    Raises:
+        DataNotFoundError: no such file.
+        DataError: beyond the bounds, not YAML, or with one of the things refused.
+    """
+    content = read_bytes(path, bounds.bytes, "YAML")
+    with parsing(path, "YAML"):
+        try:
+            text = content.decode("utf-8-sig")
+            _check_events(text, path, bounds)
+            return yaml.load(text, Loader=_PlainLoader)  # noqa: S506  # a SafeLoader with less
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+            raise DataError(f"{path} is not YAML that can be read here{where}.") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is not YAML: it holds what is not text.") from error
+
+
+def parse_json(text: str | bytes, name: str | Path, bounds: Bounds) -> Any:  # noqa: ANN401
+    """The value of a JSON text; NaN, infinities, lone surrogates and repeated keys are refused.
+
+    Args:
+        text: JSON, as UTF-8 where it is bytes.
+        name: what errors call it.
+        bounds: of the text.
+
+    Raises:
+        DataError: beyond the bounds, not JSON, or with one of the things refused.
+    """
+    path = Path(name)
+    if len(text) > bounds.bytes:
+        raise DataError(f"{name} holds more than the {bounds.bytes:,} bytes that JSON may have.")
+    with parsing(path, "JSON"):
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        text.encode("utf-8")  # refuses lone surrogates that stand in the text itself
+        _check_brackets(text, path, bounds)
+        value = json.loads(
+            text,
+            object_pairs_hook=lambda pairs: _mapping(pairs, path),
+            parse_int=lambda digits: _integer(digits, path),
+            parse_float=lambda digits: _finite(float(digits), path),
+            parse_constant=lambda _: _refuse(path, "a number that is not finite"),
+        )
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # and those that were escaped
+        return value
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML's plain values alone: no dates, no merge keys, no repeated keys, bounded numbers."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # as the class it overrides
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if tag.rpartition(":")[2] in ("null", "bool", "int", "float")
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys are all different."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if any(isinstance(key, list | dict) for key in keys) or len(set(keys)) < len(keys):
+            raise yaml.MarkedYAMLError("a key is repeated, or no key", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+    def construct_integer(self, node: yaml.ScalarNode) -> int:
+        """A whole number of at most 64 bits."""
+        value: int = self.construct_yaml_int(node)
+        if abs(value) > LARGEST_INTEGER:
+            raise yaml.MarkedYAMLError("a number is too large", node.start_mark)
+        return value
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_integer)
+
+
+def _check_events(text: str, path: Path, bounds: Bounds) -> None:
+    """Walk through a YAML text without building anything."""
+    depth = nodes = 0
+    for event in yaml.parse(text, Loader=_PlainLoader):
+        if isinstance(event, yaml.AliasEvent):
+            _refuse(path, "an alias (*name): write the value out")
+        if isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if getattr(event, "tag", None) is not None:
+                _refuse(path, "a tag (!name)")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        _check_size(path, depth, nodes, bounds)
+
+
+def _check_brackets(text: str, path: Path, bounds: Bounds) -> None:
+    """Count what a JSON text opens, without building anything."""
+    depth = 0
+    nodes = 1
+    for match in re.finditer(r'(?s)"(?:[^"\\]|\\.)*+"?|[\[\]{},:]', text):
+        mark = match[0]
+        depth += (mark in "[{") - (mark in "]}")
+        nodes += mark in "[{,:"
+        _check_size(path, depth, nodes, bounds)
+
+
+def _check_size(path: Path, depth: int, nodes: int, bounds: Bounds) -> None:
+    if depth > bounds.depth:
+        _refuse(path, f"more than {bounds.depth} levels of mappings and lists")
+    if nodes > bounds.nodes:
+        _refuse(path, f"more than {bounds.nodes:,} keys and values")
+
+
+def _mapping(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        _refuse(path, "a key twice in one mapping")
+    return found
+
+
+def _integer(digits: str, path: Path) -> int:
+    if len(digits) > 20 or abs(int(digits)) > LARGEST_INTEGER:
+        _refuse(path, "a number of more than 64 bits")
+    return int(digits)
+
+
+def _finite(value: float, path: Path) -> float:
+    return value if math.isfinite(value) else _refuse(path, "a number that is not finite")
+
+
+def _refuse(path: Path, found: str) -> NoReturn:
+    raise DataError(f"{path} holds {found}, which is refused in files of this kind.")
