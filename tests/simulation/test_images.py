@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from spikerec.errors import DataError, DataNotFoundError
-from spikerec.simulation import bundled_images, folder_images
-from spikerec.simulation.images import fitted, read_grey, write_grey
+from spikerec.simulation import bundled_images, folder_images, images
+from spikerec.simulation.images import fitted, image_size, read_grey, write_grey
 
 
 def test_bundled_images_need_no_download() -> None:
@@ -22,15 +25,127 @@ def test_bundled_images_need_no_download() -> None:
         assert one.image.std() > 0.02
 
 
+def saved(path: Path, image: Image.Image, **how: Any) -> Path:
+    image.save(path, **how)
+    return path
+
+
 def test_grey_weighs_colours_as_the_field_does(tmp_path: Path) -> None:
-    Image.new("RGB", (4, 4), (200, 100, 50)).save(tmp_path / "colour.png")
-    expected = (0.299 * 200 + 0.587 * 100 + 0.114 * 50) / 255
-    assert read_grey(tmp_path / "colour.png").mean().item() == pytest.approx(expected, abs=1 / 255)
+    path = saved(tmp_path / "colour.png", Image.new("RGB", (4, 4), (201, 102, 50)))
+    expected = (0.299 * 201 + 0.587 * 102 + 0.114 * 50) / 255  # not a whole level
+    assert read_grey(path).mean().item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_sixteen_bits_are_not_clipped(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 30000, np.uint16)).save(tmp_path / "deep.png")
-    assert read_grey(tmp_path / "deep.png").mean().item() == pytest.approx(30000 / 65535, abs=1e-6)
+RAMP = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)
+COLOURED = Image.fromarray(np.stack([RAMP, RAMP.T, 255 - RAMP], -1))
+COLOURED_GREY = (0.299 * RAMP + 0.587 * RAMP.T + 0.114 * (255 - RAMP.astype(float))) / 255
+
+
+@pytest.mark.parametrize(
+    ("image", "suffix", "expected", "within"),
+    [
+        (Image.fromarray(RAMP > 128), "png", RAMP > 128, 0),
+        (Image.fromarray(RAMP), "png", RAMP / 255, 1e-6),
+        (Image.fromarray(np.stack([RAMP, 255 - RAMP], -1)), "png", RAMP / 255, 1e-6),
+        (Image.fromarray(RAMP).convert("P"), "png", RAMP / 255, 1e-6),
+        (COLOURED, "png", COLOURED_GREY, 1e-6),
+        (COLOURED.convert("RGBA"), "png", COLOURED_GREY, 1e-6),
+        (COLOURED.convert("CMYK"), "tif", COLOURED_GREY, 1e-6),
+        (COLOURED.convert("CMYK"), "jpg", COLOURED_GREY, 0.1),
+        (COLOURED.convert("YCbCr"), "tif", COLOURED_GREY, 2 / 255),
+        (Image.fromarray(RAMP.astype(np.uint16) * 257), "png", RAMP / 255, 1e-6),
+        (Image.fromarray(RAMP.astype(np.uint16) * 257), "tif", RAMP / 255, 1e-6),
+        (Image.fromarray(RAMP.astype(">u2") * 257), "tif", RAMP / 255, 1e-6),
+        (Image.fromarray(RAMP.astype(np.int32) * 257), "tif", RAMP / 255, 1e-6),
+        (Image.fromarray((RAMP / 255).astype(np.float32)), "tif", RAMP / 255, 1e-6),
+    ],
+)
+def test_every_mode_is_intensity(
+    tmp_path: Path, image: Image.Image, suffix: str, expected: np.ndarray, within: float
+) -> None:
+    path = saved(tmp_path / f"a.{suffix}", image)
+    np.testing.assert_allclose(read_grey(path).numpy(), expected, atol=within)
+
+
+def test_hues_and_lightness_are_read_by_their_colours(tmp_path: Path) -> None:
+    hsv = Image.fromarray(RAMP).convert("RGB").convert("HSV")  # no file format has it
+    np.testing.assert_allclose(images._grey(hsv, tmp_path), RAMP / 255, atol=2 / 255)
+    neutral = np.zeros_like(RAMP)
+    lab = Image.frombytes("LAB", (8, 8), np.stack([RAMP, neutral, neutral], -1).tobytes())
+    found = read_grey(saved(tmp_path / "a.tif", lab)).numpy().ravel()
+    # CIE lightness 128 / 255 · 100 = 50.2 is the sRGB value 119.4 / 255
+    assert found[32] == pytest.approx(119.4 / 255, abs=0.01)
+    assert (np.diff(found) >= 0).all()
+
+
+def test_a_transparent_palette_is_read_by_its_colours(tmp_path: Path) -> None:
+    image = Image.fromarray(RAMP).convert("P")
+    path = saved(tmp_path / "a.png", image, transparency=bytes(range(256)))
+    np.testing.assert_allclose(read_grey(path).numpy(), RAMP / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_shown_upright(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    upright = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+    turns = {  # what a camera held so would have stored
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }
+    stored = Image.fromarray(np.ascontiguousarray(turns[orientation]))
+    path = saved(tmp_path / "a.png", stored, exif=exif)
+    np.testing.assert_allclose(read_grey(path).numpy(), upright / 255, atol=1e-6)
+    assert image_size(path) == (6, 8)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((4, 4), 200, np.float32), "floats outside"),
+        (np.full((4, 4), np.nan, np.float32), "floats outside"),
+        (np.full((4, 4), 1 << 20, np.int32), "integers outside 0 to 65535"),
+        (np.full((4, 4), -1, np.int32), "integers outside 0 to 65535"),
+    ],
+)
+def test_values_that_are_no_intensity_are_refused(
+    tmp_path: Path, values: np.ndarray, message: str
+) -> None:
+    path = saved(tmp_path / "a.tif", Image.fromarray(values))
+    with pytest.raises(DataError, match=f"a.tif holds {message}"):
+        read_grey(path)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that states a size and holds no pixel."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [8193, 13_300, 100_000])
+def test_an_image_is_bounded_before_it_is_decoded(tmp_path: Path, side: int) -> None:
+    (tmp_path / "a.png").write_bytes(png_of(side, side))
+    for read in (read_grey, image_size):
+        with pytest.raises(DataError, match=r"a\.png (has|cannot be read as an image)"):
+            read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"no", png_of(9, 9), b"%!PS-Adobe-3.0 EPSF-3.0\n"])
+def test_what_is_no_image_is_one_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png cannot be read as an image: it is damaged"):
+        read_grey(tmp_path / "a.png")
 
 
 def test_written_intensity_reads_back_to_half_a_level(tmp_path: Path) -> None:
@@ -45,6 +160,15 @@ def test_fitting_keeps_proportions() -> None:
     torch.testing.assert_close(fitted(image, 10, 10), torch.ones(10, 10))
 
 
+def test_a_folder_is_read_in_order_and_without_hidden_files(tmp_path: Path) -> None:
+    for name in ("f_0.png", "f_10.png", "f_2.png", "f_1.png", "f_11.png"):
+        Image.new("L", (9, 9)).save(tmp_path / name)
+    (tmp_path / "._f_0.png").write_bytes(b"what macOS writes beside a file")
+    (tmp_path / ".DS_Store").write_bytes(b"")
+    names = [one.name for one in folder_images(tmp_path)]
+    assert names == ["f_0.png", "f_1.png", "f_2.png", "f_10.png", "f_11.png"]
+
+
 def test_a_folder_is_read_by_name_and_its_errors_say_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="holds no image"):
         folder_images(tmp_path)
@@ -52,5 +176,5 @@ def test_a_folder_is_read_by_name_and_its_errors_say_what_is_wrong(tmp_path: Pat
         Image.new("L", (9, 9)).save(tmp_path / name)
     assert [one.name for one in folder_images(tmp_path, "CC0")] == ["a.png", "b.png"]
     (tmp_path / "c.jpg").write_bytes(b"no")
-    with pytest.raises(DataError, match=r"c\.jpg is not an image"):
+    with pytest.raises(DataError, match=r"c\.jpg cannot be read as an image"):
         folder_images(tmp_path)

@@ -14,20 +14,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from spikerec import spikes
 from spikerec.errors import DataError, DataNotFoundError
 from spikerec.spikes import Geometry, SpikeStream
+from spikerec.spikes.folders import in_order
+from spikerec.spikes.geometry import check_light_scale
 
 _log = logging.getLogger(__name__)
-
-#: Weights of red, green and blue in grey (ITU-R BT.601), as all published code of the field uses.
-GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 SPLITS = ("train", "val", "test")
 
@@ -44,6 +40,9 @@ class Clip:
         dataset: name of the array inside a container file; None for the only one.
         images: key readout → image file, of the true intensity at that readout.
         key_readouts: the readouts to reconstruct; those of `images` where there are images.
+
+    Raises:
+        ConfigError: a light scale out of range.
     """
 
     name: str
@@ -53,6 +52,9 @@ class Clip:
     dataset: str | None = None
     images: Mapping[int, Path] = field(default_factory=dict)
     key_readouts: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        check_light_scale(self.light_scale)
 
     def open(self) -> SpikeStream:
         """The stream, not yet read."""
@@ -136,54 +138,52 @@ class LiveSet(SpikeSet):
         """
 
 
-def read_image(path: Path) -> NDArray[np.float32]:
-    """A grey image in [0, 1], (H, W) float32; colour is weighted, not re-quantised.
-
-    Raises:
-        DataError: the file is not an image.
-    """
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable image: {error}. Replace it.") from error
-    scale = np.float32(np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1)
-    values = pixels.astype(np.float32) / scale
-    return values if values.ndim == 2 else values[..., :3] @ np.array(GREY_WEIGHTS, np.float32)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image, from its header alone.
-
-    Raises:
-        DataError: the file is not an image.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError as error:
-        raise DataError(f"{path} is not a readable image: {error}. Replace it.") from error
-
-
 def pair_by_stem(
     streams: Iterable[Path], images: Iterable[Path]
 ) -> tuple[list[tuple[Path, Path]], list[Path]]:
-    """Streams and images of the same stem, sorted, and the files left without a partner."""
+    """Streams and images of the same stem, in order, and the files left without a partner.
+
+    Raises:
+        DataError: two streams or two images of one stem.
+    """
+    streams, images = in_order(streams), in_order(images)
     by_stem = {path.stem: path for path in images}
+    for files in (streams, images):
+        check_unique([file.stem for file in files], "files", files)
     pairs, alone = [], []
-    for stream in sorted(streams):
+    for stream in streams:
         image = by_stem.pop(stream.stem, None)
         if image is None:
             alone.append(stream)
         else:
             pairs.append((stream, image))
-    return pairs, alone + sorted(by_stem.values())
+    return pairs, alone + list(by_stem.values())
+
+
+def check_unique(names: Sequence[str], kind: str, where: Sequence[object]) -> None:
+    """Refuse two things of one name.
+
+    Args:
+        names: of each thing.
+        kind: what they are, in the plural.
+        where: what the message says of each.
+
+    Raises:
+        DataError: two have one name.
+    """
+    first: dict[str, object] = {}
+    for name, place in zip(names, where, strict=True):
+        if name in first:
+            raise DataError(
+                f"two {kind} are named {name!r}: {first[name]} and {place}. Rename or remove one."
+            )
+        first[name] = place
 
 
 def report_alone(paths: Sequence[Path], name: str) -> None:
     """Say which files of a set are skipped because their partner is missing."""
     for path in paths:
-        partner = "image" if path.suffix == ".dat" else "stream"
+        partner = "image" if path.suffix.lower() == ".dat" else "stream"
         _log.warning("data set %s: %s has no %s; it is skipped.", name, path.name, partner)
 
 

@@ -12,6 +12,7 @@ from spikerec import spikes
 from spikerec.data.clips import Clip, SpikeSet
 from spikerec.errors import DataError
 from spikerec.spikes import Geometry
+from spikerec.spikes.folders import listed
 
 
 class Real(SpikeSet):
@@ -57,15 +58,15 @@ class Real(SpikeSet):
             DataError: the folder holds no stream.
         """
         del split  # there is one, for evaluation
-        files = sorted(p for p in self.root.rglob("*") if p.suffix in spikes.SUFFIXES)
+        files = listed(self.root, spikes.SUFFIXES, recursive=True)
         if not files:
             expected = ", ".join(spikes.SUFFIXES)
             raise DataError(f"{self.root} holds no spike stream ({expected}). {self.how_to_get()}")
         return [self._clip(path) for path in files]
 
     def _clip(self, path: Path) -> Clip:
-        name = str(path.relative_to(self.root).with_suffix(""))
-        geometry = self.geometry if path.suffix == ".dat" else None
+        name = path.relative_to(self.root).with_suffix("").as_posix()
+        geometry = self.geometry if path.suffix.lower() == ".dat" else None
         clip = Clip(name, (path,), self.light_scale, geometry, self.dataset)
         with clip.open() as stream:
             keys = range(self.key_stride // 2, stream.num_readouts, self.key_stride)

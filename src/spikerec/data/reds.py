@@ -17,6 +17,7 @@ from pathlib import Path
 from spikerec.data.clips import Clip, SpikeSet, pair_by_stem, report_alone
 from spikerec.errors import DataError
 from spikerec.spikes import Geometry
+from spikerec.spikes.folders import listed
 
 
 class REDS(SpikeSet):
@@ -47,7 +48,8 @@ class REDS(SpikeSet):
     def clips(self, split: str) -> list[Clip]:
         """See `SpikeSet.clips`; `val` and `test` are the same clips."""
         folder = self.root / ("train" if split == "train" else "test")
-        pairs, alone = pair_by_stem((folder / "spike").glob("*.dat"), (folder / "gt").glob("*.png"))
+        streams, images = listed(folder / "spike", (".dat",)), listed(folder / "gt", (".png",))
+        pairs, alone = pair_by_stem(streams, images)
         report_alone(alone, self.name)
         if not pairs:
             raise DataError(

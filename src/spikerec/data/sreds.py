@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spikerec.data.clips import Clip, SpikeSet, image_size, pair_by_stem, report_alone
+from spikerec.data.clips import Clip, SpikeSet, pair_by_stem, report_alone
 from spikerec.errors import DataError
+from spikerec.simulation.images import image_size
 from spikerec.spikes import Geometry
+from spikerec.spikes.folders import folders_in, listed
 
 
 class SREDS(SpikeSet):
@@ -54,7 +56,7 @@ class SREDS(SpikeSet):
     def clips(self, split: str) -> list[Clip]:
         """See `SpikeSet.clips`."""
         spike_root, image_root = self._folders(split)
-        scenes = sorted(path for path in spike_root.glob("*") if path.is_dir())
+        scenes = folders_in(spike_root)
         clips = [self._clip(scene, image_root / scene.name) for scene in scenes]
         if not clips:
             raise DataError(f"{spike_root} holds no scene. {self.how_to_get()}")
@@ -71,9 +73,9 @@ class SREDS(SpikeSet):
         return self.root / "spike" / split / kind, self.root / "imgs" / split / f"{split}_orig"
 
     def _clip(self, scene: Path, images: Path) -> Clip:
-        streams = sorted(scene.glob("*.dat"))
-        pairs, alone = pair_by_stem(streams, images.glob("*.png"))
-        report_alone([path for path in alone if path.suffix != ".dat"], self.name)
+        streams = listed(scene, (".dat",))
+        pairs, alone = pair_by_stem(streams, listed(images, (".png",)))
+        report_alone([path for path in alone if path.suffix.lower() != ".dat"], self.name)
         if not pairs:
             raise DataError(f"{scene} and {images} share no NAME.dat and NAME.png.")
         index = {stream: k for k, stream in enumerate(streams)}

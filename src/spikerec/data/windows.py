@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from spikerec.data.clips import Clip, LiveSet, read_image
+from spikerec.data.clips import Clip, LiveSet, check_unique
 from spikerec.errors import ConfigError, DataError
+from spikerec.simulation.images import read_grey
 from spikerec.spikes import SpikeStream, unpack_bits
 
 Augmentation = Literal["none", "flips", "dihedral"]
@@ -75,13 +76,15 @@ class Windows(Dataset[dict[str, Any]]):
         crop: random crops for training; None for whole images.
 
     Raises:
-        DataError: no key readout leaves room for the window.
+        DataError: no key readout leaves room for the window, or two clips have one name.
     """
 
     def __init__(
         self, clips: Sequence[Clip], *, window: int, margin: int, crop: Crop | None = None
     ) -> None:
         self.clips = list(clips)
+        files = [clip.files[0] for clip in self.clips]
+        check_unique([clip.name for clip in self.clips], "clips", files)
         self.window = window
         self.crop = crop
         self.streams = [clip.open() for clip in self.clips]
@@ -210,7 +213,8 @@ def _to_bytes(bits: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=64)
 def _cached_image(path: Path) -> NDArray[np.float32]:
-    return read_image(path)
+    image: NDArray[np.float32] = read_grey(path).numpy()
+    return image
 
 
 def decode(batch: dict[str, Any]) -> dict[str, Any]:

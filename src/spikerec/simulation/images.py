@@ -1,21 +1,45 @@
-"""Grey source images: from a file, a folder, or the photographs that come with scikit-image."""
+"""Images as grey intensity: the one reader of this package, for files, folders and samples.
+
+Intensity is the stored value over the largest one of its type, and of colours 0.299 R + 0.587 G +
+0.114 B (ITU-R BT.601, as published code of the field has it), computed in float32 without rounding
+to levels again. Neither a gamma curve nor a colour profile is applied, and transparency is ignored.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError
+from spikerec.parsing import parsing
+from spikerec.spikes.folders import listed
+
+#: Weights of red, green and blue in grey (ITU-R BT.601).
+GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+#: Decoders that a file may ask for, by its content; others of Pillow's start programs or are rare.
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+
+#: Bounds of an image file: bytes, and pixels (8192², 0.8 GB while it is read).
+MAX_IMAGE_BYTES = 1 << 28
+MAX_IMAGE_PIXELS = 1 << 26
+#: How far a float image may leave [0, 1]: what resampling and rounding do.
+FLOAT_SLACK = 1e-3
+
 LARGEST_SIDE = 2048  # photographs are reduced to this when read: more detail than a scene shows
 
 PUBLIC_DOMAIN = "public domain"
@@ -70,7 +94,7 @@ def bundled_images() -> list[SourceImage]:
 
 
 def folder_images(folder: str | Path, licence: str = "not stated") -> list[SourceImage]:
-    """All images of a folder, sorted by name, each reduced to at most 2048 pixels a side.
+    """All images of a folder, in order, each reduced to at most 2048 pixels a side.
 
     Args:
         folder: its subfolders are not searched.
@@ -84,24 +108,25 @@ def folder_images(folder: str | Path, licence: str = "not stated") -> list[Sourc
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name.
+    """The image files of a folder, by name, numbers by value (see `spikes.folders.listed`).
 
     Raises:
         DataNotFoundError: no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise DataNotFoundError(f"{folder} is not a folder: name one that holds images.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = listed(folder, IMAGE_SUFFIXES)
     if not files:
         raise DataNotFoundError(f"{folder} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
     return files
 
 
 def read_grey(path: Path, largest_side: int | None = None) -> Tensor:
-    """Read an image as grey intensity, by the weights 0.299 R + 0.587 G + 0.114 B.
+    """Read an image as grey intensity (see the module's text), upright as its EXIF tag says.
 
     Args:
-        path: 8-bit or 16-bit image.
+        path: an image of any of Pillow's modes. Integers of 32 bits hold levels of 16 bits, and
+            floats hold intensity.
         largest_side: reduce larger ones to this.
 
     Returns:
@@ -109,23 +134,94 @@ def read_grey(path: Path, largest_side: int | None = None) -> Tensor:
 
     Raises:
         DataNotFoundError: no such file.
-        DataError: not an image.
+        DataError: not an image, one beyond the bounds, or values outside the range of its type.
     """
-    if not path.is_file():
-        raise DataNotFoundError(f"{path} is not there: expected an image file.")
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16 bits, which conversion to L would clip
-                grey = torch.from_numpy(np.asarray(image, np.float32) / 65535)
-            else:
-                grey = torch.from_numpy(np.asarray(image.convert("L"), np.float32) / 255)
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{path} is not an image that Pillow can read: {error}.") from error
+    with open_image(path) as opened:
+        grey = torch.from_numpy(_grey(ImageOps.exif_transpose(opened), path))
     if largest_side is not None and max(grey.shape) > largest_side:
         share = largest_side / max(grey.shape)
         grey = resized(grey, *(max(1, round(length * share)) for length in grey.shape))
     return grey.clamp(0, 1)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of the image that `read_grey` would give, from the file's head alone.
+
+    Raises:
+        DataNotFoundError: no such file.
+        DataError: not an image, or one beyond the bounds.
+    """
+    with open_image(path) as opened:
+        lies_on_its_side = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        height, width = opened.height, opened.width
+    return (width, height) if lies_on_its_side else (height, width)
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image without decoding it; what fails inside the `with` block is one of our errors.
+
+    Raises:
+        DataNotFoundError: no such file.
+        DataError: not an image, or one beyond the bounds.
+    """
+    if not path.is_file():
+        raise DataNotFoundError(f"{path} is not there: expected an image file.")
+    if path.stat().st_size > MAX_IMAGE_BYTES:
+        raise DataError(f"{path} holds more than the {MAX_IMAGE_BYTES:,} bytes of an image.")
+    with parsing(path, "an image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is the lower bound
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS:
+                raise DataError(
+                    f"{path} has {image.height:,} × {image.width:,} pixels, expected at most "
+                    f"{MAX_IMAGE_PIXELS:,}: reduce it first."
+                )
+            yield image
+
+
+def weighed(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Grey intensity (H, W) in [0, 1] of 8-bit colours (H, W, 3), by `GREY_WEIGHTS`."""
+    grey: NDArray[np.float32] = colours[..., 0] * np.float32(GREY_WEIGHTS[0])
+    for channel in (1, 2):
+        grey += colours[..., channel] * np.float32(GREY_WEIGHTS[channel])
+    grey /= 255
+    return np.minimum(grey, 1, out=grey)
+
+
+def _scaled(levels: NDArray[Any], white: int) -> NDArray[np.float32]:
+    scaled: NDArray[np.float32] = levels.astype(np.float32)
+    scaled /= white
+    return scaled
+
+
+def _grey(image: Image.Image, path: Path) -> NDArray[np.float32]:
+    """Grey intensity of an image of any mode."""
+    mode = image.mode
+    if mode in ("1", "L"):
+        return _scaled(np.asarray(image.convert("L")), 255)
+    if mode in ("LA", "La"):
+        return _scaled(np.asarray(image.convert("LA").getchannel(0)), 255)
+    if mode.startswith("I;16"):
+        return _scaled(np.asarray(image), 65535)
+    if mode == "I":
+        levels = np.asarray(image)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise DataError(
+                f"{path} holds integers outside 0 to 65535: expected levels of 8 or 16 bits, or "
+                "floats in [0, 1]. Scale it first."
+            )
+        return _scaled(levels, 65535)
+    if mode == "F":
+        values: NDArray[np.float32] = np.array(image, np.float32)
+        if not (values.min() >= -FLOAT_SLACK and values.max() <= 1 + FLOAT_SLACK):  # or NaN
+            raise DataError(
+                f"{path} holds floats outside [0, 1]: expected intensity. Divide it by its white."
+            )
+        return values
+    if mode in ("P", "PA"):
+        image = image.convert("RGBA")
+    return weighed(np.asarray(image.convert("RGB")))
 
 
 def write_grey(path: Path, image: Tensor) -> None:
