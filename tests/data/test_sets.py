@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from spikerec import spikes
 from spikerec.configs import build, config_names
 from spikerec.data import Windows
-from spikerec.data.clips import SpikeSet, digest
-from spikerec.errors import DataNotFoundError, SpikerecError
-from tests.fakes import FAKE_ARGUMENTS, FAKES
+from spikerec.data.clips import Clip, SpikeSet, digest
+from spikerec.errors import ConfigError, DataError, DataNotFoundError, SpikerecError
+from tests.fakes import FAKE_ARGUMENTS, FAKES, fake_spikes, write_dat
 
 
 def fake(name: str, root: Path) -> SpikeSet:
@@ -49,6 +51,39 @@ def test_digest_follows_content_not_place(name: str, tmp_path: Path) -> None:
     if file.suffix == ".dat":
         file.write_bytes(bytes(file.stat().st_size))
         assert digest(here.clips("test")) != digest(there.clips("test"))
+
+
+@pytest.mark.parametrize("name", sorted(set(config_names("data")) & set(FAKES)))
+def test_companions_that_macos_writes_do_not_count(name: str, tmp_path: Path) -> None:
+    spike_set = fake(name, tmp_path)
+    before = [(clip.name, clip.files, dict(clip.images)) for clip in spike_set.clips("test")]
+    for path in list((tmp_path / name).rglob("*")):
+        path.with_name(f"._{path.name}").write_bytes(b"Mac OS X")
+    (tmp_path / name / ".Trash").mkdir()
+    (tmp_path / name / ".Trash" / "old.dat").write_bytes(b"")
+    after = [(clip.name, clip.files, dict(clip.images)) for clip in spike_set.clips("test")]
+    assert after == before
+
+
+def test_clips_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 2, 1):
+        write_dat(tmp_path / "real" / f"f_{number}.dat", fake_spikes(60, 24, 40))
+    spike_set: SpikeSet = build("data", "real", root=str(tmp_path / "real"), height=24, width=40)
+    assert [clip.name for clip in spike_set.clips("test")] == ["f_1", "f_2", "f_10"]
+
+
+def test_a_name_is_that_of_one_clip(tmp_path: Path) -> None:
+    for suffix in ("dat", "npy"):
+        spikes.save(tmp_path / "real" / "day" / f"a.{suffix}", fake_spikes(60, 24, 40))
+    spike_set: SpikeSet = build("data", "real", root=str(tmp_path / "real"), height=24, width=40)
+    with pytest.raises(DataError, match=r"two clips are named 'day/a': .*a\.dat and .*a\.npy"):
+        Windows(spike_set.clips("test"), window=21, margin=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0, -1, "text", 1.5])
+def test_a_light_scale_that_cannot_be_is_refused(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"light_scale must be a number in \(0, 1\]"):
+        Clip("a", (tmp_path / "a.dat",), value)
 
 
 def test_reds_reports_files_without_partner(

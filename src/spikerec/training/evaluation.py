@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
@@ -16,6 +18,9 @@ from spikerec.training.distributed import gather
 from spikerec.training.module import ReconstructionModule
 
 SampleScores = dict[str, dict[str, float]]
+
+#: Bytes of a folder's name, below the 255 that file systems allow.
+LONGEST_NAME = 200
 
 
 class Split(L.LightningDataModule):
@@ -120,7 +125,7 @@ class SampleImages(Callback):
 
     def path(self, key: str, role: str) -> Path:
         """Where a sample's picture is written."""
-        return self.folder / key.replace("/", "_") / f"{role}.png"
+        return self.folder / folder_name(key) / f"{role}.png"
 
     def saved(self) -> dict[str, dict[str, Path]]:
         """Sample key → role → file, for what is there."""
@@ -129,6 +134,23 @@ class SampleImages(Callback):
             key: {role: self.path(key, role) for role in roles if self.path(key, role).exists()}
             for key in sorted(self.keys)
         }
+
+
+def folder_name(key: str) -> str:
+    """A folder's name for a sample's key: legible, and different for different keys.
+
+    `day/one/20` becomes `day+one+20`. Other characters than letters, digits, `_`, `-` and dots
+    within are written as in URLs, and a name too long for a file system ends in a digest.
+    """
+    name = "".join(
+        "+" if one == "/" else one if one.isalnum() or one in "_-." else quote(one, safe="")
+        for one in key
+    )
+    name = f"%2E{name[1:]}" if name.startswith(".") else name
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    short = name.encode()[: LONGEST_NAME - 67].decode(errors="ignore")
+    return f"{short}%%{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def evenly(keys: Sequence[str], count: int) -> list[str]:
