@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     inspect = verbs.add_parser("inspect", help="what a recording holds, and a contact sheet of it")
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--dataset", help="the array inside .npz or .h5 (default: the only one)")
+    inspect.add_argument(
+        "--external", action="store_true", help="let an .h5 name other files that hold its values"
+    )
     inspect.add_argument("--output", type=Path, help="the picture (default: NAME_inspection.png)")
     _add_geometry(inspect)
     importing = verbs.add_parser(
@@ -91,13 +94,17 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
     path: Path = options.file
     output = options.output or path.with_name(f"{path.stem}_inspection.png")
     geometry = _stated_geometry(options)
-    if path.suffix == ".dat" and path.is_file() and geometry is None:
+    if path.suffix.lower() == ".dat" and path.is_file() and geometry is None:
         geometry = spikes.read_sidecar(path).geometry
         if geometry is None:
             _rank(console, path, output)
             return
     with spikes.open(
-        path, geometry=geometry, rate_hz=options.rate_hz, dataset=options.dataset
+        path,
+        geometry=geometry,
+        rate_hz=options.rate_hz,
+        dataset=options.dataset,
+        external=options.external,
     ) as stream:
         found = inspect(stream)
         table = Table(box=None, show_header=False)

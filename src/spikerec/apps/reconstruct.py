@@ -140,11 +140,14 @@ def _calibration(config: DictConfig) -> FixedPattern | None:
 
 def _open(config: DictConfig, path: str) -> SpikeStream:
     stated = plain(config.geometry)
-    given = stated.get("height") and stated.get("width") and Path(path).suffix in ("", ".dat")
+    given = (
+        stated.get("height") and stated.get("width") and Path(path).suffix.lower() in ("", ".dat")
+    )
     return spikes.open(
         path,
         geometry=Geometry(**stated) if given else None,
         rate_hz=config.rate_hz,
         light_scale=config.light_scale,
         dataset=config.dataset,
+        external=config.external,
     )

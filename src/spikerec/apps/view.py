@@ -27,6 +27,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--width", type=int)
     parser.add_argument("--rate-hz", type=float, help="readouts per second")
     parser.add_argument("--light-scale", type=float, help="firing rate of intensity 1")
+    parser.add_argument(
+        "--external", action="store_true", help="let an .h5 name other files that hold its values"
+    )
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
     options = parser.parse_args(arguments)
     if (options.height is None) != (options.width is None):
@@ -37,6 +40,7 @@ def main(arguments: list[str]) -> None:
         geometry=geometry,
         rate_hz=options.rate_hz,
         light_scale=options.light_scale,
+        external=options.external,
     )
     named = [word.partition("=") for word in options.method or ("tfp", "fast")]
     networks = {name: load(name, checkpoint or None) for name, _, checkpoint in named}

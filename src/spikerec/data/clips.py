@@ -40,6 +40,7 @@ class Clip:
         dataset: name of the array inside a container file; None for the only one.
         images: key readout → image file, of the true intensity at that readout.
         key_readouts: the readouts to reconstruct; those of `images` where there are images.
+        external: an `.h5` may name other files that hold its values (see `spikes.open`).
 
     Raises:
         ConfigError: a light scale out of range.
@@ -52,6 +53,7 @@ class Clip:
     dataset: str | None = None
     images: Mapping[int, Path] = field(default_factory=dict)
     key_readouts: Sequence[int] = ()
+    external: bool = False
 
     def __post_init__(self) -> None:
         check_light_scale(self.light_scale)
@@ -59,7 +61,9 @@ class Clip:
     def open(self) -> SpikeStream:
         """The stream, not yet read."""
         source = self.files[0] if len(self.files) == 1 else list(self.files)
-        return spikes.open(source, geometry=self.geometry, dataset=self.dataset)
+        return spikes.open(
+            source, geometry=self.geometry, dataset=self.dataset, external=self.external
+        )
 
 
 class SpikeSet(ABC):

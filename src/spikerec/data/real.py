@@ -6,6 +6,7 @@ recVidarReal2019, momVidarReal2021, PKU-Spike-High-Speed and recordings of one's
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from spikerec import spikes
@@ -27,6 +28,7 @@ class Real(SpikeSet):
         width: pixels in its row.
         readout_width: bits stored for a row; None for `width`.
         dataset: array inside `.npz` and `.h5` files; None for the only one.
+        external: let `.h5` files name other files that hold their values.
         name: the set's name in results.
     """
 
@@ -39,12 +41,14 @@ class Real(SpikeSet):
         width: int | None = None,
         readout_width: int | None = None,
         dataset: str | None = None,
+        external: bool = False,
         name: str = "real",
     ) -> None:
         super().__init__(name, root)
         self.light_scale = light_scale
         self.key_stride = key_stride
         self.dataset = dataset
+        self.external = external
         self.geometry = Geometry(height, width, readout_width) if height and width else None
 
     def has_images(self) -> bool:
@@ -67,7 +71,9 @@ class Real(SpikeSet):
     def _clip(self, path: Path) -> Clip:
         name = path.relative_to(self.root).with_suffix("").as_posix()
         geometry = self.geometry if path.suffix.lower() == ".dat" else None
-        clip = Clip(name, (path,), self.light_scale, geometry, self.dataset)
+        clip = Clip(
+            name, (path,), self.light_scale, geometry, self.dataset, external=self.external
+        )
         with clip.open() as stream:
             keys = range(self.key_stride // 2, stream.num_readouts, self.key_stride)
-        return Clip(name, (path,), self.light_scale, geometry, self.dataset, key_readouts=keys)
+        return replace(clip, key_readouts=keys)
