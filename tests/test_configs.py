@@ -55,7 +55,7 @@ def test_wheel_brings_conf(tmp_path: Path) -> None:
 
 
 def test_unknown_choice_lists_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"model=nope is unknown: expected one of bsf, "):
+    with pytest.raises(ConfigError, match=r"model=nope is unknown: expected one of base, bsf, "):
         build("model", "nope")
 
 

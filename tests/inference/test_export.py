@@ -16,6 +16,10 @@ from tests.fakes import fake_spikes
 #: Of windows that a network must pad.
 SIZE = (13, 18)
 FEWER_CHANNELS: dict[str, dict[str, Any]] = {
+    "base": {"channels": [8, 8, 8, 8]},
+    "spikeclip": {"channels": [8, 8, 8, 8]},
+    "swinsf": {"channels": 8, "depth": 2},
+    "swinsf_1000": {"channels": 8, "depth": 2},
     "bsf": {"channels": 16},
     "etnet": {"channels": 8},
     "hypere2vid": {"channels": 8},

@@ -23,8 +23,12 @@ MODELS = config_names("model")
 
 @pytest.fixture
 def stream(tmp_path: Path) -> SpikeStream:
-    path = tmp_path / "clip.dat"
-    spikes.save(path, fake_spikes(110, 20, 28, rate=0.15), geometry=Geometry(20, 28))
+    return saved(110, tmp_path)
+
+
+def saved(num_readouts: int, folder: Path) -> SpikeStream:
+    path = folder / "clip.dat"
+    spikes.save(path, fake_spikes(num_readouts, 20, 28, rate=0.15), geometry=Geometry(20, 28))
     return spikes.open(path)
 
 
@@ -70,8 +74,9 @@ def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("num_threads", [1, 2], indirect=True)  # a batch, and a thread for each
 @pytest.mark.usefixtures("num_threads")
-def test_streaming_equals_the_plain_forward(name: str, stream: SpikeStream) -> None:
+def test_streaming_equals_the_plain_forward(name: str, tmp_path: Path) -> None:
     network: Network = build("model", name)
+    stream = saved(network.window + 49, tmp_path)
     keys = KeyReadouts.of(stream, [network], stride=20)
     found = streamed(stream, network, keys, light_scale=0.5, batch_size=2)
     torch.testing.assert_close(found, plain(stream, network, keys, 0.5), atol=1e-5, rtol=1e-5)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spikerec.errors import InputError
 from spikerec.losses.base import Term
+from spikerec.losses.pixel import SmoothL1
 from spikerec.models.base import Reconstruction
 
 
@@ -44,6 +45,37 @@ class WindowEstimates(Term):
             )
         stacked = torch.stack(estimates, 1)  # (B, N, E, H, W)
         return _sum_of_l1(stacked, targets[:, :, None])
+
+
+class SideImages(SmoothL1):
+    """Smooth L1 of the images of an earlier and of a later readout, summed over the two.
+
+    As published with SwinSF (ICVRV 2024) at a tenth of the image's weight. True images of these
+    readouts come with few data sets. Where the batch has no `targets`, both are held against the
+    true image of the key readout: of a scene in motion it shows where things are 7 readouts before
+    or after.
+
+    Arguments are those of `SmoothL1`.
+
+    Raises:
+        InputError: (forward) `targets` holds another number of images than two.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("sides",)
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`; reads `targets` (B, 2, H, W) where the batch has it."""
+        sides: tuple[Tensor, Tensor] = reconstruction.extras["sides"]
+        targets: Tensor = batch.get("targets", batch["target"].expand(-1, 2, -1, -1))
+        if targets.shape[1] != len(sides):
+            raise InputError(
+                f"batch['targets'] must hold an image for each of {len(sides)} sides, found "
+                f"{targets.shape[1]}: {tuple(targets.shape)}. Drop it."
+            )
+        earlier, later = (
+            self.difference(side, targets[:, index : index + 1]) for index, side in enumerate(sides)
+        )
+        return earlier + later
 
 
 def _sum_of_l1(estimates: Tensor, targets: Tensor) -> Tensor:

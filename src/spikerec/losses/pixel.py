@@ -40,6 +40,34 @@ class MSE(Term):
         return F.mse_loss(reconstruction.image, batch["target"])
 
 
+class SmoothL1(Term):
+    """Mean of an absolute difference that is quadratic where it is small (Girshick, ICCV 2015).
+
+    Args:
+        weight: factor in the sum.
+        beta: difference below which it is quadratic, in intensity.
+        clip: compare the image clipped to [0, 1], as SwinSF's recipe does.
+
+    Raises:
+        ConfigError: beta ≤ 0.
+    """
+
+    def __init__(self, weight: float = 1.0, beta: float = 1 / 255, clip: bool = False) -> None:
+        super().__init__(weight)
+        if beta <= 0:
+            raise ConfigError(f"beta must be above 0, found {beta}.")
+        self.beta = beta
+        self.clip = clip
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        return self.difference(reconstruction.image, batch["target"])
+
+    def difference(self, image: Tensor, target: Tensor) -> Tensor:
+        """The term for any two images (B, 1, H, W) in intensity."""
+        return F.smooth_l1_loss(clipped(image) if self.clip else image, target, beta=self.beta)
+
+
 class Charbonnier(Term):
     """Mean of √(difference² + ε²), a smooth L1 (Charbonnier et al., ICIP 1994).
 

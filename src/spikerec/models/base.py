@@ -19,11 +19,15 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from spikerec.errors import ConfigError, InputError, WindowError
 
-#: Extras that are images in the unit of `Reconstruction.image`, and so are scaled with it.
-IMAGE_EXTRAS = ("pyramid", "estimates")
+#: Extras that are images of the size and in the unit of `Reconstruction.image`, cropped and scaled
+#: with it.
+FULL_SIZE_EXTRAS = ("estimates", "blind", "sides")
+#: Extras in its unit, of any size.
+IMAGE_EXTRAS = ("pyramid", *FULL_SIZE_EXTRAS)
 
 
 class Reconstruction(NamedTuple):
@@ -35,7 +39,9 @@ class Reconstruction(NamedTuple):
         extras: name → tensor or tuple of tensors; the names a network gives are its
             `provides`. Used so far: `pyramid` (images from full size down, each half the size of
             the one before), `flows` (pairs of (B, 2, h, w) fields, x then y, in pixels),
-            `estimates` (coarse per-window images, (B, C, H, W) each, in the unit of `image`).
+            `estimates` (coarse per-window images, (B, C, H, W) each, in the unit of `image`),
+            `blind` (the image of a blind-spot network, likewise), `sides` (images of an earlier and
+            of a later readout, likewise).
     """
 
     image: Tensor
@@ -108,7 +114,7 @@ class Network(nn.Module, ABC):
     multiple: ClassVar[int] = 1
     padding: ClassVar[Padding] = Padding()
     provides: ClassVar[tuple[str, ...]] = ()
-    published_output_scale: ClassVar[float] = 1.0
+    published_output_scale: ClassVar[float | None] = 1.0
 
     def __init__(self, window: int, output_scale: float | None = None) -> None:
         super().__init__()
@@ -153,6 +159,13 @@ class Network(nn.Module, ABC):
         """
         return dict(state)
 
+    def prepare_for(self, state: Mapping[str, Tensor]) -> None:
+        """Drop parts that only training uses and that weights of this network may leave out.
+
+        Called with a state dict under this network's names before it is loaded. The default drops
+        nothing, so that every name must be there.
+        """
+
     def reconstruct(
         self, spikes: Tensor, light_scale: Tensor | float, *, validate: bool = True
     ) -> Reconstruction:
@@ -164,8 +177,8 @@ class Network(nn.Module, ABC):
             validate: check that every value is 0 or 1 (waits for the device).
 
         Returns:
-            Image (B, 1, H, W) in intensity, not clipped, and the extras where no padding was
-            needed (a padded extra has no size of its own).
+            Image (B, 1, H, W) in intensity, not clipped, and the extras; where padding was needed,
+            only those of the image's size, which are cropped with it.
 
         Raises:
             InputError: wrong shape, or values other than 0 and 1.
@@ -180,8 +193,11 @@ class Network(nn.Module, ABC):
             return self.to_intensity(self(spikes.to(self.dtype)), light_scale)
         # Padded as the bytes they are: four times less to copy than floats.
         padded = pad(spikes, (left, right, top, bottom), self.padding.mode)
-        image = self(padded.to(self.dtype)).image[..., top : top + height, left : left + width]
-        return self.to_intensity(Reconstruction(image), light_scale)
+        image, extras = self(padded.to(self.dtype))
+        kept = {name: extras[name] for name in FULL_SIZE_EXTRAS if name in extras}
+        inside = (..., slice(top, top + height), slice(left, left + width))
+        image, kept = tree_map(lambda one: one[inside], (image, kept))
+        return self.to_intensity(Reconstruction(image, kept), light_scale)
 
     def to_intensity(
         self, reconstruction: Reconstruction, light_scale: Tensor | float
@@ -193,7 +209,7 @@ class Network(nn.Module, ABC):
         alpha = torch.as_tensor(light_scale, dtype=image.dtype, device=image.device)
         gain = (self.output_scale / alpha).reshape(-1, 1, 1, 1)
         extras = {
-            name: tuple(item * gain for item in value) if name in IMAGE_EXTRAS else value
+            name: tree_map(gain.mul, value) if name in IMAGE_EXTRAS else value
             for name, value in reconstruction.extras.items()
         }
         return Reconstruction(image * gain, extras)

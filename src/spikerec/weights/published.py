@@ -42,6 +42,7 @@ def load_published(
     if network.output_scale != scale:
         network = build("model", name, **arguments | {"output_scale": scale})
     renamed = network.from_published(strip_wrappers(state_dict))
+    network.prepare_for(renamed)
     load_weights(network, renamed, source or f"The published state dict for model={name}")
     return network.eval()
 

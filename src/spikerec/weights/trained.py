@@ -74,5 +74,7 @@ def load_trained(make: Callable[..., Network], checkpoint: str | Path | None) ->
     scale = read_arguments(checkpoint).get("output_scale", network.output_scale)
     if network.output_scale != scale:
         network = make(output_scale=scale)
-    load_weights(network, read_state(checkpoint), str(checkpoint))
+    state = read_state(checkpoint)
+    network.prepare_for(state)
+    load_weights(network, state, str(checkpoint))
     return network.eval()
