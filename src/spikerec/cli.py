@@ -135,7 +135,13 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from spikerec.configs import config_dir, folder_name, run_name, text_words
+    from spikerec.configs import (
+        check_own_configuration,
+        config_dir,
+        folder_name,
+        run_name,
+        text_words,
+    )
 
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
@@ -147,6 +153,7 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
     sweeps = not {"-m", "--multirun"}.isdisjoint(arguments)
     sys.argv = [whole[0], *text_words(arguments, sweeps=sweeps)]
     try:
+        check_own_configuration(verb, list(arguments))
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         _report(error)

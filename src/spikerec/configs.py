@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikerec.errors import ConfigError
+from spikerec.targets import check_hydra, make
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -117,17 +118,11 @@ def build(group: str, name: str, **overrides: Any) -> Any:  # noqa: ANN401
     Raises:
         ConfigError: no such choice, or a key that its class does not take.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    config = load_config(group, name, **overrides)
     try:
-        return instantiate(config, _convert_="all")
-    except InstantiationException as error:
+        return make(load_config(group, name, **overrides), None, group, config_dir())
+    except ConfigError as error:
         if isinstance(error.__cause__, TypeError):
             raise ConfigError(f"conf/{group}/{name}.yaml: {error.__cause__}") from error
-        if error.__cause__ is not None:
-            raise error.__cause__ from error
         raise
 
 
@@ -135,7 +130,7 @@ def renamed_key(complaint: str) -> str | None:
     """A message that names the present key, if a complaint is about a key that was renamed.
 
     Args:
-        complaint: a key, or the text of Hydra's error about one.
+        complaint: a key, or the text of an error about one.
 
     Example:
         >>> renamed_key("model.light_scale")
@@ -143,10 +138,70 @@ def renamed_key(complaint: str) -> str | None:
     """
     for old, new in RENAMED.items():
         group, key = old.split(".")
-        is_argument = f"argument '{key}'" in complaint and f"full_key: {group}" in complaint
+        is_argument = f"argument '{key}'" in complaint and complaint.startswith(f"{group}: ")
         if is_argument or re.search(rf"(?<![\w.]){re.escape(old)}\b", complaint):
             return f"{old} was renamed {new}."
     return None
+
+
+def instantiate(config: object, kind: type, key: str, **given: Any) -> Any:  # noqa: ANN401
+    """The object that a part of a composed configuration describes.
+
+    Args:
+        config: the part; with `_partial_: true` it describes what makes the object later.
+        kind: the class that the object must be of.
+        key: the part's path in the configuration, for errors.
+        **given: arguments of the object that replace or join the part's.
+
+    Raises:
+        ConfigError: its `_target_` may not be named (see `spikerec.targets`), is of another kind,
+            or does not take these arguments.
+    """
+    return make(_contained(config), kind, key, config_dir(), **given)
+
+
+def _contained(config: object) -> object:
+    """A part of a configuration as resolved plain values."""
+    from omegaconf import OmegaConf
+
+    if not OmegaConf.is_config(config):
+        return config
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+def check_own_configuration(verb: str, words: list[str]) -> None:
+    """Check what Hydra builds by itself, where a command names configuration of the user's own.
+
+    Args:
+        verb: of the command.
+        words: the command's other words.
+
+    Raises:
+        ConfigError: a class that may not be named (see `spikerec.targets`).
+    """
+    from hydra import initialize_config_dir
+    from hydra._internal.utils import get_args_parser
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    asked = get_args_parser().parse_args(words)
+    own = [folder for folder in (asked.config_dir, asked.config_path) if folder]
+    if not own and not asked.config_name and not any("searchpath" in word for word in words):
+        return
+    path = ",".join(f"'{Path(folder).resolve()}'" for folder in own)
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config(
+            asked.config_name or verb,
+            [*asked.overrides, *([f"hydra.searchpath=[{path}]"] if path else [])],
+            run_mode=RunMode.MULTIRUN,
+            with_log_configuration=False,
+            validate_sweep_overrides=False,
+        )
+    node: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    check_hydra(node, config_dir())
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from spikerec.configs import plain
+from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
 from spikerec.fetch import write_atomically
 from spikerec.kernels.memory import keep_freed_memory
@@ -33,7 +32,7 @@ ROWS = (
 
 def run(config: DictConfig) -> None:
     """Measure a network, print the table, and write `bench.json` into the run's folder."""
-    network: Network = instantiate(config.model, _convert_="all")
+    network: Network = instantiate(config.model, Network, "model")
     method = HydraConfig.get().runtime.choices["model"]
     settings = plain(config)
     if settings["optimise"]:

@@ -12,13 +12,12 @@ from typing import Any
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from spikerec.apps.train import own_command
-from spikerec.configs import plain
+from spikerec.configs import instantiate, plain
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.memory import keep_freed_memory
@@ -53,9 +52,9 @@ def run(config: DictConfig) -> None:
 
 def _run(config: DictConfig) -> None:
     L.seed_everything(config.seed, workers=True, verbose=False)
-    network = load_trained(partial(instantiate, config.model, _convert_="all"), config.checkpoint)
-    data: SpikeDataModule = instantiate(config.data, window=network.window, _convert_="all")
-    protocol: Protocol = instantiate(config.protocol, _convert_="all")
+    network = load_trained(partial(instantiate, config.model, Network, "model"), config.checkpoint)
+    data: SpikeDataModule = instantiate(config.data, SpikeDataModule, "data", window=network.window)
+    protocol: Protocol = instantiate(config.protocol, Protocol, "protocol")
     for metric, reason in protocol.unavailable.items():
         _log.warning("%s is unavailable: %s", metric, reason)
     module = ReconstructionModule(network, protocol=protocol)
@@ -64,7 +63,7 @@ def _run(config: DictConfig) -> None:
         facts["efficiency"] = measure(network, optimise=config.optimise, **plain(config.efficiency))
     pictures = SampleImages(Path(), config.save_images, config.tfp_window)
     trainer: L.Trainer = instantiate(
-        config.trainer, callbacks=[pictures], logger=False, _convert_="all"
+        config.trainer, L.Trainer, "trainer", callbacks=[pictures], logger=False
     )
     if config.optimise:
         keep_freed_memory()

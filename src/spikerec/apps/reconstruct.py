@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.progress import (
@@ -23,7 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from spikerec import spikes
-from spikerec.configs import plain
+from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network
@@ -88,7 +87,7 @@ def _video(config: DictConfig, stream: SpikeStream) -> Video:
     names = _several()
     methods: Sequence[str | Network] = names
     if not names:
-        make = partial(instantiate, config.model, _convert_="all")
+        make = partial(instantiate, config.model, Network, "model")
         methods, checkpoint = [load_trained(make, checkpoint)], None
     settings: dict[str, Any] = {
         key: config[key]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.progress import Progress
 
+from spikerec.configs import instantiate
 from spikerec.errors import ConfigError
+from spikerec.simulation import Camera, SceneStyle
 from spikerec.simulation.images import IMAGE_SUFFIXES, read_grey
 from spikerec.simulation.layout import Recording, write_scene, write_stream
 from spikerec.simulation.scenes import RandomScene, Scene
@@ -28,7 +29,7 @@ def run(config: DictConfig) -> None:
     inputs = _inputs(config)
     with console.status(f"reading {inputs[0].name}"):
         scene, images = _scene(config, inputs)
-    camera = instantiate(config.simulation, _convert_="all")
+    camera = instantiate(config.simulation, Camera, "simulation")
     recording = Recording(scene, camera, config.seed, images, config.readouts_per_image)
     output = Path(config.output)
     with Progress(console=console) as progress:
@@ -73,7 +74,7 @@ def _moving_photographs(config: DictConfig, inputs: list[Path]) -> RandomScene:
     photographs = [read_grey(path) for path in inputs]
     height, width = _size(config) or photographs[0].shape
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    style = instantiate(config.style, _convert_="all")
+    style = instantiate(config.style, SceneStyle, "style")
     return RandomScene(
         photographs, height=height, width=width, seed=config.seed, style=style, device=device
     )

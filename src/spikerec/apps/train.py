@@ -11,11 +11,13 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.tuner.tuning import Tuner
 from omegaconf import DictConfig, OmegaConf, read_write
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from spikerec.configs import plain
+from spikerec.configs import instantiate, plain
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError
 from spikerec.kernels.memory import keep_freed_memory
@@ -82,14 +84,14 @@ def _config_flags(words: list[str]) -> list[str]:
 
 def _train(config: DictConfig, training: Run) -> float | None:
     L.seed_everything(config.seed, workers=True, verbose=False)
-    network: Network = instantiate(config.model, _convert_="all")
+    network: Network = instantiate(config.model, Network, "model")
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ConfigError(
             f"model={type(network).__name__} has no parameters: there is nothing to train. "
             "Run `spikerec evaluate` or `spikerec reconstruct` with it."
         )
-    data: SpikeDataModule = instantiate(config.data, window=network.window, _convert_="all")
-    loss: Loss = instantiate(config.loss, _convert_="all")
+    data: SpikeDataModule = instantiate(config.data, SpikeDataModule, "data", window=network.window)
+    loss: Loss = instantiate(config.loss, Loss, "loss")
     loss.check(network, has_target=data.has_targets)
     _check_crop(data, network)
     loss.rehearse(network, (data.crop.height, data.crop.width))
@@ -100,11 +102,12 @@ def _train(config: DictConfig, training: Run) -> float | None:
         training.begin(resolved)
     trainer: L.Trainer = instantiate(
         config.trainer,
+        L.Trainer,
+        "trainer",
         default_root_dir=str(training.folder),
-        callbacks=_parts(config.callbacks),
-        logger=_parts(config.get("logger")) or False,
+        callbacks=_parts(config.callbacks, L.Callback, "callbacks"),
+        logger=_parts(config.get("logger"), Logger, "logger") or False,
         plugins=AtomicCheckpointIO(),
-        _convert_="all",
     )
     if trainer.strategy.root_device.type == "cpu":  # a fifth of a step of STIR, with both
         keep_freed_memory()
@@ -113,8 +116,8 @@ def _train(config: DictConfig, training: Run) -> float | None:
     module = ReconstructionModule(
         network,
         loss=loss,
-        optimizer=instantiate(config.optimizer, _convert_="all"),
-        scheduler=instantiate(config.scheduler, _convert_="all"),
+        optimizer=instantiate(config.optimizer, Optimizer, "optimizer"),
+        scheduler=instantiate(config.scheduler, LRScheduler, "scheduler"),
         protocol=protocol,
         description=resolved["model"],
         val_sets=data.validated,
@@ -189,7 +192,7 @@ def _validation_protocol(config: DictConfig) -> Protocol:
         )
     chosen = OmegaConf.masked_copy(known, names)
     node = OmegaConf.create({**config.protocol, "metrics": chosen})
-    protocol: Protocol = instantiate(node, _convert_="all")
+    protocol: Protocol = instantiate(node, Protocol, "protocol")
     return protocol
 
 
@@ -240,10 +243,10 @@ def _validation_modes(data: SpikeDataModule, protocol: Protocol) -> dict[str, st
     return {f"val/{group}{name}": mode for group in groups for name, mode in modes.items()}
 
 
-def _parts(group: DictConfig | None) -> list[Any]:
+def _parts(group: DictConfig | None, kind: type, key: str) -> list[Any]:
     """The objects of a group whose entries are each a choice; null entries are switched off."""
-    nodes = (group or {}).values()
-    return [instantiate(node, _convert_="all") for node in nodes if node is not None]
+    nodes = (group or {}).items()
+    return [instantiate(node, kind, f"{key}.{name!s}") for name, node in nodes if node is not None]
 
 
 def _best(trainer: L.Trainer) -> float | None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from spikerec.configs import RENAMED
 from spikerec.errors import WeightsError, WeightsNotFoundError
 from spikerec.spikes.files import atomic_path
+from spikerec.targets import refuse_targets
 
 #: Modules of the standard library whose classes configs and modules hold. A file that names
 #: anything else of the standard library (`os.system`, `builtins.eval`) is refused outright.
@@ -97,23 +98,36 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def read_arguments(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint says its network was built with; empty where it says nothing.
+    """The arguments that a checkpoint says its network was built with; empty where it says none.
 
     Files of `import_weights` and checkpoints of our training runs do. Arguments that an older
-    version wrote under another name have their present one.
+    version wrote under another name have their present one. The class is not among them: whoever
+    reads the file says which one it is for.
 
     Raises:
         WeightsNotFoundError: no such file.
-        WeightsError: the file cannot be read.
+        WeightsError: the file cannot be read, or states more than plain values.
     """
     path = _existing(path)
+    arguments: object
     if path.suffix == ".safetensors":
-        arguments = json.loads(read_metadata(path).get("arguments", "{}"))
+        try:
+            arguments = json.loads(read_metadata(path).get("arguments", "{}"))
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(path, error) from error
     else:
         content = _read_pickle(path)
         about = content.get("spikerec", {}) if isinstance(content, Mapping) else {}
         arguments = about.get("model", {}) if isinstance(about, Mapping) else {}
-    return {RENAMED.get(f"model.{key}", key).removeprefix("model."): arguments[key] for key in arguments}
+    if not isinstance(arguments, Mapping):
+        raise WeightsError(f"{path} states its network's arguments as {_described(arguments)}.")
+    plain = {
+        RENAMED.get(f"model.{name}", str(name)).removeprefix("model."): value
+        for name, value in arguments.items()
+        if name != "_target_"
+    }
+    refuse_targets(plain, str(path), WeightsError)
+    return plain
 
 
 def save_state(
@@ -181,7 +195,8 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
         source: what the error calls the weights: a file, or a method's name.
 
     Raises:
-        WeightsError: names are missing, left over, or of another shape; all kinds are listed.
+        WeightsError: names are missing, left over, or of another shape (all kinds are listed); or
+            a value is NaN or infinite.
     """
     own = network.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
@@ -201,6 +216,12 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
         raise WeightsError(
             f"{source} does not fit {type(network).__name__}: {'; '.join(found)}. "
             "Give the arguments that the weights were trained with, or the right model."
+        )
+    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    if broken:
+        raise WeightsError(
+            f"{source} holds values that are not finite in {len(broken)} of {len(state)} tensors "
+            f"({_shown(broken)}): no image can come of them. Use an earlier checkpoint of the run."
         )
     network.load_state_dict(state)
     _flush(network)

@@ -63,7 +63,7 @@ def pack_weights(
         ConfigError: no such model.
         WeightsError: the checkpoint cannot be read or does not fit, or `output` is there already.
     """
-    arguments = {k: v for k, v in read_arguments(checkpoint).items() if k != "_target_"}
+    arguments = read_arguments(checkpoint)
     network: Network = build("model", name, **arguments)
     load_weights(network, read_state(checkpoint), str(checkpoint))
     state = {key: _halved(value) if half else value for key, value in network.state_dict().items()}

@@ -1,0 +1,204 @@
+"""Objects from configuration: which classes a `_target_` may name, and how one is built.
+
+A configuration comes from `conf/`, from the command line, or from a folder of the user's own
+(`--config-dir`). A `_target_` in it is an exact one of `conf/`, or a subclass of one of `BASES`;
+nothing else is called: no function, and no class that opens, starts or evaluates something.
+
+A file that travels (a checkpoint, weights, a record, a run's folder) is no configuration. What it
+states are values; `refuse_targets` stops those that pretend to more.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from spikerec.errors import ConfigError, SpikerecError
+
+#: Classes whose subclasses a configuration may name, from whichever package they are.
+BASES = (
+    "spikerec.models.base.Network",
+    "spikerec.losses.base.Term",
+    "spikerec.data.clips.SpikeSet",
+    "spikerec.metrics.base.ImageMetric",
+    "torch.nn.modules.module.Module",
+    "torch.optim.optimizer.Optimizer",
+    "torch.optim.lr_scheduler.LRScheduler",
+    "torchmetrics.metric.Metric",
+    "lightning.pytorch.callbacks.callback.Callback",
+    "lightning.pytorch.loggers.logger.Logger",
+    "lightning.pytorch.profilers.profiler.Profiler",
+    "lightning.pytorch.strategies.strategy.Strategy",
+    "lightning.pytorch.plugins.precision.precision.Precision",
+    "optuna.samplers._base.BaseSampler",
+    "optuna.pruners._base.BasePruner",
+    "hydra.experimental.callback.Callback",
+    "hydra.plugins.launcher.Launcher",
+    "hydra.plugins.sweeper.Sweeper",
+)
+
+#: A full name: packages, module and class, none of which starts with two underscores.
+NAME = re.compile(r"(?!__)[^\W\d]\w*(\.(?!__)[^\W\d]\w*)+")
+
+#: Classes of the standard library that a logging configuration may name.
+LOGGING = re.compile(r"logging\.(handlers\.)?\w*(Handler|Formatter)")
+
+#: Keys by which Hydra changes a call; `_target_` and `_partial_` are the ones in use here.
+MARKS = re.compile(r"_\w+_")
+
+
+def make(node: object, kind: type | None, key: str, conf: Path, **given: Any) -> Any:  # noqa: ANN401
+    """Build the object that a part of a configuration describes, and those within it.
+
+    Args:
+        node: plain values; a mapping with `_target_` describes an object of that class by its
+            arguments, one with `_partial_: true` a class whose other arguments come later.
+        kind: the class that the object must be of; None where the configuration decides.
+        key: path of the part in the configuration, for errors.
+        conf: the folder of configurations that come with the package.
+        **given: arguments of the outermost object that replace or join those of the node.
+
+    Raises:
+        ConfigError: a class that may not be named, or that does not take these arguments.
+    """
+    if isinstance(node, list | tuple):
+        return [make(one, None, f"{key}.{index}", conf) for index, one in enumerate(node)]
+    if not isinstance(node, Mapping):
+        return node
+    arguments = {
+        str(name): make(value, None, f"{key}.{name}", conf)
+        for name, value in node.items()
+        if name not in ("_target_", "_partial_")
+    }
+    if "_target_" not in node:
+        return arguments
+    if marks := [name for name in arguments if MARKS.fullmatch(name)]:
+        raise ConfigError(f"{key}.{marks[0]}: spikerec calls a class by its arguments alone.")
+    cls = _allowed_class(node["_target_"], kind, key, conf)
+    if node.get("_partial_", False) is True:
+        return partial(cls, **arguments | given)
+    try:
+        return cls(**arguments | given)
+    except SpikerecError as error:
+        raise _placed(error, key, arguments) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}") from error
+
+
+def check_hydra(node: Mapping[str, Any], conf: Path) -> None:
+    """Check the parts of a configuration that Hydra builds itself, before it does.
+
+    Args:
+        node: its `hydra` part, as plain values.
+        conf: the folder of configurations that come with the package.
+
+    Raises:
+        ConfigError: a class that may not be named.
+    """
+    for part in ("sweeper", "launcher", "callbacks"):
+        for key, value in _walk(node.get(part), f"hydra.{part}"):
+            if key.endswith("._target_"):
+                _allowed_class(value, None, key.removesuffix("._target_"), conf)
+    for part in ("hydra_logging", "job_logging"):
+        for key, value in _walk(node.get(part), f"hydra.{part}"):
+            is_class = key.endswith((".class", ".()"))
+            is_else = isinstance(value, str) and value.startswith(("ext://", "cfg://"))
+            if (is_class and not LOGGING.fullmatch(str(value))) or (
+                is_else and value not in ("ext://sys.stdout", "ext://sys.stderr")
+            ):
+                raise ConfigError(f"{key} must be a handler or formatter of logging: refused.")
+
+
+def _walk(node: object, key: str) -> Iterator[tuple[str, Any]]:
+    """The paths and values of all that is no container."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from _walk(value, f"{key}.{name}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _walk(value, f"{key}.{index}")
+    else:
+        yield key, node
+
+
+def refuse_targets(content: object, source: str, error: type[SpikerecError] = ConfigError) -> None:
+    """Refuse values from a file that travels which would build objects or read the environment.
+
+    Args:
+        content: plain values, however nested.
+        source: the file, for the error.
+        error: the class of the error.
+
+    Raises:
+        ConfigError: (or `error`) a key such as `_target_`, or an interpolation such as
+            `${oc.env:HOME}`.
+    """
+    left = [content]
+    while left:
+        value = left.pop()
+        if isinstance(value, Mapping):
+            marks = [name for name in value if isinstance(name, str) and MARKS.fullmatch(name)]
+            if marks:
+                raise error(
+                    f"{source} names code to run ({marks[0][:40]}), which such a file may not: "
+                    "refused, nothing was run."
+                )
+            left += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set):
+            left += value
+        elif isinstance(value, str) and "${" in value:
+            raise error(
+                f"{source} asks for a value of this machine (${{…}}), which such a file may not: "
+                "refused."
+            )
+
+
+def _allowed_class(name: object, kind: type | None, key: str, conf: Path) -> type:
+    """The class of that full name.
+
+    Raises:
+        ConfigError: there is none, it is no class that may be named, or not of that kind.
+    """
+    shown = str(name)[:100]
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigError(f"{key}._target_ must be the full name of a class, found {shown!r}.")
+    module, _, last = name.rpartition(".")
+    refusal = ConfigError(
+        f"{key}._target_={shown} may not be named: expected a class that conf/ names, or a "
+        "subclass of spikerec's Network, Term, SpikeSet or ImageMetric, or of PyTorch's and "
+        "Lightning's own bases. Nothing was run."
+    )
+    if module.split(".")[0] in sys.stdlib_module_names:
+        raise refusal
+    try:
+        found = getattr(importlib.import_module(module), last)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}._target_={shown} is not there: {error}.") from error
+    if not isinstance(found, type) or not (name in _named(conf) or _has_base(found)):
+        raise refusal
+    if kind is not None and not issubclass(found, kind):
+        raise ConfigError(f"{key}._target_ must be a {kind.__name__}, found {shown}.")
+    return found
+
+
+def _has_base(cls: type) -> bool:
+    return any(f"{one.__module__}.{one.__qualname__}" in BASES for one in cls.__mro__)
+
+
+def _named(conf: Path) -> set[str]:
+    """Every `_target_` in the YAML files of a folder."""
+    texts = (path.read_text(encoding="utf-8") for path in conf.rglob("*.yaml"))
+    return {name for text in texts for name in re.findall(r"_target_: *([\w.]+)", text)}
+
+
+def _placed(error: SpikerecError, key: str, arguments: Mapping[str, Any]) -> SpikerecError:
+    """The error with its key's path before it, where it begins with an argument's name."""
+    first = re.match(r"\w+", str(error))
+    if first and first.group() in arguments:
+        return type(error)(f"{key}.{error}")
+    return error
