@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from spikerec.errors import ConfigError, InputError
 from spikerec.simulation import LayeredScene, RandomScene, SceneStyle
-from spikerec.simulation.scenes import MOTION_SPAN, JointedPath, Layer, Path, Wave
+from spikerec.simulation.scenes import MOTION_SPAN, JointedPath, Layer, Path, Wave, _seen_by_pixels
 
 NOTHING = torch.zeros(1, dtype=torch.float64)
 STILL = Wave(0.0, NOTHING, NOTHING + 1, NOTHING)
@@ -130,6 +131,95 @@ def test_more_motion_changes_more() -> None:
     assert change[1] > 4 * change[0]
 
 
+def test_what_is_still_does_not_move_at_all() -> None:
+    frames = scene(0, still=1.0, objects=(2, 2), limbs=1.0).frames(0, 200)
+    assert (frames[-1] - frames[0]).abs().max() < 0.02
+
+
+def test_a_share_of_the_scenes_is_still() -> None:
+    paths = [scene(k, objects=(0, 0), still=0.5, motion=(5, 5)).layers[0].path for k in range(200)]
+    times = torch.arange(100, dtype=torch.float64)
+    still = sum(
+        one.x(times).diff().abs().max() + one.y(times).diff().abs().max() < 1e-4 for one in paths
+    )
+    assert 75 < still < 125
+
+
+def test_speeds_are_as_often_slow_as_fast() -> None:
+    speeds = []
+    for seed in range(300):
+        motion = scene(seed, objects=(0, 0), motion=(0.5, 50)).layers[0].path
+        assert isinstance(motion, Path)
+        reach = torch.hypot(motion.x.amplitudes[0], motion.y.amplitudes[0])
+        speeds.append(2 * math.pi * reach / motion.x.periods[0] * MOTION_SPAN)
+    below = sum(speed < 5 for speed in speeds)  # the middle of the range by its logarithm
+    assert 120 < below < 180
+    assert min(speeds) == pytest.approx(0.5, rel=0.2)
+    assert max(speeds) == pytest.approx(50, rel=0.2)
+
+
+def high_power(image: torch.Tensor) -> float:
+    """Power between 0.4 and 0.5 cycles a pixel, along either axis."""
+    spectrum = torch.fft.fft2(image - image.mean()).abs() ** 2
+    y, x = (torch.fft.fftfreq(length).abs() for length in image.shape)
+    return float(spectrum[(y[:, None] >= 0.4) | (x[None] >= 0.4)].sum())
+
+
+def test_the_truth_is_as_sharp_at_any_part_of_a_pixel() -> None:
+    noise = torch.rand(400, 400, generator=torch.Generator().manual_seed(0))
+    still = RandomScene(
+        [noise], height=96, width=96, seed=0, style=SceneStyle(objects=(0, 0), still=1.0)
+    )
+    background = still.layers[0]
+
+    def shifted(x: float, y: float) -> float:
+        motion = path(x=constant(x), y=constant(y))
+        layer = replace(background, path=motion, warp=None)
+        return high_power(LayeredScene([layer], height=96, width=96).frames(0, 1)[0])
+
+    reference = shifted(0, 0)
+    assert reference > 1
+    for x, y in ((0.25, 0), (0.5, 0), (0.5, 0.5), (0.75, 0.25), (0, 0.5)):
+        assert shifted(x, y) == pytest.approx(reference, rel=0.1)
+
+
+def test_an_edge_is_spread_over_the_pixel_that_it_crosses() -> None:
+    step = torch.zeros(80, 80)
+    step[:, 40:] = 1
+    layer = _seen_by_pixels(Layer(step[None], path(x=constant(0.25)), detail=2))
+    row = LayeredScene([layer], height=20, width=20).frames(0, 1)[0][10]
+    # The edge moved a quarter of a pixel to the right: the pixel right of it is three quarters lit.
+    assert row[9] == pytest.approx(0.0, abs=0.05)
+    assert row[10] == pytest.approx(0.75, abs=0.05)
+    assert row[11] == pytest.approx(1.0, abs=0.05)
+
+
+def test_scenery_moves_with_the_background_and_farther() -> None:
+    one = scene(3, objects=(1, 1), parallax=1.0, motion=(20, 20))
+    behind, near = (layer.path for layer in one.layers[:2])
+    times = torch.arange(0, 600, dtype=torch.float64)
+    far, close = behind.x(times).diff(), near.x(times).diff()
+    ratio = close / far
+    assert ratio.max() - ratio.min() < 1e-6
+    assert 1 <= ratio[0] <= 2.5
+
+
+def test_a_lamp_changes_the_light_of_all_pixels_alike() -> None:
+    steady = scene(5, still=1.0, objects=(0, 0)).frames(0, 400)
+    lit = scene(5, still=1.0, objects=(0, 0), flicker=1.0).frames(0, 400)
+    gain = lit.mean((1, 2)) / steady.mean((1, 2))
+    assert gain.max() == pytest.approx(1.0, abs=0.01)
+    assert 0.35 < gain.min() < 0.95
+    torch.testing.assert_close(lit, steady * gain[:, None, None], atol=1e-3, rtol=0)
+
+
+def test_linearised_photographs_are_light_to_the_display_s_power() -> None:
+    flat = [torch.full((90, 90), 0.5)]
+    style = SceneStyle(objects=(0, 0), linear=1.0)
+    frame = RandomScene(flat, height=16, width=16, seed=0, style=style).frames(0, 1)
+    torch.testing.assert_close(frame, torch.full_like(frame, 0.5**2.2), atol=1e-3, rtol=0)
+
+
 def test_without_motion_nothing_moves() -> None:
     frames = scene(0, motion=(0, 0), objects=(0, 0), warp=0.0).frames(0, 200)
     assert (frames[-1] - frames[0]).abs().max() < 0.02
@@ -141,6 +231,7 @@ def test_without_motion_nothing_moves() -> None:
         ({"motion": (5, 1)}, r"scene.motion must be a range"),
         ({"objects": (-1, 1)}, r"scene.objects"),
         ({"warp": -1.0}, r"scene.warp"),
+        ({"still": 1.5}, r"scene.still must be in \[0, 1\], found 1.5"),
     ],
 )
 def test_an_impossible_style_is_named(style: dict[str, Any], message: str) -> None:

@@ -5,14 +5,19 @@ of homographies (pan, rotation, zoom, mild perspective); the background also ben
 nearer layers are cut out along soft-edged outlines and move on their own. Time is counted in
 readouts and may be fractional; space in pixels of the scene, from its centre.
 
-Grey values are taken as intensity, as the field's synthetic sets do (no inverse gamma).
+A pixel of a scene sees the light of its whole square. Photographs are therefore kept at `DETAIL`
+times the resolution of the scene, averaged over the square of a pixel, and only then sampled, so
+that the truth is as sharp at half a pixel of motion as at none.
+
+Grey values are taken as intensity, as the field's synthetic sets do, or linearised by sRGB's power
+law in a share of the scenes (`SceneStyle.linear`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -25,7 +30,9 @@ MOTION_SPAN = 61  # readouts over which motion is stated: the window of STIR
 FRAMES_AT_ONCE = 16  # bounds memory; the frames do not depend on it
 Place = tuple[slice, slice]  # rows and columns of a scene
 EVERYWHERE: Place = (slice(None), slice(None))
-LARGEST_ZOOM = 1.15  # photographs are prepared at the scene's scale: more would show blur
+LARGEST_ZOOM = 1.15  # photographs are prepared at one scale: more would show blur
+DETAIL = 2  # pixels of a photograph for one of the scene, a side
+DISPLAY_GAMMA = 2.2  # grey values of photographs are light to the power 1 / 2.2, about (sRGB)
 
 
 class Scene(Protocol):
@@ -158,15 +165,17 @@ class Layer:
     """A photograph, its outline and its path.
 
     Attributes:
-        picture: (1, h, w) float32 photograph, or (2, h, w) with the opacity as second channel;
-            one pixel of it is one pixel of the scene where `path` neither zooms nor tilts.
+        picture: (1, h, w) float32 photograph, or (2, h, w) with the opacity as second channel.
         path: how it moves.
         warp: how it bends; None where it does not.
+        detail: pixels of the picture for one of the scene, a side, where `path` neither zooms nor
+            tilts.
     """
 
     picture: Tensor
     path: Path | JointedPath
     warp: Warp | None = None
+    detail: int = 1
 
     def render(self, times: Tensor, points: Tensor, place: Place = EVERYWHERE) -> Tensor:
         """The layer at times (T,) seen through points (H, W, 3): (T, C, H, W), C as `picture`.
@@ -187,7 +196,11 @@ class Layer:
         # Beyond its border a photograph goes on mirrored, and a cut-out is transparent.
         beyond = "reflection" if channels == 1 else "zeros"
         return F.grid_sample(
-            picture, where * (2 / size), "bicubic", padding_mode=beyond, align_corners=False
+            picture,
+            where * (2 * self.detail / size),
+            "bicubic",
+            padding_mode=beyond,
+            align_corners=False,
         )
 
 
@@ -198,11 +211,12 @@ class LayeredScene:
         layers: the first fills the picture; the others have an opacity.
         height: rows of the scene.
         width: columns of the scene.
-        brightness: what the intensity of the photographs is multiplied by, in (0, 1].
+        brightness: factor on the intensity of the photographs, in (0, 1]; a function of time where
+            the light changes.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], *, height: int, width: int, brightness: float = 1.0
+        self, layers: Sequence[Layer], *, height: int, width: int, brightness: float | Wave = 1.0
     ) -> None:
         self.layers = tuple(layers)
         self.brightness = brightness
@@ -240,7 +254,10 @@ class LayeredScene:
         for layer in self.layers[1:]:
             picture, opacity = layer.render(times, points, place).unbind(1)
             intensity = torch.lerp(intensity, picture, opacity.clamp_(0, 1))
-        return intensity.clamp_(0, 1).mul_(self.brightness)
+        light = self.brightness
+        if isinstance(light, Wave):
+            light = light(times).to(intensity)[:, None, None]
+        return intensity.clamp_(0, 1).mul_(light)
 
 
 @dataclass(frozen=True)
@@ -248,12 +265,19 @@ class SceneStyle:
     """How much happens in a random scene.
 
     Args:
-        motion: range of the background's largest speed, in pixels over 61 readouts.
-        object_motion: range of the objects' largest speed, in pixels over 61 readouts.
+        motion: range of the background's largest speed, in pixels over 61 readouts; drawn
+            log-uniformly, or uniformly where the least is 0.
+        object_motion: range of the objects' largest speed, likewise.
         objects: least and largest number of objects.
-        warp: largest local displacement of the background, in pixels.
-        limbs: probability that an object has a part that swings about a joint, in [0, 1].
-        brightness: range of what intensities are multiplied by, in (0, 1].
+        warp: largest local displacement of the background, in pixels; never more than the
+            background moves over 61 readouts.
+        limbs: probability that a moving object has a part that swings about a joint, in [0, 1].
+        brightness: range of the factor on intensities, in (0, 1]; drawn log-uniformly.
+        still: probability that the background, and each object, does not move at all, in [0, 1].
+        parallax: probability that an object is part of the scenery, so that it moves as the
+            background does, but farther because it is nearer, in [0, 1].
+        linear: probability that the photographs' grey values are linearised, in [0, 1].
+        flicker: probability that the light flickers as a lamp's does, in [0, 1].
 
     Raises:
         ConfigError: a range that is empty or negative, or a value outside its range.
@@ -265,6 +289,10 @@ class SceneStyle:
     warp: float = 2.0
     limbs: float = 0.0
     brightness: tuple[float, float] = (1.0, 1.0)
+    still: float = 0.0
+    parallax: float = 0.0
+    linear: float = 0.0
+    flicker: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("motion", "object_motion", "objects"):
@@ -275,8 +303,9 @@ class SceneStyle:
                 )
         if self.warp < 0:
             raise ConfigError(f"scene.warp must be 0 or above, found {self.warp}.")
-        if not 0 <= self.limbs <= 1:
-            raise ConfigError(f"scene.limbs must be in [0, 1], found {self.limbs}.")
+        for name in ("limbs", "still", "parallax", "linear", "flicker"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"scene.{name} must be in [0, 1], found {getattr(self, name)}.")
         if len(self.brightness) != 2 or not 0 < self.brightness[0] <= self.brightness[1] <= 1:
             raise ConfigError(
                 "scene.brightness must be a range [least, largest] in (0, 1], found "
@@ -317,16 +346,23 @@ class RandomScene(LayeredScene):
         style = style or SceneStyle()
         draw = _Draw(seed)
         order = draw.order(len(images))
-        layers = [_background(_checked(images, order[0]), height, width, draw, style)]
-        for index in range(draw.whole(*style.objects)):
-            image = _checked(images, order[(index + 1) % len(order)])
-            layers.append(_object(image, height, width, draw, style))
-            # Drawn only where asked for, so that styles without limbs keep their scenes.
-            if style.limbs and draw.uniform(0, 1) < style.limbs:
+        gamma = DISPLAY_GAMMA if draw.happens(style.linear) else 1.0
+        shown = [
+            _checked(images, order[index % len(order)]) ** gamma
+            for index in range(1 + draw.whole(*style.objects))
+        ]
+        background = _background(shown[0], height, width, draw, style)
+        layers = [background]
+        for image in shown[1:]:
+            speed = draw.speed(style.object_motion, style.still)
+            layers.append(_object(image, height, width, draw, speed))
+            if draw.happens(style.parallax):
+                layers[-1] = _in_scenery(layers[-1], background, draw)
+            if speed and draw.happens(style.limbs):
                 layers.append(_limb(layers[-1], draw))
-        bright = tuple(style.brightness) != (1.0, 1.0)
-        brightness = draw.log_uniform(*style.brightness) if bright else 1.0
-        layers = [_moved(one, device) for one in layers]
+        light = draw.log_uniform(*style.brightness)
+        brightness = draw.flicker(light) if draw.happens(style.flicker) else light
+        layers = [_seen_by_pixels(_moved(one, device)) for one in layers]
         super().__init__(layers, height=height, width=width, brightness=brightness)
 
 
@@ -345,6 +381,22 @@ class _Draw:
     def whole(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=self.generator))
 
+    def happens(self, probability: float) -> bool:
+        return self.uniform(0, 1) < probability
+
+    def speed(self, bounds: tuple[float, float], still: float) -> float:
+        """A speed within the bounds, or none at all, in pixels over 61 readouts."""
+        if self.happens(still):
+            return 0.0
+        return self.log_uniform(*bounds) if bounds[0] else self.uniform(*bounds)
+
+    def flicker(self, light: float) -> Wave:
+        """Light that swings 100 times a second, of 20,000 to 40,000 readouts, up to `light`."""
+        depth = 0.5 * light * self.uniform(0.1, 0.6)
+        period = torch.tensor([self.uniform(200, 400)], dtype=torch.float64)
+        phase = torch.tensor([self.uniform(0, 2 * math.pi)], dtype=torch.float64)
+        return Wave(light - depth, torch.full_like(period, depth), period, phase)
+
     def order(self, count: int) -> list[int]:
         return [int(one) for one in torch.randperm(count, generator=self.generator)]
 
@@ -360,56 +412,91 @@ class _Draw:
 
 
 def _background(image: Tensor, height: int, width: int, draw: _Draw, style: SceneStyle) -> Layer:
-    """A photograph that fills the scene, at a scale between its own and all of it in view."""
-    whole = 0.8 * min(image.shape[0] / height, image.shape[1] / width)
-    picture = _oriented(_reduced(image, draw.log_uniform(min(1.0, whole), whole)), draw)
-    margins = [(picture.shape[0] - height) / 2, (picture.shape[1] - width) / 2]
+    """A photograph that fills the scene, at a scale between its own and more than all in view."""
+    whole = 1.25 * min(image.shape[0] / height, image.shape[1] / width)
+    # Reduced by less than DETAIL, a photograph would show its own blur.
+    reduction = draw.log_uniform(min(float(DETAIL), whole), whole)
+    picture = _oriented(_reduced(image, reduction / DETAIL), draw)
+    speed = draw.speed(style.motion, style.still)
+    margins = [
+        (picture.shape[0] / DETAIL - height) / 2,
+        (picture.shape[1] / DETAIL - width) / 2,
+    ]
     reach = max(8.0, 0.9 * min(margins))  # how far the view may wander before mirrors show
     path = _path(
         draw,
-        speed=draw.uniform(*style.motion) / MOTION_SPAN,
+        speed=speed / MOTION_SPAN,
         reach=min(reach, 0.5 * max(height, width)),
         centre=tuple(draw.uniform(-0.3, 0.3) * max(margin, 0.0) for margin in margins),
         radius=0.5 * math.hypot(height, width),
     )
-    return Layer(picture[None], path, _warp(height, width, draw, style.warp))
+    return Layer(picture[None], path, _warp(height, width, draw, min(style.warp, speed)), DETAIL)
 
 
-def _object(image: Tensor, height: int, width: int, draw: _Draw, style: SceneStyle) -> Layer:
+def _object(image: Tensor, height: int, width: int, draw: _Draw, speed: float) -> Layer:
     """A soft-edged cut-out of a photograph that crosses the scene."""
     side = max(8, round(draw.log_uniform(0.15, 0.5) * min(height, width)))
-    reduction = draw.log_uniform(1.0, max(1.0, min(image.shape) / (1.5 * side)))
-    texture = _reduced(image, reduction)
-    size = min(2 * side, *texture.shape)
+    whole = max(1.0, min(image.shape) / (1.5 * side))
+    texture = _reduced(image, draw.log_uniform(min(float(DETAIL), whole), whole) / DETAIL)
+    size = min(2 * side * DETAIL, *texture.shape)
     top, left = (draw.whole(0, length - size) for length in texture.shape)
     texture = _oriented(texture[top : top + size, left : left + size], draw)
     path = _path(
         draw,
-        speed=draw.uniform(*style.object_motion) / MOTION_SPAN,
+        speed=speed / MOTION_SPAN,
         reach=draw.uniform(0.2, 0.6) * max(height, width),
         centre=(draw.uniform(-0.3, 0.3) * height, draw.uniform(-0.3, 0.3) * width),
         radius=0.5 * side,
         spin=draw.uniform(0, 0.5),
     )
-    outline = _outline(size, 0.5 * min(side, 0.9 * size), draw)
-    return Layer(torch.stack((texture, outline.to(texture.device))), path)
+    outline = _outline(size, 0.5 * min(side * DETAIL, 0.9 * size), draw)
+    return Layer(torch.stack((texture, outline.to(texture.device))), path, detail=DETAIL)
+
+
+def _in_scenery(layer: Layer, background: Layer, draw: _Draw) -> Layer:
+    """The layer moving along the background's path, as what is nearer to a moving camera does."""
+    assert isinstance(layer.path, Path)
+    assert isinstance(background.path, Path)
+    nearer = draw.uniform(1.0, 2.5)
+    shifts = {
+        axis: replace(
+            (wave := getattr(background.path, axis)),
+            offset=getattr(layer.path, axis).offset,
+            amplitudes=nearer * wave.amplitudes,
+        )
+        for axis in ("x", "y")
+    }
+    return replace(layer, path=replace(background.path, **shifts))
 
 
 def _limb(body: Layer, draw: _Draw) -> Layer:
     """A long part of the body's texture that hangs on its rim and swings."""
     assert isinstance(body.path, Path)
-    size = body.picture.shape[-1]
+    pixels = body.picture.shape[-1]
+    size = pixels / body.detail
     length, angle = draw.uniform(0.3, 0.5) * size, draw.uniform(0, 2 * math.pi)
     joint = (0.25 * size * math.cos(angle), 0.25 * size * math.sin(angle))
     swing = draw.wave(draw.uniform(0.2, 1.0), draw.uniform(80, 400), angle)
-    y, x = _points(size, size)[..., 1], _points(size, size)[..., 0]
+    x, y, _ = (_points(pixels, pixels) / body.detail).unbind(-1)
     stretch = draw.uniform(2.0, 4.0)
     distance = torch.hypot(x, stretch * y) / stretch
-    outline = torch.sigmoid((0.5 * length / stretch - distance) * draw.uniform(2.0, 4.0))
+    sharpness = body.detail * draw.uniform(2.0, 4.0)
+    outline = torch.sigmoid((0.5 * length / stretch - distance) * sharpness)
     texture = body.picture[0].flip(0)
     outline = outline.to(texture.device)
     path = JointedPath(body.path, joint, 0.5 * length, swing)
-    return Layer(torch.stack((texture, outline)), path)
+    return Layer(torch.stack((texture, outline)), path, detail=body.detail)
+
+
+def _seen_by_pixels(layer: Layer) -> Layer:
+    """The layer with its picture averaged over the square of a pixel of the scene, everywhere.
+
+    The mean of the picture, linear between its own pixels, over DETAIL of them.
+    """
+    weights = torch.tensor((0.25, 0.5, 0.25), device=layer.picture.device)
+    kernel = torch.outer(weights, weights)[None, None]
+    padded = F.pad(layer.picture[:, None], (1, 1, 1, 1), mode="replicate")
+    return replace(layer, picture=F.conv2d(padded, kernel)[:, 0])
 
 
 def _path(
@@ -486,7 +573,7 @@ def _points(height: int, width: int) -> Tensor:
 
 def _moved(layer: Layer, device: torch.device | str) -> Layer:
     warp = layer.warp and Warp(layer.warp.fields.to(device), layer.warp.waves)
-    return Layer(layer.picture.to(device), layer.path, warp)
+    return replace(layer, picture=layer.picture.to(device), warp=warp)
 
 
 def _checked(images: Sequence[Tensor], index: int) -> Tensor:

@@ -27,7 +27,7 @@ from spikerec.simulation.scenes import RandomScene, SceneStyle
 
 CARD = "dataset.yaml"
 UNFINISHED_CARD = "dataset.unfinished.yaml"
-CARD_VERSION = 1  # of what is drawn and how it is written: raise it when either changes
+CARD_VERSION = 2  # of what is drawn and how it is written: raise it when either changes
 
 Progress = Callable[[int, int], None]
 
