@@ -59,6 +59,40 @@ def test_draws_do_not_depend_on_workers(clip: Clip) -> None:
     assert torch.equal(alone["target"], shared["target"])
 
 
+def test_a_cut_window_mirrors_the_rest_around_its_cut(clip: Clip) -> None:
+    windows = Windows([clip], window=11, margin=0, crop=Crop(21, 43, "none", seed=0, ends=1.0))
+    with clip.open() as stream:
+        whole = stream[20:31]
+    kinds = set()
+    for position in range(200):
+        seen = one_batch(windows, [Draw(0, 0, position)])["spikes"][0].numpy()
+        assert np.array_equal(seen[5], whole[5])
+        same = [np.array_equal(one, other) for one, other in zip(seen, whole, strict=True)]
+        first, last = same.index(True), 10 - same[::-1].index(True)
+        assert all(same[first : last + 1])
+        assert first == 0 or last == 10
+        for outside in range(first):
+            assert np.array_equal(seen[outside], whole[2 * first - outside])
+        for outside in range(last + 1, 11):
+            assert np.array_equal(seen[outside], whole[2 * last - outside])
+        kinds.add((first, last))
+    # Each of the five readouts on either side may be the last that is known, and the middle too.
+    assert kinds == {(0, k) for k in range(5, 11)} | {(k, 10) for k in range(6)}
+
+
+def test_a_share_of_windows_is_cut_and_none_without_it(clip: Clip) -> None:
+    with pytest.raises(ConfigError, match=r"data\.ends must be in \[0, 1\], found 1\.5"):
+        Crop(8, 8, "none", seed=0, ends=1.5)
+    plain, cut = (
+        Windows([clip], window=11, margin=0, crop=Crop(8, 8, "none", seed=0, ends=share))
+        for share in (0.0, 0.5)
+    )
+    draws = [Draw(0, 0, position) for position in range(200)]
+    pairs = [(plain[draw]["bits"], cut[draw]["bits"]) for draw in draws]
+    changed = sum(not np.array_equal(one, other) for one, other in pairs)
+    assert 60 < changed < 110  # one cut in six leaves all readouts
+
+
 def test_epochs_draw_other_crops(clip: Clip) -> None:
     windows = Windows([clip], window=5, margin=0, crop=Crop(8, 8, "none", seed=0))
     first, second = (one_batch(windows, [Draw(0, epoch, 0)]) for epoch in (0, 1))

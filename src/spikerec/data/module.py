@@ -35,6 +35,7 @@ class SpikeDataModule(L.LightningDataModule):
         batch_size: training samples in a process's batch. Whole images go one by one.
         crop: height and width of training crops, in pixels.
         augment: symmetries of a training crop: `none`, `flips` (4) or `dihedral` (8).
+        ends: share of training windows that are cut and mirrored, as at a stream's ends; see `Crop`.
         samples_per_epoch: draws in an epoch, of all processes; null: each key readout once.
         margin: readouts a key readout must have on both sides; see `Windows`.
         num_workers: reading processes of each loader; 0 reads in the main process.
@@ -54,6 +55,7 @@ class SpikeDataModule(L.LightningDataModule):
         batch_size: int,
         crop: Sequence[int],
         augment: Augmentation,
+        ends: float = 0.0,
         samples_per_epoch: int | None,
         margin: int,
         num_workers: int,
@@ -69,7 +71,7 @@ class SpikeDataModule(L.LightningDataModule):
         self.sets = dict(sets)
         self.window = window
         self.batch_size = batch_size
-        self.crop = Crop(crop[0], crop[1], augment, seed)
+        self.crop = Crop(crop[0], crop[1], augment, seed, ends)
         self.samples_per_epoch = samples_per_epoch
         self.margin = margin
         self.num_workers = num_workers

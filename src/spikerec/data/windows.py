@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from spikerec.data.clips import Clip, LiveSet, check_unique
 from spikerec.errors import ConfigError, DataError
 from spikerec.simulation.images import read_grey
-from spikerec.spikes import SpikeStream, unpack_bits
+from spikerec.spikes import SpikeStream, mirrored, unpack_bits
 
 Augmentation = Literal["none", "flips", "dihedral"]
 
@@ -42,18 +42,30 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class Crop:
-    """Random crops of a training set: size in pixels, and the symmetries drawn.
+    """Random crops of a training set: size in pixels, and what is drawn for each.
+
+    Args:
+        height: rows.
+        width: columns.
+        augment: the symmetries drawn.
+        seed: of all draws.
+        ends: share of the windows that are cut at a random readout before or after the key readout
+            and completed by `spikes.mirrored`, as windows at the ends of a stream are; in [0, 1].
 
     Raises:
-        ConfigError: an unknown augmentation, or rotations of a crop that is not square.
+        ConfigError: an unknown augmentation, rotations of a crop that is not square, or a share
+            outside [0, 1].
     """
 
     height: int
     width: int
     augment: Augmentation
     seed: int
+    ends: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.ends <= 1:
+            raise ConfigError(f"data.ends must be in [0, 1], found {self.ends}.")
         if self.augment not in SYMMETRIES:
             raise ConfigError(
                 f"data.augment must be one of {', '.join(SYMMETRIES)}, found {self.augment!r}."
@@ -121,13 +133,14 @@ class Windows(Dataset[dict[str, Any]]):
             draw = Draw(draw, 0, draw)
         index, key_readout = self.items[draw.item]
         clip, stream = self.clips[index], self.streams[index]
-        rows, columns, symmetry = self._place(draw, stream, clip)
-        start = key_readout - self.window // 2
-        packed = stream.packed(
-            start, start + self.window, rows.start, rows.stop, columns.start, columns.stop
-        )
+        rows, columns, symmetry, readouts = self._place(draw, stream, clip)
+        first = key_readout - self.window // 2
+        start = first + int(readouts.min())
+        stop = first + int(readouts.max()) + 1
+        packed = stream.packed(start, stop, rows.start, rows.stop, columns.start, columns.stop)
+        bits = packed.bits[readouts - readouts.min()]
         sample: dict[str, Any] = {
-            "bits": _to_bytes(packed.bits, (columns.stop - columns.start + 14) // 8),
+            "bits": _to_bytes(bits, (columns.stop - columns.start + 14) // 8),
             "offset": packed.offset,
             "width": columns.stop - columns.start,
             "symmetry": symmetry,
@@ -140,11 +153,14 @@ class Windows(Dataset[dict[str, Any]]):
             sample["target"] = image[None, rows, columns].copy()
         return sample
 
-    def _place(self, draw: Draw, stream: SpikeStream, clip: Clip) -> tuple[slice, slice, int]:
-        """Rows, columns and symmetry of a sample."""
+    def _place(
+        self, draw: Draw, stream: SpikeStream, clip: Clip
+    ) -> tuple[slice, slice, int, NDArray[np.int64]]:
+        """Rows, columns and symmetry of a sample, and the window's readouts from its first."""
         height, width = stream.height, stream.width
+        readouts = np.arange(self.window)
         if self.crop is None:
-            return slice(0, height), slice(0, width), 0
+            return slice(0, height), slice(0, width), 0, readouts
         if self.crop.height > height or self.crop.width > width:
             raise ConfigError(
                 f"data.crop is {self.crop.height} × {self.crop.width}, but {clip.name} is "
@@ -154,7 +170,10 @@ class Windows(Dataset[dict[str, Any]]):
         top = int(random.integers(height - self.crop.height + 1))
         left = int(random.integers(width - self.crop.width + 1))
         symmetry = int(random.integers(SYMMETRIES[self.crop.augment]))
-        return slice(top, top + self.crop.height), slice(left, left + self.crop.width), symmetry
+        if self.crop.ends and random.random() < self.crop.ends:
+            readouts = _cut(self.window, random)
+        rows = slice(top, top + self.crop.height)
+        return rows, slice(left, left + self.crop.width), symmetry, readouts
 
 
 class LiveWindows(Dataset[dict[str, Any]]):
@@ -196,6 +215,13 @@ class LiveWindows(Dataset[dict[str, Any]]):
             pairs = zip(made[name], turns, strict=True)
             made[name] = torch.stack([apply_symmetry(one, turn) for one, turn in pairs])
         return {**made, "key": batch["key"]}
+
+
+def _cut(window: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """The readouts of a window that is cut on one side of its middle and mirrored there."""
+    kept = int(random.integers(window // 2 + 1, window + 1))  # with the middle, wherever the cut
+    readouts = mirrored(0, window, kept)
+    return window - 1 - readouts[::-1] if random.integers(2) else readouts
 
 
 def _check_size(image: NDArray[np.float32], stream: SpikeStream, path: Path) -> None:

@@ -7,6 +7,7 @@ from spikerec.spikes.arrays import H5Stream, NpyStream, NpzStream
 from spikerec.spikes.bits import PackedSpikes, pack_bits, unpack_bits
 from spikerec.spikes.concatenated import ConcatenatedStream
 from spikerec.spikes.dat import DatStream, DatWriter
+from spikerec.spikes.ends import mirrored
 from spikerec.spikes.formats import SUFFIXES, open, save
 from spikerec.spikes.geometry import (
     Geometry,
@@ -52,6 +53,7 @@ __all__ = [
     "SpikeStream",
     "equalise_histogram",
     "isi",
+    "mirrored",
     "nested_means",
     "open",
     "pack_bits",
