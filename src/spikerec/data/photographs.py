@@ -32,12 +32,14 @@ class Photograph:
         member: its path inside the package.
         licence: as the package's copyright file states it.
         sha256: digest of the file.
+        split: the only split it may serve; None where it is dealt out with the others.
     """
 
     package: str
     member: str
     licence: str
     sha256: str
+    split: str | None = None
 
     @property
     def name(self) -> str:
@@ -50,7 +52,9 @@ def catalogue() -> list[Photograph]:
     """All photographs of `photographs.yaml`."""
     text = files("spikerec.data").joinpath("photographs.yaml").read_text(encoding="utf-8")
     return [
-        Photograph(entry["package"], f"{entry['folder']}/{name}", **facts)
+        Photograph(
+            entry["package"], f"{entry['folder']}/{name}", split=entry.get("split"), **facts
+        )
         for entry in yaml.safe_load(text)
         for name, facts in entry["files"].items()
     ]
@@ -85,8 +89,12 @@ def fetch_photographs(
     return [folder / one.name for one in catalogue()]
 
 
-def photographs(folder: str | Path) -> list[SourceImage]:
-    """The catalogue's photographs, read from the folder they were fetched to.
+def photographs(folder: str | Path, split: str | None = None) -> list[SourceImage]:
+    """Photographs of the catalogue, read from the folder they were fetched to.
+
+    Args:
+        folder: where they are.
+        split: those that serve this split alone; None: those that are dealt out.
 
     Raises:
         DataNotFoundError: one is missing.
@@ -99,7 +107,9 @@ def photographs(folder: str | Path) -> list[SourceImage]:
             f"{folder} lacks {len(missing)} of {len(catalogue())} photographs ({missing[0]}, …): "
             "run `spikerec data fetch photos_tiny`."
         )
-    return [source_image(folder / one.name, one.licence) for one in catalogue()]
+    return [
+        source_image(folder / one.name, one.licence) for one in catalogue() if one.split == split
+    ]
 
 
 def _unpack(package: str, scratch: Path) -> Path:

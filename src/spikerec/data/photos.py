@@ -42,7 +42,7 @@ from spikerec.simulation.cards import plain_values, stands, write_card
 
 CARD = "dataset.yaml"
 UNFINISHED_CARD = "dataset.unfinished.yaml"
-CARD_VERSION = 1  # of what is drawn and how it is written: raise it when either changes
+CARD_VERSION = 2  # of what is drawn and how it is written: raise it when either changes
 DEAL_SEED = 0
 #: How photographs are shared out: by these proportions, at least two a split.
 SHARES = {"train": 23, "val": 3, "test": 4}
@@ -175,7 +175,7 @@ class Photos(MadeSet):
         """
         if self.own is None:
             fetch_photographs(self.sources, report=report)
-        shares = deal_images(self._sources(), SHARES, DEAL_SEED)
+        shares = self._shares()
         card = plain_values(self._card(shares))
         if stands(self.root / CARD, card):
             return
@@ -188,10 +188,12 @@ class Photos(MadeSet):
         progress(len(wanted), len(wanted))
         (self.root / UNFINISHED_CARD).replace(self.root / CARD)
 
-    def _sources(self) -> list[SourceImage]:
+    def _shares(self) -> dict[str, list[SourceImage]]:
+        """The photographs of each split."""
         if self.own is not None:
-            return folder_images(self.own)
-        return photographs(self.sources) + bundled_images()
+            return deal_images(folder_images(self.own), SHARES, DEAL_SEED)
+        dealt = deal_images(photographs(self.sources) + bundled_images(), SHARES, DEAL_SEED)
+        return {split: share + photographs(self.sources, split) for split, share in dealt.items()}
 
     def _write(self, split: str, index: int, images: Sequence[SourceImage]) -> None:
         path = self.root / split / f"{index:04d}.dat"
@@ -306,6 +308,5 @@ class LivePhotos(Photos, LiveSet):
 
     def _images(self, device: torch.device) -> list[Tensor]:
         if device not in self._held:
-            images = deal_images(self._sources(), SHARES, DEAL_SEED)["train"]
-            self._held[device] = [one.image.to(device) for one in images]
+            self._held[device] = [one.image.to(device) for one in self._shares()["train"]]
         return self._held[device]
