@@ -254,10 +254,10 @@ class LayeredScene:
         for layer in self.layers[1:]:
             picture, opacity = layer.render(times, points, place).unbind(1)
             intensity = torch.lerp(intensity, picture, opacity.clamp_(0, 1))
-        light = self.brightness
-        if isinstance(light, Wave):
-            light = light(times).to(intensity)[:, None, None]
-        return intensity.clamp_(0, 1).mul_(light)
+        intensity = intensity.clamp_(0, 1)
+        if isinstance(self.brightness, Wave):
+            return intensity.mul_(self.brightness(times).to(intensity)[:, None, None])
+        return intensity.mul_(self.brightness)
 
 
 @dataclass(frozen=True)
