@@ -26,7 +26,7 @@ def test_the_row_is_the_newest_record_whatever_the_order() -> None:
     for order in permutations(records):
         (board,), _ = gather(order)
         assert board.records["STIR"] is records[2]
-        assert [run.created[:10] for run in board.runs["STIR"]] == [
+        assert [one.created[:10] for one in board.history["STIR"]] == [
             "2026-01-01",
             "2026-01-02",
             "2026-01-03",

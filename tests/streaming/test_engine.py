@@ -14,7 +14,7 @@ from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, WindowError
 from spikerec.models.base import BlockNetwork, Network, Reconstruction
 from spikerec.spikes import Geometry, SpikeStream
-from spikerec.streaming import KeyReadouts, Tiling, frames, reconstruct, shares_blocks
+from spikerec.streaming import KeyReadouts, Tiling, make_frames, reconstruct, shares_blocks
 from spikerec.streaming.readouts import ahead, read
 from tests.fakes import fake_spikes
 
@@ -46,21 +46,25 @@ class Blur(Network):
         return Reconstruction(self.up(torch.relu(self.down(spikes))))
 
 
-def plain(stream: SpikeStream, network: Network, keys: KeyReadouts, light_scale: float) -> Tensor:
+def plain(
+    stream: SpikeStream, network: Network, key_readouts: KeyReadouts, light_scale: float
+) -> Tensor:
     """The images window by window, as `Network.reconstruct` gives them."""
     network.eval()
     with torch.inference_mode():
         windows = [
             torch.from_numpy(stream[first : first + network.window])[None]
-            for first in (key - network.key_readout for key in keys)
+            for first in (key_readout - network.key_readout for key_readout in key_readouts)
         ]
         return torch.cat([network.reconstruct(one, light_scale).image[:, 0] for one in windows])
 
 
 def streamed(
-    stream: SpikeStream, network: Network, keys: KeyReadouts, **settings: object
+    stream: SpikeStream, network: Network, key_readouts: KeyReadouts, **settings: object
 ) -> Tensor:
-    return torch.stack([one.images[0] for one in frames(stream, [network], keys, **settings)])  # type: ignore[arg-type]
+    return torch.stack(
+        [one.images[0] for one in make_frames(stream, [network], key_readouts, **settings)]
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -77,9 +81,11 @@ def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_streaming_equals_the_plain_forward(name: str, tmp_path: Path) -> None:
     network: Network = build("model", name)
     stream = saved(network.window + 49, tmp_path)
-    keys = KeyReadouts.of(stream, [network], stride=20)
-    found = streamed(stream, network, keys, light_scale=0.5, batch_size=2)
-    torch.testing.assert_close(found, plain(stream, network, keys, 0.5), atol=1e-5, rtol=1e-5)
+    key_readouts = KeyReadouts.of(stream, [network], stride=20)
+    found = streamed(stream, network, key_readouts, light_scale=0.5, batch_size=2)
+    torch.testing.assert_close(
+        found, plain(stream, network, key_readouts, 0.5), atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["tfp", "tfi"])
@@ -91,9 +97,9 @@ def test_running_representations_are_exact(
     spikes.save(tmp_path / "clip.npy", fake_spikes(130, 5, 7, rate=rate))
     stream = spikes.open(tmp_path / "clip.npy")
     network: Network = build("model", name)
-    keys = KeyReadouts.of(stream, [network], stride)
-    found = streamed(stream, network, keys, batch_size=3)
-    assert torch.equal(found, plain(stream, network, keys, 1.0))
+    key_readouts = KeyReadouts.of(stream, [network], stride)
+    found = streamed(stream, network, key_readouts, batch_size=3)
+    assert torch.equal(found, plain(stream, network, key_readouts, 1.0))
 
 
 @pytest.mark.parametrize("window", [2, 20, 21])
@@ -101,8 +107,10 @@ def test_running_representations_are_exact(
 def test_running_intervals_follow_both_rules(window: int, rule: str, stream: SpikeStream) -> None:
     network: Network = build("model", "tfi", window=window, rule=rule)
     for stride in range(1, window):
-        keys = KeyReadouts.of(stream, [network], stride, start=3, stop=90)
-        assert torch.equal(streamed(stream, network, keys), plain(stream, network, keys, 1.0))
+        key_readouts = KeyReadouts.of(stream, [network], stride, start=3, stop=90)
+        assert torch.equal(
+            streamed(stream, network, key_readouts), plain(stream, network, key_readouts, 1.0)
+        )
 
 
 class Counting(BlockNetwork):
@@ -132,13 +140,13 @@ def spikes_blocks() -> object:
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_each_block_is_encoded_once(stride: int, batch_size: int, stream: SpikeStream) -> None:
     network = Counting()
-    keys = KeyReadouts.of(stream, [network], stride)
-    found = streamed(stream, network, keys, batch_size=batch_size)
+    key_readouts = KeyReadouts.of(stream, [network], stride)
+    found = streamed(stream, network, key_readouts, batch_size=batch_size)
     encoded = sum(network.encoded)
-    torch.testing.assert_close(found, plain(stream, network, keys, 1.0))
-    blocks = {key + 4 * k for key in keys for k in range(3)}
-    assert encoded == (len(blocks) if shares_blocks(network, stride) else 3 * len(keys))
-    assert shares_blocks(network, stride) == (len(blocks) < 3 * len(keys))
+    torch.testing.assert_close(found, plain(stream, network, key_readouts, 1.0))
+    blocks = {key_readout + 4 * k for key_readout in key_readouts for k in range(3)}
+    assert encoded == (len(blocks) if shares_blocks(network, stride) else 3 * len(key_readouts))
+    assert shares_blocks(network, stride) == (len(blocks) < 3 * len(key_readouts))
 
 
 def test_no_readout_is_read_twice(stream: SpikeStream) -> None:
@@ -164,11 +172,11 @@ def test_readouts_between_windows_are_not_read(stream: SpikeStream) -> None:
 
 def test_several_networks_share_their_key_readouts(stream: SpikeStream) -> None:
     networks = [build("model", "tfp", window=31), build("model", "tfi", window=11)]
-    keys = KeyReadouts.of(stream, networks, 10)
-    found = list(frames(stream, networks, keys))
-    assert [frame.key for frame in found] == list(range(15, 95, 10))
+    key_readouts = KeyReadouts.of(stream, networks, 10)
+    found = list(make_frames(stream, networks, key_readouts))
+    assert [frame.key_readout for frame in found] == list(range(15, 95, 10))
     for k, network in enumerate(networks):
-        expected = plain(stream, network, keys, 1.0)
+        expected = plain(stream, network, key_readouts, 1.0)
         assert torch.equal(torch.stack([frame.images[k] for frame in found]), expected)
     assert torch.equal(found[0].spikes, torch.from_numpy(stream[15]))
 
@@ -178,10 +186,12 @@ def test_tiles_give_the_whole_picture(tile: int, overlap: int, tmp_path: Path) -
     spikes.save(tmp_path / "large.npy", fake_spikes(12, 70, 93))
     stream = spikes.open(tmp_path / "large.npy")
     network = Blur()
-    keys = KeyReadouts.of(stream, [network], 3)
+    key_readouts = KeyReadouts.of(stream, [network], 3)
     tilings = [Tiling(network, 70, 93, tile, overlap)]
-    found = streamed(stream, network, keys, tilings=tilings, batch_size=2)
-    torch.testing.assert_close(found, plain(stream, network, keys, 1.0), atol=1e-5, rtol=1e-5)
+    found = streamed(stream, network, key_readouts, tilings=tilings, batch_size=2)
+    torch.testing.assert_close(
+        found, plain(stream, network, key_readouts, 1.0), atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["stir", "spk2imgnet", "ssir"])
@@ -189,8 +199,8 @@ def test_tiles_of_networks_have_no_seams(name: str, tmp_path: Path) -> None:
     spikes.save(tmp_path / "large.npy", fake_spikes(61, 48, 64, rate=0.3))
     stream = spikes.open(tmp_path / "large.npy")
     network: Network = build("model", name).eval()
-    keys = KeyReadouts.of(stream, [network], 20)
-    found = streamed(stream, network, keys, tilings=[Tiling(network, 48, 64, 48, 16)])
+    key_readouts = KeyReadouts.of(stream, [network], 20)
+    found = streamed(stream, network, key_readouts, tilings=[Tiling(network, 48, 64, 48, 16)])
     assert found.shape[1:] == (48, 64)
     assert found.isfinite().all()
 
@@ -245,7 +255,7 @@ def test_an_error_on_the_way_arrives_and_the_thread_ends() -> None:
 def test_stopping_early_ends_the_thread(stream: SpikeStream) -> None:
     network = build("model", "tfp", window=31)
     before = threading.active_count()
-    items = frames(stream, [network], KeyReadouts.of(stream, [network], 1))
+    items = make_frames(stream, [network], KeyReadouts.of(stream, [network], 1))
     next(items)
     items.close()
     assert threading.active_count() == before

@@ -17,7 +17,7 @@ from spikerec.errors import ConfigError, DataError, ProcessError
 from spikerec.models.base import BlockNetwork, Blocks, Network, Reconstruction
 from spikerec.spikes import SpikeStream
 from spikerec.streaming import reconstruct
-from spikerec.streaming.processes import choose_devices, run_length
+from spikerec.streaming.processes import choose_devices, part_length
 from tests.fakes import fake_spikes
 
 
@@ -67,11 +67,11 @@ def stream(tmp_path: Path) -> SpikeStream:
 @pytest.mark.parametrize("processes", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_runs_are_whole_batches_and_alike(total: int, processes: int, batch_size: int) -> None:
-    length = run_length(total, processes, batch_size, longest=30)
+    length = part_length(total, processes, batch_size, longest=30)
     assert length % batch_size == 0
     assert 0 < length <= 30 + batch_size
-    runs = -(-total // length)
-    most = -(-runs // processes) * length
+    parts = -(-total // length)
+    most = -(-parts // processes) * length
     assert most <= total / processes + processes * batch_size + length * (total > 30)
 
 
@@ -85,9 +85,9 @@ def test_processes_give_the_frames_of_one(
         for devices in (1, 2)
     )
     expected, found = list(one.frames(1)), list(two.frames(1))
-    assert len(found) == len(one) - 1 > 4  # a process has several runs
+    assert len(found) == len(one) - 1 > 4  # a process has several parts
     for a, b in zip(expected, found, strict=True):
-        assert a.key == b.key
+        assert a.key_readout == b.key_readout
         assert torch.equal(a.spikes, b.spikes)
         assert torch.equal(a.images[0], b.images[0])
         torch.testing.assert_close(a.images[1], b.images[1], atol=1e-6, rtol=0)

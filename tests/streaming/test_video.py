@@ -130,7 +130,7 @@ def test_panels_carry_labels_and_a_caption(stream: SpikeStream) -> None:
     assert picture.shape[1] == 3 * 28 + 2 * 2
     top = (picture.shape[0] - 20) // 2
     drawn = picture[top : top + 20, :28]
-    assert np.array_equal(drawn, 255 * stream[video.keys.first])
+    assert np.array_equal(drawn, 255 * stream[video.key_readouts.first])
     assert picture[:top].any()
     assert picture[-top:].any()
 
@@ -142,7 +142,7 @@ def test_text_is_cut_rather_than_the_picture_widened() -> None:
 
 def test_slow_motion_sets_the_stride(stream: SpikeStream) -> None:
     video = reconstruct(stream, "tfp", slow_motion=160, fps=25)
-    assert video.keys.stride == 5
+    assert video.key_readouts.stride == 5
     assert video.slow_motion(25) == 160
     with pytest.raises(ConfigError, match="lower slow_motion or fps"):
         reconstruct(stream, "tfp", slow_motion=1e6)

@@ -20,8 +20,8 @@ from spikerec.results.store import Problem
 METRIC_ORDER = ("psnr", "ssim", "lpips", "niqe", "brisque")
 
 
-class Run(NamedTuple):
-    """What is kept of a record that a newer one of the same method replaces, and of that one.
+class Summary(NamedTuple):
+    """The part of a record that a board keeps once a newer one of the same method replaces it.
 
     Attributes:
         id: the record's.
@@ -56,12 +56,12 @@ class Board:
     Attributes:
         name: data set, split and protocol.
         records: label → its most recent record; best first by the first metric.
-        runs: label → all its records in brief, oldest first.
+        history: label → summaries of all its records, oldest first.
     """
 
     name: BoardName
     records: dict[str, Record] = field(default_factory=dict)
-    runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    history: dict[str, list[Summary]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -81,15 +81,15 @@ class Board:
     def add(self, record: Record) -> None:
         """Take a record in; it becomes its label's row if it is the newest."""
         means = {metric: record.mean(metric) for metric in record.samples.values}
-        self.runs[record.label].append(
-            Run(record.id, record.file_name, record.created, record.weights.digest, means)
+        self.history[record.label].append(
+            Summary(record.id, record.file_name, record.created, record.weights.digest, means)
         )
         known = self.records.get(record.label)
         if known is None or (record.created, record.id) > (known.created, known.id):
             self.records[record.label] = record
 
     def sort(self) -> None:
-        """Order the rows, best first by the first metric, and each row's runs by time."""
+        """Order the rows, best first by the first metric, and each row's history by time."""
         metric, higher = next(iter(self.metrics.items()), ("", True))
 
         def key(record: Record) -> tuple[float, str]:
@@ -99,8 +99,8 @@ class Board:
 
         ordered = sorted(self.records.values(), key=key)
         self.records = {record.label: record for record in ordered}
-        for runs in self.runs.values():
-            runs.sort()
+        for summaries in self.history.values():
+            summaries.sort()
 
 
 def gather(items: Iterable[Record | Problem]) -> tuple[list[Board], list[Problem]]:
@@ -132,9 +132,9 @@ def gather(items: Iterable[Record | Problem]) -> tuple[list[Board], list[Problem
         for other in others:
             reason = _difference(other, chosen)
             problems += [
-                Problem(run.file, f"{run.file}: {reason}")
-                for runs in other.runs.values()
-                for run in runs
+                Problem(summary.file, f"{summary.file}: {reason}")
+                for summaries in other.history.values()
+                for summary in summaries
             ]
     return boards, sorted(problems)
 

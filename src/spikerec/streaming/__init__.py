@@ -1,10 +1,10 @@
 """From a spike stream to a video, window by window, in bounded memory.
 
-`reconstruct` gives a `Video`, which `save`s itself; `frames` is the engine below it.
+`reconstruct` gives a `Video`, which `save`s itself; `make_frames` is the engine below it.
 """
 
-from spikerec.streaming.engine import Frame, frames
-from spikerec.streaming.keys import KeyReadouts
+from spikerec.streaming.engine import Frame, make_frames
+from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import FixedPattern, Tone, white_rate
 from spikerec.streaming.reconstructors import Reconstructor, reconstructor, shares_blocks
 from spikerec.streaming.sinks import Sink, open_sink
@@ -23,7 +23,7 @@ __all__ = [
     "choose_tiling",
     "default_stride",
     "fitting_side",
-    "frames",
+    "make_frames",
     "open_sink",
     "reconstruct",
     "reconstructor",

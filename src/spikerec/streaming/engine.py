@@ -1,8 +1,8 @@
 """The engine: a stream read once, through one or several networks, to images in order.
 
 Three things happen at a time, each in a thread: readouts are read (`readouts.read`), windows become
-images (`frames`), and images are drawn and written by whoever asks for the frames. Bounded queues
-lie between them, so that memory does not grow with the length of the stream.
+images (`make_frames`), and images are drawn and written by whoever asks for the frames. Bounded
+queues lie between them, so that memory does not grow with the length of the stream.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from spikerec.models.base import Network, Reconstruction
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair
-from spikerec.streaming.keys import KeyReadouts, reach
+from spikerec.streaming.key_readouts import KeyReadouts, reach
 from spikerec.streaming.readouts import Readouts, ahead, read
 from spikerec.streaming.reconstructors import reconstructor
 from spikerec.streaming.tiles import Tiling
@@ -30,20 +30,20 @@ class Frame(NamedTuple):
     """What becomes one picture of a video.
 
     Attributes:
-        key: the key readout.
+        key_readout: the key readout.
         images: (M, H, W) float32 on the CPU, in intensity, not clipped; one a network.
         spikes: (H, W) uint8, the key readout itself.
     """
 
-    key: int
+    key_readout: int
     images: Tensor
     spikes: Tensor
 
 
-def frames(
+def make_frames(
     stream: SpikeStream,
     networks: Sequence[Network],
-    keys: KeyReadouts,
+    key_readouts: KeyReadouts,
     *,
     light_scale: float = 1.0,
     batch_size: int = 1,
@@ -51,12 +51,12 @@ def frames(
     tilings: Sequence[Tiling | None] | None = None,
     repair: Repair | None = None,
 ) -> Generator[Frame, None, None]:
-    """The frame of each key readout, in order.
+    """Make the frame of each key readout, in order.
 
     Args:
         stream: read once, as packed bits that are unpacked on the device.
         networks: in eval mode; all see the same stream.
-        keys: which readouts.
+        key_readouts: which readouts.
         light_scale: of the stream, in (0, 1].
         batch_size: windows that go through a network at once.
         device: where the networks compute.
@@ -69,7 +69,7 @@ def frames(
     """
     device = torch.device(device)
     ways = [
-        reconstructor(network.to(device).eval(), keys.stride, tiling)
+        reconstructor(network.to(device).eval(), key_readouts.stride, tiling)
         for network, tiling in zip(networks, tilings or [None] * len(networks), strict=True)
     ]
     before, after = reach(networks)
@@ -77,9 +77,9 @@ def frames(
     @torch.inference_mode()
     def made() -> Generator[Frame, None, None]:
         readouts = Readouts(device, repair)
-        with closing(ahead(read(stream, keys, before, after), DEPTH)) as chunks:
-            for first in range(0, len(keys), batch_size):
-                batch = list(keys[first : first + batch_size])
+        with closing(ahead(read(stream, key_readouts, before, after), DEPTH)) as chunks:
+            for first in range(0, len(key_readouts), batch_size):
+                batch = list(key_readouts[first : first + batch_size])
                 while readouts.stop < batch[-1] + after:
                     readouts.add(next(chunks))
                 images = [
@@ -87,8 +87,10 @@ def frames(
                     for network, way in zip(networks, ways, strict=True)
                 ]
                 ready = torch.cat(images, 1).cpu()  # (B, M, H, W)
-                for key, image in zip(batch, ready, strict=True):
-                    yield Frame(key, image, readouts.part(key, key + 1)[0].cpu())
+                for key_readout, image in zip(batch, ready, strict=True):
+                    yield Frame(
+                        key_readout, image, readouts.part(key_readout, key_readout + 1)[0].cpu()
+                    )
                 readouts.forget(batch[-1] - before)
 
     return ahead(made(), DEPTH)

@@ -1,8 +1,8 @@
 """The engine in several processes, each with its own reader, networks and device.
 
-The clip is cut into runs of frames that are dealt out in turn, and whoever asks gets the frames in
-order. A process works ahead of that by one run at most, so that memory does not grow with the
-clip. A run begins as a stream does: what its first windows share with the run before is read and
+The clip is cut into parts of frames that are dealt out in turn, and whoever asks gets the frames in
+order. A process works ahead of that by one part at most, so that memory does not grow with the
+clip. A part begins as a stream does: what its first windows share with the part before is read and
 encoded again.
 """
 
@@ -23,8 +23,8 @@ import torch
 from spikerec.errors import ConfigError, ProcessError, SpikerecError
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
-from spikerec.streaming.engine import Frame, frames
-from spikerec.streaming.keys import KeyReadouts
+from spikerec.streaming.engine import Frame, make_frames
+from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.readouts import ahead
 
 #: Bytes of frames that a process may hold ready.
@@ -60,41 +60,44 @@ def choose_devices(device: torch.device | str | None, count: int | str) -> list[
     return [torch.device("cuda", index) for index in range(count)]
 
 
-def frames_in_order(
+def distribute_frames(
     stream: SpikeStream,
     networks: Sequence[Network],
-    keys: KeyReadouts,
+    key_readouts: KeyReadouts,
     *,
     devices: Sequence[torch.device],
     batch_size: int,
-    **settings: Any,  # noqa: ANN401 (those of `engine.frames`)
+    **settings: Any,  # noqa: ANN401 (those of `engine.make_frames`)
 ) -> Generator[Frame, None, None]:
-    """The frame of each key readout, in order, made by as many processes as there are devices.
+    """Make the frame of each key readout, in order, by as many processes as there are devices.
 
     Args:
         stream: each process reads what its frames need.
         networks: in eval mode.
-        keys: which readouts.
+        key_readouts: which readouts.
         devices: of each process; for one, or for a clip of one batch, no process is started.
         batch_size: windows that go through a network at once.
-        **settings: those of `engine.frames`.
+        **settings: those of `engine.make_frames`.
 
     Raises:
         ConfigError: a network or stream that cannot be sent to a process.
         ProcessError: a process that died, or met what is no error of the user's.
     """
     on_cpu = tuple(network.cpu() for network in networks)  # not all on the first GPU
-    job = Job(stream, on_cpu, keys, {**settings, "batch_size": batch_size})
+    job = Job(stream, on_cpu, key_readouts, {**settings, "batch_size": batch_size})
     longest = AHEAD_BYTES // (stream.height * stream.width * (4 * len(networks) + 1))
-    length = run_length(len(keys), len(devices), batch_size, longest)
-    if len(devices) == 1 or length >= len(keys):
-        yield from job.frames(devices[0], [range(len(keys))])
+    length = part_length(len(key_readouts), len(devices), batch_size, longest)
+    if len(devices) == 1 or length >= len(key_readouts):
+        yield from job.make_parts(devices[0], [range(len(key_readouts))])
         return
-    runs = [range(first, min(first + length, len(keys))) for first in range(0, len(keys), length)]
-    count = min(len(devices), len(runs))
+    parts = [
+        range(first, min(first + length, len(key_readouts)))
+        for first in range(0, len(key_readouts), length)
+    ]
+    count = min(len(devices), len(parts))
     threads = max(1, torch.get_num_threads() // count)  # more than cores would wait for one another
     workers = [
-        Worker(f"process {k} ({device})", device, runs[k::count], threads)
+        Worker(f"process {k} ({device})", device, parts[k::count], threads)
         for k, device in enumerate(devices[:count])
     ]
     try:
@@ -104,16 +107,16 @@ def frames_in_order(
         content = _pickled(job)
         for worker in workers:  # all started: they import at the same time
             worker.send(content)
-        for index, run in enumerate(runs):
-            for _ in run:
+        for index, part in enumerate(parts):
+            for _ in part:
                 yield workers[index % count].receive()
     finally:
         for worker in workers:
             worker.end()
 
 
-def run_length(total: int, processes: int, batch_size: int, longest: int) -> int:
-    """Frames of a run: whole batches, as many runs for each process, none above `longest`."""
+def part_length(total: int, processes: int, batch_size: int, longest: int) -> int:
+    """Frames of a part: whole batches, as many parts for each process, none above `longest`."""
     turns = -(-total // (processes * max(longest, batch_size)))
     share = -(-total // (processes * turns))
     return -(-share // batch_size) * batch_size
@@ -125,21 +128,25 @@ class Job:
 
     Attributes:
         stream: to read.
-        networks: to run.
-        keys: of the whole clip.
-        settings: those of `engine.frames`, but the device.
+        networks: the methods.
+        key_readouts: of the whole clip.
+        settings: those of `engine.make_frames`, but the device.
     """
 
     stream: SpikeStream
     networks: tuple[Network, ...]
-    keys: KeyReadouts
+    key_readouts: KeyReadouts
     settings: dict[str, Any]
 
-    def frames(self, device: torch.device, runs: Sequence[range]) -> Generator[Frame, None, None]:
-        """The frames of some runs on a device."""
-        for run in runs:
-            keys = self.keys[run.start : run.stop]
-            yield from frames(self.stream, self.networks, keys, device=device, **self.settings)
+    def make_parts(
+        self, device: torch.device, parts: Sequence[range]
+    ) -> Generator[Frame, None, None]:
+        """Make the frames of some parts of the clip on a device."""
+        for part in parts:
+            key_readouts = self.key_readouts[part.start : part.stop]
+            yield from make_frames(
+                self.stream, self.networks, key_readouts, device=device, **self.settings
+            )
 
 
 class Worker:
@@ -148,18 +155,18 @@ class Worker:
     Args:
         name: for errors.
         device: where it computes.
-        runs: of frames that it makes, in this order.
+        parts: of frames that it makes, in this order.
         threads: of PyTorch.
     """
 
     def __init__(
-        self, name: str, device: torch.device, runs: Sequence[range], threads: int
+        self, name: str, device: torch.device, parts: Sequence[range], threads: int
     ) -> None:
         self._name = name
         context = multiprocessing.get_context("spawn")  # CUDA and threads do not survive a fork
         self._connection, self._theirs = context.Pipe()
         self.process = context.Process(
-            target=_work, args=(self._theirs, name, device, runs, threads), daemon=True
+            target=_work, args=(self._theirs, name, device, parts, threads), daemon=True
         )
 
     def send(self, content: bytes) -> None:
@@ -174,8 +181,8 @@ class Worker:
             message = self._connection.recv()
         if isinstance(message, SpikerecError):
             raise message
-        key, images, spikes = message
-        return Frame(key, torch.from_numpy(images), torch.from_numpy(spikes))
+        key_readout, images, spikes = message
+        return Frame(key_readout, torch.from_numpy(images), torch.from_numpy(spikes))
 
     def end(self) -> None:
         """Let go of the process, whatever it does."""
@@ -208,16 +215,16 @@ def _end_of(exit_code: int | None) -> str:
 
 
 def _work(
-    connection: Connection, name: str, device: torch.device, runs: Sequence[range], threads: int
+    connection: Connection, name: str, device: torch.device, parts: Sequence[range], threads: int
 ) -> None:
     """What a process does: take the job, and send frames until there are no more."""
     torch.set_num_threads(threads)
     try:
         job: Job = connection.recv()
-        depth = max(map(len, runs))
-        with closing(ahead(_in_slots(job.frames(device, runs), depth), depth)) as source:
-            for key, images, spikes in source:
-                connection.send((key, images.numpy(), spikes.numpy()))
+        depth = max(map(len, parts))
+        with closing(ahead(_in_slots(job.make_parts(device, parts), depth), depth)) as source:
+            for key_readout, images, spikes in source:
+                connection.send((key_readout, images.numpy(), spikes.numpy()))
     except ConnectionError:  # nobody wants the rest
         return
     except SpikerecError as error:
@@ -243,7 +250,7 @@ def _in_slots(source: Generator[Frame, None, None], depth: int) -> Generator[Fra
             slot = slots[index % len(slots)]
             slot.images.copy_(frame.images)
             slot.spikes.copy_(frame.spikes)
-            yield slot._replace(key=frame.key)
+            yield slot._replace(key_readout=frame.key_readout)
 
 
 def _send(connection: Connection, error: SpikerecError) -> None:

@@ -32,12 +32,12 @@ class Chunk(NamedTuple):
 
 
 def read(
-    stream: SpikeStream, keys: Iterable[int], before: int, after: int
+    stream: SpikeStream, key_readouts: Iterable[int], before: int, after: int
 ) -> Generator[Chunk, None, None]:
     """What each key readout needs beyond the ones before it; no readout is read twice."""
     done = unreleased = 0
-    for key in keys:
-        first, stop = max(key - before, done), key + after
+    for key_readout in key_readouts:
+        first, stop = max(key_readout - before, done), key_readout + after
         packed = stream.packed(first, stop)
         yield Chunk(first, stop, packed)
         done = stop

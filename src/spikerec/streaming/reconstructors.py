@@ -39,15 +39,15 @@ class Reconstructor(ABC):
     """Makes the images of rising key readouts of one stream."""
 
     @abstractmethod
-    def images(self, keys: Sequence[int], spikes: Spikes) -> Tensor:
+    def images(self, key_readouts: Sequence[int], spikes: Spikes) -> Tensor:
         """The images of key readouts, all later than those of the call before.
 
         Args:
-            keys: rising.
-            spikes: holds the windows of the keys, and that of the last key of the call before.
+            key_readouts: rising.
+            spikes: holds their windows, and that of the last key readout of the call before.
 
         Returns:
-            (len(keys), 1, H, W) float32, in the network's unit.
+            (len(key_readouts), 1, H, W) float32, in the network's unit.
         """
 
 
@@ -82,10 +82,10 @@ class ByWindows(Reconstructor):
     def __init__(self, network: Network) -> None:
         self.network = network
 
-    def images(self, keys: Sequence[int], spikes: Spikes) -> Tensor:
+    def images(self, key_readouts: Sequence[int], spikes: Spikes) -> Tensor:
         """See `Reconstructor.images`."""
         network = self.network
-        starts = [key - network.key_readout for key in keys]
+        starts = [key_readout - network.key_readout for key_readout in key_readouts]
         windows = torch.stack([spikes.part(first, first + network.window) for first in starts])
         padded, inside = _padded(network, windows)
         if _suit_threads(padded):
@@ -103,10 +103,10 @@ class ByBlocks(Reconstructor):
         self._features: dict[int, tuple[Tensor, ...]] = {}  # by the block's first readout
         self._inside: tuple[EllipsisType, slice, slice] = (..., slice(None), slice(None))
 
-    def images(self, keys: Sequence[int], spikes: Spikes) -> Tensor:
+    def images(self, key_readouts: Sequence[int], spikes: Spikes) -> Tensor:
         """See `Reconstructor.images`."""
         network, blocks = self.network, self.network.blocks
-        firsts = [key - network.key_readout for key in keys]
+        firsts = [key_readout - network.key_readout for key_readout in key_readouts]
         starts = [[first + k * blocks.stride for first in firsts] for k in range(blocks.count)]
         missing = sorted({start for same in starts for start in same} - self._features.keys())
         windows = [spikes.part(start, start + blocks.length) for start in missing]
@@ -148,14 +148,14 @@ class RunningRate(Reconstructor):
         self._count: Tensor | None = None
         self._window = (0, 0)
 
-    def images(self, keys: Sequence[int], spikes: Spikes) -> Tensor:
+    def images(self, key_readouts: Sequence[int], spikes: Spikes) -> Tensor:
         """See `Reconstructor.images`."""
-        counts = torch.stack([self._advance(key, spikes) for key in keys])
+        counts = torch.stack([self._advance(key_readout, spikes) for key_readout in key_readouts])
         # a tensor, because CUDA divides by a number by multiplying with its reciprocal
         return counts.float()[:, None] / torch.full((), self.network.window, device=counts.device)
 
-    def _advance(self, key: int, spikes: Spikes) -> Tensor:
-        first = key - self.network.key_readout
+    def _advance(self, key_readout: int, spikes: Spikes) -> Tensor:
+        first = key_readout - self.network.key_readout
         stop = first + self.network.window
         if self._count is None or not self._is_less:
             self._count = _count(spikes, first, stop)
@@ -169,8 +169,8 @@ class RunningRate(Reconstructor):
 class RunningInterval(Reconstructor):
     """TFI from the first and the last spike of each run of readouts between two key readouts.
 
-    The interval around key k begins at the latest spike of [k + low, k + split) and ends at the
-    earliest of [k + split, k + high); see `spikerec.spikes.representations.tfi` for the rules.
+    The interval around key readout k begins at the latest spike of [k + low, k + split) and ends at
+    the earliest of [k + split, k + high); see `spikerec.spikes.representations.tfi` for the rules.
 
     Args:
         network: tells the rule and the window.
@@ -189,12 +189,18 @@ class RunningInterval(Reconstructor):
         self._runs: dict[int, Run] = {}  # whole runs of `stride` readouts, by the first
         self._latest: Tensor | None = None
 
-    def images(self, keys: Sequence[int], spikes: Spikes) -> Tensor:
+    def images(self, key_readouts: Sequence[int], spikes: Spikes) -> Tensor:
         """See `Reconstructor.images`."""
-        return torch.stack([self._image(key, spikes) for key in keys])[:, None]
+        return torch.stack([self._image(key_readout, spikes) for key_readout in key_readouts])[
+            :, None
+        ]
 
-    def _image(self, key: int, spikes: Spikes) -> Tensor:
-        low, split, high = key + self._low, key + self._split, key + self._high
+    def _image(self, key_readout: int, spikes: Spikes) -> Tensor:
+        low, split, high = (
+            key_readout + self._low,
+            key_readout + self._split,
+            key_readout + self._high,
+        )
         if self._latest is None:
             self._latest = _run(spikes, low, split).latest
         else:
@@ -251,12 +257,12 @@ class Tiled(Reconstructor):
         self.tiling = tiling
         self._stride = stride
 
-    def images(self, keys: Sequence[int], spikes: Spikes) -> Tensor:
+    def images(self, key_readouts: Sequence[int], spikes: Spikes) -> Tensor:
         """See `Reconstructor.images`."""
         tiling, mode = self.tiling, self.network.padding.mode
         return tiling.joined(
             reconstructor(self.network, self._stride).images(
-                keys, Cut(spikes, tiling.padding, mode, rows, columns)
+                key_readouts, Cut(spikes, tiling.padding, mode, rows, columns)
             )
             for rows, columns in tiling.parts
         )

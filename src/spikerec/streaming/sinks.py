@@ -250,7 +250,7 @@ class PngFolder(Sink):
         return self._folder
 
 
-class Video(Sink):
+class VideoSink(Sink):
     """A video, in the format of its suffix (`ENCODINGS`).
 
     Args:
@@ -457,7 +457,7 @@ def open_sink(
         DataError: something of that name is there (see `Sink`).
     """
     if path.suffix in ENCODINGS:
-        return Video(path, total, settings, resume=resume, fps=fps)
+        return VideoSink(path, total, settings, resume=resume, fps=fps)
     if path.suffix == "":
         return PngFolder(path, total, settings, resume=resume, bits=bits)
     if path.suffix == ".npy":

@@ -29,11 +29,11 @@ from spikerec.inference.rearrangement import optimised
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
-from spikerec.streaming.engine import Frame, frames
-from spikerec.streaming.keys import KeyReadouts
+from spikerec.streaming.engine import Frame, make_frames
+from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import FixedPattern, Tone, white_level, white_rate
 from spikerec.streaming.panels import side_by_side
-from spikerec.streaming.processes import choose_devices, frames_in_order
+from spikerec.streaming.processes import choose_devices, distribute_frames
 from spikerec.streaming.sinks import open_sink, quantised
 from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling, windows_at_once
 from spikerec.weights.checkpoint import digest
@@ -55,7 +55,7 @@ class Video:
     Args:
         stream: of any length.
         networks: ready to use, by the name that labels them.
-        keys: the key readouts, one a frame.
+        key_readouts: the key readouts, one a frame.
         exposure: `light_scale` shows intensity 1 as white, by the light scale that the stream
             states; `auto` measures what is white over the whole clip: by the stream's firing rates
             (`light.white_rate`), or by the images of a network whose unit does not follow from them
@@ -84,7 +84,7 @@ class Video:
         self,
         stream: SpikeStream,
         networks: Mapping[str, Network],
-        keys: KeyReadouts,
+        key_readouts: KeyReadouts,
         *,
         exposure: Exposure = None,
         tone: Tone | None = None,
@@ -103,7 +103,7 @@ class Video:
             raise ConfigError(f"batch_size must be at least 1, found {batch_size}.")
         self.stream = stream
         self.networks = dict(networks)
-        self.keys = keys
+        self.key_readouts = key_readouts
         self.tone = tone or Tone()
         self.show_spikes = show_spikes
         self.caption = caption
@@ -113,7 +113,7 @@ class Video:
         broken: NDArray[np.bool_] | None = None
         self._is_measured = _is_measured(exposure, stream)
         if mask_defects or self._is_measured:
-            looked_at = sample(stream, keys.first, keys.stop)
+            looked_at = sample(stream, key_readouts.first, key_readouts.stop)
         if mask_defects and looked_at is not None:
             broken = find_defects(looked_at.rate, looked_at.num_readouts).broken
             self._repair = Repair(broken) if broken.any() else None
@@ -129,7 +129,7 @@ class Video:
         self._masks_defects = mask_defects
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.key_readouts)
 
     def __repr__(self) -> str:
         names = ", ".join(self.networks)
@@ -137,14 +137,14 @@ class Video:
 
     def frames(self, first: int = 0, stop: int | None = None) -> Generator[Frame, None, None]:
         """The frames [first, stop) as numbers, made ahead in threads; see `engine.Frame`."""
-        keys = self.keys[first:stop]
-        if not len(keys):
+        key_readouts = self.key_readouts[first:stop]
+        if not len(key_readouts):
             return
         batch_size, tilings = self._layout
-        source = frames_in_order(
+        source = distribute_frames(
             self.stream,
             list(self.networks.values()),
-            keys,
+            key_readouts,
             devices=self._devices,
             light_scale=self.light_scale,
             batch_size=batch_size,
@@ -197,9 +197,11 @@ class Video:
 
     def _measured_gain(self, network: Network, tiling: Tiling | None) -> float:
         """What makes the white of a network's images 1, by some of them from all over the clip."""
-        step = -(-len(self.keys) // WHITE_IMAGES)
-        spread = KeyReadouts(self.keys.first, self.keys.stop, self.keys.stride * step)
-        source = frames(
+        step = -(-len(self.key_readouts) // WHITE_IMAGES)
+        spread = KeyReadouts(
+            self.key_readouts.first, self.key_readouts.stop, self.key_readouts.stride * step
+        )
+        source = make_frames(
             self.stream,
             [network],
             spread,
@@ -242,19 +244,21 @@ class Video:
         return side_by_side(
             pictures,
             names if len(names) > 1 else (),
-            self._caption(frame.key, fps) if self.caption else "",
+            self._caption(frame.key_readout, fps) if self.caption else "",
         )
 
     def slow_motion(self, fps: float) -> float | None:
         """How many times slower than life; None where the sampling rate is unknown."""
         rate_hz = self.stream.rate_hz
-        return None if rate_hz is None else rate_hz / self.keys.stride / fps
+        return None if rate_hz is None else rate_hz / self.key_readouts.stride / fps
 
-    def _caption(self, key: int, fps: float) -> str:
+    def _caption(self, key_readout: int, fps: float) -> str:
         speed = self.slow_motion(fps)
         if speed is None or self.stream.rate_hz is None:
-            return f"readout {key}"
-        return f"{1000 * key / self.stream.rate_hz:.2f} ms, {speed:.4g} times slower than life"
+            return f"readout {key_readout}"
+        return (
+            f"{1000 * key_readout / self.stream.rate_hz:.2f} ms, {speed:.4g} times slower than life"
+        )
 
     def save(
         self,
@@ -315,9 +319,9 @@ class Video:
                 name: [type(one).__name__, one.window] for name, one in self.networks.items()
             },
             "weights": weights,
-            "first": self.keys.first,
-            "stop": self.keys.stop,
-            "stride": self.keys.stride,
+            "first": self.key_readouts.first,
+            "stop": self.key_readouts.stop,
+            "stride": self.key_readouts.stride,
             "rate_hz": self.stream.rate_hz,
             "light_scale": self.light_scale,
             "measured": self._is_measured,
@@ -373,8 +377,8 @@ def reconstruct(
         networks[name] = load(method, own) if isinstance(method, str) else method
     if stride is None:
         stride = default_stride(stream, list(networks.values()), slow_motion, fps)
-    keys = KeyReadouts.of(stream, list(networks.values()), stride, start, stop)
-    return Video(stream, networks, keys, **settings)
+    key_readouts = KeyReadouts.of(stream, list(networks.values()), stride, start, stop)
+    return Video(stream, networks, key_readouts, **settings)
 
 
 def default_stride(

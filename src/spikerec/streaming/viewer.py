@@ -21,7 +21,7 @@ from PIL import Image
 from spikerec.errors import ConfigError, SpikerecError
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
-from spikerec.streaming.keys import KeyReadouts
+from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import Tone
 from spikerec.streaming.sinks import quantised
 from spikerec.streaming.video import Video
@@ -42,9 +42,10 @@ class Viewer:
     def __init__(self, stream: SpikeStream, networks: Mapping[str, Network]) -> None:
         self.stream = stream
         self.networks = dict(networks)
-        self.keys = KeyReadouts.of(stream, list(networks.values()), 1)
+        self.key_readouts = KeyReadouts.of(stream, list(networks.values()), 1)
         self._videos = {
-            name: Video(stream, {name: network}, self.keys) for name, network in networks.items()
+            name: Video(stream, {name: network}, self.key_readouts)
+            for name, network in networks.items()
         }
         self._lock = Lock()  # one image at a time: a network takes all cores anyway
 
@@ -52,28 +53,29 @@ class Viewer:
         """What the page needs to know about the stream."""
         return {
             "name": self.stream.path.name,
-            "first": self.keys.first,
-            "last": self.keys.stop - 1,
+            "first": self.key_readouts.first,
+            "last": self.key_readouts.stop - 1,
             "height": self.stream.height,
             "width": self.stream.width,
             "rate_hz": self.stream.rate_hz,
             "methods": [*self.networks, SPIKES],
         }
 
-    def frame(self, method: str, key: int, tone: Tone) -> bytes:
+    def frame(self, method: str, key_readout: int, tone: Tone) -> bytes:
         """The image of a key readout as PNG.
 
         Raises:
             ConfigError: an unknown method, or a key readout without a whole window.
         """
-        if not self.keys.first <= key < self.keys.stop:
+        if not self.key_readouts.first <= key_readout < self.key_readouts.stop:
             raise ConfigError(
-                f"key must be {self.keys.first} to {self.keys.stop - 1}, found {key}."
+                f"key must be {self.key_readouts.first} to {self.key_readouts.stop - 1}, "
+                f"found {key_readout}."
             )
         if method == SPIKES:
-            levels = 255 * self.stream[key]
+            levels = 255 * self.stream[key_readout]
         elif method in self.networks:
-            index = key - self.keys.first
+            index = key_readout - self.key_readouts.first
             with self._lock:
                 (made,) = self._videos[method].frames(index, index + 1)
             levels = quantised(tone(made.images[0].numpy()), 8)

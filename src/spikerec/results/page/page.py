@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 import spikerec
-from spikerec.results.boards import Board, Run
+from spikerec.results.boards import Board, Summary
 from spikerec.results.record import Record
 from spikerec.results.references import Reference, reference_for, reported_label
 from spikerec.results.statistics import Standing, p_floor, scenes
@@ -124,7 +124,8 @@ def _board(
             for key, higher in board.metrics.items()
         ],
         "rows": [
-            _row(board, stands, label, record.samples.keys, board.runs[label]) for label in labels
+            _row(board, stands, label, record.samples.keys, board.history[label])
+            for label in labels
         ],
         "pairs": {metric: _pairs(stand, labels) for metric, stand in stands.items()},
         "reference": _reference_points(reference, board) if reference else None,
@@ -137,7 +138,7 @@ def _row(
     stands: Mapping[str, Standing],
     label: str,
     keys: Sequence[str],
-    runs: Sequence[Run],
+    history: Sequence[Summary],
 ) -> dict[str, Any]:
     record = board.records[label]
     return {
@@ -153,8 +154,8 @@ def _row(
             for key, figure in efficiency_figures(record, board.name).items()
         },
         "latency": latencies(record),
-        "runs": [run._asdict() for run in runs[-MOST_RUNS:]],
-        "runCount": len(runs),
+        "runs": [summary._asdict() for summary in history[-MOST_RUNS:]],
+        "runCount": len(history),
     }
 
 
