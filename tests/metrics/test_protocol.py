@@ -74,6 +74,27 @@ def test_means_over_uneven_batches_count_each_image_once() -> None:
     assert running.compute() == {}
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_an_image_that_is_not_finite_is_refused_by_name(value: float) -> None:
+    good, bad = torch.rand(2, 1, 16, 16), torch.rand(2, 1, 16, 16)
+    bad[1, 0, 3, 4] = value  # clipping would turn infinity into white
+    for rounding in ("none", "nearest", "down"):
+        with pytest.raises(InputError, match=r"'b': 1 of the image's 256 pixels are not finite"):
+            protocol(rounding=rounding).score(bad, good, ["a", "b"])
+    with pytest.raises(InputError, match="image 1 of the batch: 1 of the target's 256"):
+        protocol().score(good, bad)
+
+
+def test_images_too_small_for_a_metric_have_no_value_by_it() -> None:
+    image = torch.rand(2, 1, 8, 40)
+    scores = protocol().score(image, torch.rand(2, 1, 8, 40))
+    assert scores["psnr"].isfinite().all()
+    assert scores["ssim"].isnan().all()
+    assert protocol().why_missing()["ssim"] == (
+        "ssim is not defined for images smaller than 11 × 11 pixels."
+    )
+
+
 def test_real_recordings_skip_what_compares() -> None:
     assert protocol().score(torch.rand(1, 1, 16, 16)) == {}
 

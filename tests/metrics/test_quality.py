@@ -195,6 +195,15 @@ def test_pyiqa_gives_the_same_through_its_own_door(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:cov")  # the very thing
-def test_an_image_without_texture_has_no_niqe() -> None:
-    fetched("niqe")
-    assert NIQE().score(torch.zeros(1, 1, 192, 192), None).isnan().all()
+@pytest.mark.parametrize("metric", [NIQE, BRISQUE])
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_an_image_without_texture_has_no_blind_score(
+    metric: type[NIQE | BRISQUE], level: float
+) -> None:
+    fetched(metric.name)
+    built = metric()
+    image = torch.stack([torch.full((1, 192, 192), level), torch.rand(1, 192, 192)])
+    assert built.score(image).isfinite().tolist() == [False, True]
+    built.update(image)
+    torch.testing.assert_close(built.compute(), built.score(image[1:])[0])
+    assert "images without texture" in built.why_missing()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,39 @@ METHODS = {
 }
 
 
+def protocol(
+    name: str = "stir", metrics: tuple[str, ...] = tuple(METRICS), **changes: Any
+) -> ProtocolInfo:
+    """A protocol's description as `Protocol.describe` gives it; `changes` are of preparation."""
+    arguments = {"lpips": {"input_range": "unit" if name == "stir" else "symmetric"}}
+    description = {
+        "name": name,
+        "statement": {"frames": "all"},
+        "clip": True,
+        "border": 0,
+        "rounding": "none",
+        "metrics": {
+            metric: {
+                "metric": metric,
+                "arguments": arguments.get(metric, {}),
+                "implementation": "spikerec",
+                "higher_is_better": METRICS.get(metric, True),
+            }
+            for metric in metrics
+        },
+    } | changes
+    if name == "stir":
+        description["statement"]["quirks"] = "LPIPS is fed one channel in [0, 1] as it is"
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+    return ProtocolInfo(name, digest, description)
+
+
 def make_record(
-    label: str = "STIR", *, scenes: int = 10, frames: int = 2, **changes: Any
+    name: str = "STIR", /, *, scenes: int = 10, frames: int = 2, **changes: Any
 ) -> Record:
     """A record of one of `METHODS`; `changes` replace fields."""
-    means = METHODS.get(label, METHODS["STIR"])
-    rng = np.random.default_rng(sum(map(ord, label)))
+    means = METHODS.get(name, METHODS["STIR"])
+    rng = np.random.default_rng(sum(map(ord, name)))
     scene_rng = np.random.default_rng(0)  # hard scenes are hard for every method
     keys = [f"scene{s:02}/{f}" for s in range(scenes) for f in range(frames)]
     hardness = scene_rng.normal(0, 0.06, scenes).repeat(frames)
@@ -39,13 +68,13 @@ def make_record(
     }
     params, macs, milliseconds = means[5:]
     fields: dict[str, Any] = {
-        "method": label.partition(" ")[0].lower(),
-        "label": label,
-        "weights": WeightsInfo(f"{sum(map(ord, label)):064x}", "stir-sreds", "best.ckpt")
+        "method": name.partition(" ")[0].lower(),
+        "label": name,
+        "weights": WeightsInfo(f"{sum(map(ord, name)):064x}", "stir-sreds", "best.ckpt", "run")
         if params
         else WeightsInfo(),
         "dataset": DatasetInfo("sreds", "test", "d" * 64, len(keys), True, 0.4),
-        "protocol": ProtocolInfo("stir", "a" * 64, {"data_range": 255, "border": 0}),
+        "protocol": protocol(),
         "samples": Samples(keys, values, METRICS),
         "efficiency": {
             "size": [720, 1280],
@@ -54,6 +83,9 @@ def make_record(
             "memory_bytes": 3 * 2**30,
             "latency": [{"size": [250, 400], "median_ms": milliseconds, "device": "Test GPU"}],
         },
+        "training": {"data": ["sreds"], "samples": 76_800, "seconds": 960.0, "machine": "Test CPU"}
+        if params
+        else {},
         "config": {"model": {"window": 61, "channels": 64}, "seed": 0},
         "code": {"version": "0.1.0", "revision": "f" * 40, "dirty": False},
         "environment": {"python": "3.12", "packages": {"torch": "2.11"}},
@@ -103,6 +135,11 @@ def write_demo(folder: Path) -> None:
         without = {m: make_record(label).column(m) * 1.8 for m in ("niqe", "brisque")}
         samples = Samples(record.samples.keys, without, dict.fromkeys(without, False))
         replace(record, dataset=blind, samples=samples, unavailable={}).write(folder)
-        corrected = ProtocolInfo("corrected", "c" * 64, {"lpips": "[-1, 1]"})
-        replace(record, protocol=corrected).write(folder)
+        later = replace(record, protocol=protocol("corrected"), created="2026-01-03T00:00:00+00:00")
+        if "lpips" in record.samples.values:
+            lpips = record.column("lpips") * 1.5
+            values = record.samples.values | {"lpips": lpips}
+            samples = Samples(record.samples.keys, values, METRICS)
+            later = replace(later, samples=samples)
+        later.write(folder)
     (folder / "cut-short.json").write_text('{"id": "2026')

@@ -2,31 +2,45 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 
-from spikerec.results import Problem, ProtocolInfo, Samples
-from spikerec.results.boards import gather, trim
-from tests.results.records import make_record
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spikerec.errors import ResultsError
+from spikerec.results import Problem, Record, Samples, WeightsInfo, read_record
+from spikerec.results.boards import Board, Choice, gather
+from tests.results.records import METRICS, make_record, protocol
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "leaderboard"
 
 
-def test_data_sets_splits_and_protocols_have_boards_of_their_own() -> None:
+def _board(*records: Record) -> Board:
+    (board,), problems = gather(records)
+    assert not problems
+    return board
+
+
+def test_data_sets_and_splits_have_boards_of_their_own() -> None:
     record = make_record()
     others = [
         replace(record, dataset=replace(record.dataset, name="reds")),
         replace(record, dataset=replace(record.dataset, split="val")),
-        replace(record, protocol=ProtocolInfo("corrected", "b" * 64)),
     ]
     boards, problems = gather([record, *others])
-    assert len(boards) == 4
+    assert len(boards) == 3
     assert not problems
-    assert all(len(board.records) == 1 for board in boards)
+    assert all(len(board.rows) == 1 for board in boards)
 
 
-def test_the_row_is_the_newest_record_whatever_the_order() -> None:
+def test_figures_of_a_row_are_the_newest_records_whatever_the_order() -> None:
     records = [make_record(created=f"2026-01-0{day}T00:00:00+00:00") for day in (1, 2, 3)]
     for order in permutations(records):
-        (board,), _ = gather(order)
-        assert board.records["STIR"] is records[2]
-        assert [one.created[:10] for one in board.history["STIR"]] == [
+        row = _board(*order).rows["STIR"]
+        assert row.record is records[2]
+        assert set(row.figures.values()) == {records[2]}
+        assert [run.created[:10] for run in row.history] == [
             "2026-01-01",
             "2026-01-02",
             "2026-01-03",
@@ -34,8 +48,186 @@ def test_the_row_is_the_newest_record_whatever_the_order() -> None:
 
 
 def test_rows_stand_best_first() -> None:
-    (board,), _ = gather(map(make_record, ["TFI", "STIR", "WGSE"]))
-    assert list(board.records) == ["STIR", "WGSE", "TFI"]
+    assert list(_board(*map(make_record, ["TFI", "STIR", "WGSE"])).rows) == ["STIR", "WGSE", "TFI"]
+
+
+# -------------------------------------------------------------------------- rows are weights
+
+
+def _network(digest: str, origin: str = "run", label: str = "Fast", **changes: object) -> Record:
+    weights = WeightsInfo(digest, "somewhere", "best.ckpt", origin)
+    return make_record("STIR", weights=weights, **changes | {"label": label, "method": "fast"})  # type: ignore[arg-type]
+
+
+def test_ones_own_run_never_replaces_the_shipped_weights() -> None:
+    shipped = _network("70ee" + "0" * 60, "shipped", created="2026-01-01T00:00:00+00:00")
+    own = _network("3f2a" + "0" * 60, created="2026-02-01T00:00:00+00:00")
+    for order in permutations([shipped, own]):
+        rows = _board(*order).rows
+        assert set(rows) == {"Fast (shipped)", "Fast (run 3f2a)"}
+        assert rows["Fast (shipped)"].record is shipped
+        assert rows["Fast (run 3f2a)"].record is own
+
+
+def test_a_label_is_one_row_on_every_board() -> None:
+    shipped, own = _network("70ee" * 16, "shipped"), _network("3f2a" * 16)
+    elsewhere = replace(own, dataset=replace(own.dataset, name="reds"))
+    boards, _ = gather([shipped, elsewhere])
+    assert [list(board.rows) for board in boards] == [["Fast (run 3f2a)"], ["Fast (shipped)"]]
+
+
+def test_a_label_that_is_unique_stays_as_it_is() -> None:
+    assert set(_board(_network("70ee" * 16, "shipped"), make_record("WGSE")).rows) == {
+        "Fast",
+        "WGSE",
+    }
+
+
+def test_digests_are_shown_as_long_as_they_must_be() -> None:
+    rows = _board(_network("3f2a1" + "0" * 59), _network("3f2a2" + "0" * 59)).rows
+    assert set(rows) == {"Fast (run 3f2a1000)", "Fast (run 3f2a2000)"}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["Fast", "Fast (shipped)", "Fast (run 3f2a)", "", " ", "\x1b[2J", "x" * 200]
+            ),
+            st.sampled_from(["shipped", "run", "file", "", "Fast"]),
+            st.sampled_from(["3f2a", "3f2a00", "70ee", "\n"]),
+        ),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda item: item[2] + item[1],
+    )
+)
+def test_labels_are_unique_and_printable_whatever_records_say(
+    items: list[tuple[str, str, str]],
+) -> None:
+    records = [
+        _network(f"{digest}{origin}", origin, label, created=f"2026-01-01T00:00:0{i}+00:00")
+        for i, (label, origin, digest) in enumerate(items)
+    ]
+    board = _board(*records)
+    assert len(board.rows) == len({record.weights.digest for record in records})
+    assert all(label.isprintable() and label.strip() for label in board.rows)
+    assert all(row.label == label for label, row in board.rows.items())
+
+
+def test_evaluations_of_the_same_weights_are_one_row_whatever_they_are_called() -> None:
+    first = _network("3f2a" * 16, label="Mine", created="2026-01-01T00:00:00+00:00")
+    again = _network("3f2a" * 16, label="Mine, again", created="2026-01-02T00:00:00+00:00")
+    row = _board(again, first).rows["Mine, again"]
+    assert row.count == 2
+    assert not any(row.disagreement(metric) for metric in _board(first, again).metrics.values())
+
+
+def _shifted(record: Record, by: float, **changes: object) -> Record:
+    values = record.samples.values | {"psnr": record.column("psnr") + by}
+    samples = Samples(record.samples.keys, values, record.samples.higher_is_better)
+    return replace(record, samples=samples, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("by", "disagrees"), [(0.009, False), (-0.009, False), (0.02, True)])
+def test_evaluations_that_disagree_beyond_rounding_are_told(by: float, disagrees: bool) -> None:
+    first = make_record()
+    again = _shifted(first, by, created="2027-01-01T00:00:00+00:00")
+    for order in permutations([first, again]):
+        board = _board(*order)
+        told = board.rows["STIR"].disagreement(board.metrics["psnr"])
+        assert bool(told) == disagrees
+        if disagrees:
+            assert f"38.80 ({first.file_name}) and 38.82 ({again.file_name})" in told
+        assert not board.rows["STIR"].disagreement(board.metrics["ssim"])
+
+
+def test_methods_without_weights_are_rows_by_configuration() -> None:
+    def tfp(window: int, label: str, **model: object) -> Record:
+        config = {"model": {"_target_": "a.TFP", "window": window, "light_scale": 1.0} | model}
+        return make_record("TFI", method="tfp", label=label, config=config)
+
+    board = _board(tfp(31, "TFP (31)"), tfp(41, "TFP (41)"))
+    assert set(board.rows) == {"TFP (31)", "TFP (41)"}
+    board = _board(tfp(31, "TFP"), tfp(41, "TFP"))
+    assert set(board.rows) == {"TFP (window=31)", "TFP (window=41)"}
+    moved = tfp(31, "TFP (31)", _target_="elsewhere.TFP")
+    assert _board(tfp(31, "TFP (31)"), moved).rows["TFP (31)"].count == 2
+    renamed = make_record(
+        "TFI", method="tfp", label="TFP (31)", config={"model": {"window": 31, "output_scale": 1.0}}
+    )
+    assert _board(tfp(31, "TFP (31)"), renamed).rows["TFP (31)"].count == 2
+
+
+def test_costs_and_pictures_outlive_an_evaluation_without_them() -> None:
+    full = make_record(images={"scene00/0": {"prediction": "a.png"}})
+    bare = replace(full, efficiency={}, training={}, images={}, created="2027-01-01T00:00:00+00:00")
+    row = _board(full, bare).rows["STIR"]
+    assert row.record is bare
+    assert row.aspect("efficiency") == full.efficiency
+    assert row.aspect("training") == full.training
+    assert row.aspect("images") == full.images
+
+
+# ------------------------------------------------------------------- figures by definition
+
+
+def test_a_new_line_in_a_protocol_orphans_nothing() -> None:
+    old = make_record("STIR")
+    samples = Samples(
+        old.samples.keys,
+        old.samples.values | {"vmaf": old.column("psnr")},
+        old.samples.higher_is_better | {"vmaf": True},
+    )
+    new = make_record("WGSE", protocol=protocol("stir", (*METRICS, "vmaf")), samples=samples)
+    assert new.protocol.digest != old.protocol.digest
+    board = _board(old, new)
+    assert list(board.metrics) == ["psnr", "ssim", "lpips", "niqe", "brisque", "vmaf"]
+    digest = board.metrics["psnr"].definition.digest
+    assert all(digest in row.means for row in board.rows.values())
+
+
+def test_metrics_that_two_protocols_define_alike_share_a_column() -> None:
+    stir, corrected = make_record("STIR"), make_record("WGSE", protocol=protocol("corrected"))
+    board = _board(stir, corrected)
+    assert list(board.metrics) == ["psnr", "ssim", "lpips", "lpips (stir)", "niqe", "brisque"]
+    assert board.metrics["lpips"].protocols == ("corrected",)  # the plain name is the default's
+    assert board.metrics["lpips (stir)"].title == "LPIPS (stir)"
+    assert board.metrics["psnr"].protocols == ("corrected", "stir")
+    own = {label: set(row.means) for label, row in board.rows.items()}
+    assert board.metrics["lpips"].definition.digest not in own["STIR"]
+    assert board.metrics["lpips (stir)"].definition.digest not in own["WGSE"]
+
+
+@pytest.mark.parametrize("change", [{"clip": False}, {"border": 1}, {"rounding": "down"}])
+def test_another_preparation_is_another_column(change: dict[str, object]) -> None:
+    board = _board(make_record("STIR"), make_record("WGSE", protocol=protocol(**change)))  # type: ignore[arg-type]
+    assert len(board.metrics) == 10
+
+
+def test_a_record_cannot_turn_the_direction_of_a_column() -> None:
+    turned = Samples(["scene00/0"], {"psnr": [1.0]}, {"psnr": False})
+    straight = Samples(["scene00/0"], {"psnr": [1.0]}, {"psnr": True})
+    board = _board(make_record("STIR", samples=straight), make_record("WGSE", samples=turned))
+    assert [
+        metric.higher_is_better for metric in board.metrics.values() if metric.name == "psnr"
+    ] in (
+        [True, False],
+        [False, True],
+    )
+
+
+def test_the_records_of_the_first_layout_are_still_read_and_compared() -> None:
+    record = next(
+        record
+        for path in sorted(DOCS.glob("*.json"))
+        if (record := read_record(path)).schema == 1 and record.method == "ssir"
+    )
+    assert record.definition("psnr").text == "clip True, border 0, rounding none"
+    assert "input_range unit" in record.definition("lpips").text
+    assert record.definition("psnr") == make_record(
+        samples=Samples(["a"], {"psnr": [1.0]}, {"psnr": True})
+    ).definition("psnr")
 
 
 def test_metrics_stand_in_the_order_of_the_papers() -> None:
@@ -44,8 +236,11 @@ def test_metrics_stand_in_the_order_of_the_papers() -> None:
         {"zeta": [1], "lpips": [1], "psnr": [1]},
         {"zeta": True, "lpips": False, "psnr": True},
     )
-    (board,), _ = gather([make_record(samples=samples, unavailable={"niqe": "none"})])
+    board = _board(make_record(samples=samples, unavailable={"niqe": "none"}))
     assert list(board.metrics) == ["psnr", "lpips", "niqe", "zeta"]
+
+
+# --------------------------------------------------------------------- what is left out
 
 
 def test_other_data_of_one_name_is_left_out_by_name() -> None:
@@ -58,14 +253,11 @@ def test_other_data_of_one_name_is_left_out_by_name() -> None:
         "light scale is 0.6, the board's 0.4": replace(
             stray, dataset=replace(stray.dataset, light_scale=0.6)
         ),
-        "protocol digest is bbbbbbbbbbbb, the board's aaaaaaaaaaaa": replace(
-            stray, protocol=ProtocolInfo("stir", "b" * 64)
-        ),
         "other samples (6, the board has 20)": make_record("SSIR", scenes=3),
     }
     for reason, record in cases.items():
         boards, problems = gather([*majority, record])
-        assert [list(board.records) for board in boards] == [["STIR", "WGSE"]]
+        assert [list(board.rows) for board in boards] == [["STIR", "WGSE"]]
         assert [problem.name for problem in problems] == [record.file_name]
         assert reason in problems[0].reason
 
@@ -76,7 +268,7 @@ def test_the_most_recent_of_equal_variants_is_the_board() -> None:
     new = replace(new, dataset=replace(new.dataset, digest="e" * 64))
     for order in permutations([old, new]):
         (board,), problems = gather(order)
-        assert list(board.records) == ["WGSE"]
+        assert list(board.rows) == ["WGSE"]
         assert [problem.name for problem in problems] == [old.file_name]
 
 
@@ -87,9 +279,7 @@ def test_samples_in_another_order_are_the_same_samples() -> None:
         {metric: column[::-1] for metric, column in record.samples.values.items()},
         record.samples.higher_is_better,
     )
-    boards, problems = gather([make_record("STIR"), replace(record, samples=turned)])
-    assert len(boards[0].records) == 2
-    assert not problems
+    assert len(_board(make_record("STIR"), replace(record, samples=turned)).rows) == 2
 
 
 def test_problems_of_the_store_are_passed_on() -> None:
@@ -97,8 +287,20 @@ def test_problems_of_the_store_are_passed_on() -> None:
     assert problems == [Problem("x.json", "x.json: broken")]
 
 
-def test_trimming_keeps_the_best_and_names_the_rest() -> None:
-    boards, _ = gather(map(make_record, ["TFI", "STIR", "WGSE"]))
-    problems = trim(boards, 2)
-    assert list(boards[0].records) == ["STIR", "WGSE"]
+def test_the_best_rows_are_kept_and_the_rest_named() -> None:
+    boards, problems = gather(map(make_record, ["TFI", "STIR", "WGSE"]), Choice(rows=2))
+    assert list(boards[0].rows) == ["STIR", "WGSE"]
     assert "TFI is not among the 2 best" in problems[0].reason
+
+
+def test_what_is_shown_can_be_chosen() -> None:
+    records = [make_record("STIR"), make_record("WGSE"), _network("3f2a" * 16)]
+    choice = Choice(methods=["stir", "FAST"], columns=["ssim", "params"])
+    (board,), _ = gather(records, choice)
+    assert set(board.rows) == {"STIR", "Fast"}
+    assert list(board.metrics) == ["ssim"]
+    (board,), _ = gather(records, Choice(datasets=["sreds"]))
+    assert len(board.rows) == 3
+    for wrong in (Choice(methods=["stri"]), Choice(datasets=["x"]), Choice(columns=["psrn"])):
+        with pytest.raises(ResultsError, match="which no record has: expected"):
+            gather(records, wrong)

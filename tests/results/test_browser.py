@@ -110,29 +110,29 @@ def _set(browser: webdriver.Chrome, css: str, value: str) -> None:
 
 def _sorted_by(browser: webdriver.Chrome) -> dict[str, str]:
     headers = browser.find_elements("css selector", "#board thead th")
-    order = {h.text.split(" ")[0]: h.get_attribute("aria-sort") for h in headers}
+    order = {h.text.rstrip("▲▼"): h.get_attribute("aria-sort") for h in headers}
     return {name: value for name, value in order.items() if value != "none"}
 
 
 def test_the_board_with_published_figures_opens_first_and_best_first(
     browser: webdriver.Chrome,
 ) -> None:
-    assert _find(browser, "#table-title").text == "sreds (test) · stir"
+    assert _find(browser, "#table-title").text == "sreds (test)"
     assert _methods(browser) == ["STIR", "WGSE", "Spk2ImgNet", "SSIR", "TFP (31)", "TFI"]
     assert _find(browser, "#board tbody .best").text == "38.80"
     assert "reported 38.79" in _find(browser, "#board tbody .cell").text
     ranks = _texts(browser, "#board tbody .runs")
-    assert ranks == [f"rank {place}" for place in range(1, 7)]
+    assert ranks == [f"rank {place} · newest of 2" for place in range(1, 7)]
 
 
 def test_headers_sort_both_ways_and_say_so(browser: webdriver.Chrome) -> None:
-    assert _sorted_by(browser) == {"PSNR": "descending"}
+    assert _sorted_by(browser) == {"PSNR ↑": "descending"}
     _find(browser, '[data-key="lpips"]').click()
-    assert _sorted_by(browser) == {"LPIPS": "ascending"}
+    assert _sorted_by(browser) == {"LPIPS ↓": "ascending"}
     assert _methods(browser)[0] == "STIR"
     assert _methods(browser)[-1] == "TFI"  # it has no LPIPS
     _find(browser, '[data-key="lpips"]').click()
-    assert _sorted_by(browser) == {"LPIPS": "descending"}
+    assert _sorted_by(browser) == {"LPIPS ↓": "descending"}
     assert _methods(browser)[0] == "TFP (31)"
     assert _methods(browser)[-1] == "TFI"
     _find(browser, '[data-key="label"]').click()
@@ -141,11 +141,11 @@ def test_headers_sort_both_ways_and_say_so(browser: webdriver.Chrome) -> None:
 
 def test_headers_sort_by_keyboard_and_keep_the_focus(browser: webdriver.Chrome) -> None:
     _find(browser, '[data-key="params"]').send_keys(Keys.ENTER)
-    assert _sorted_by(browser) == {"Params": "ascending"}
+    assert _sorted_by(browser) == {"Params (M)": "ascending"}
     focus = browser.switch_to.active_element
     assert focus.get_attribute("data-key") == "params"
     focus.send_keys(Keys.SPACE)
-    assert _sorted_by(browser) == {"Params": "descending"}
+    assert _sorted_by(browser) == {"Params (M)": "descending"}
 
 
 def test_the_filter_keeps_matching_methods(browser: webdriver.Chrome) -> None:
@@ -156,10 +156,16 @@ def test_the_filter_keeps_matching_methods(browser: webdriver.Chrome) -> None:
     assert "No method" in _find(browser, "#board tbody").text
 
 
-def test_protocols_and_data_sets_never_mix(browser: webdriver.Chrome) -> None:
-    _choose(browser, "protocol", "corrected")
-    assert _find(browser, "#table-title").text == "sreds (test) · corrected"
-    assert "reported" not in _find(browser, "#board").text  # published under another protocol
+def test_definitions_and_data_sets_never_mix(browser: webdriver.Chrome) -> None:
+    headers = [h.split(" ↓")[0] for h in _texts(browser, "#board thead th")]
+    assert {"LPIPS", "LPIPS (stir)"} <= set(headers)
+    ours, papers = (
+        _find(browser, f"#board tbody td:nth-child({1 + headers.index(name)})").text
+        for name in ("LPIPS", "LPIPS (stir)")
+    )
+    assert "reported" not in ours  # published under another definition
+    assert "reported 0.0183" in papers
+    assert "LPIPS (stir) is computed with input_range unit" in _find(browser, "#notes").text
     _choose(browser, "dataset", "recvidarreal2019 (test)")
     headers = _texts(browser, "#board thead th")
     assert [h.split(" ")[0] for h in headers[:3]] == ["Method", "NIQE", "BRISQUE"]
@@ -171,7 +177,8 @@ def test_a_figure_opens_its_record_and_escape_returns(browser: webdriver.Chrome)
     cell.send_keys(Keys.ENTER)
     dialog = _find(browser, "#provenance")
     assert dialog.is_displayed()
-    for fact in ("38.80", "stir-sreds-stir-20260102T030405", "ffffffffffff", "best.ckpt", "WGSE"):
+    facts = ("38.80", "stir-sreds-corrected-20260103T", "ffffffffffff", "best.ckpt", "WGSE")
+    for fact in (*facts, "sreds · 77 k samples · 16 min · run stir-sreds"):
         assert fact in dialog.text
     assert "reported 38.79" in dialog.text
     browser.switch_to.active_element.send_keys(Keys.ESCAPE)

@@ -21,7 +21,7 @@ from tests.results.records import make_record, save_pictures
 def _page(folder: Path, *records: Record, **options: Any) -> str:
     boards, problems = gather(records)
     limits = {"images_per_board": 4, "image_side": 100, "image_megabytes": 1.0} | options
-    return render(boards, standings(boards), references(), problems, folder, **limits)
+    return render(boards, standings(boards), references(), problems, [folder], **limits)
 
 
 def _data(page: str) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def test_the_page_grows_with_methods_and_not_with_records(tmp_path: Path) -> Non
     assert abs(len(many) - len(few)) < 200
     (row,) = _data(many)["boards"][0]["rows"]
     assert row["runCount"] == 300
-    assert len(row["runs"]) == 20
+    assert len(row["history"]) == 20
 
 
 def test_records_left_out_are_named(tmp_path: Path) -> None:

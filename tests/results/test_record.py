@@ -15,7 +15,8 @@ from spikerec.errors import ResultsError
 from spikerec.results import Record, Samples, code_revision, environment, read_record
 from tests.results.records import make_record
 
-values = st.lists(st.none() | st.floats(), min_size=1, max_size=6)
+numbers = st.floats(-1e18, 1e18) | st.sampled_from([float("nan"), float("inf"), -float("inf")])
+values = st.lists(st.none() | numbers, min_size=1, max_size=6)
 
 
 @given(values)
@@ -87,7 +88,9 @@ def test_every_truncation_is_refused(cut: int) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"schema": 1', '"schema": 2', "schema 2.*reads up to 1.*Update spikerec"),
+        ('"schema": 2', '"schema": 3', "schema 3.*reads up to 2.*Update spikerec"),
+        ('"schema": 2', '"schema": 0', "schema 0"),
+        ('"schema": 2', '"schema": true', "whole number `schema`"),
         ('"label": "STIR"', '"label": "Better"', "changed after it was written"),
         ('"label": "STIR"', '"label": 3', "`label` must be text, found 3"),
         ('"split":"test",', "", "`dataset.split` is missing"),
@@ -96,7 +99,7 @@ def test_every_truncation_is_refused(cut: int) -> None:
         ('"keys":["scene00/0"', '"keys":[7', "`samples.keys` must be a list of text"),
         ('"ssim":true', '"other":true', "must name the metrics of samples.values"),
         ('"ssim":true', '"ssim":1', "`samples.higher_is_better.ssim` must be true or false"),
-        ('"params":5110000', '"params":-1', "efficiency.params must be a number of at least 0"),
+        ('"params":5110000', '"params":-1', "efficiency.params must be a number from 0"),
         (
             '"median_ms":18.7',
             '"mean_ms":18.7',

@@ -2,31 +2,61 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from spikerec.results import DatasetInfo, ProtocolInfo, Record, Samples
-from spikerec.results.boards import Board, gather
+from spikerec.results import DatasetInfo, Record, Samples, WeightsInfo
+from spikerec.results.boards import Board, Choice, gather
 from spikerec.results.references import references
 from spikerec.results.tables import (
     Table,
+    board_table,
     comma_separated,
+    csv_rows,
     latex,
     markdown,
-    paper_tables,
     reference_table,
     standings,
     terminal,
+    terminal_notes,
+    terminal_training,
 )
-from tests.results.records import METHODS, make_record
+from tests.results.records import METHODS, make_record, protocol
 
 
-def _tables(*records: Record) -> tuple[list[Table], list[Board]]:
+def _boards(*records: Record) -> list[Board]:
     boards, problems = gather(records)
     assert not problems
-    return paper_tables(boards, standings(boards)), boards
+    return boards
+
+
+def _table(*records: Record) -> Table:
+    (board,) = _boards(*records)
+    return board_table(board, standings([board]))
+
+
+def _latex(*records: Record, columns: list[str] | None = None) -> str:
+    (board,), _ = gather(records, Choice(columns=columns))
+    return latex(board, standings([board]))
+
+
+def _csv(*records: Record) -> list[dict[str, str]]:
+    boards = _boards(*records)
+    return list(csv.DictReader(io.StringIO(comma_separated(csv_rows(boards, standings(boards))))))
+
+
+def _terminal(*records: Record, width: int = 80) -> str:
+    (board,) = _boards(*records)
+    stands = standings([board])
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(terminal(board, stands, console))
+    console.print(terminal_training(board))
+    for note in terminal_notes(board_table(board, stands)):
+        console.print(note, markup=False)
+    return console.export_text()
 
 
 def _blind(record: Record, factor: float = 1.8) -> Record:
@@ -36,41 +66,22 @@ def _blind(record: Record, factor: float = 1.8) -> Record:
     return replace(record, dataset=dataset, samples=samples)
 
 
-def test_the_papers_columns_stand_in_the_papers_order() -> None:
-    (table,), _ = _tables(make_record("STIR"), _blind(make_record("STIR")))
-    titles = [column.title.split()[0] for column in table.columns]
+def _row(text: str, label: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(f"| {label}"))
+
+
+def test_quality_stands_first_then_cost_then_training() -> None:
+    titles = [column.title.split()[0] for column in _table(make_record("STIR")).columns]
     quality = ["PSNR", "SSIM", "LPIPS", "NIQE", "BRISQUE"]
-    assert titles == ["Params", "Memory", "FLOPs", *quality, "NIQE", "BRISQUE"]
-
-
-def test_boards_never_share_a_column() -> None:
-    records = [make_record("STIR"), _blind(make_record("WGSE"))]
-    (table,), _ = _tables(*records)
-    assert len({column.key for column in table.columns}) == len(table.columns)
-    for column in table.columns:
-        if column.group:
-            present = [label for label, row in table.rows.items() if column.key in row]
-            assert present == (["STIR"] if column.group.dataset == "sreds" else ["WGSE"])
-
-
-def test_other_protocols_have_tables_of_their_own() -> None:
-    record = make_record("STIR")
-    tables, _ = _tables(record, replace(record, protocol=ProtocolInfo("corrected", "b" * 64)))
-    assert [table.title for table in tables] == ["sreds (test) · corrected", "sreds (test) · stir"]
-
-
-def test_a_board_without_truth_stands_alone_if_no_other_has_its_protocol() -> None:
-    blind = replace(_blind(make_record()), protocol=ProtocolInfo("corrected", "b" * 64))
-    tables, _ = _tables(make_record(), blind)
-    assert len(tables) == 2
+    assert titles == [*quality, "Params", "Memory", "FLOPs", "Trained"]
 
 
 def test_best_and_second_best_are_marked() -> None:
-    (table,), _ = _tables(*map(make_record, METHODS))
+    table = _table(*map(make_record, METHODS))
     marks = {
         column.title: {row[column.key].mark: label for label, row in table.rows.items()}
         for column in table.columns
-        if column.group
+        if column.is_quality
     }
     assert marks["PSNR"]["best"] == "STIR"
     assert marks["PSNR"]["second"] == "WGSE"
@@ -78,25 +89,72 @@ def test_best_and_second_best_are_marked() -> None:
 
 
 def test_equal_means_share_a_mark_and_one_method_gets_none() -> None:
-    twin = replace(make_record("STIR"), label="Twin")
-    (table,), _ = _tables(make_record("STIR"), twin, make_record("WGSE"))
-    key = "sreds (test) · stir/psnr"
-    assert [table.rows[label][key].mark for label in ("STIR", "Twin", "WGSE")] == [
+    twin = replace(make_record("STIR"), label="Twin", weights=WeightsInfo("f" * 64, "", "", "file"))
+    table = _table(make_record("STIR"), twin, make_record("WGSE"))
+    assert [table.rows[label]["psnr"].mark for label in ("STIR", "Twin", "WGSE")] == [
         "best",
         "best",
         "second",
     ]
-    (alone,), _ = _tables(make_record("STIR"))
-    assert alone.rows["STIR"][key].mark == ""
+    assert _table(make_record("STIR")).rows["STIR"]["psnr"].mark == ""
 
 
 def test_reported_figures_stand_beside_ours() -> None:
-    text = markdown(_tables(make_record("STIR"), make_record("TFP (31)"))[0])
-    row = next(line for line in text.splitlines() if line.startswith("| STIR"))
+    text = markdown([_table(make_record("STIR"), make_record("TFP (31)"))])
+    row = _row(text, "STIR")
     assert "(38.79)" in row
     assert "5.11 (5.11)" in row
     assert "(25.35)" in text
     assert "NeurIPS 2024" in text
+
+
+def test_every_table_says_what_a_row_was_trained_on() -> None:
+    unknown = make_record("WGSE", training={"seconds": 218.0, "steps": 2400})
+    records = [make_record("STIR"), unknown, make_record("TFI")]
+    own = "sreds · 77 k samples · 16 min"
+    text = markdown([_table(*records)])
+    assert _row(text, "STIR").endswith(f" {own} · run stir-sreds |")
+    assert _row(text, "WGSE").endswith(" – · – samples · 4 min · run stir-sreds |")
+    assert _row(text, "TFI").endswith(" no training |")
+    assert own.replace("·", r"$\cdot$") in _latex(*records)
+    assert f"{own} · run stir-sreds" in _terminal(*records)
+    lines = {line["label"]: line for line in _csv(*records)}
+    assert lines["STIR"]["trained on"] == "sreds"
+    assert lines["STIR"]["samples seen"] == "76800"
+    assert lines["STIR"]["training seconds"] == "960.0"
+    assert lines["STIR"]["training machine"] == "Test CPU"
+    assert lines["WGSE"]["samples seen"] == ""
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"data": 5, "samples": -1, "seconds": "x", "machine": {}},
+        {"data": [], "samples": True, "seconds": None, "machine": 7},
+        {"data": None, "samples": 10**30, "seconds": float("nan")},
+    ],
+)
+def test_training_that_makes_no_sense_is_unknown(training: dict[str, object]) -> None:
+    text = markdown([_table(make_record("STIR", training=training))])
+    assert "| – · – samples · – · run stir-sreds |" in text
+
+
+def test_evaluations_that_disagree_are_told_everywhere() -> None:
+    record = make_record("STIR")
+    values = record.samples.values | {"psnr": record.column("psnr") + 1}
+    samples = Samples(record.samples.keys, values, record.samples.higher_is_better)
+    again = replace(record, samples=samples, created="2027-01-01T00:00:00+00:00")
+    records = [record, again, make_record("WGSE")]
+    told = f"disagree: 38.80 ({record.file_name}) and 39.80 ({again.file_name})"
+    text = markdown([_table(*records)])
+    assert "**39.80** ≠ (38.79) [1]" in _row(text, "STIR")
+    assert told.replace("_", r"\_") in text.replace(r"\_", "_").replace("_", r"\_")
+    assert r"\textbf{39.80}\,$\neq$" in _latex(*records)
+    assert "disagree: 38.80" in _latex(*records)
+    shown = _terminal(*records)
+    assert "39.80 ≠" in shown
+    assert "disagree: 38.80" in " ".join(shown.split())
+    assert told in _csv(*records)[0]["sreds (test): psnr note"]
 
 
 def test_an_unavailable_metric_says_why() -> None:
@@ -108,74 +166,137 @@ def test_an_unavailable_metric_says_why() -> None:
         samples=Samples(record.samples.keys, values, better),
         unavailable={"lpips": "no weights: spikerec weights fetch"},
     )
-    tables, _ = _tables(record, make_record("WGSE"))
-    text = markdown(tables)
+    text = markdown([_table(record, make_record("WGSE"))])
     assert "n/a (0.0183) [1]" in text
     assert "1. STIR, LPIPS: no weights: spikerec weights fetch" in text
-    assert r"n/a {\scriptsize(0.0183)}\textsuperscript{1}" in latex(tables)
+    assert r"n/a {\scriptsize(0.0183)}\textsuperscript{1}" in _latex(record, make_record("WGSE"))
 
 
-def test_samples_without_a_value_are_counted() -> None:
+def test_samples_without_a_value_are_counted_and_explained() -> None:
     samples = Samples(["a", "b", "c"], {"niqe": [1.0, None, 3.0]}, {"niqe": False})
-    text = markdown(_tables(make_record(samples=samples))[0])
+    reason = "niqe is not defined for images without texture."
+    text = markdown([_table(make_record(samples=samples, undefined={"niqe": reason}))])
     assert "2.000 (2.915) [1]" in text
-    assert "STIR, NIQE: 2 of 3 samples have a value." in text
+    assert f"STIR, NIQE: 2 of 3 samples have a value. {reason}" in text
 
 
-def test_too_few_scenes_are_stated() -> None:
-    text = markdown(_tables(make_record("STIR", scenes=3), make_record("WGSE", scenes=3))[0])
-    assert "with 3 scenes no lead of any of 1 pairs of methods can be significant" in text
-    assert "smallest possible p 0.25" in text
-    row = next(line for line in text.splitlines() if line.startswith("| WGSE"))
-    assert "≈" in row
+def test_too_few_scenes_are_told_once_and_mark_nothing() -> None:
+    records = [make_record(label, scenes=3) for label in METHODS]
+    table = _table(*records)
+    assert not any(figure.is_level for row in table.rows.values() for figure in row.values())
+    (board,) = _boards(*records)
+    ranks = standings([board])[board.name]["psnr"].ranks
+    assert list(ranks.values()) != [1] * 6
+    assert sorted(ranks.values()) == [1, 2, 3, 4, 5, 6]
+    for text in (markdown([table]), _latex(*records), _terminal(*records)):
+        plain = " ".join(text.split())
+        assert plain.count("3 scenes are too few to tell 15 pairs of methods apart") == 1
+        assert "smallest possible p is 0.25, corrected 1." in plain
+    assert "≈" not in _terminal(*records)
+
+
+def test_ties_are_told_where_the_data_could_tell() -> None:
+    twin = make_record("STIR", weights=WeightsInfo("f" * 64, "", "", "file"), label="Twin")
+    noise = twin.column("psnr") + [(-1) ** i * 0.01 for i in range(20)]
+    values = twin.samples.values | {"psnr": noise}
+    twin = replace(twin, samples=Samples(twin.samples.keys, values, twin.samples.higher_is_better))
+    table = _table(make_record("STIR"), twin, make_record("TFI"))
+    assert [row["psnr"].is_level for row in table.rows.values()].count(True) == 1
+    assert not any("too few" in note for note in table.notes)
+
+
+def test_columns_of_two_protocols_say_how_they_differ() -> None:
+    records = [make_record("STIR"), make_record("WGSE", protocol=protocol("corrected"))]
+    for text in (markdown([_table(*records)]), _latex(*records), _terminal(*records, width=120)):
+        plain = " ".join(text.split()).replace("\\", "")
+        assert "LPIPS (stir)" in plain
+        assert "LPIPS (stir) is computed with input_range unit, LPIPS with" in plain
+        assert "Protocol stir: LPIPS is fed one channel in [0, 1] as it is." in plain
 
 
 def test_efficiency_for_another_image_size_is_not_shown() -> None:
     efficiency = {"size": [250, 400], "params": 5_110_000, "macs": 43e9}
-    text = markdown(_tables(make_record("STIR", efficiency=efficiency))[0])
+    text = markdown([_table(make_record("STIR", efficiency=efficiency))])
     assert "measured for 250 × 400, not 720 × 1280" in text
     assert "5.11 (5.11)" in text
 
 
 def test_labels_cannot_break_a_table() -> None:
     label = "a|b <b> & 100% $x_1$\\"
-    tables, boards = _tables(replace(make_record("STIR"), label=label))
-    text = markdown(tables)
+    record = replace(make_record("STIR"), label=label)
+    text = markdown([_table(record)])
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     cells = {line.replace("\\\\", "").replace("\\|", "").count("|") for line in rows}
     assert len(cells) == 1
     assert "<b>" not in text
-    assert r"a|b <b> \& 100\% \$x\_1\$\textbackslash{}" in latex(tables)
-    (row,) = csv.DictReader(io.StringIO(comma_separated(boards, standings(boards))))
+    assert r"a|b <b> \& 100\% \$x\_1\$\textbackslash{}" in _latex(record)
+    assert _csv(record)[0]["label"] == label
+    hostile = _terminal(replace(record, label="\x1b]0;mine\x07\x1b[2J\nSTIR"))
+    assert "\x1b" not in hostile
+    assert r"\x1b]0;mine\x07" in hostile
+
+
+@pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)", "=HYPERLINK(1)"])
+def test_cells_that_begin_a_formula_are_text_in_the_csv(label: str) -> None:
+    record = replace(make_record("STIR"), label=label, method=label)
+    record = replace(record, dataset=replace(record.dataset, name=label))
+    text = comma_separated(csv_rows(boards := _boards(record), standings(boards)))
+    header, row = csv.reader(io.StringIO(text))
+    assert row[:2] == [f"'{label}", f"'{label}"]
+    assert not any(cell.startswith(("=", "+", "@", "-")) for cell in header)
+    negative = Samples(["a"], {"brisque": [-3.5]}, {"brisque": False})
+    assert _csv(make_record(samples=negative))[0]["sreds (test): brisque"] == "-3.5"  # a number
+
+
+@pytest.mark.parametrize("label", ["2024_11_27", "7", "1e3", "NA", "true", "2026-01-01"])
+def test_a_label_that_looks_like_something_else_stays_text(label: str) -> None:
+    record = replace(make_record("STIR"), label=label)
+    boards = _boards(record)
+    (row,) = csv_rows(boards, standings(boards))
     assert row["label"] == label
+    assert _csv(record)[0]["label"] == label
+    assert f"| {label}".replace("_", r"\_") in markdown([_table(record)])
 
 
 def test_csv_keeps_full_precision_and_a_column_for_each_board() -> None:
     record = make_record("STIR")
-    _, boards = _tables(record, _blind(record))
-    (row,) = csv.DictReader(io.StringIO(comma_separated(boards, standings(boards))))
-    assert float(row["sreds (test) · stir: niqe"]) == pytest.approx(record.mean("niqe"), rel=1e-15)
-    assert float(row["recvidarreal2019 (test) · stir: niqe"]) != record.mean("niqe")
-    assert row["sreds (test) · stir: niqe reported"] == "2.915"
-    assert row["sreds (test) · stir: record"] == record.id
+    (row,) = _csv(record, _blind(record))
+    assert float(row["sreds (test): niqe"]) == pytest.approx(record.mean("niqe"), rel=1e-15)
+    assert float(row["recvidarreal2019 (test): niqe"]) != record.mean("niqe")
+    assert row["sreds (test): niqe reported"] == "2.915"
+    assert row["sreds (test): record"] == record.id
     assert row["ms 250×400 on Test GPU"] == "18.7"
 
 
-def test_latex_rows_have_as_many_cells_as_columns() -> None:
-    tables, _ = _tables(make_record("STIR"), _blind(make_record("WGSE")))
-    for line in latex(tables).splitlines():
+def test_latex_fits_a_column_and_holds_no_digest() -> None:
+    text = _latex(make_record("STIR"), make_record("WGSE"))
+    assert r"\label{tab:sreds-test}" in text
+    assert r"\caption{sreds (test): 20 samples of 10 scenes.}" in text
+    assert r"\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{%" in text
+    printed = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert "dddddddd" not in printed
+    for line in text.splitlines():
         if line.startswith(("STIR", "WGSE", "Method")):
-            assert line.count(" & ") == 10
+            assert line.count(" & ") == 7  # quality, parameters, training
+    assert text.count("{") == text.count("}")
+
+
+def test_latex_has_the_columns_that_were_chosen() -> None:
+    text = _latex(make_record("STIR"), make_record("WGSE"), columns=["ssim", "PSNR", "macs"])
+    assert r"Method & SSIM $\uparrow$ & PSNR $\uparrow$ & FLOPs (T) \\" in text
 
 
 def test_the_terminal_table_fits_80_columns() -> None:
-    _, boards = _tables(*map(make_record, METHODS))
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(terminal(boards[0], standings(boards)))
-    text = console.export_text()
+    long = make_record("WGSE", label="A network with a name that is rather long for a table")
+    text = _terminal(*map(make_record, METHODS), long)
+    assert max(map(len, text.splitlines())) <= 80
     assert "Spk2ImgNet" in text
     assert "…" not in text
     assert "38.79" in text
+    records = [make_record("STIR"), make_record("TFI", protocol=protocol("corrected"))]
+    narrow = _terminal(*records, width=70)
+    assert re.search(r"\d more columns? in the files", narrow)
+    assert "…" not in narrow
 
 
 def test_sources_have_tables_of_their_own() -> None:

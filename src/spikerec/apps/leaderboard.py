@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
-from spikerec.errors import ResultsError
-from spikerec.results.boards import gather, trim
+from spikerec.errors import ConfigError, ResultsError
+from spikerec.results.boards import Board, Choice, gather
 from spikerec.results.page import render
 from spikerec.results.references import references
-from spikerec.results.store import Problem, Store
+from spikerec.results.store import Problem, scan
 from spikerec.results.tables import (
+    Standings,
+    board_table,
     comma_separated,
+    csv_rows,
     latex,
     markdown,
-    paper_tables,
     reference_table,
+    slug,
     standings,
     terminal,
+    terminal_notes,
+    terminal_training,
 )
 from spikerec.spikes.files import atomic_path
 
@@ -28,52 +36,98 @@ MOST_PRINTED = 20  # problems; the page lists more
 
 
 def run(config: DictConfig) -> None:
-    """Write `leaderboard.md`, `.csv`, `.tex` and `.html`, print the tables, and log them to W&B.
+    """Write `leaderboard.md`, `.csv`, `.html` and a `.tex` a board, and print the tables.
+
+    With `logger=wandb` the table goes to Weights & Biases too.
 
     Args:
         config: see `conf/leaderboard.yaml`.
 
     Raises:
-        ResultsError: the folder is not there, or holds no record that can be shown.
+        ConfigError: a name is no text.
+        ResultsError: a folder is not there, or no record can be shown.
     """
-    folder, output = Path(config.results), Path(config.output)
-    boards, problems = gather(Store(folder).scan())
-    problems += trim(boards, config.rows)
+    folders = [Path(name) for name in _texts(config.results, "results")]
+    output = _output(config, folders)
+    choice = Choice(
+        config.rows,
+        methods=_optional_texts(config, "methods"),
+        datasets=_optional_texts(config, "datasets"),
+        columns=_optional_texts(config, "metrics"),
+    )
+    boards, problems = gather(scan(folders), choice)
     if not boards:
         found = f"{len(problems)} unreadable files" if problems else "no *.json files"
         first = f" The first: {problems[0].reason}" if problems else ""
-        raise ResultsError(f"results={folder} holds no records that can be shown: {found}.{first}")
+        named = ", ".join(map(str, folders))
+        raise ResultsError(f"results={named} holds no records that can be shown: {found}.{first}")
     stands = standings(boards)
-    tables = paper_tables(boards, stands)
+    rows = csv_rows(boards, stands)
     published = [reference_table(reference) for reference in references()]
-    page = render(
-        boards,
-        stands,
-        references(),
-        problems,
-        folder,
-        images_per_board=config.images.per_board,
-        image_side=config.images.side,
-        image_megabytes=config.images.megabytes,
-    )
     files = {
-        "leaderboard.md": markdown([*tables, *published]),
-        "leaderboard.csv": comma_separated(boards, stands),
-        "leaderboard.tex": latex([*tables, *published]),
-        "leaderboard.html": page,
+        "leaderboard.md": markdown([*(board_table(b, stands) for b in boards), *published]),
+        "leaderboard.csv": comma_separated(rows),
+        **{f"leaderboard-{slug(str(b.name))}.tex": latex(b, stands) for b in boards},
+        "leaderboard.html": render(
+            boards,
+            stands,
+            references(),
+            problems,
+            folders,
+            images_per_board=config.images.per_board,
+            image_side=config.images.side,
+            image_megabytes=config.images.megabytes,
+        ),
     }
     console = Console()
     for board in boards:
-        console.print(terminal(board, stands))
+        _print(board, stands, console)
     _report(problems, console)
     for name, text in files.items():
         with atomic_path(output / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        console.print(str(output / name), highlight=False, soft_wrap=True)
-    _log(config, files["leaderboard.csv"], output)
+        console.print(str(output / name), highlight=False, markup=False, soft_wrap=True)
+    _log(config, rows, output)
 
 
-def _log(config: DictConfig, table: str, output: Path) -> None:
+def _texts(value: object, key: str) -> list[str]:
+    """One text or a list of texts as a list."""
+    texts: list[str] = []
+    for text in value if isinstance(value, ListConfig | list | tuple) else [value]:
+        if not isinstance(text, str) or not text:
+            raise ConfigError(
+                f"{key} must be text, found {text!r}: quote what looks like a number, "
+                f"{key}='\"{text}\"'."
+            )
+        texts.append(text)
+    return texts
+
+
+def _optional_texts(config: DictConfig, key: str) -> list[str] | None:
+    value = config.get(key)
+    return None if value is None else _texts(value, key)
+
+
+def _output(config: DictConfig, folders: Sequence[Path]) -> Path:
+    """The folder to write to: `output`, else one that belongs to these results alone.
+
+    The results of one's own evaluations (`paths.results`) have `leaderboard` in `paths.outputs`;
+    any others have `leaderboard-NAME`, so that to look at them replaces nothing.
+    """
+    if config.output is not None:
+        return Path(*_texts(config.output, "output"))
+    outputs = Path(config.paths.outputs)
+    if [folder.resolve() for folder in folders] == [Path(config.paths.results).resolve()]:
+        return outputs / "leaderboard"
+    name = "+".join(str(folder) for folder in folders)
+    word = re.sub(r"[^A-Za-z0-9_.+]+", "-", name).strip("-.")[:80]
+    if word.replace("-", "/") != name:  # other folders might have the same word
+        places = "\0".join(str(folder.resolve()) for folder in folders)
+        word += f"-{hashlib.sha256(places.encode()).hexdigest()[:6]}"
+    return outputs / f"leaderboard-{word}"
+
+
+def _log(config: DictConfig, rows: list[dict[str, object]], output: Path) -> None:
     """Give the table to W&B, where that is chosen."""
     if not config.get("logger"):  # the imports below take seconds
         return
@@ -81,8 +135,17 @@ def _log(config: DictConfig, table: str, output: Path) -> None:
 
     from spikerec.training.wandb_log import log_table_where_chosen
 
-    rows = pd.read_csv(io.StringIO(table))
-    log_table_where_chosen(config.logger, "leaderboard", rows, output, job_type="leaderboard")
+    table: Any = pd.DataFrame(rows)
+    log_table_where_chosen(config.logger, "leaderboard", table, output, job_type="leaderboard")
+
+
+def _print(board: Board, stands: Standings, console: Console) -> None:
+    """Print a board, what its rows were trained on, and what must be known of its figures."""
+    console.print(terminal(board, stands, console))
+    console.print(terminal_training(board))
+    for note in terminal_notes(board_table(board, stands)):
+        console.print(f"  {note}", style="dim", markup=False, highlight=False)
+    console.print()
 
 
 def _report(problems: list[Problem], console: Console) -> None:

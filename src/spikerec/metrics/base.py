@@ -30,6 +30,7 @@ class ImageMetric(Metric):
         implementation: the distribution that computes it, as named in the registry.
         needs_weights: what it needs from the weights cache.
         smallest: least height and width of an image.
+        undefined: which images have no value, for a record that lacks one; empty if all have.
     """
 
     name: ClassVar[str]
@@ -38,6 +39,7 @@ class ImageMetric(Metric):
     implementation: ClassVar[str] = "spikerec"
     needs_weights: ClassVar[tuple[str, ...]] = ()
     smallest: ClassVar[int] = 1
+    undefined: ClassVar[str] = ""
 
     is_differentiable = False
     full_state_update = False
@@ -65,7 +67,8 @@ class ImageMetric(Metric):
                 reference.
 
         Returns:
-            (B,) float64. The value of an image does not depend on the others of its batch.
+            (B,) float64, not finite for an image that has no value. The value of an image does not
+            depend on the others of its batch.
 
         Raises:
             InputError: another shape or type, an image too small, or no target where one is needed.
@@ -75,14 +78,22 @@ class ImageMetric(Metric):
         return self.measure(image, image if target is None else target).double()
 
     def update(self, image: Tensor, target: Tensor | None = None) -> None:
-        """Add the values of a batch; see `score`."""
+        """Add the values of a batch; see `score`. What has no value is not counted."""
         values = self.score(image, target).to(self.total.device)
+        values = values[values.isfinite()]
         self.total += values.sum()
         self.count += values.numel()
 
     def compute(self) -> Tensor:
-        """Mean over all images seen, a float64 scalar."""
+        """Mean over all images that have a value, a float64 scalar; NaN if none has."""
         return self.total / self.count
+
+    @classmethod
+    def why_missing(cls) -> str:
+        """State which images have no value by this metric, as a record's reason."""
+        small = f"images smaller than {cls.smallest} × {cls.smallest} pixels"
+        kinds = [small] * (cls.smallest > 1) + [cls.undefined] * bool(cls.undefined)
+        return f"{cls.name} is not defined for {' and '.join(kinds) or 'these images'}."
 
     def _check(self, image: Tensor, target: Tensor | None) -> None:
         if image.ndim != 4 or image.shape[1] != 1 or not image.is_floating_point():

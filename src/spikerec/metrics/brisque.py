@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from spikerec import weights
@@ -26,6 +28,7 @@ class BRISQUE(ImageMetric):
     implementation = "pyiqa"
     needs_weights = ("brisque",)
     smallest = SMALLEST
+    undefined = "images without texture"
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +41,10 @@ class BRISQUE(ImageMetric):
         coefficients, vectors = self._regression["coefficients"], self._regression["vectors"]
 
         def score(single: Tensor) -> Tensor:
-            value: Tensor = brisque(single, sv_coef=coefficients, sv=vectors)
+            try:
+                value: Tensor = brisque(single, sv_coef=coefficients, sv=vectors)
+            except AssertionError:  # the package asserts that the levels vary
+                return single.new_full((), math.nan)
             return value
 
         return each(score, image.float())

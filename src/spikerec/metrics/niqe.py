@@ -31,6 +31,7 @@ class NIQE(ImageMetric):
     implementation = "pyiqa"
     needs_weights = ("niqe",)
     smallest = BLOCK
+    undefined = "images without texture"
 
     def __init__(self) -> None:
         super().__init__()

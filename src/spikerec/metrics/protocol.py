@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from spikerec import weights
@@ -100,19 +101,32 @@ class Protocol(nn.Module):
             image = (image * 255).floor() / 255
         return self._cut(image), None if target is None else self._cut(target)
 
-    def score(self, image: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
-        """The value of each image by each available metric.
+    def score(
+        self, image: Tensor, target: Tensor | None = None, keys: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the value of each image by each available metric.
 
         Args:
             image: (B, 1, H, W), intensity, as the network gave it.
             target: (B, 1, H, W) in [0, 1], or None for real recordings.
+            keys: names of the images, for error messages.
 
         Returns:
-            metric → (B,) float64. Without a target, the metrics without reference alone.
+            metric → (B,) float64, not finite where a metric is not defined for an image. Without a
+            target, the metrics without reference alone.
+
+        Raises:
+            InputError: an image or a target has values that are not finite. Clipping would turn
+                infinity into white, and leaving the image out would flatter the method.
         """
+        _check_finite("image", image, keys)
+        if target is not None:
+            _check_finite("target", target, keys)
         image, target = self.prepare(image, target)
         return {
             name: metric.score(image, target)
+            if min(image.shape[-2:]) >= metric.smallest
+            else torch.full((len(image),), torch.nan, dtype=torch.float64)
             for name, metric in self._image_metrics().items()
             if target is not None or not metric.needs_target
         }
@@ -175,12 +189,27 @@ class Protocol(nn.Module):
         """Available metric → whether it compares with the true image."""
         return {name: m.needs_target for name, m in self._image_metrics().items()}
 
+    def why_missing(self) -> dict[str, str]:
+        """Available metric → which images have no value by it; see `ImageMetric.why_missing`."""
+        return {name: m.why_missing() for name, m in self._image_metrics().items()}
+
     def _cut(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         return image[..., self.border : height - self.border, self.border : width - self.border]
 
     def _image_metrics(self) -> dict[str, ImageMetric]:
         return {name: m for name, m in self.metrics.items() if isinstance(m, ImageMetric)}
+
+
+def _check_finite(kind: str, images: Tensor, keys: Sequence[str] | None) -> None:
+    spoilt = images.isfinite().logical_not().flatten(1).sum(dim=1)
+    for index, count in enumerate(spoilt.tolist()):
+        if count:
+            name = f"sample {keys[index]!r}" if keys else f"image {index} of the batch"
+            raise InputError(
+                f"{name}: {count} of the {kind}'s {images[index].numel()} pixels are not finite "
+                "numbers, so that no metric is defined. Check the weights, or the recording."
+            )
 
 
 def _describe(factory: Callable[[], ImageMetric]) -> dict[str, Any]:

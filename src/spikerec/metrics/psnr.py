@@ -16,6 +16,7 @@ class PSNR(ImageMetric):
 
     name = "psnr"
     unit = "dB"
+    undefined = "images that equal their target"
     higher_is_better = True
 
     def measure(self, image: Tensor, target: Tensor) -> Tensor:

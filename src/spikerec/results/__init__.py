@@ -1,29 +1,31 @@
 """Records of evaluations, statistics over them, and the leaderboard made from them."""
 
-from spikerec.results.boards import Board, BoardName, gather
+from spikerec.results.boards import Board, BoardName, Row, gather
+from spikerec.results.provenance import code_revision, environment
+from spikerec.results.reading import read_record
 from spikerec.results.record import (
     DatasetInfo,
+    Definition,
     ProtocolInfo,
     Record,
     Samples,
     WeightsInfo,
-    code_revision,
-    environment,
-    read_record,
 )
 from spikerec.results.statistics import Comparison, Interval, Standing, compare, standing
-from spikerec.results.store import Problem, Reading, Store, long_frame, summary_frame
+from spikerec.results.store import Problem, Reading, Store, long_frame, scan, summary_frame
 
 __all__ = [
     "Board",
     "BoardName",
     "Comparison",
     "DatasetInfo",
+    "Definition",
     "Interval",
     "Problem",
     "ProtocolInfo",
     "Reading",
     "Record",
+    "Row",
     "Samples",
     "Standing",
     "Store",
@@ -34,6 +36,7 @@ __all__ = [
     "gather",
     "long_frame",
     "read_record",
+    "scan",
     "standing",
     "summary_frame",
 ]

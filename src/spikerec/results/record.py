@@ -10,17 +10,14 @@ import hashlib
 import json
 import math
 import numbers
-import platform
 import re
-import shutil
-import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +25,23 @@ from numpy.typing import NDArray
 from spikerec.errors import ResultsError
 from spikerec.spikes.files import atomic_path
 
-#: Version of the JSON layout; a reader refuses newer ones.
-SCHEMA = 1
+#: Version of the JSON layout; a reader refuses newer ones. 2 added `weights.origin`, `undefined`.
+SCHEMA = 2
 
-#: Packages whose version can move a reported figure.
-FIGURE_PACKAGES = ("torch", "torchvision", "torchmetrics", "lightning", "lpips", "pyiqa", "numpy")
+#: Bounds of what a record may hold, so that no file can make the board slow or large.
+MOST_SAMPLES = 100_000
+MOST_METRICS = 100
+MOST_LATENCIES = 100
+MOST_NAME = 100  # characters of a name: method, data set, split, protocol, metric
+MOST_LABEL = 200  # characters of a label, a digest, a device
+MOST_KEY = 500  # characters of a sample's key
+MOST_PATH = 1000  # characters of a picture's path
+MOST_VALUE = 1e18  # of a figure or a cost, whichever its sign
+MOST_PART = 1_000_000  # characters of each part that is shown as it is (config, training, …)
+YEARS = range(1970, 9000)
+
+#: Parts of a record that are kept as the writer gave them.
+FREE_PARTS = ("unavailable", "undefined", "efficiency", "training", "config", "code", "environment")
 
 
 @dataclass(frozen=True)
@@ -41,13 +50,16 @@ class WeightsInfo:
 
     Attributes:
         digest: SHA-256 of the weights, hexadecimal; None for a method without parameters.
-        source: where they came from (a run's folder, `published`, …); empty without parameters.
+        source: the name of the folder they were in (a run's, …); empty without parameters.
         name: short name for people, such as the checkpoint's file name.
+        origin: `shipped` with spikerec, of a training `run`, or another `file`; empty without
+            parameters.
     """
 
     digest: str | None = None
     source: str = ""
     name: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,8 +89,10 @@ class ProtocolInfo:
 
     Attributes:
         name: key of the protocol (`stir`, `corrected`, …).
-        digest: hash of its definition; figures of different digests are never compared.
-        description: data range, crop, border, frames, rounding, …, as plain values.
+        digest: hash of its whole definition.
+        description: what `spikerec.metrics.Protocol.describe` gives: clip, border, rounding, and
+            the class and arguments of each metric. Figures are compared by these: see
+            `Record.definition`.
     """
 
     name: str
@@ -86,11 +100,27 @@ class ProtocolInfo:
     description: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Definition(NamedTuple):
+    """How a metric's figures are computed: those of one definition may be compared.
+
+    Attributes:
+        metric: its key.
+        digest: hash of the image's preparation and the metric's class, arguments and direction.
+        higher_is_better: the direction.
+        text: preparation and arguments, for people.
+    """
+
+    metric: str
+    digest: str
+    higher_is_better: bool
+    text: str
+
+
 class Samples:
     """Every metric of every sample.
 
     Args:
-        keys: one per sample, unique.
+        keys: one per sample, unique; at least one.
         values: metric → one value per key; what is not finite, or None, has no value.
         higher_is_better: metric → direction, for exactly the metrics of `values`.
 
@@ -107,13 +137,26 @@ class Samples:
         values: Mapping[str, Sequence[float | None] | NDArray[np.float64]],
         higher_is_better: Mapping[str, bool],
     ) -> None:
+        if not 1 <= len(keys) <= MOST_SAMPLES:
+            raise ResultsError(
+                f"samples.keys must name 1 to {MOST_SAMPLES:,} samples, found {len(keys):,}."
+            )
+        if len(values) > MOST_METRICS:
+            raise ResultsError(
+                f"samples.values must have at most {MOST_METRICS} metrics, found {len(values):,}."
+            )
+        if len(longest := max(keys, key=len)) > MOST_KEY:
+            raise ResultsError(
+                f"samples.keys must have at most {MOST_KEY} characters each, found {longest!r:.60}."
+            )
         self.keys = tuple(keys)
         self.higher_is_better = dict(higher_is_better)
-        self.values = {metric: _column(column) for metric, column in values.items()}
+        self.values = {metric: _column(metric, column) for metric, column in values.items()}
         if len(set(self.keys)) != len(self.keys):
-            twice = next(key for key in self.keys if self.keys.count(key) > 1)
-            raise ResultsError(f"samples.keys must be unique, found {twice!r} more than once.")
+            ((twice, _),) = Counter(self.keys).most_common(1)
+            raise ResultsError(f"samples.keys must be unique, found {twice!r:.80} more than once.")
         for metric, column in self.values.items():
+            _check_name(metric, "a metric in samples.values")
             if column.shape != (len(self.keys),):
                 raise ResultsError(
                     f"samples.values.{metric} must hold one value for each of {len(self.keys)} "
@@ -122,7 +165,7 @@ class Samples:
         if set(self.values) != set(self.higher_is_better):
             raise ResultsError(
                 "samples.higher_is_better must name the metrics of samples.values: "
-                f"expected {sorted(self.values)}, found {sorted(self.higher_is_better)}."
+                f"expected {sorted(self.values)}, found {sorted(self.higher_is_better)!r:.200}."
             )
 
     def plain(self) -> dict[str, Any]:
@@ -144,24 +187,28 @@ class Record:
 
     Attributes:
         method: key of the method (`stir`).
-        label: its name in tables; variants differ in it (`TFP (31)`).
+        label: its name in tables, any text; the board makes it unique.
         weights: which weights.
         dataset: which data.
         protocol: how the figures were computed.
         samples: per-sample values.
         unavailable: metric that could not be computed → why, and what would make it available.
+        undefined: metric that has no value for some samples → why.
         efficiency: `params`, `macs` and `memory_bytes` (for one image of `size` [H, W]), and
             `latency`: a list of {`size` [H, W], `median_ms`, `device`, …}. All optional.
-        training: budget of the training run (steps, samples, wall time, machine); empty if unknown.
+        training: budget of the training run (data, samples seen, seconds, machine); empty if
+            unknown.
         config: the resolved config, as plain values.
         code: see `code_revision`.
         environment: see `environment`.
         images: sample key → role (`prediction`, `target`, `tfp`) → path of a PNG, relative to the
             record's folder.
         created: UTC time, ISO 8601.
+        schema: version of the layout.
+        path: the file that it was read from; not a part of its content.
 
     Raises:
-        ResultsError: a part contradicts another.
+        ResultsError: a part contradicts another, or is larger than a record may be.
     """
 
     method: str
@@ -171,6 +218,7 @@ class Record:
     protocol: ProtocolInfo
     samples: Samples
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    undefined: Mapping[str, str] = field(default_factory=dict)
     efficiency: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -178,38 +226,41 @@ class Record:
     environment: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    schema: int = SCHEMA
+    path: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "created", _utc(self.created))
+        _check_identity(self)
         if both := sorted(set(self.unavailable) & set(self.samples.values)):
             raise ResultsError(f"unavailable names metrics that have values: {', '.join(both)}.")
+        for metric in self.unavailable:
+            _check_name(metric, "a metric in unavailable")
         if unknown := sorted(set(self.images) - set(self.samples.keys)):
-            raise ResultsError(f"images names samples that were not evaluated: {unknown[0]!r}.")
+            raise ResultsError(f"images names samples that were not evaluated: {unknown[0]!r:.80}.")
         _check_efficiency(self.efficiency)
         for path in (path for roles in self.images.values() for path in roles.values()):
-            if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-                raise ResultsError(
-                    f"images must be paths inside the results folder, found {path!r}."
-                )
+            _check_picture(path)
 
     @property
     def content(self) -> dict[str, Any]:
         """The record as plain JSON values, without its id."""
-        values = {name: _plain(getattr(self, name), name) for name in self.__dataclass_fields__}
-        return {"schema": SCHEMA} | values
+        names = [name for name in self.__dataclass_fields__ if name not in ("schema", "path")]
+        values = {name: _plain(getattr(self, name), name) for name in names}
+        if self.schema == 1:
+            del values["undefined"], values["weights"]["origin"]
+        return {"schema": self.schema} | values
 
     @cached_property
     def id(self) -> str:
         """Time and content hash; ids sort by time."""
-        return _identify(self.created, _body(self.content))
+        return identify(self.created, _body(self.content))
 
     @property
     def file_name(self) -> str:
         """`METHOD-DATASET-PROTOCOL-ID.json`."""
         names = (self.method, self.dataset.name, self.protocol.name)
-        return "-".join([re.sub(r"[^A-Za-z0-9_.]+", "_", name) for name in names] + [self.id]) + (
-            ".json"
-        )
+        return "-".join([*map(file_word, names), self.id]) + ".json"
 
     def to_json(self) -> str:
         """The file's text: the id, and on the lines after it what the id is the hash of."""
@@ -227,6 +278,34 @@ class Record:
         present = column[~np.isnan(column)]
         return float(present.mean()) if present.size else None
 
+    @property
+    def metrics(self) -> list[str]:
+        """Keys of its metrics: those with values, and those that were unavailable."""
+        return [*self.samples.values, *self.unavailable]
+
+    def definition(self, metric: str) -> Definition:
+        """How a metric's figures are computed, whatever else the protocol holds.
+
+        A description that does not say so (of another version, or written by hand) defines its
+        metrics as a whole.
+        """
+        about = self.protocol.description
+        all_metrics = about.get("metrics")
+        own = all_metrics.get(metric) if isinstance(all_metrics, Mapping) else None
+        higher = self.samples.higher_is_better.get(metric)
+        if not isinstance(own, Mapping):
+            whole = {"protocol": self.protocol.digest, "metric": metric}
+            higher = True if higher is None else higher
+            return Definition(metric, _digest([whole, higher]), higher, self.protocol.name)
+        if higher is None:
+            higher = bool(own.get("higher_is_better", True))
+        preparation = {key: about.get(key) for key in ("clip", "border", "rounding")}
+        measure = {key: own.get(key) for key in ("metric", "arguments", "implementation")}
+        arguments = own.get("arguments")
+        stated = preparation | (dict(arguments) if isinstance(arguments, Mapping) else {})
+        text = ", ".join(f"{key} {value}" for key, value in stated.items())
+        return Definition(metric, _digest([preparation, measure, higher]), higher, text)
+
     def write(self, folder: Path) -> Path:
         """Write the record into a folder, atomically, and return its path.
 
@@ -240,133 +319,15 @@ class Record:
         return path
 
 
-def read_record(path: Path) -> Record:
-    """Read and check a record.
-
-    Raises:
-        ResultsError: the file is truncated, of a newer schema, changed since it was written, or
-            contradicts itself; the message names the file.
-    """
-    try:
-        return _parse(path.read_bytes().replace(b"\r\n", b"\n"))
-    except ResultsError as error:
-        raise ResultsError(f"{path}: {error}") from error
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be read ({error.strerror}).") from error
+def file_word(name: str) -> str:
+    """A name as a part of a file's: letters, digits, `_` and `.`."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", name)
 
 
-def _parse(text: bytes) -> Record:
-    try:
-        content = json.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise ResultsError(
-            f"is not complete JSON ({error}). It was cut off or damaged: copy it again from "
-            "where it was written, or evaluate again."
-        ) from error
-    if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
-        raise ResultsError("is not a record: expected a JSON object with a whole number `schema`.")
-    if content["schema"] > SCHEMA:
-        raise ResultsError(
-            f"has schema {content['schema']}, and this spikerec reads up to {SCHEMA}. "
-            "Update spikerec."
-        )
-    stored = content.get("id")
-    record = _record(_Part(content, ""))
-    body = text.partition(b"\n")[2].decode()
-    if stored != _identify(record.created, body):
-        raise ResultsError(
-            f"does not fit its id {stored}: it was changed after it was written. "
-            "Restore it, or evaluate again."
-        )
-    record.__dict__["id"] = stored  # fills the cached property: hashed once, just above
-    return record
-
-
-def _record(part: _Part) -> Record:
-    weights, dataset, protocol, samples = map(
-        part.part, ("weights", "dataset", "protocol", "samples")
-    )
-    return Record(
-        method=part.text("method"),
-        label=part.text("label"),
-        weights=WeightsInfo(
-            digest=weights.take("digest", (str, type(None)), "text or null"),
-            source=weights.text("source"),
-            name=weights.text("name"),
-        ),
-        dataset=DatasetInfo(
-            name=dataset.text("name"),
-            split=dataset.text("split"),
-            digest=dataset.text("digest"),
-            num_samples=dataset.take("num_samples", (int,), "a whole number"),
-            has_target=dataset.take("has_target", (bool,), "true or false"),
-            light_scale=dataset.take("light_scale", (int, float, type(None)), "a number or null"),
-        ),
-        protocol=ProtocolInfo(
-            name=protocol.text("name"),
-            digest=protocol.text("digest"),
-            description=protocol.mapping("description"),
-        ),
-        samples=Samples(
-            keys=samples.sequence("keys", (str,), "text"),
-            values={
-                name: samples.part("values").sequence(
-                    name, (int, float, type(None)), "numbers or null"
-                )
-                for name in samples.mapping("values")
-            },
-            higher_is_better=samples.mapping("higher_is_better", (bool,), "true or false"),
-        ),
-        unavailable=part.mapping("unavailable", (str,), "text"),
-        efficiency=part.mapping("efficiency"),
-        training=part.mapping("training"),
-        config=part.mapping("config"),
-        code=part.mapping("code"),
-        environment=part.mapping("environment"),
-        images={
-            key: part.part("images").mapping(key, (str,), "paths") for key in part.mapping("images")
-        },
-        created=part.text("created"),
-    )
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A JSON object whose values are taken with their type checked."""
-
-    content: Mapping[str, Any]
-    place: str
-
-    def take(self, key: str, kinds: tuple[type, ...], expected: str) -> Any:  # noqa: ANN401
-        """The value of a key, of one of some types."""
-        if key not in self.content:
-            raise ResultsError(f"`{self.place}{key}` is missing: expected {expected}.")
-        value = self.content[key]
-        if type(value) not in kinds:
-            raise ResultsError(f"`{self.place}{key}` must be {expected}, found {value!r:.60}.")
-        return value
-
-    def text(self, key: str) -> str:
-        return str(self.take(key, (str,), "text"))
-
-    def mapping(
-        self, key: str, kinds: tuple[type, ...] = (), expected: str = "anything"
-    ) -> dict[str, Any]:
-        """An object, whose values are checked where types are given."""
-        value: dict[str, Any] = self.take(key, (dict,), "an object")
-        if kinds:
-            inside = _Part(value, f"{self.place}{key}.")
-            return {name: inside.take(name, kinds, expected) for name in value}
-        return value
-
-    def sequence(self, key: str, kinds: tuple[type, ...], expected: str) -> list[Any]:
-        value: list[Any] = self.take(key, (list,), f"a list of {expected}")
-        if not set(map(type, value)) <= set(kinds):
-            raise ResultsError(f"`{self.place}{key}` must be a list of {expected}.")
-        return value
-
-    def part(self, key: str) -> _Part:
-        return _Part(self.mapping(key), f"{self.place}{key}.")
+def identify(created: str, body: str) -> str:
+    """The id of a record of that time and text."""
+    stamp = re.sub(r"[^0-9T]", "", created.removesuffix("+00:00"))
+    return f"{stamp}-{hashlib.sha256(body.encode()).hexdigest()[:12]}"
 
 
 def _body(content: Mapping[str, Any]) -> str:
@@ -378,55 +339,124 @@ def _body(content: Mapping[str, Any]) -> str:
     return ",\n".join(lines) + "}\n"
 
 
-def _identify(created: str, body: str) -> str:
-    """The id of a record of that time and text."""
-    stamp = re.sub(r"[^0-9T]", "", created.removesuffix("+00:00"))
-    return f"{stamp}-{hashlib.sha256(body.encode()).hexdigest()[:12]}"
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _utc(text: str) -> str:
     """A time in the one form that sorts as text: UTC, to the microsecond."""
+    time = None
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo and found.year in YEARS:
+            time = found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # no time, or one without end
+    if time is None:
         raise ResultsError(
-            f"`created` must be an ISO 8601 time with its zone, found {text!r}: "
+            f"`created` must be an ISO 8601 time with its zone, found {text!r:.60}: "
             "expected the form 2026-01-31T12:00:00+00:00."
         )
-    return time.astimezone(UTC).isoformat(timespec="microseconds")
+    return time.isoformat(timespec="microseconds")
+
+
+def _check_identity(record: Record) -> None:
+    """Refuse names that cannot be shown or written, and parts that are too large."""
+    names = {
+        "method": record.method,
+        "dataset.name": record.dataset.name,
+        "dataset.split": record.dataset.split,
+        "protocol.name": record.protocol.name,
+    }
+    for place, name in names.items():
+        _check_name(name, place)
+    texts = {
+        "label": record.label,
+        "weights.digest": record.weights.digest or "",
+        "weights.source": record.weights.source,
+        "weights.name": record.weights.name,
+        "weights.origin": record.weights.origin,
+        "dataset.digest": record.dataset.digest,
+        "protocol.digest": record.protocol.digest,
+    }
+    for place, text in texts.items():
+        if len(text) > MOST_LABEL:
+            raise ResultsError(
+                f"{place} must have at most {MOST_LABEL} characters, found {len(text):,}."
+            )
+    light_scale = record.dataset.light_scale
+    _check_number(light_scale, "dataset.light_scale")
+
+
+def _check_name(name: str, place: str) -> None:
+    if not (1 <= len(name) <= MOST_NAME and name.isprintable()):
+        raise ResultsError(
+            f"{place} must be a name of 1 to {MOST_NAME} printable characters, found {name!r:.60}."
+        )
+
+
+def _check_picture(path: str) -> None:
+    parts = PurePosixPath(path).parts
+    outside = PurePosixPath(path).is_absolute() or ".." in parts or not parts
+    if outside or not path.isprintable() or len(path) > MOST_PATH:
+        raise ResultsError(f"images must be paths inside the results folder, found {path!r:.80}.")
 
 
 def _check_efficiency(efficiency: Mapping[str, Any]) -> None:
     """Refuse figures that the tables could not show."""
-    for key in ("params", "macs", "memory_bytes"):
+    for key in ("params", "macs", "macs_published", "memory_bytes"):
         _check_number(efficiency.get(key), f"efficiency.{key}")
     _check_size(efficiency.get("size", (1, 1)), "efficiency.size")
-    for i, item in enumerate(efficiency.get("latency", ())):
+    latency = efficiency.get("latency", [])
+    if not isinstance(latency, Sequence) or isinstance(latency, str):
+        raise ResultsError(f"efficiency.latency must be a list, found {latency!r:.60}.")
+    if len(latency) > MOST_LATENCIES:
+        raise ResultsError(
+            f"efficiency.latency must have at most {MOST_LATENCIES} items, found {len(latency):,}."
+        )
+    for i, item in enumerate(latency):
         place = f"efficiency.latency[{i}]"
         if not isinstance(item, Mapping) or not {"size", "median_ms", "device"} <= set(item):
             raise ResultsError(f"{place} must hold size, median_ms and device, found {item!r:.80}.")
         _check_size(item["size"], f"{place}.size")
         _check_number(item["median_ms"], f"{place}.median_ms")
+        if not isinstance(item["device"], str) or len(item["device"]) > MOST_LABEL:
+            raise ResultsError(
+                f"{place}.device must be text of at most {MOST_LABEL} characters, found "
+                f"{item['device']!r:.60}."
+            )
 
 
 def _check_number(value: object, place: str) -> None:
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if value is not None and not (is_number and float(value) >= 0):  # type: ignore[arg-type]
-        raise ResultsError(f"{place} must be a number of at least 0 or null, found {value!r:.60}.")
+    if value is None:
+        return
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if is_number and 0 <= value <= MOST_VALUE:  # type: ignore[operator]  # narrowed just above
+        return
+    raise ResultsError(
+        f"{place} must be a number from 0 to {MOST_VALUE:g} or null, found {value!r:.60}."
+    )
 
 
 def _check_size(value: object, place: str) -> None:
     sides = list(value) if isinstance(value, Sequence) else []
-    if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
+    whole = all(isinstance(side, int | np.integer) and 0 < side < 2**31 for side in sides)
+    if len(sides) != 2 or not whole:
         raise ResultsError(f"{place} must be [height, width], found {value!r:.60}.")
 
 
-def _column(values: Sequence[float | None] | NDArray[np.float64]) -> NDArray[np.float64]:
+def _column(
+    metric: str, values: Sequence[float | None] | NDArray[np.float64]
+) -> NDArray[np.float64]:
     """A read-only column, NaN where a value is None or not finite."""
-    column = np.array(values, dtype=np.float64)
+    try:
+        column = np.array(values, dtype=np.float64)
+    except OverflowError:
+        raise ResultsError(f"samples.values.{metric!r:.60} holds a number too large.") from None
     column[~np.isfinite(column)] = np.nan
+    if np.nanmax(np.abs(column), initial=0) > MOST_VALUE:
+        raise ResultsError(f"samples.values.{metric!r:.60} holds a number beyond {MOST_VALUE:g}.")
     column.setflags(write=False)
     return column
 
@@ -454,61 +484,3 @@ def _plain(value: object, place: str) -> Any:  # noqa: ANN401
         f"{place} must be a plain value, found {type(value).__name__}. Convert it to numbers, "
         "text, lists or mappings."
     )
-
-
-def environment() -> dict[str, Any]:
-    """What a figure may depend on besides the code: versions, processor, accelerators."""
-    import torch
-
-    versions: dict[str, str | None] = {}
-    for name in FIGURE_PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "accelerators": devices,
-        "threads": torch.get_num_threads(),
-        "packages": versions,
-    }
-
-
-def _processor() -> str:
-    """The processor's name, as the system gives it."""
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        named = re.search(r"^model name\s*:\s*(.+)$", facts.read_text(), re.MULTILINE)
-        if named:
-            return named[1]
-    return platform.processor() or platform.machine()
-
-
-def code_revision() -> dict[str, Any]:
-    """Version of spikerec, and in a checkout its revision and whether files were changed.
-
-    `revision` and `dirty` are None for an installed package, also one installed inside somebody
-    else's repository.
-    """
-    here = Path(__file__).resolve()
-    tracked = _git(here.parent, "ls-files", "--error-unmatch", here.name) is not None
-    changes = _git(here.parent, "status", "--porcelain") if tracked else None
-    return {
-        "version": metadata.version("spikerec"),
-        "revision": _git(here.parent, "rev-parse", "HEAD") if tracked else None,
-        "dirty": None if changes is None else bool(changes),
-    }
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git answers, or None without git or where it refuses."""
-    program = shutil.which("git")
-    if program is None:
-        return None
-    done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-        [program, "-C", str(folder), *arguments], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -9,8 +9,7 @@ from importlib import resources
 
 import yaml
 
-from spikerec.results.boards import BoardName
-from spikerec.results.record import Record
+from spikerec.results.boards import Board, Metric, Row
 
 
 @dataclass(frozen=True)
@@ -73,26 +72,44 @@ def _parse(text: str) -> Reference:
     )
 
 
-def reference_for(board: BoardName) -> Reference | None:
-    """The source whose figures may stand beside a board's: same data set, split and protocol."""
+def reference_for(board: Board) -> Reference | None:
+    """The source whose figures may be shown beside a board's.
+
+    Its data set and split are the board's, and some figures of the board were evaluated under a
+    protocol that the source's may be held against.
+    """
     for reference in references():
         if (
-            board.dataset.lower() in reference.figures
-            and board.split == "test"
-            and board.protocol in reference.protocols
+            board.name.dataset.lower() in reference.figures
+            and board.name.split == "test"
+            and board.protocols & set(reference.protocols)
         ):
             return reference
     return None
 
 
-def reported_label(reference: Reference, record: Record) -> str | None:
-    """The name under which a source lists a record's method.
+def reported_label(reference: Reference, row: Row) -> str | None:
+    """The name under which a source lists a row's method.
 
     A setting in brackets (`TFP (31)`) is dropped for methods without parameters, since papers do
     not state it; a variant of a network is not the network that the paper reports.
     """
     names = {name.lower(): name for name in reference.labels()}
-    label = record.label.lower()
-    if record.weights.digest is None:
+    label = row.record.label.lower()
+    if row.record.weights.digest is None:
         label = label.partition(" (")[0]
     return names.get(label)
+
+
+def reported_figure(board: Board, row: Row, metric: Metric) -> float | None:
+    """The figure that the board's source reports for a row; None where it may not be shown.
+
+    It may where the row was evaluated by this definition under a protocol of the source.
+    """
+    reference = reference_for(board)
+    label = reported_label(reference, row) if reference else None
+    if reference is None or label is None:
+        return None
+    if not row.protocols[metric.definition.digest] & set(reference.protocols):
+        return None
+    return reference.figures[board.name.dataset.lower()][label].get(metric.name)

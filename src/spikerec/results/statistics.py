@@ -8,7 +8,9 @@ and the values of a scene stand or fall together (a key without `/` is a scene o
   well have had the other sign; all 2^n sign patterns up to n = 13 scenes, 9,999 random ones beyond.
 * Many pairs: Holm's step-down correction (Holm, Scand. J. Statist. 1979) over all pairs of a board
   and metric.
-* Ranks: one more than the number of methods with a significant lead. Methods may share a rank.
+* Ranks: one more than the number of methods with a significant lead, so that methods may share one.
+  Where so few scenes are compared that no lead could be significant, methods rank by their mean.
+* Beyond 4,096 scenes the normal approximation takes the place of resampling.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 RESAMPLES = 10_000
 MOST_EXACT_UNITS = 13  # 2^13 = 8192 sign patterns: fewer than RESAMPLES
+MOST_RESAMPLED = 4096  # scenes; beyond, the mean of so many is as good as normal
 CHUNK = 256  # pairs at a time: 10,000 resamples × 256 pairs are 20 MB
 
 
@@ -63,7 +66,7 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the corrected test rejects "no difference" at 5 %."""
+        """True if the corrected test rejects "no difference" at 5 %."""
         return self.p_holm < SIGNIFICANCE
 
 
@@ -74,22 +77,28 @@ class Standing:
     Attributes:
         intervals: label → mean and interval, for methods that have values.
         comparisons: each pair of these.
-        ranks: label → rank; methods share one where no significant lead parts them.
+        ranks: label → rank; see the module.
         order: labels by mean, best first.
+        can_tell: True if a lead could be significant, with so many scenes and pairs.
     """
 
     intervals: dict[str, Interval]
     comparisons: list[Comparison]
     ranks: dict[str, int]
     order: list[str]
+    can_tell: bool
 
     def is_level_with_best(self, label: str) -> bool:
-        """Whether the best mean's lead over this method is not significant."""
+        """True if the best mean's lead over this method is not significant, but could be."""
         best = self.order[0]
-        return label != best and not any(
-            pair.is_significant
-            for pair in self.comparisons
-            if {pair.first, pair.second} == {best, label}
+        return (
+            self.can_tell
+            and label != best
+            and not any(
+                pair.is_significant
+                for pair in self.comparisons
+                if {pair.first, pair.second} == {best, label}
+            )
         )
 
 
@@ -108,7 +117,29 @@ def standing(
     means = intervals(present, keys, seed)
     comparisons = compare(present, keys, seed)
     order = sorted(present, key=lambda label: means[label].mean, reverse=higher_is_better)
-    return Standing(means, comparisons, ranks(list(present), comparisons, higher_is_better), order)
+    can_tell = could_tell(comparisons)
+    places = (
+        ranks(list(present), comparisons, higher_is_better)
+        if can_tell
+        else ranks_by_mean({label: means[label].mean for label in order})
+    )
+    return Standing(means, comparisons, places, order, can_tell)
+
+
+def could_tell(comparisons: Sequence[Comparison]) -> bool:
+    """True if the clearest lead on so many scenes would be significant among so many pairs."""
+    units = max((pair.units for pair in comparisons), default=0)
+    return p_floor(units) * len(comparisons) < SIGNIFICANCE
+
+
+def ranks_by_mean(means: Mapping[str, float]) -> dict[str, int]:
+    """Rank of each method by its mean alone; equal means share a rank.
+
+    Args:
+        means: label → mean, best first.
+    """
+    values = list(means.values())
+    return {label: 1 + values.index(mean) for label, mean in means.items()}
 
 
 def scenes(keys: Sequence[str]) -> list[str]:
@@ -230,6 +261,9 @@ def _bca(totals: Array, sizes: Array, rng: np.random.Generator) -> tuple[Array, 
     mean = totals.sum(axis=0) / sizes.sum()
     if units == 1:
         return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    if units > MOST_RESAMPLED:
+        half = ndtri((1 + CONFIDENCE) / 2) * _standard_error(totals, sizes)
+        return mean, mean - half, mean + half
     drawn = rng.multinomial(units, np.full(units, 1 / units), RESAMPLES).astype(np.float64)
     resampled = (totals.T @ drawn.T) / (drawn @ sizes)  # (k, resamples)
     slack = 1e-12 * np.abs(mean)  # rounding must not count a resample equal to the mean as below
@@ -246,7 +280,8 @@ def _bca(totals: Array, sizes: Array, rng: np.random.Generator) -> tuple[Array, 
     )
     tails = np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     shifted = bias[:, None] + ndtri(tails)
-    level = ndtr(bias[:, None] + shifted / (1 - acceleration[:, None] * shifted))
+    with np.errstate(divide="ignore"):  # an acceleration of 1 / shifted moves the bound to the end
+        level = ndtr(bias[:, None] + shifted / (1 - acceleration[:, None] * shifted))
     places = np.round(level * (RESAMPLES - 1)).astype(np.intp)  # (k, 2)
     bounds = np.array(
         [np.partition(row, place)[place] for row, place in zip(resampled, places, strict=True)]
@@ -254,9 +289,21 @@ def _bca(totals: Array, sizes: Array, rng: np.random.Generator) -> tuple[Array, 
     return mean, bounds[:, 0], bounds[:, 1]
 
 
+def _standard_error(totals: Array, sizes: Array) -> Array:
+    """Standard error of the mean over samples, scenes being drawn."""
+    mean = totals.sum(axis=0) / sizes.sum()
+    residuals = totals - mean * sizes[:, None]
+    units = len(sizes)
+    return np.asarray(np.sqrt((residuals**2).sum(axis=0) * units / (units - 1)) / sizes.sum())
+
+
 def _sign_flip(totals: Array, rng: np.random.Generator) -> Array:
     """Two-sided p-value of each column's sum under random signs of its scenes."""
     units = len(totals)
+    if units > MOST_RESAMPLED:  # under random signs the sum is normal, of this variance
+        sums, spread = totals.sum(axis=0), np.sqrt((totals**2).sum(axis=0))
+        ratio = np.divide(sums, spread, out=np.zeros_like(sums), where=spread > 0)
+        return np.asarray(2 * ndtr(-np.abs(ratio)))
     if units <= MOST_EXACT_UNITS:
         patterns = np.arange(2**units)[:, None] >> np.arange(units) & 1
         extra = 0

@@ -6,8 +6,8 @@ hash, so files of one name are the same.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from spikerec.errors import ResultsError
-from spikerec.results.record import Record, read_record
+from spikerec.results.reading import read_record
+from spikerec.results.record import YEARS, Record, file_word
 
 _FACTS = ("record", "method", "label", "dataset", "split", "protocol", "created")
 
@@ -53,28 +54,25 @@ class Store:
         """Add a record, atomically (see `Record.write`)."""
         return record.write(self.folder)
 
-    def scan(self) -> Iterator[Record | Problem]:
-        """Every file in turn, in the order of names; copies of a record are given once.
+    def now(self, method: str, dataset: str) -> str:
+        """Return the time for a new record: the clock's, or just after the newest one here.
 
-        Holds one record at a time, so that a folder may be larger than memory.
+        The newest record of a row is shown, so that a clock which was set back must not make an
+        older one the newest.
 
-        Raises:
-            ResultsError: the folder is not there.
+        Args:
+            method: of the new record.
+            dataset: of the new record.
         """
-        if not self.folder.is_dir():
-            raise ResultsError(
-                f"results={self.folder} is not a folder. `spikerec evaluate` writes records there."
-            )
-        seen = set()
-        for path in sorted(self.folder.glob("[!.]*.json")):  # .NAME is being written
-            try:
-                record = read_record(path)
-            except ResultsError as error:
-                yield Problem(path.name, str(error).removeprefix(f"{path.parent}{os.sep}"))
-                continue
-            if record.id not in seen:
-                seen.add(record.id)
-                yield record
+        start = f"{file_word(method)}-{file_word(dataset)}-"
+        paths = self.folder.iterdir() if self.folder.is_dir() else ()
+        times = [_time(path.name) for path in paths if path.name.startswith(start)]
+        newest = [time + timedelta(microseconds=1) for time in times if time]
+        return max([datetime.now(UTC), *newest]).isoformat()
+
+    def scan(self) -> Iterator[Record | Problem]:
+        """Read every file in turn: see `scan`."""
+        return scan([self.folder])
 
     def read_all(self) -> Reading:
         """Every record at once (see `scan`)."""
@@ -94,6 +92,52 @@ class Store:
     def summary(self) -> pd.DataFrame:
         """The means of all readable records (see `summary_frame`)."""
         return summary_frame(self.read_all().records)
+
+
+def scan(folders: Sequence[Path | str]) -> Iterator[Record | Problem]:
+    """Read every file of some folders in turn, in the order of names; a record's copies count once.
+
+    Holds one record at a time, so that a folder may be larger than memory. Whatever is wrong with
+    a file, the others are read.
+
+    Raises:
+        ResultsError: a folder is not there.
+    """
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise ResultsError(
+                f"results={folder} is not a folder. `spikerec evaluate` writes records there."
+            )
+    seen = set()
+    for folder in map(Path, folders):
+        for path in sorted(folder.glob("[!.]*.json")):  # .NAME is being written
+            name = printable(str(path) if len(folders) > 1 else path.name)
+            try:
+                record = read_record(path)
+            except ResultsError as error:
+                reason = printable(str(error)).removeprefix(printable(str(path)))
+                yield Problem(name, f"{name}{reason}")
+                continue
+            if record.id not in seen:
+                seen.add(record.id)
+                yield record
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal or a page would obey (ESC, …) written out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in text)
+
+
+def _time(name: str) -> datetime | None:
+    """The time in a record's file name, METHOD-DATASET-PROTOCOL-TIME-HASH.json."""
+    parts = name.split("-")
+    try:
+        time = datetime.strptime(parts[-2], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+    except (ValueError, IndexError):
+        return None
+    return time if time.year in YEARS else None
 
 
 def long_frame(records: Sequence[Record]) -> pd.DataFrame:

@@ -1,8 +1,8 @@
-"""The paper's table, from boards: Params, Memory, FLOPs, then quality, one column per board.
+"""The table of a board, and its renderers: Markdown, LaTeX, CSV and a terminal.
 
-A table is of one board with ground truth and the boards without that share its protocol (the
-paper: SREDS beside real recordings); each board keeps columns of its own. The renderers write
-Markdown, LaTeX, CSV and a terminal table from the same figures.
+Quality first, a column for each definition of a metric; then what one image costs, as the papers
+state it; then what the weights were trained on. All renderers write the same figures, and all say
+where evaluations of the same weights disagree.
 """
 
 from __future__ import annotations
@@ -10,23 +10,30 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import rich.box
 import rich.table
+from rich.console import Console
+from rich.measure import Measurement
 from rich.text import Text
 
-from spikerec.results.boards import Board, BoardName
+from spikerec.results.boards import DIGITS, Board, BoardName, Metric, Row
 from spikerec.results.record import Record
-from spikerec.results.references import Reference, reference_for, reported_label
+from spikerec.results.references import (
+    Reference,
+    reference_for,
+    reported_figure,
+    reported_label,
+)
 from spikerec.results.statistics import SIGNIFICANCE, Standing, p_floor, scenes, standing
+from spikerec.results.store import printable
+from spikerec.results.trained import training_of
 
 Mark = Literal["", "best", "second"]
-
-#: Decimals as the paper prints them; other metrics get 4.
-DIGITS = {"psnr": 2, "ssim": 3, "lpips": 4, "niqe": 3, "brisque": 3}
 
 #: Efficiency: key in a record, key in a reference, title, divisor, decimals.
 EFFICIENCY = (
@@ -38,6 +45,15 @@ EFFICIENCY = (
 #: The image that the papers state memory and FLOPs for, (H, W).
 EFFICIENCY_SIZE = (720, 1280)
 
+#: Key of the column that says what weights were trained on.
+TRAINED = "trained"
+
+#: Beside a figure: the best's lead over it is not significant; evaluations of it disagree.
+LEVEL, DISAGREES = "≈", "≠"
+
+#: Characters with which a spreadsheet begins a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 @dataclass(frozen=True)
 class Column:
@@ -46,18 +62,18 @@ class Column:
     Attributes:
         key: unique in the table.
         title: heading.
-        group: the board it belongs to; None for efficiency.
-        metric: key of the metric, or of the efficiency figure.
         digits: decimals.
+        group: the data set, in a table of several.
         higher_is_better: None where no direction is marked.
+        is_quality: a metric's, as opposed to cost and training.
     """
 
     key: str
     title: str
-    group: BoardName | None
-    metric: str
-    digits: int
+    digits: int = 0
+    group: str = ""
     higher_is_better: bool | None = None
+    is_quality: bool = False
 
     @property
     def arrow(self) -> str:
@@ -74,14 +90,31 @@ class Figure:
         reported: what the reference reports for it.
         mark: best or second best mean of the column.
         is_level: the best's lead over it is not significant.
+        disagrees: evaluations of the same weights differ in it; `note` says how.
         note: footnote.
+        text: of a cell that holds no number.
     """
 
     value: float | None = None
     reported: float | None = None
     mark: Mark = ""
     is_level: bool = False
+    disagrees: bool = False
     note: str = ""
+    text: str = ""
+
+    def plain(self, digits: int) -> str:
+        """The value as the papers print it, or what stands for it."""
+        if self.text:
+            return self.text
+        if self.value is None:
+            return "n/a" if self.note else "–"
+        return number(self.value, digits)
+
+    @property
+    def signs(self) -> str:
+        """What follows the value."""
+        return LEVEL * self.is_level + DISAGREES * self.disagrees
 
 
 @dataclass(frozen=True)
@@ -93,12 +126,14 @@ class Table:
         columns: in order.
         rows: label → column key → figure; a missing key is a method that was not evaluated there.
         notes: what a reader must know of the whole table.
+        is_board: of our own figures; False for a source's.
     """
 
     title: str
     columns: list[Column]
     rows: dict[str, dict[str, Figure]]
     notes: list[str] = field(default_factory=list)
+    is_board: bool = True
 
     def footnotes(self) -> dict[str, int]:
         """Notes of cells, numbered in reading order."""
@@ -110,131 +145,126 @@ Standings = Mapping[BoardName, Mapping[str, Standing]]
 
 
 def standings(boards: Iterable[Board]) -> dict[BoardName, dict[str, Standing]]:
-    """Board → metric → how its methods stand, for each metric that any method has."""
-    return {
-        board.name: {
-            metric: standing(*_values(board, metric), higher)
-            for metric, higher in board.metrics.items()
-            if any(record.mean(metric) is not None for record in board.records.values())
-        }
-        for board in boards
-    }
+    """Board → key of a metric → how its rows stand, for each metric that any row has."""
+    found: dict[BoardName, dict[str, Standing]] = {}
+    for board in boards:
+        found[board.name] = {}
+        for key, metric in board.metrics.items():
+            stand = standing(_values(board, metric), board.keys, metric.higher_is_better)
+            if stand.order:
+                found[board.name][key] = stand
+    return found
 
 
-def _values(board: Board, metric: str) -> tuple[dict[str, Any], Sequence[str]]:
-    """A metric's columns, all in the order of one record's keys, and these keys."""
-    records = {
-        label: record for label, record in board.records.items() if metric in record.samples.values
-    }
-    keys = next(iter(records.values())).samples.keys
-    return {label: aligned(record, metric, keys) for label, record in records.items()}, keys
+def _values(board: Board, metric: Metric) -> dict[str, Any]:
+    """A metric's columns, all in the order of the board's keys."""
+    columns = {label: row_values(row, metric, board.keys) for label, row in board.rows.items()}
+    return {label: column for label, column in columns.items() if column is not None}
 
 
-def aligned(record: Record, metric: str, keys: Sequence[str]) -> Any:  # noqa: ANN401
-    """A record's values of a metric in the order of the keys given."""
-    if record.samples.keys == keys:
-        return record.column(metric)
+def row_values(row: Row, metric: Metric, keys: Sequence[str]) -> Any:  # noqa: ANN401
+    """A row's values of a metric in the order of the keys given; None where it has none."""
+    record = row.figures.get(metric.definition.digest)
+    if record is None or metric.name not in record.samples.values:
+        return None
+    if record.samples.keys == tuple(keys):
+        return record.column(metric.name)
     place = {key: i for i, key in enumerate(record.samples.keys)}
-    return record.column(metric)[[place[key] for key in keys]]
+    return record.column(metric.name)[[place[key] for key in keys]]
 
 
-def paper_tables(boards: Sequence[Board], stands: Standings) -> list[Table]:
-    """One table per board with ground truth, joined by the boards without of the same protocol."""
-    blind = [board for board in boards if not _has_target(board)]
-    leading = [board for board in boards if _has_target(board)]
-    tables, joined = [], set()
-    for board in leading:
-        group = [board] + [other for other in blind if _protocol(other) == _protocol(board)]
-        joined |= {other.name for other in group}
-        tables.append(_table(group, stands))
-    return tables + [_table([board], stands) for board in blind if board.name not in joined]
+def board_table(board: Board, stands: Standings, *, brief: bool = False) -> Table:
+    """The table of a board, without the columns in which no row has anything.
 
-
-def _has_target(board: Board) -> bool:
-    return any(record.dataset.has_target for record in board.records.values())
-
-
-def _protocol(board: Board) -> tuple[str, str]:
-    protocol = next(iter(board.records.values())).protocol
-    return protocol.name, protocol.digest
-
-
-def _table(boards: Sequence[Board], stands: Standings) -> Table:
-    main = boards[0]
-    records: dict[str, Record] = {}
-    for board in reversed(boards):
-        records |= board.records
-    labels = dict.fromkeys(label for board in boards for label in board.records)
-    columns = _efficiency_columns() + [column for board in boards for column in _columns(board)]
+    Args:
+        board: what to show.
+        stands: its statistics.
+        brief: leave out of the training where the weights come from.
+    """
+    columns = [
+        *(
+            Column(key, m.title, m.digits, "", m.higher_is_better, is_quality=True)
+            for key, m in board.metrics.items()
+        ),
+        *(Column(key, title, digits) for key, _, title, _, digits in EFFICIENCY),
+        Column(TRAINED, "Trained on"),
+    ]
     rows = {
-        label: efficiency_figures(records[label], main.name)
-        | {
-            f"{board.name}/{metric}": _figure(board, metric, label, stands)
-            for board in boards
-            if label in board.records
-            for metric in board.metrics
-        }
-        for label in labels
+        label: {key: _figure(board, metric, row, stands) for key, metric in board.metrics.items()}
+        | efficiency_figures(board, row)
+        | {TRAINED: Figure(text=training_of(row).short if brief else training_of(row).text)}
+        for label, row in board.rows.items()
     }
-    shown = [
-        c for c in columns if any(row.get(c.key, Figure()) != Figure() for row in rows.values())
-    ]
-    title = " + ".join(str(board.name) for board in boards)
-    notes = dict.fromkeys(note for board in boards for note in _notes(board, stands))
-    return Table(title, shown, rows, list(notes))
+    shown = [c for c in columns if any(row[c.key] != Figure() for row in rows.values())]
+    table = Table(str(board.name), shown, rows, notes(board, stands))
+    return with_columns(table, board.columns) if board.columns else table
 
 
-def _efficiency_columns() -> list[Column]:
-    return [Column(key, title, None, key, digits) for key, _, title, _, digits in EFFICIENCY]
+def with_columns(table: Table, chosen: Sequence[str]) -> Table:
+    """The table with those of the columns that it has, in the order asked for."""
+    known = {column.key.lower(): column for column in table.columns}
+    columns = [known[key.lower()] for key in chosen if key.lower() in known]
+    return replace(table, columns=columns)
 
 
-def _columns(board: Board) -> list[Column]:
-    return [
-        Column(f"{board.name}/{m}", m.upper(), board.name, m, DIGITS.get(m, 4), higher)
-        for m, higher in board.metrics.items()
-    ]
-
-
-def efficiency_figures(record: Record, board: BoardName) -> dict[str, Figure]:
-    """Params, memory and FLOPs of a record, in the paper's units."""
+def efficiency_figures(board: Board, row: Row) -> dict[str, Figure]:
+    """Params, memory and FLOPs of a row, in the paper's units."""
     reference = reference_for(board)
-    label = reported_label(reference, record) if reference else None
+    label = reported_label(reference, row) if reference else None
     reported = reference.efficiency.get(label, {}) if reference and label else {}
-    size = tuple(record.efficiency.get("size", EFFICIENCY_SIZE))
+    efficiency = row.aspect("efficiency")
+    size = tuple(efficiency.get("size", EFFICIENCY_SIZE))
     figures = {}
     for key, name, title, unit, _ in EFFICIENCY:
-        value = record.efficiency.get(key)
+        value = efficiency.get(key)
         if key == "macs":  # as the papers' counter has it, where known
-            value = record.efficiency.get("macs_published", value)
+            value = efficiency.get("macs_published", value)
         beside = reported.get(name)
         note = ""
         if key != "params" and reference and reference.size != EFFICIENCY_SIZE:
             beside = None
         if key != "params" and value is not None and size != EFFICIENCY_SIZE:
             value = None
-            note = f"{record.label}, {title}: measured for {size[0]} × {size[1]}, not 720 × 1280."
+            note = f"{row.label}, {title}: measured for {size[0]} × {size[1]}, not 720 × 1280."
         figures[key] = Figure(None if value is None else value / unit, beside, note=note)
     return figures
 
 
-def _figure(board: Board, metric: str, label: str, stands: Standings) -> Figure:
-    record = board.records[label]
-    reported = reported_figures(board.name, record).get(metric)
-    mean = record.mean(metric)
-    if mean is None:
-        reason = record.unavailable.get(metric, "no sample has a finite value.")
-        return Figure(None, reported, note=f"{label}, {metric.upper()}: {reason}")
-    stand = stands[board.name][metric]
-    total = len(record.samples.keys)
-    present = total - sum(map(math.isnan, record.column(metric)))
-    note = f"{label}, {metric.upper()}: {present} of {total} samples have a value."
+def _figure(board: Board, metric: Metric, row: Row, stands: Standings) -> Figure:
+    record = row.figures.get(metric.definition.digest)
+    if record is None:
+        return Figure()
+    reported = reported_figure(board, row, metric)
+    note = figure_note(row, metric, record)
+    note = f"{row.label}, {metric.title}: {note}" if note else ""
+    stand = stands[board.name].get(metric.key)
+    if stand is None or row.label not in stand.intervals:
+        return Figure(None, reported, note=note)
     return Figure(
-        mean,
+        stand.intervals[row.label].mean,
         reported,
-        mark_of(stand, label),
-        stand.is_level_with_best(label),
-        note if present < total else "",
+        mark_of(stand, row.label),
+        stand.is_level_with_best(row.label),
+        bool(row.disagreement(metric)),
+        note,
     )
+
+
+def figure_note(row: Row, metric: Metric, record: Record) -> str:
+    """What must be known of a figure: why it is missing, what it lacks, what contradicts it."""
+    parts = []
+    total = len(record.samples.keys)
+    column = record.samples.values.get(metric.name)
+    present = 0 if column is None else total - sum(map(math.isnan, column))
+    reason = record.undefined.get(metric.name, "")
+    if column is None:
+        parts.append(record.unavailable.get(metric.name, ""))
+    elif present == 0:
+        parts += ["no sample has a finite value.", reason]
+    elif present < total:
+        parts += [f"{present} of {total} samples have a value.", reason]
+    parts.append(row.disagreement(metric))
+    return printable(" ".join(part for part in parts if part))
 
 
 def mark_of(stand: Standing, label: str) -> Mark:
@@ -249,38 +279,73 @@ def mark_of(stand: Standing, label: str) -> Mark:
     return "second" if place else "best"
 
 
-def reported_figures(board: BoardName, record: Record) -> Mapping[str, float]:
-    """Metric → what the board's reference reports for a record's method."""
-    reference = reference_for(board)
-    label = reported_label(reference, record) if reference else None
-    if reference is None or label is None:
-        return {}
-    return reference.figures[board.dataset.lower()][label]
-
-
-def _notes(board: Board, stands: Standings) -> list[str]:
-    record = next(iter(board.records.values()))
-    units = len(set(scenes(record.samples.keys)))
-    notes = [
-        f"{board.name}: {len(record.samples.keys)} samples of {units} scenes; data "
-        f"{record.dataset.digest[:12]}, protocol {record.protocol.digest[:12]}."
-    ]
+def notes(board: Board, stands: Standings) -> list[str]:
+    """What a reader must know of a whole board, a sentence each."""
+    units = len(set(scenes(board.keys)))
+    digest = printable(board.record.dataset.digest)[:12]
+    counted = f"{_counted(len(board.keys), 'sample')} of {_counted(units, 'scene')}"
+    found = [f"{counted}; data {digest}."]
     pairs = max((len(stand.comparisons) for stand in stands[board.name].values()), default=0)
-    if pairs and p_floor(units) * pairs >= SIGNIFICANCE:
-        notes.append(
-            f"{board.name}: with {units} scenes no lead of any of {pairs} pairs of methods can be "
-            f"significant (smallest possible p {p_floor(units):.2g}, corrected "
-            f"{min(1.0, p_floor(units) * pairs):.2g})."
-        )
-    if reference := reference_for(board.name):
-        notes.append(f"In brackets: as reported. {reference.source}")
-    return notes
+    if too_few := too_few_scenes(units, pairs):
+        found.append(too_few)
+    found += definition_notes(board)
+    if board.more_metrics:
+        found.append(f"{board.more_metrics} more metrics, which fewer rows have, are left out.")
+    if reference := reference_for(board):
+        found.append(f"In brackets: as reported. {reference.source}")
+    return found
+
+
+def too_few_scenes(units: int, pairs: int) -> str:
+    """The statement that no lead on so few scenes could be significant; empty where one could."""
+    if not pairs or p_floor(units) * pairs < SIGNIFICANCE:
+        return ""
+    return (
+        f"{_counted(units, 'scene')} {'is' if units == 1 else 'are'} too few to tell "
+        f"{_counted(pairs, 'pair')} of methods apart: the smallest possible p is "
+        f"{p_floor(units):.2g}, corrected {min(1.0, p_floor(units) * pairs):.2g}. Methods rank by "
+        "their mean."
+    )
+
+
+def definition_notes(board: Board) -> list[str]:
+    """How columns of one metric differ, and the quirks that their protocols state."""
+    found = []
+    main = {m.name: m for m in board.metrics.values() if m.key == m.name}
+    for metric in board.metrics.values():
+        other = main.get(metric.name, metric)
+        if metric is not other:
+            own, usual = _apart(metric.definition.text, other.definition.text)
+            found.append(
+                f"{metric.title} is computed with {own}, {other.title} with {usual}: never compare "
+                "the two."
+            )
+    quirks = {}
+    for row in board.rows.values():
+        for record in row.figures.values():
+            statement = record.protocol.description.get("statement")
+            quirk = statement.get("quirks") if isinstance(statement, Mapping) else None
+            if isinstance(quirk, str):
+                quirks[printable(record.protocol.name)] = printable(quirk)[:300]
+    return found + [f"Protocol {name}: {quirk}." for name, quirk in sorted(quirks.items())]
+
+
+def _apart(one: str, two: str) -> tuple[str, str]:
+    """The settings in which two definitions differ; whole texts where they are not comparable."""
+    first, second = (dict.fromkeys(text.split(", ")) for text in (one, two))
+    own = ", ".join(part for part in first if part not in second)
+    usual = ", ".join(part for part in second if part not in first)
+    return printable(own or one)[:200], printable(usual or two)[:200]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def reference_table(reference: Reference) -> Table:
-    """A source's own table, for boards of its own."""
+    """A source's own table."""
     columns = [
-        Column(name, title, None, name, digits)
+        Column(name, title, digits)
         for _, name, title, _, digits in EFFICIENCY
         if any(name in figures for figures in reference.efficiency.values())
     ]
@@ -291,29 +356,31 @@ def reference_table(reference: Reference) -> Table:
     for dataset, methods in reference.figures.items():
         for metric in next(iter(methods.values())):
             higher = metric in ("psnr", "ssim")
-            name = BoardName(dataset, "test", "as reported")
-            column = Column(
-                f"{name}/{metric}", metric.upper(), name, metric, DIGITS[metric], higher
+            key = f"{dataset}/{metric}"
+            columns.append(
+                Column(key, metric.upper(), DIGITS[metric], dataset, higher, is_quality=True)
             )
-            columns.append(column)
             order = sorted({figures[metric] for figures in methods.values()}, reverse=higher)
             for label, figures in methods.items():
                 value = figures[metric]
                 mark: Mark = {0: "best", 1: "second"}.get(order.index(value), "")  # type: ignore[assignment]
-                rows[label][column.key] = Figure(value, mark=mark)
-    return Table(f"As reported: {reference.title}", columns, rows, [f"Source: {reference.source}"])
+                rows[label][key] = Figure(value, mark=mark)
+    title = f"As reported: {reference.title}"
+    return Table(title, columns, rows, [f"Source: {reference.source}"], is_board=False)
 
 
 LEGEND = (
     "**Best** and <u>second best</u> mean of a column. ≈: the best's lead over it is not "
-    "significant (paired permutation test over scenes, Holm-corrected, 5 %). (…): as reported. "
-    "–: not evaluated. FLOPs are multiply-accumulates, as the papers count them."
+    "significant (paired permutation test over scenes, Holm-corrected, 5 %). ≠: evaluations of the "
+    "same weights disagree. (…): as reported. –: not evaluated, or not known. FLOPs are "
+    "multiply-accumulates, as the papers count them. Trained on: data · samples seen · time · "
+    "where the weights come from."
 )
 
 
 def number(value: float, digits: int) -> str:
     """A figure as the paper prints it."""
-    return f"{value:.{digits}f}"
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -325,38 +392,30 @@ def _markdown_table(table: Table) -> str:
     numbers = table.footnotes()
     groups = len({column.group for column in table.columns if column.group})
     titles = [
-        _escape_markdown(
-            f"{c.title} {c.arrow}" + (f" {c.group.dataset}" if c.group and groups > 1 else "")
-        )
+        _escape_markdown(f"{c.title} {c.arrow}" + (f" {c.group}" if groups > 1 else "")).strip()
         for c in table.columns
     ]
     lines = [
         f"## {_escape_markdown(table.title)}\n",
-        "| Method | " + " | ".join(title.strip() for title in titles) + " |",
-        "| :-- |" + " --: |" * len(titles),
+        "| Method | " + " | ".join(titles) + " |",
+        "| :-- |" + "".join(" :-- |" if c.key == TRAINED else " --: |" for c in table.columns),
     ]
     for label, row in table.rows.items():
-        cells = [_markdown_cell(row.get(c.key), c.digits, numbers) for c in table.columns]
+        cells = [_markdown_cell(row.get(c.key, Figure()), c.digits, numbers) for c in table.columns]
         lines.append(f"| {_escape_markdown(label)} | " + " | ".join(cells) + " |")
-    notes = [f"{i}. {_escape_markdown(note)}" for note, i in numbers.items()]
+    footnotes = [f"{i}. {_escape_markdown(note)}" for note, i in numbers.items()]
     general = [f"- {_escape_markdown(note)}" for note in table.notes]
     return "\n".join(lines) + "".join(
-        "\n\n" + "\n".join(block) for block in (general, notes) if block
+        "\n\n" + "\n".join(block) for block in (general, footnotes) if block
     )
 
 
-def _markdown_cell(figure: Figure | None, digits: int, numbers: Mapping[str, int]) -> str:
-    if figure is None:
-        return "–"
-    text = _missing(figure) if figure.value is None else number(figure.value, digits)
+def _markdown_cell(figure: Figure, digits: int, numbers: Mapping[str, int]) -> str:
+    text = _escape_markdown(figure.plain(digits))
     text = {"": text, "best": f"**{text}**", "second": f"<u>{text}</u>"}[figure.mark]
-    text += " ≈" if figure.is_level else ""
+    text += f" {figure.signs}" if figure.signs else ""
     text += f" ({number(figure.reported, digits)})" if figure.reported is not None else ""
     return text + (f" [{numbers[figure.note]}]" if figure.note else "")
-
-
-def _missing(figure: Figure) -> str:
-    return "n/a" if figure.note else "–"
 
 
 def _escape_markdown(text: str) -> str:
@@ -364,54 +423,53 @@ def _escape_markdown(text: str) -> str:
     return "".join("\\" + c if c in "\\|*_`[]" else c for c in text)
 
 
-def latex(tables: Sequence[Table]) -> str:
-    """The tables for a paper (packages: booktabs)."""
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(map(_latex_table, tables))
+def latex(board: Board, stands: Standings) -> str:
+    r"""A board's table for one column of a paper (packages: booktabs, graphicx).
 
-
-def _latex_table(table: Table) -> str:
+    It is made smaller where it is wider than `\columnwidth`. Where no columns were chosen it has
+    quality, parameters and training. The digest of the data is in a comment.
+    """
+    table = board_table(board, stands, brief=True)
+    identity, *general = table.notes
+    if not board.columns:
+        table = with_columns(table, [*board.metrics, "params", TRAINED])
     numbers = table.footnotes()
     arrows = {"↑": r" $\uparrow$", "↓": r" $\downarrow$", "": ""}
     titles = [_escape_latex(c.title) + arrows[c.arrow] for c in table.columns]
+    samples, _, digest = identity.partition("; ")
+    caption = _escape_latex(f"{table.title}: {samples}.")
+    places = "".join("l" if c.key == TRAINED else "r" for c in table.columns)
     lines = [
-        r"\begin{table}\centering\small",
-        rf"\caption{{{_escape_latex(table.title)}}}",
-        rf"\begin{{tabular}}{{l{'r' * len(titles)}}}",
+        "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
+        f"% {printable(digest)}",
+        r"\begin{table}[t]\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{slug(table.title)}}}",
+        r"\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{@{{}}l{places}@{{}}}}",
         r"\toprule",
-        _latex_groups(table),
         " & ".join(["Method", *titles]) + r" \\",
         r"\midrule",
     ]
     for label, row in table.rows.items():
-        cells = [_latex_cell(row.get(c.key), c.digits, numbers) for c in table.columns]
+        cells = [_latex_cell(row.get(c.key, Figure()), c.digits, numbers) for c in table.columns]
         lines.append(" & ".join([_escape_latex(label), *cells]) + r" \\")
-    notes = [rf"\textsuperscript{{{i}}} {_escape_latex(note)}" for note, i in numbers.items()]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {note}" for note in [*map(_escape_latex, table.notes), *notes]]
-    return "\n".join([*(line for line in lines if line), r"\end{table}", ""])
+    footnotes = [rf"\textsuperscript{{{i}}} {_escape_latex(note)}" for note, i in numbers.items()]
+    lines += [r"\bottomrule", r"\end{tabular}}"]
+    lines += [rf"\par\raggedright\scriptsize {note}" for note in map(_escape_latex, general)]
+    lines += [rf"\par\raggedright\scriptsize {note}" for note in footnotes]
+    return "\n".join([*lines, r"\end{table}", ""])
 
 
-def _latex_groups(table: Table) -> str:
-    """The line over the headings that names each column's board."""
-    cells = [""]
-    position = 0
-    while position < len(table.columns):
-        group = table.columns[position].group
-        run = sum(1 for column in table.columns if column.group == group)
-        name = _escape_latex(str(group)) if group else ""
-        cells.append(rf"\multicolumn{{{run}}}{{c}}{{{name}}}")
-        position += run
-    return " & ".join(cells) + r" \\"
+def slug(text: str) -> str:
+    """The text as a word of a file's name or a label: `reds-test`."""
+    return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-") or "board"
 
 
-def _latex_cell(figure: Figure | None, digits: int, numbers: Mapping[str, int]) -> str:
-    if figure is None:
-        return "--"
-    text = "n/a" if figure.note else "--"
-    if figure.value is not None:
-        text = number(figure.value, digits)
+def _latex_cell(figure: Figure, digits: int, numbers: Mapping[str, int]) -> str:
+    text = _escape_latex(figure.plain(digits))
     wrap = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}[figure.mark]
-    text = wrap.format(text) + (r"\,$\approx$" if figure.is_level else "")
+    text = wrap.format(text) + (rf"\,{_escape_latex(figure.signs)}" if figure.signs else "")
     if figure.reported is not None:
         text += rf" {{\scriptsize({number(figure.reported, digits)})}}"
     return text + (rf"\textsuperscript{{{numbers[figure.note]}}}" if figure.note else "")
@@ -420,81 +478,138 @@ def _latex_cell(figure: Figure | None, digits: int, numbers: Mapping[str, int]) 
 def _escape_latex(text: str) -> str:
     special = {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "≈": r"$\approx$", "×": r"$\times$", "±": r"$\pm$", "·": r"$\cdot$",
+        "≈": r"$\approx$", "≠": r"$\neq$", "×": r"$\times$", "±": r"$\pm$", "·": r"$\cdot$",
+        "–": "--",
     }  # fmt: skip
     return "".join(special.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
 
 
-def comma_separated(boards: Sequence[Board], stands: Standings) -> str:
-    """One row per method; each board's figures have columns of their own, with full precision.
+def csv_rows(boards: Sequence[Board], stands: Standings) -> list[dict[str, object]]:
+    """One row per method, with full precision; each board's figures have columns of their own.
 
-    Columns of a metric: the mean; `low` and `high`, its 95 % interval; `rank`; `reported`.
+    Columns of a metric: the mean; `low` and `high`, its 95 % interval; `rank`; `reported`; `note`,
+    what contradicts it or why it is missing.
     """
     rows: dict[str, dict[str, object]] = {}
     for board in boards:
-        for label, record in board.records.items():
-            row = rows.setdefault(label, {"label": label, "method": record.method})
-            row |= {key: record.efficiency.get(key) for key, *_ in EFFICIENCY}
-            row |= {f"ms {place}": ms for place, ms in latencies(record).items()}
-            for metric, stand in stands[board.name].items():
-                if label in stand.intervals:
-                    name = f"{board.name}: {metric}"
+        table = board_table(board, stands)
+        for label, row in board.rows.items():
+            record, training = row.record, training_of(row)
+            line = rows.setdefault(label, {"label": label, "method": record.method})
+            line |= {
+                "trained on": training.data,
+                "samples seen": training.samples,
+                "training seconds": training.seconds,
+                "training machine": training.machine,
+                "weights from": training.source,
+                "weights digest": record.weights.digest,
+            }
+            line |= {key: row.aspect("efficiency").get(key) for key, *_ in EFFICIENCY}
+            line |= {f"ms {place}": ms for place, ms in latencies(row).items()}
+            for key, metric in board.metrics.items():
+                figure = table.rows[label][key]
+                if figure == Figure():
+                    continue
+                name = f"{board.name}: {metric.key}"
+                line[name] = figure.value
+                stand = stands[board.name].get(key)
+                if stand and label in stand.intervals:
                     interval = stand.intervals[label]
-                    row[name] = interval.mean
-                    row[f"{name} low"], row[f"{name} high"] = interval.low, interval.high
-                    row[f"{name} rank"] = stand.ranks[label]
-                    row[f"{name} reported"] = reported_figures(board.name, record).get(metric)
-            row[f"{board.name}: record"] = record.id
-    text = io.StringIO(newline="")
+                    line[f"{name} low"], line[f"{name} high"] = interval.low, interval.high
+                    line[f"{name} rank"] = stand.ranks[label]
+                line[f"{name} reported"] = figure.reported
+                if figure.note:
+                    line[f"{name} note"] = figure.note
+            line[f"{board.name}: record"] = record.id
     names = dict.fromkeys(name for row in rows.values() for name in row)
-    writer = csv.DictWriter(text, list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows.values())
+    return [{name: row.get(name) for name in names} for row in rows.values()]
+
+
+def comma_separated(rows: Sequence[Mapping[str, object]]) -> str:
+    """The rows of `csv_rows` as CSV; text that a spreadsheet would take for a formula is quoted."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([_no_formula(name) for name in rows[0]])
+    writer.writerows([_no_formula(cell) for cell in row.values()] for row in rows)
     return text.getvalue()
 
 
-def latencies(record: Record) -> dict[str, float]:
+def _no_formula(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+
+
+def latencies(row: Row) -> dict[str, float]:
     """`H×W on DEVICE` → median milliseconds."""
     return {
-        f"{item['size'][0]}×{item['size'][1]} on {item['device']}": item["median_ms"]
-        for item in record.efficiency.get("latency", [])
+        f"{item['size'][0]}×{item['size'][1]} on {printable(item['device'])}": item["median_ms"]
+        for item in row.aspect("efficiency").get("latency", [])
+        if item["median_ms"] is not None
     }
 
 
-def terminal(board: Board, stands: Standings) -> rich.table.Table:
-    """One board for a terminal of 80 columns; as reported on the second line of a row."""
-    table = _table([board], stands)
-    view = rich.table.Table(
-        title=Text(table.title, no_wrap=True),
+def terminal(board: Board, stands: Standings, console: Console) -> rich.table.Table:
+    """One board for a terminal; as reported on the second line of a row.
+
+    Columns that do not fit are left out from the end, and the caption says so.
+    """
+    table = board_table(board, stands)
+    columns = [column for column in table.columns if column.key != TRAINED]
+    unbounded = console.options.update(max_width=10_000)
+    for count in range(len(columns), 0, -1):
+        view = _terminal_view(table, columns[:count], len(columns) - count, reference_for(board))
+        if Measurement.get(console, unbounded, view).maximum <= console.width:
+            break
+    return view
+
+
+def _terminal_view(
+    table: Table, columns: Sequence[Column], left_out: int, reference: Reference | None
+) -> rich.table.Table:
+    captions = ["second line of a row: as reported"] if reference else []
+    captions += [f"{_counted(left_out, 'more column')} in the files"] if left_out else []
+    view = _plain_table(Text(table.title, no_wrap=True))
+    view.caption = "; ".join(captions) or None
+    view.add_column("Method", overflow="fold", max_width=24)
+    for column in columns:
+        name, _, unit = column.title.partition(" ")
+        heading = " ".join(part for part in (unit, column.arrow) if part)
+        view.add_column(Text(f"{name}\n{heading}"), justify="right", no_wrap=True)
+    for label, row in table.rows.items():
+        view.add_row(Text(label), *(_terminal_cell(row[c.key], c.digits) for c in columns))
+    return view
+
+
+def terminal_notes(table: Table) -> list[str]:
+    """What a reader must know of the table: of the whole, then of single figures."""
+    return [*table.notes, *table.footnotes()]
+
+
+def terminal_training(board: Board) -> rich.table.Table:
+    """What each row was trained on, for a terminal."""
+    view = _plain_table(None)
+    view.add_column("Method", overflow="fold", max_width=24)
+    view.add_column("Trained on: data · samples seen · time · weights from", overflow="fold")
+    for label, row in board.rows.items():
+        view.add_row(Text(label), Text(training_of(row).text))
+    return view
+
+
+def _plain_table(title: Text | None) -> rich.table.Table:
+    return rich.table.Table(
+        title=title,
         title_justify="left",
         box=rich.box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
-        caption="second line of a row: as reported" if reference_for(board.name) else None,
         caption_justify="left",
     )
-    view.add_column("Method", no_wrap=True)
-    quality_first = sorted(table.columns, key=lambda column: column.group is None)
-    for column in quality_first:
-        name, _, unit = column.title.partition(" ")
-        view.add_column(Text(f"{name}\n{unit or column.arrow}"), justify="right", no_wrap=True)
-    for label, row in table.rows.items():
-        cells = (_terminal_cell(row.get(c.key), c.digits) for c in quality_first)
-        view.add_row(Text(label), *cells)
-    return view
 
 
-def _terminal_cell(figure: Figure | None, digits: int) -> Text:
-    if figure is None:
-        return Text("–", style="dim")
-    text = Text()
-    if figure.value is None:
-        text.append(_missing(figure), style="dim")
-    else:
-        style = {"": "", "best": "bold green", "second": "underline"}[figure.mark]
-        text.append(number(figure.value, digits), style=style)
-    if figure.is_level:
-        text.append(" ≈")
+def _terminal_cell(figure: Figure, digits: int) -> Text:
+    style = {"": "", "best": "bold green", "second": "underline"}[figure.mark]
+    text = Text(figure.plain(digits), style="dim" if figure.value is None else style)
+    if figure.signs:
+        text = Text.assemble(text, f" {figure.signs}")
     if figure.reported is not None:
-        text.append(f"\n{number(figure.reported, digits)}", style="dim italic")
+        text = Text.assemble(text, (f"\n{number(figure.reported, digits)}", "dim italic"))
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from statistics import fmean
@@ -116,7 +117,9 @@ class ReconstructionModule(L.LightningModule):
                 self._log_mean(f"val/{name}/{metric}", means[name])
 
     def _log_mean(self, name: str, values: list[float], *, prog_bar: bool = False) -> None:
-        self.log(name, fmean(values), prog_bar=prog_bar, sync_dist=True, reduce_fx="max")
+        defined = [value for value in values if math.isfinite(value)]
+        mean = fmean(defined) if defined else math.nan
+        self.log(name, mean, prog_bar=prog_bar, sync_dist=True, reduce_fx="max")
 
     def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Keep the scores of each sample by its key, in `scores`, and return the images."""
@@ -128,7 +131,7 @@ class ReconstructionModule(L.LightningModule):
         assert self.protocol is not None
         reconstruction = self.reconstruct(batch)
         image = reconstruction.image
-        scores = self.protocol.score(image, batch.get("target"))
+        scores = self.protocol.score(image, batch.get("target"), batch["key"])
         if "target" not in batch and self.loss is not None:
             scores["loss"] = self.loss(reconstruction, batch)[0].expand(len(image))
         kept = self.scores.setdefault(group, {})

@@ -55,14 +55,15 @@
 
   /** The columns of the board: quality first, then what each method costs. */
   function columns(board) {
-    const quality = board.metrics.map((metric) => ({ ...metric, kind: "quality" }));
+    const quality = board.metrics.map((metric) => ({ ...metric, hint: metric.definition, kind: "quality" }));
     const cost = EFFICIENCY.filter(({ key }) =>
       board.rows.some((row) => isNumber(row.efficiency[key].mean) || isNumber(row.efficiency[key].reported)),
     ).map((column) => ({ ...column, kind: "efficiency", higher: false }));
     const places = latencyPlaces(board).slice(0, 1).map((place) => ({
       key: place, title: `ms, ${place.split(" on ")[0]}`, hint: place, digits: 1, kind: "latency", higher: false,
     }));
-    return [...quality, ...cost, ...places];
+    const trained = { key: "trained", title: "Trained on", hint: "data · samples seen · time · where the weights come from", kind: "text" };
+    return [...quality, ...cost, ...places, trained];
   }
 
   /** Size and device of the measured latencies, the most common first. */
@@ -77,14 +78,21 @@
   function valueOf(row, column) {
     if (column.kind === "quality") return row.figures[column.key].mean;
     if (column.kind === "efficiency") return row.efficiency[column.key].mean;
-    return row.latency[column.key] ?? null;
+    if (column.kind === "text") return null;
+    return latencyOf(row, column.key)?.ms ?? null;
+  }
+
+  const sizeOf = (place) => place.split(" on ")[0];
+
+  /** A row's time at a place; where it was measured elsewhere, that time and the other device. */
+  function latencyOf(row, place) {
+    if (place in row.latency) return { ms: row.latency[place], device: null };
+    const other = Object.keys(row.latency).find((p) => sizeOf(p) === sizeOf(place));
+    return other === undefined ? null : { ms: row.latency[other], device: other.slice(sizeOf(other).length + 4) };
   }
 
   function chooseBoard() {
-    const ofDataset = data.boards.filter((board) => nameOf(board) === $("dataset").value);
-    const before = $("protocol").value;
-    options($("protocol"), ofDataset.map((board) => [board.protocol, board.protocol]), before);
-    state.board = ofDataset.find((board) => board.protocol === $("protocol").value);
+    state.board = data.boards.find((board) => board.name === $("dataset").value);
     state.sort = state.board.metrics[0]?.key ?? "label";
     state.ascending = !(state.board.metrics[0]?.higher ?? false);
     drawTable();
@@ -92,17 +100,17 @@
     setUpComparison();
   }
 
-  const nameOf = (board) => `${board.dataset} (${board.split})`;
-
   // ------------------------------------------------------------------------------- table
 
   function drawTable() {
     const board = state.board;
-    $("table-title").textContent = `${nameOf(board)} · ${board.protocol}`;
+    $("table-title").textContent = board.name;
     const light = isNumber(board.lightScale) ? ` · light scale ${board.lightScale}` : "";
     $("table-facts").textContent =
-      `${board.keys.length} samples of ${board.scenes} scenes${light} · data ${short(board.dataDigest)} · protocol ${short(board.protocolDigest)}`;
-    drawFloor(board);
+      `${board.samples} samples of ${board.scenes} scenes${light} · data ${short(board.dataDigest)}`;
+    $("floor").hidden = !board.tooFew;
+    $("floor").textContent = board.tooFew;
+    $("notes").replaceChildren(...board.notes.map((note) => element("p", { class: "muted small" }, note)));
     $("reference-source").textContent = board.reference
       ? `As reported: ${board.reference.source}` : "";
     $("board").replaceChildren(tableHead(board), tableBody(board));
@@ -151,6 +159,7 @@
     const column = columns(board).find((c) => c.key === state.sort);
     const direction = state.ascending ? 1 : -1;
     return rows.sort((a, b) => {
+      if (column?.kind === "text") return direction * a.trained.localeCompare(b.trained, undefined, { numeric: true });
       if (!column) return direction * a.label.localeCompare(b.label, undefined, { numeric: true });
       const [x, y] = [valueOf(a, column), valueOf(b, column)];
       if (!isNumber(x) || !isNumber(y)) return isNumber(y) - isNumber(x); // what is missing goes last
@@ -175,14 +184,16 @@
   function rowFacts(row) {
     const rank = row.figures[state.sort]?.rank;
     const parts = [rank ? `rank ${rank}` : "", row.runCount > 1 ? `newest of ${row.runCount}` : ""];
+    if (Object.values(row.figures).some((figure) => figure.disagrees)) parts.push("≠ evaluations disagree");
     return parts.filter(Boolean).join(" · ");
   }
 
   function tableCell(board, row, column, shown) {
     const first = shown.find((c) => c.kind !== "quality");
     const attributes = { class: column === first ? "divide" : null };
+    if (column.kind === "text") return element("td", { class: "plain trained" }, row.trained);
     const figure = column.kind === "quality" ? row.figures[column.key]
-      : column.kind === "efficiency" ? row.efficiency[column.key] : { mean: row.latency[column.key] ?? null };
+      : column.kind === "efficiency" ? row.efficiency[column.key] : latencyFigure(row, column.key);
     const reported = $("reported").checked && isNumber(figure.reported)
       ? element("span", { class: "sub" }, `reported ${fixed(figure.reported, column.digits)}`) : null;
     if (!isNumber(figure.mean) && !figure.note) {
@@ -198,7 +209,16 @@
         onclick: () => showProvenance(board, row, column, figure),
       },
       element("span", { class: figure.mark || null }, text),
-      figure.level ? element("span", { class: "level" }, " ≈") : null, spread, reported));
+      figure.level ? element("span", { class: "level" }, " ≈") : null,
+      figure.disagrees ? element("span", { class: "level" }, " ≠") : null,
+      figure.elsewhere ? element("span", { class: "level" }, " *") : null, spread, reported));
+  }
+
+  function latencyFigure(row, place) {
+    const found = latencyOf(row, place);
+    if (!found) return { mean: null };
+    return found.device === null ? { mean: found.ms }
+      : { mean: found.ms, elsewhere: true, note: `* measured elsewhere: ${found.device}` };
   }
 
   // -------------------------------------------------------------------------- provenance
@@ -210,15 +230,15 @@
     dialog.replaceChildren(
       element("header", {},
         element("h2", { id: "provenance-title" }, `${row.label} · ${column.title}`,
-          element("div", { class: "muted small" }, `${nameOf(board)} · ${board.protocol}`)), close),
+          element("div", { class: "muted small" }, board.name)), close),
       element("div", {},
         element("p", {}, element("span", { class: "large" }, value), " ", describeFigure(board, column, figure)),
         figure.note ? element("p", { class: "warning" }, figure.note) : null,
-        facts(board, row),
+        facts(board, row, column, figure),
         column.kind === "quality" ? againstOthers(board, row, column) : null,
         history(row, column),
         ...["efficiency", "training", "environment", "config"].map((part) => details(part, row.record[part])),
-        details("protocol", board.description)));
+        details("protocol", figure.description)));
     dialog.showModal();
     dialog.scrollTop = 0;
   }
@@ -228,7 +248,7 @@
     if (isNumber(figure.low)) {
       parts.push(`95 % interval ${fixed(figure.low, column.digits)} … ${fixed(figure.high, column.digits)}`);
     }
-    if (figure.samples !== undefined) parts.push(`mean of ${figure.samples} of ${board.keys.length} samples`);
+    if (figure.samples !== undefined) parts.push(`mean of ${figure.samples} of ${board.samples} samples`);
     if (figure.rank !== undefined) parts.push(`rank ${figure.rank}`);
     if (isNumber(figure.reported)) {
       const gap = isNumber(figure.mean) ? `, ${signed(figure.mean - figure.reported, column.digits)} here` : "";
@@ -237,17 +257,18 @@
     return element("span", { class: "muted" }, parts.join(" · "));
   }
 
-  function facts(board, row) {
+  function facts(board, row, column, figure) {
     const { record } = row;
     const code = record.code;
     const dirty = code.dirty ? " with uncommitted changes" : "";
     const entries = [
-      ["Record", element("code", {}, record.file)],
+      ["Record", element("code", {}, figure.file ?? record.file)],
       ["Made", day(record.created)],
       ["Weights", record.weights.digest
         ? `${record.weights.name} (${record.weights.source}) · ${short(record.weights.digest)}` : "no parameters"],
-      ["Data", `${nameOf(board)} · ${short(board.dataDigest)}`],
-      ["Protocol", `${board.protocol} · ${short(board.protocolDigest)}`],
+      ["Trained on", row.trained],
+      ["Data", `${board.name} · ${short(board.dataDigest)}`],
+      ["Defined by", column.definition ? `${figure.protocol} · ${column.definition}` : "–"],
       ["Code", `spikerec ${code.version ?? "?"} · ${code.revision ? code.revision.slice(0, 12) : "no revision"}${dirty}`],
       ["Unavailable", Object.entries(record.unavailable).map(([k, v]) => `${k}: ${v}`).join(" ") || "nothing"],
     ];
@@ -264,7 +285,7 @@
         element("th", { scope: "row" }, board.rows[c.other].label),
         element("td", {}, signed(c.difference, column.digits)),
         element("td", {}, isNumber(c.low) ? `${signed(c.low, column.digits)} … ${signed(c.high, column.digits)}` : "–"),
-        element("td", {}, probability(c.corrected), c.corrected < 0.05 ? "" : element("span", { class: "level" }, " ≈")));
+        element("td", {}, probability(c.corrected), c.corrected < 0.05 || !column.canTell ? "" : element("span", { class: "level" }, " ≈")));
     });
     return element("details", { open: "" }, element("summary", {}, "Against the others"),
       element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {},
@@ -286,25 +307,14 @@
 
   function history(row, column) {
     if (row.runCount < 2) return null;
-    const values = row.runs.map((run) => run.means[column.key]);
-    const weights = new Map(row.runs.map((run) => [run.weights, run.means[column.key]]));
-    const apart = [...weights.values()].filter(isNumber);
-    const spread = apart.length > 1 ? deviation(apart) : null;
-    const note = spread === null ? "" :
-      ` Over ${apart.length} different weights: ${fixed(spread.mean, column.digits)} ± ${fixed(spread.deviation, column.digits)} (mean and standard deviation).`;
-    const lines = row.runs.map((run, i) => element("tr", {},
-      element("th", { scope: "row" }, day(run.created)), element("td", {}, short(run.weights)),
+    const values = row.history.map((run) => run.means[column.key]);
+    const lines = row.history.map((run, i) => element("tr", {},
+      element("th", { scope: "row" }, day(run.created)), element("td", {}, element("code", {}, run.file)),
       column.kind === "quality" ? element("td", {}, isNumber(values[i]) ? fixed(values[i], column.digits) : "n/a") : null)).reverse();
-    return element("details", {}, element("summary", {}, `All ${row.runCount} records of this method`),
-      element("p", { class: "small muted" }, `The table shows the newest.${note}`,
-        row.runCount > row.runs.length ? ` The ${row.runs.length} newest are listed.` : ""),
+    return element("details", {}, element("summary", {}, `All ${row.runCount} records of these weights`),
+      element("p", { class: "small muted" }, "The table shows the newest.",
+        row.runCount > row.history.length ? ` The ${row.history.length} newest are listed.` : ""),
       element("div", { class: "scroll" }, element("table", {}, element("tbody", {}, lines))));
-  }
-
-  function deviation(values) {
-    const mean = values.reduce((a, b) => a + b) / values.length;
-    const squares = values.reduce((sum, v) => sum + (v - mean) ** 2, 0);
-    return { mean, deviation: Math.sqrt(squares / (values.length - 1)) };
   }
 
   function details(title, content) {
@@ -329,12 +339,24 @@
 
   /** Measured methods with both coordinates; the source's own figures where they are for the same. */
   function plotPoints(board, metric, x) {
-    const cost = (row) => (x.startsWith("latency:") ? row.latency[x.slice(8)] : row.efficiency[x].mean);
+    const cost = (row) => (x.startsWith("latency:") ? latencyOf(row, x.slice(8)) : { ms: row.efficiency[x].mean, device: null });
     const measured = board.rows.map((row) => ({
-      label: row.label, row, x: cost(row), y: row.figures[metric].mean,
+      label: row.label, row, x: cost(row)?.ms, y: row.figures[metric].mean, device: cost(row)?.device ?? null,
       low: row.figures[metric].low, high: row.figures[metric].high,
     }));
     return measured.filter((p) => isNumber(p.x) && isNumber(p.y));
+  }
+
+  /** What the plot's note says of rows that were timed on another device, and of those never timed. */
+  function timingNotes(board, measured, metric, x) {
+    const notes = new Map();
+    for (const p of measured.filter((p) => p.device)) {
+      notes.set(p.device, [...(notes.get(p.device) ?? []), p.label]);
+    }
+    const said = [...notes].map(([device, labels]) => ` Square: measured on ${device}, not to be compared in time: ${labels.join(", ")}.`);
+    const missing = board.rows.filter((row) => isNumber(row.figures[metric.key].mean) && !measured.some((p) => p.row === row));
+    if (missing.length) said.push(` Not measured: ${missing.map((row) => row.label).join(", ")}.`);
+    return said.join("");
   }
 
   function reportedPoints(board, metric, x) {
@@ -371,7 +393,7 @@
       $("plot-note").textContent = "";
       return;
     }
-    const front = paretoFront(measured, metric.higher);
+    const front = paretoFront(measured.filter((p) => p.device === null), metric.higher);
     const frame = plotFrame(all, metric);
     const view = svg("svg", {
       viewBox: `0 0 ${frame.width} ${frame.height}`, role: "group", "aria-label": `${metric.title} against ${x}`,
@@ -391,7 +413,7 @@
     $("plot").replaceChildren(view);
     $("plot-note").textContent =
       `Up and left is better. On the front: ${front.map((p) => p.label).join(", ") || "none"}. ` +
-      "Whiskers are 95 % intervals." +
+      "Whiskers are 95 % intervals." + timingNotes(board, measured, metric, x) +
       (reported.length ? ` Hollow: as reported (${board.reference.title}), on other hardware where it is time.` : "");
   }
 
@@ -495,7 +517,8 @@
 
   function plotMark(point, frame, metric, taken, kind) {
     const [x, y] = [frame.x(point.x), frame.y(point.y)];
-    const words = `${point.label}${point.reported ? " (reported)" : ""}: ${metric.title} ${fixed(point.y, metric.digits)} at ${Number(point.x.toPrecision(3))}`;
+    const where = point.reported ? " (reported)" : point.device ? ` (on ${point.device})` : "";
+    const words = `${point.label}${where}: ${metric.title} ${fixed(point.y, metric.digits)} at ${Number(point.x.toPrecision(3))}`;
     const show = () => showProvenance(state.board, point.row, metric, point.row.figures[metric.key]);
     const active = point.reported ? {} : {
       tabindex: "0", role: "button", "aria-label": `${words}. Show where it comes from.`, onclick: show,
@@ -505,7 +528,9 @@
     if (isNumber(point.low)) {
       mark.append(svg("line", { class: "whisker", x1: x, x2: x, y1: frame.y(point.low), y2: frame.y(point.high) }));
     }
-    mark.append(svg("circle", { class: point.reported ? null : "point", cx: x, cy: y, r: point.reported ? 4.5 : 5.5 }));
+    mark.append(point.device
+      ? svg("rect", { class: "point elsewhere", x: x - 5, y: y - 5, width: 10, height: 10 })
+      : svg("circle", { class: point.reported ? null : "point", cx: x, cy: y, r: point.reported ? 4.5 : 5.5 }));
     const place = point.isNamed === false ? null : placeName(point.label, x, y, frame, taken);
     if (place) mark.append(svg("text", { x: place.x, y: place.y, "text-anchor": place.anchor }, point.label));
     return mark;
@@ -519,7 +544,7 @@
     options($("first"), labels, 0);
     options($("second"), labels, Math.min(1, labels.length - 1));
     options($("compare-metric"), board.metrics.filter(({ key }) => board.pairs[key]).map((m) => [m.key, m.title]), $("compare-metric").value);
-    $("compare-section").hidden = !labels.length;
+    $("compare-section").hidden = !board.keys.length;
     setUpPictures();
     drawComparison();
   }
@@ -557,7 +582,7 @@
     const leader = board.rows[ahead].label;
     const claim = result.corrected < 0.05
       ? element("b", {}, `${leader} leads.`)
-      : element("b", { class: "level" }, "≈ No significant lead.");
+      : element("b", { class: "level" }, metric.canTell ? "≈ No significant lead." : "Too few scenes to tell.");
     const interval = isNumber(result.low)
       ? ` (95 % interval ${signed(result.low, metric.digits)} … ${signed(result.high, metric.digits)})` : "";
     $("verdict").replaceChildren(claim,
@@ -841,7 +866,7 @@
     $("theme").addEventListener("click", () =>
       setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 
-    const datasets = [...new Set(data.boards.map(nameOf))];
+    const datasets = data.boards.map((board) => board.name);
     const methods = new Set(data.boards.flatMap((board) => board.rows.map((row) => row.label)));
     $("summary").textContent =
       `Spike-camera image reconstruction: ${methods.size} methods on ${datasets.length} data ${datasets.length === 1 ? "set" : "sets"}`;
@@ -851,7 +876,6 @@
     const on = (id, type, action) => $(id).addEventListener(type, action);
     on("controls", "submit", (event) => event.preventDefault());
     on("dataset", "change", chooseBoard);
-    on("protocol", "change", chooseBoard);
     on("filter", "input", drawTable);
     on("spread", "change", drawTable);
     on("reported", "change", () => { drawTable(); drawPlot(); });

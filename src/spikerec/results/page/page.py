@@ -1,7 +1,7 @@
 """The leaderboard as one HTML file that opens from disk, with no network and no build step.
 
 Everything that a reader can do is in `page.js`; this module gathers what it shows, as JSON. Each
-method shows its newest record, and the number of images is bounded, however many records there are.
+row shows its newest figures, and images and values are bounded, however many records there are.
 """
 
 from __future__ import annotations
@@ -10,35 +10,46 @@ import base64
 import io
 import json
 import math
+import stat
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 import spikerec
-from spikerec.results.boards import Board, Summary
+from spikerec.results.boards import Board, Metric, Row, Summary
 from spikerec.results.record import Record
-from spikerec.results.references import Reference, reference_for, reported_label
-from spikerec.results.statistics import Standing, p_floor, scenes
-from spikerec.results.store import Problem
+from spikerec.results.references import (
+    Reference,
+    reference_for,
+    reported_figure,
+    reported_label,
+)
+from spikerec.results.statistics import Standing, scenes
+from spikerec.results.store import Problem, printable
 from spikerec.results.tables import (
-    DIGITS,
     Figure,
     Standings,
     Table,
-    aligned,
+    definition_notes,
     efficiency_figures,
+    figure_note,
     latencies,
     mark_of,
     reference_table,
-    reported_figures,
+    row_values,
+    too_few_scenes,
 )
+from spikerec.results.trained import training_of
 
-MOST_RUNS = 20  # of a method's history
 MOST_PROBLEMS = 200
+MOST_VALUES = 500_000  # per-sample values of a board; beyond, means alone
+MOST_SHOWN = 50_000  # characters of a part of a record that is shown as it is
+MOST_PIXELS = 2**25  # of a picture that is read
+MOST_PICTURE_BYTES = 100_000_000
 
 
 def render(
@@ -46,25 +57,25 @@ def render(
     stands: Standings,
     references: Sequence[Reference],
     problems: Sequence[Problem],
-    folder: Path,
+    folders: Sequence[Path],
     *,
     images_per_board: int,
     image_side: int,
     image_megabytes: float,
 ) -> str:
-    """The page.
+    """Return the page.
 
     Args:
         boards: what to show.
         stands: their statistics.
         references: sources whose own tables are shown below the boards.
         problems: records that were left out.
-        folder: the results folder, which the records' image paths start from.
+        folders: the results folders; a record's pictures are looked for in its own, then in all.
         images_per_board: samples of each board whose images are embedded.
         image_side: longer side of an embedded image, in pixels; larger ones are scaled down.
         image_megabytes: limit of all embedded images together; what exceeds it is left out.
     """
-    album = _Album(folder, image_side, int(image_megabytes * 1e6))
+    album = _Album(folders, image_side, int(image_megabytes * 1e6))
     data = {
         "version": spikerec.__version__,
         "generated": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -93,7 +104,7 @@ def render(
 
 def _prominence(board: Board) -> tuple[bool, int, int]:
     """Boards with published figures first, then those with most metrics and most methods."""
-    return reference_for(board.name) is None, -len(board.metrics), -len(board.records)
+    return reference_for(board) is None, -len(board.metrics), -len(board.rows)
 
 
 def _script_safe(data: object) -> str:
@@ -104,84 +115,113 @@ def _script_safe(data: object) -> str:
 def _board(
     board: Board, stands: Mapping[str, Standing], album: _Album, most_images: int
 ) -> dict[str, Any]:
-    record = next(iter(board.records.values()))
-    labels = {label: position for position, label in enumerate(board.records)}
-    reference = reference_for(board.name)
-    units = len(set(scenes(record.samples.keys)))
+    dataset = board.record.dataset
+    labels = {label: position for position, label in enumerate(board.rows)}
+    reference = reference_for(board)
+    units = len(set(scenes(board.keys)))
+    pairs = max((len(stand.comparisons) for stand in stands.values()), default=0)
+    has_values = len(board.keys) * len(board.rows) * len(board.metrics) <= MOST_VALUES
     return {
-        "dataset": board.name.dataset,
-        "split": board.name.split,
-        "protocol": board.name.protocol,
-        "dataDigest": record.dataset.digest,
-        "protocolDigest": record.protocol.digest,
-        "description": record.content["protocol"]["description"],
-        "lightScale": record.dataset.light_scale,
-        "keys": list(record.samples.keys),
+        "name": str(board.name),
+        "dataDigest": dataset.digest,
+        "lightScale": dataset.light_scale,
+        "keys": list(board.keys) if has_values else [],
+        "samples": len(board.keys),
         "scenes": units,
-        "pFloor": p_floor(units),
-        "metrics": [
-            {"key": key, "title": key.upper(), "higher": higher, "digits": DIGITS.get(key, 4)}
-            for key, higher in board.metrics.items()
-        ],
-        "rows": [
-            _row(board, stands, label, record.samples.keys, board.history[label])
-            for label in labels
-        ],
-        "pairs": {metric: _pairs(stand, labels) for metric, stand in stands.items()},
+        "tooFew": too_few_scenes(units, pairs),
+        "notes": definition_notes(board),
+        "metrics": [_metric(metric, stands) for metric in board.metrics.values()],
+        "rows": [_row(board, stands, row, has_values) for row in board.rows.values()],
+        "pairs": {key: _pairs(stand, labels) for key, stand in stands.items()},
         "reference": _reference_points(reference, board) if reference else None,
         "images": _board_images(board, album, most_images),
     }
 
 
-def _row(
-    board: Board,
-    stands: Mapping[str, Standing],
-    label: str,
-    keys: Sequence[str],
-    history: Sequence[Summary],
-) -> dict[str, Any]:
-    record = board.records[label]
+def _metric(metric: Metric, stands: Mapping[str, Standing]) -> dict[str, Any]:
     return {
-        "label": label,
-        "record": {"id": record.id, "file": record.file_name} | _provenance(record),
-        "figures": {metric: _figure(board, stands, metric, record) for metric in board.metrics},
-        "values": {
-            metric: [_rounded(v) for v in aligned(record, metric, keys).tolist()]
-            for metric in record.samples.values
-        },
-        "efficiency": {
-            key: _plain_figure(figure)
-            for key, figure in efficiency_figures(record, board.name).items()
-        },
-        "latency": latencies(record),
-        "runs": [summary._asdict() for summary in history[-MOST_RUNS:]],
-        "runCount": len(history),
+        "key": metric.key,
+        "title": metric.title,
+        "higher": metric.higher_is_better,
+        "digits": metric.digits,
+        "canTell": metric.key in stands and stands[metric.key].can_tell,
+        "definition": f"{metric.definition.text} · {metric.definition.digest[:12]}",
     }
 
 
-def _provenance(record: Record) -> dict[str, Any]:
-    """What the dialog shows of a record: all but the samples and images."""
-    return {k: v for k, v in record.content.items() if k not in ("samples", "images", "label")}
+def _row(
+    board: Board, stands: Mapping[str, Standing], row: Row, has_values: bool
+) -> dict[str, Any]:
+    training = training_of(row)
+    return {
+        "label": row.label,
+        "trained": training.text,
+        "record": {"id": row.record.id, "file": row.record.file_name} | _provenance(row),
+        "figures": {
+            key: _figure(board, stands, metric, row) for key, metric in board.metrics.items()
+        },
+        "values": {
+            key: [_rounded(v) for v in values.tolist()]
+            for key, metric in board.metrics.items()
+            if has_values and (values := row_values(row, metric, board.keys)) is not None
+        },
+        "efficiency": {
+            key: _plain_figure(figure) for key, figure in efficiency_figures(board, row).items()
+        },
+        "latency": latencies(row),
+        "history": [_summary(item) for item in row.history],
+        "runCount": row.count,
+    }
+
+
+def _summary(item: Summary) -> dict[str, Any]:
+    rounded = {key: None if mean is None else _rounded(mean) for key, mean in item.means.items()}
+    return {"created": item.created, "file": item.file, "means": rounded}
+
+
+def _provenance(row: Row) -> dict[str, Any]:
+    """What the dialog shows of the newest record: all but the samples and images."""
+    left_out = ("samples", "images", "label", "undefined", "protocol")
+    content = {k: v for k, v in row.record.content.items() if k not in left_out}
+    content["code"] = {k: None if v is None else str(v) for k, v in content["code"].items()}
+    content |= {name: row.aspect(name) for name in ("efficiency", "training")}
+    return {name: _bounded(part) for name, part in content.items()}
+
+
+def _bounded(part: Any) -> Any:  # noqa: ANN401 (any JSON value)
+    """A part of a record, or where it is very long a statement in its place."""
+    if isinstance(part, Mapping) and len(json.dumps(part)) > MOST_SHOWN:
+        return {"left out": "too long for this page: see the record"}
+    return part
 
 
 def _figure(
-    board: Board, stands: Mapping[str, Standing], metric: str, record: Record
+    board: Board, stands: Mapping[str, Standing], metric: Metric, row: Row
 ) -> dict[str, Any]:
-    reported = reported_figures(board.name, record).get(metric)
-    stand = stands.get(metric)
-    if stand is None or record.label not in stand.intervals:
-        reason = record.unavailable.get(metric, "No sample has a finite value.")
-        return {"mean": None, "reported": reported, "note": reason}
-    mean, low, high = (_rounded(v) for v in stand.intervals[record.label])
-    return {
+    record = row.figures.get(metric.definition.digest)
+    if record is None:
+        return {"mean": None}
+    figure = {
+        "mean": None,
+        "reported": reported_figure(board, row, metric),
+        "note": figure_note(row, metric, record),
+        "disagrees": bool(row.disagreement(metric)),
+        "file": record.file_name,
+        "protocol": printable(record.protocol.name),
+        "description": _bounded(record.content["protocol"]["description"]),
+    }
+    stand = stands.get(metric.key)
+    if stand is None or row.label not in stand.intervals:
+        return figure
+    mean, low, high = (_rounded(v) for v in stand.intervals[row.label])
+    return figure | {
         "mean": mean,
         "low": low,
         "high": high,
-        "samples": sum(not math.isnan(v) for v in record.column(metric)),
-        "rank": stand.ranks[record.label],
-        "mark": mark_of(stand, record.label),
-        "level": stand.is_level_with_best(record.label),
-        "reported": reported,
+        "samples": sum(not math.isnan(v) for v in record.column(metric.name)),
+        "rank": stand.ranks[row.label],
+        "mark": mark_of(stand, row.label),
+        "level": stand.is_level_with_best(row.label),
     }
 
 
@@ -214,9 +254,7 @@ def _reference_points(reference: Reference, board: Board) -> dict[str, Any]:
             {"label": label, "figures": figures[label], **reference.efficiency.get(label, {})}
             for label in reference.labels()
         ],
-        "names": {
-            label: reported_label(reference, record) for label, record in board.records.items()
-        },
+        "names": {label: reported_label(reference, row) for label, row in board.rows.items()},
     }
 
 
@@ -229,7 +267,7 @@ def _reference_table(table: Table) -> dict[str, Any]:
             {
                 "key": column.key,
                 "title": column.title,
-                "group": column.group.dataset if column.group else "",
+                "group": column.group,
                 "digits": column.digits,
                 "arrow": column.arrow,
             }
@@ -245,27 +283,27 @@ def _reference_table(table: Table) -> dict[str, Any]:
 class _Album:
     """Images as data URIs, each once, up to a total size."""
 
-    def __init__(self, folder: Path, side: int, limit_bytes: int) -> None:
-        self.folder = folder
+    def __init__(self, folders: Sequence[Path], side: int, limit_bytes: int) -> None:
+        self.folders = tuple(folders)
         self.side = side
         self.left_bytes = limit_bytes
         self.left_out = 0
         self.images: list[str] = []
-        self.known: dict[str, int | None] = {}
+        self.known: dict[tuple[Path | None, str], int | None] = {}
 
-    def add(self, path: str) -> int | None:
-        """The number of an image, or None if it cannot be shown."""
-        if path not in self.known:
-            self.known[path] = self._embed(path)
-        return self.known[path]
+    def add(self, record: Record, path: str) -> int | None:
+        """The number of a record's image, or None if it cannot be shown."""
+        own = record.path.parent if record.path else None
+        if (own, path) not in self.known:
+            self.known[own, path] = self._embed([own] if own else [], path)
+        return self.known[own, path]
 
-    def _embed(self, path: str) -> int | None:
-        file = self.folder / path
-        try:
-            inside = file.resolve().is_relative_to(self.folder.resolve())
-            data = _shrunk(file, self.side) if inside else b""
-        except (OSError, UnidentifiedImageError):
-            data = b""
+    def _embed(self, own: list[Path], path: str) -> int | None:
+        data = b""
+        for folder in dict.fromkeys([*own, *self.folders]):
+            file = folder / path
+            if data := _shrunk(file, self.side) if _is_inside(file, folder) else b"":
+                break
         if not data or len(data) > self.left_bytes:
             self.left_out += 1
             return None
@@ -274,34 +312,50 @@ class _Album:
         return len(self.images) - 1
 
 
+def _is_inside(file: Path, folder: Path) -> bool:
+    """True for a file of bounded size that is in the folder, links followed."""
+    try:
+        about = file.stat()
+        inside = file.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):
+        return False
+    return inside and stat.S_ISREG(about.st_mode) and about.st_size <= MOST_PICTURE_BYTES
+
+
 def _shrunk(file: Path, side: int) -> bytes:
-    """An image as WebP, its longer side at most `side` pixels."""
-    with Image.open(file) as image:
-        small = image.convert("L")
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    """A PNG as WebP, its longer side at most `side` pixels; empty if it cannot be shown."""
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=85)
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            if image.width * image.height > MOST_PIXELS:
+                return b""
+            small = image.convert("L")
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        small.save(buffer, "WEBP", quality=85)
+    except Exception:  # noqa: BLE001 (a stranger's picture fails in many ways; none stops the page)
+        return b""
     return buffer.getvalue()
 
 
 def _board_images(board: Board, album: _Album, most: int) -> list[dict[str, Any]]:
     """Per sample: the layers that the viewer can show, best method first."""
+    pictured = {
+        label: row.aspects["images"] for label, row in board.rows.items() if "images" in row.aspects
+    }
     shown: dict[str, int] = {}
-    for record in board.records.values():
+    for record in pictured.values():
         for key in record.images:
             shown[key] = shown.get(key, 0) + 1
-    order = {key: i for i, key in enumerate(next(iter(board.records.values())).samples.keys)}
+    order = {key: i for i, key in enumerate(board.keys)}
     chosen = sorted(shown, key=lambda key: (-shown[key], order[key]))[:most]
     samples = []
     for key in sorted(chosen, key=order.__getitem__):
         layers: dict[str, int | None] = {}
-        for record in board.records.values():
+        for label, record in pictured.items():
             for role, path in record.images.get(key, {}).items():
-                name = {"target": "Ground truth", "tfp": "TFP of the window"}.get(
-                    role, record.label
-                )
+                name = {"target": "Ground truth", "tfp": "TFP of the window"}.get(role, label)
                 if layers.get(name) is None:
-                    layers[name] = album.add(path)
+                    layers[name] = album.add(record, path)
         found = {name: image for name, image in layers.items() if image is not None}
         if len(found) > 1:
             samples.append({"key": key, "layers": found})

@@ -1,0 +1,96 @@
+"""Statement of what a row's weights were trained on, as far as its record says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from spikerec.results.boards import Row
+from spikerec.results.store import printable
+
+UNKNOWN = "–"
+MOST_TEXT = 60  # characters of a data set's or a machine's name that are shown
+
+
+class Training(NamedTuple):
+    """The training of a row's weights; what its record does not say is unknown.
+
+    Attributes:
+        data: names of the data sets.
+        samples: windows seen, repetitions counted; None if unknown.
+        seconds: how long it took; None if unknown.
+        machine: what on.
+        source: where the weights come from: `shipped`, `run NAME`, `file NAME`.
+    """
+
+    data: str
+    samples: int | None
+    seconds: float | None
+    machine: str
+    source: str
+
+    @property
+    def short(self) -> str:
+        """`photos_medium · 77 k samples · 16 min`."""
+        if not self.source:
+            return "no training"
+        return f"{self.data} · {_count(self.samples)} samples · {_duration(self.seconds)}"
+
+    @property
+    def text(self) -> str:
+        """The short form and the source."""
+        return f"{self.short} · {self.source}" if self.source else self.short
+
+
+def training_of(row: Row) -> Training:
+    """What a row's newest records say of the training of its weights."""
+    record = row.record
+    if record.weights.digest is None:
+        return Training(UNKNOWN, None, None, UNKNOWN, "")
+    about = row.aspect("training")
+    origin, name = record.weights.origin, record.weights.name
+    source = {"run": f"run {record.weights.source}", "shipped": "shipped"}.get(
+        origin, f"file {name}"
+    )
+    samples = _number(about.get("samples"))
+    return Training(
+        data=_names(about.get("data")),
+        samples=None if samples is None else int(samples),
+        seconds=_number(about.get("seconds")),
+        machine=_names(about.get("machine") or about.get("device")),
+        source=printable(source)[:MOST_TEXT],
+    )
+
+
+def _names(value: object) -> str:
+    """Text, or the names in a list or a mapping; unknown for anything else."""
+    if isinstance(value, list | tuple | Mapping):
+        value = ", ".join(str(name) for name in value)
+    return printable(value)[:MOST_TEXT] if isinstance(value, str) and value else UNKNOWN
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < 1e18 and math.isfinite(value) else None
+
+
+def _count(samples: int | None) -> str:
+    """`840`, `77 k`, `1.2 M`."""
+    if samples is None:
+        return UNKNOWN
+    if samples < 1000:
+        return str(samples)
+    return f"{samples / 1e3:.0f} k" if samples < 999_500 else f"{samples / 1e6:.1f} M"
+
+
+def _duration(seconds: float | None) -> str:
+    """`95 s`, `16 min`, `5.2 h`, `3.1 days`."""
+    if seconds is None:
+        return UNKNOWN
+    units = ((120, 1, "s", 0), (7200, 60, "min", 0), (172_800, 3600, "h", 1))
+    for limit, unit, name, digits in units:
+        if seconds < limit:
+            return f"{seconds / unit:.{digits}f} {name}"
+    return f"{seconds / 86_400:.1f} days"
