@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikerec.errors import DataError, DataNotFoundError, GeometryError
+from spikerec.errors import DataError, DataNotFoundError, GeometryError, SpikerecError
 from spikerec.simulation import read_maps
 
 
@@ -34,14 +34,45 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match=r"maps\.npz is not there"):
         read_maps(path, 2, 2)
     np.savez(path, other=np.ones((4, 4)))
-    with pytest.raises(DataError, match="holds other: expected gain"):
+    with pytest.raises(DataError, match="holds none of the arrays expected: gain"):
         read_maps(path, 2, 2)
     np.savez(path, gain=np.ones((4, 4)))
     with pytest.raises(GeometryError, match="is 4 × 4: expected at least 5 × 4"):
         read_maps(path, 5, 4)
     path.write_bytes(b"not an archive")
-    with pytest.raises(DataError, match="not a readable"):
+    with pytest.raises(DataError, match=r"maps\.npz cannot be read as \.npz"):
         read_maps(path, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        ({"gain": np.full((4, 4), np.nan)}, "maps.npz:gain holds values"),
+        ({"gain": np.full((4, 4), -1.0)}, "maps.npz:gain holds values"),
+        ({"threshold": np.zeros((4, 4))}, "maps.npz:threshold holds values"),
+        ({"dark_current": np.full((4, 4), np.inf)}, "maps.npz:dark_current holds values"),
+        ({"gain": np.array([["a"]])}, "expected at most 16,777,216 numbers"),
+        ({"gain": np.array([[{}]], dtype=object)}, "expected at most 16,777,216 numbers"),
+        ({"gain": np.array(1.0)}, "expected at least 4 × 4"),
+        ({"Nl": np.ones(3), "Nd": np.ones(4), "D_light": np.ones(3)}, "maps of 2 sizes"),
+        (
+            {"Nl": np.zeros((4, 4)), "Nd": np.ones((4, 4)), "D_light": np.ones((4, 4))},
+            "maps.npz:gain holds values",
+        ),
+    ],
+)
+def test_maps_that_are_none_are_refused(
+    tmp_path: Path, maps: dict[str, np.ndarray], message: str
+) -> None:
+    np.savez(tmp_path / "maps.npz", **maps)
+    with pytest.raises(SpikerecError, match=message):
+        read_maps(tmp_path / "maps.npz", 4, 4)
+
+
+def test_a_map_is_bounded(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "maps.npz", gain=np.zeros((1, (1 << 24) + 1), bool))
+    with pytest.raises(DataError, match="expected at most 16,777,216 numbers"):
+        read_maps(tmp_path / "maps.npz", 1, 1)
 
 
 def test_the_published_calibration_is_read(shared: Path) -> None:

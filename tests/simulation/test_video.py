@@ -82,7 +82,7 @@ def test_errors_name_the_input(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="is not there"):
         read_frames(tmp_path / "none.mp4")
     (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(DataError, match="not a video"):
+    with pytest.raises(DataError, match="cannot be read as a video"):
         read_frames(tmp_path / "text.mp4")
     frames = tmp_path / "frames"
     frames.mkdir()

@@ -12,10 +12,11 @@ from rich.progress import Progress
 from spikerec.configs import instantiate
 from spikerec.errors import ConfigError
 from spikerec.simulation import Camera, SceneStyle
+from spikerec.simulation.footage import Footage
 from spikerec.simulation.images import IMAGE_SUFFIXES, read_grey
 from spikerec.simulation.layout import Recording, write_scene, write_stream
 from spikerec.simulation.scenes import RandomScene, Scene
-from spikerec.simulation.video import VideoScene, read_frames
+from spikerec.simulation.video import VideoScene
 
 PHOTOGRAPH_IMAGES = 24  # of a moving photograph, where `images` is not set: as many as SREDS has
 
@@ -43,7 +44,9 @@ def run(config: DictConfig) -> None:
             )
     readouts = images * config.readouts_per_image
     size = f"{scene.height} × {scene.width}"
-    console.print(f"{readouts} readouts of {size} with {images} true images in {output}")
+    console.print(
+        f"{readouts} readouts of {size} with {recording.num_images} true images in {output}"
+    )
 
 
 def _inputs(config: DictConfig) -> list[Path]:
@@ -61,13 +64,13 @@ def _scene(config: DictConfig, inputs: list[Path]) -> tuple[Scene, int]:
             f"input names {len(inputs)} files that are not all images: expected one video, one "
             "folder of frames, or photographs only."
         )
-    frames = read_frames(inputs[0], size=_size(config), frames=config.images and config.images + 1)
+    footage = Footage(inputs[0], size=_size(config), frames=config.images and config.images + 1)
     scene = VideoScene(
-        frames,
+        footage,
         readouts_per_frame=config.readouts_per_image,
         interpolation=config.interpolation,
     )
-    return scene, len(frames) - 1
+    return scene, scene.num_readouts // config.readouts_per_image
 
 
 def _moving_photographs(config: DictConfig, inputs: list[Path]) -> RandomScene:

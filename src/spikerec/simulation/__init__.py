@@ -1,16 +1,18 @@
 """Scenes and videos in, spikes and ground truth out."""
 
 from spikerec.simulation.camera import Camera, Exposure
+from spikerec.simulation.footage import Footage, read_frames, read_video
 from spikerec.simulation.images import SourceImage, bundled_images, folder_images
 from spikerec.simulation.layout import Recording, SREDSLayout, write_scene, write_stream
 from spikerec.simulation.scenes import LayeredScene, RandomScene, Scene, SceneStyle
 from spikerec.simulation.sensor import SensorMaps, draw_maps, read_maps
 from spikerec.simulation.synthesise import Recipe, deal_images, write_synthetic
-from spikerec.simulation.video import VideoScene, read_frames, read_video
+from spikerec.simulation.video import VideoScene
 
 __all__ = [
     "Camera",
     "Exposure",
+    "Footage",
     "LayeredScene",
     "RandomScene",
     "Recipe",

@@ -29,10 +29,14 @@ from spikerec.simulation.camera import Camera
 from spikerec.simulation.cards import write_card
 from spikerec.simulation.images import write_grey
 from spikerec.simulation.scenes import Scene
+from spikerec.simulation.video import VideoScene
 from spikerec.spikes.dat import encode_readouts
+from spikerec.spikes.files import atomic_path
 from spikerec.spikes.geometry import Geometry, Sidecar, write_sidecar
 
 CARD = "simulation.yaml"
+#: Pixels whose intensity is held at once: 256 MiB of float32.
+BLOCK_PIXELS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Recording:
         scene: what is seen.
         camera: what sees it.
         seed: of the camera's noise.
-        images: number of true images to keep.
+        images: number of true images to keep; of a video with uneven gaps those that its frames
+            show, the others are left out.
         readouts_per_image: readouts from one image to the next.
 
     Raises:
@@ -68,13 +73,32 @@ class Recording:
                 f"for {self.images} images. Ask for fewer images, or give more frames."
             )
 
-    def parts(self) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """For each image: its (readouts_per_image, H, W) spikes and its (H, W) intensity."""
+    def parts(self) -> Iterator[tuple[np.ndarray, Tensor | None]]:
+        """For each image: its (readouts_per_image, H, W) spikes and its (H, W) intensity.
+
+        The intensity is None where no camera saw it: between the frames of a video.
+        """
         exposure = self.camera.start(seed=self.seed)
+        step = max(1, BLOCK_PIXELS // (self.scene.height * self.scene.width))
         for index in range(self.images):
-            start = index * self.readouts_per_image
-            intensity = self.scene.frames(start, start + self.readouts_per_image)
-            yield exposure.add(intensity).cpu().numpy(), intensity[0]
+            first, image, blocks = index * self.readouts_per_image, None, []
+            for start in range(first, first + self.readouts_per_image, step):
+                stop = min(start + step, first + self.readouts_per_image)
+                intensity = self.scene.frames(start, stop)
+                if start == first and self._is_seen(index):
+                    image = intensity[0].clone()
+                blocks.append(exposure.add(intensity).cpu().numpy())
+            yield blocks[0] if len(blocks) == 1 else np.concatenate(blocks), image
+
+    @property
+    def num_images(self) -> int:
+        """How many of the images are written: those that a camera saw."""
+        return sum(map(self._is_seen, range(self.images)))
+
+    def _is_seen(self, index: int) -> bool:
+        if isinstance(self.scene, VideoScene):
+            return self.scene.is_seen(index * self.readouts_per_image)
+        return True
 
     @property
     def geometry(self) -> Geometry:
@@ -165,8 +189,11 @@ def write_stream(
 ) -> None:
     """Write a scene as one spike file, with its images in the folder `NAME_images` beside it.
 
+    Readouts and images are written as they are made. The card is written first, then the images,
+    and the spike file last: where it is, the others are as well.
+
     Args:
-        path: `.dat`, `.npy`, `.npz` or `.h5`; the whole stream is held in memory, a byte a bit.
+        path: `.dat`, `.npy`, `.npz` or `.h5`.
         recording: what is written.
         on_image: called after each image.
 
@@ -174,30 +201,40 @@ def write_stream(
         DataError: unknown suffix, or the file or the images are there already.
     """
     images = path.with_name(f"{path.stem}_images")
-    if path.suffix not in spikes.SUFFIXES:
+    card = path.with_name(f"{path.stem}.{CARD}")
+    if path.suffix.lower() not in spikes.SUFFIXES:
         raise DataError(
             f"output={path}: unknown format {path.suffix!r}, expected a folder or one of "
             f"{', '.join(spikes.SUFFIXES)}."
         )
+    is_left_over = images.is_dir() and card.is_file() and not path.exists()  # of a run killed here
     for target in (path, images):
-        if target.exists():
+        if target.exists() and not is_left_over:
             raise DataError(f"{target} exists already: name another output.")
-    partial = path.with_name(f".partial-{path.stem}")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        parts = []
-        for index, (part, image) in enumerate(recording.parts(), start=1):
-            parts.append(part)
-            write_grey(partial / f"{index:08d}.png", image)
-            if on_image is not None:
-                on_image()
-        light_scale = recording.camera.light_scale
-        write_card(path.with_name(f"{path.stem}.{CARD}"), recording.card())
-        _put(partial, images)
-        spikes.save(path, np.concatenate(parts), light_scale=light_scale)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+    def readouts() -> Iterator[np.ndarray]:
+        with atomic_path(images) as partial:
+            partial.mkdir()
+            for index, (part, image) in enumerate(recording.parts(), start=1):
+                _write_image(partial, index, image)
+                if on_image is not None:
+                    on_image()
+                yield part
+            write_card(card, recording.card())
+            if is_left_over:
+                shutil.rmtree(images)
+
+    shape = (
+        recording.images * recording.readouts_per_image,
+        recording.scene.height,
+        recording.scene.width,
+    )
+    spikes.save_parts(path, shape, readouts(), light_scale=recording.camera.light_scale)
+
+
+def _write_image(folder: Path, index: int, image: Tensor | None) -> None:
+    if image is not None:
+        write_grey(folder / f"{index:08d}.png", image)
 
 
 def _write_parts(folder: Path, recording: Recording, on_image: Callable[[], None] | None) -> None:
@@ -206,7 +243,7 @@ def _write_parts(folder: Path, recording: Recording, on_image: Callable[[], None
     for index, (readouts, image) in enumerate(recording.parts(), start=1):
         content = encode_readouts(readouts, recording.geometry).tobytes()
         (folder / "spikes" / f"{index:08d}.dat").write_bytes(content)
-        write_grey(folder / "images" / f"{index:08d}.png", image)
+        _write_image(folder / "images", index, image)
         if on_image is not None:
             on_image()
     write_card(folder / "spikes" / CARD, recording.card())

@@ -17,8 +17,13 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError, GeometryError
+from spikerec.spikes.arrays import read_npz
+from spikerec.spikes.geometry import MAX_READOUT_PIXELS
 
 CALIBRATION_LUX = 335.0  # E₃, the brightest of the three even lights of RSIR's calibration
+MAP_KEYS = ("gain", "dark_current", "threshold")
+#: Bound of a map: its pixels.
+MAX_MAP_VALUES = MAX_READOUT_PIXELS
 CALIBRATION_KEYS = ("Nl", "Nd", "D_light")  # R, L_d and D_light, as published with SpikeNeRF
 
 
@@ -88,26 +93,34 @@ def read_maps(path: str | Path, height: int, width: int) -> SensorMaps:
 
     Raises:
         DataNotFoundError: no such file.
-        DataError: not an `.npz`, or none of these names in it.
+        DataError: not an `.npz`, one beyond the bounds, none of these names in it, or values that
+            are negative or not finite.
         GeometryError: maps smaller than needed, or of different sizes.
     """
     path = Path(path)
     if not path.is_file():
         raise DataNotFoundError(f"simulation.maps={path} is not there: name an .npz file, or null.")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key].astype(np.float64) for key in archive.files}
-    except (ValueError, OSError, AttributeError) as error:
-        raise DataError(f"simulation.maps={path} is not a readable .npz of arrays.") from error
+    arrays = read_npz(path, (*MAP_KEYS, *CALIBRATION_KEYS), MAX_MAP_VALUES)
     if all(key in arrays for key in CALIBRATION_KEYS):
+        sizes = {arrays[key].shape for key in CALIBRATION_KEYS}
+        if len(sizes) > 1:
+            raise GeometryError(f"simulation.maps={path} holds maps of {len(sizes)} sizes.")
         arrays = _from_calibration(arrays)
-    known = {key: arrays[key] for key in ("gain", "dark_current", "threshold") if key in arrays}
+    known = {key: arrays[key] for key in MAP_KEYS if key in arrays}
     if not known:
         raise DataError(
-            f"simulation.maps={path} holds {', '.join(arrays) or 'nothing'}: expected gain, "
-            f"dark_current, threshold, or {', '.join(CALIBRATION_KEYS)}."
+            f"simulation.maps={path} holds none of the arrays expected: gain, dark_current, "
+            f"threshold, or {', '.join(CALIBRATION_KEYS)}."
         )
     cut = {key: _centre(array, height, width, f"{path}:{key}") for key, array in known.items()}
+    for key, array in cut.items():
+        if not (
+            array.isfinite().all() and array.min() >= 0 and (key != "threshold" or array.all())
+        ):
+            raise DataError(
+                f"simulation.maps={path}:{key} holds values that are not finite, negative, or a "
+                "threshold of 0."
+            )
     return SensorMaps(
         gain=cut.get("gain", torch.ones(height, width)),
         dark_current=cut.get("dark_current", torch.zeros(height, width)),
@@ -117,10 +130,11 @@ def read_maps(path: str | Path, height: int, width: int) -> SensorMaps:
 
 def _from_calibration(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     response, dark_lux, interval = (arrays[key] for key in CALIBRATION_KEYS)
-    return {
-        "gain": response / response.mean(),
-        "dark_current": dark_lux / (interval * (CALIBRATION_LUX + dark_lux)),
-    }
+    with np.errstate(divide="ignore", invalid="ignore"):  # what comes of it is checked
+        return {
+            "gain": response / response.mean(),
+            "dark_current": dark_lux / (interval * (CALIBRATION_LUX + dark_lux)),
+        }
 
 
 def _centre(array: np.ndarray, height: int, width: int, name: str) -> Tensor:

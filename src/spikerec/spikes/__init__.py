@@ -8,7 +8,7 @@ from spikerec.spikes.bits import PackedSpikes, pack_bits, unpack_bits
 from spikerec.spikes.concatenated import ConcatenatedStream
 from spikerec.spikes.dat import DatStream, DatWriter
 from spikerec.spikes.ends import mirrored
-from spikerec.spikes.formats import SUFFIXES, open, save
+from spikerec.spikes.formats import SUFFIXES, open, save, save_parts
 from spikerec.spikes.geometry import (
     Geometry,
     Sidecar,
@@ -59,6 +59,7 @@ __all__ = [
     "pack_bits",
     "read_sidecar",
     "save",
+    "save_parts",
     "sidecar_path",
     "stretch_to_uint8",
     "tfi",

@@ -10,13 +10,14 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from spikerec.errors import DataError, GeometryError
 from spikerec.parsing import parsing, shown
@@ -515,6 +516,36 @@ def read_headers(archive: zipfile.ZipFile, path: Path) -> dict[str, Header]:
             raise DataError(f"{path} holds two arrays of one name.")
         headers[name] = header
     return headers
+
+
+def read_npz(path: Path, names: Collection[str], limit: int) -> dict[str, NDArray[np.float64]]:
+    """The arrays of numbers of an `.npz` that have one of these names.
+
+    Args:
+        path: the file.
+        names: others in it are left alone.
+        limit: values that an array may have.
+
+    Raises:
+        DataError: not a `.npz`, one beyond the bounds, or an array that holds no numbers.
+    """
+    arrays = {}
+    with parsing(path, ".npz"), zipfile.ZipFile(path) as archive:
+        for name, header in read_headers(archive, path).items():
+            if name not in names:
+                continue
+            count = math.prod(header.shape)
+            if header.dtype.kind not in "biuf" or count > limit:
+                raise DataError(
+                    f"{path}: {name} is {_shown_array(header.shape, header.dtype)}: expected at "
+                    f"most {limit:,} numbers."
+                )
+            with archive.open(f"{name}.npy") as member:
+                head = read_header(member, path)
+                values = np.frombuffer(member.read(header.content_bytes), head.dtype, count)
+            values = values.reshape(header.shape, order="F" if header.is_fortran else "C")
+            arrays[name] = values.astype(np.float64)
+    return arrays
 
 
 def _next_values(member: IO[bytes], count: int, dtype: np.dtype[Any], path: Path) -> np.ndarray:

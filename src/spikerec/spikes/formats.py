@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -108,34 +108,73 @@ def save(
         GeometryError: not (T, H, W) with T, H, W ≥ 1, values other than 0 and 1, another size than
             the geometry's, or a geometry for a format that has none.
     """
-    path = Path(path)
-    _check_suffix(path)
-    _check_geometry_is_for_dat(path, geometry)
-    refuse_existing(path, overwrite=overwrite)
     if isinstance(spikes, SpikeStream):
         rate_hz = spikes.rate_hz if rate_hz is None else rate_hz
         light_scale = spikes.light_scale if light_scale is None else light_scale
     else:
-        spikes = _as_array(path, spikes)
-    shape, blocks = spikes.shape, _blocks(spikes)
-    if path.suffix.lower() == ".dat":
+        spikes = _as_array(Path(path), spikes)
+    save_parts(
+        path,
+        spikes.shape,
+        _blocks(spikes),
+        geometry=geometry,
+        rate_hz=rate_hz,
+        light_scale=light_scale,
+        overwrite=overwrite,
+        dataset=dataset,
+    )
+
+
+def save_parts(
+    path: str | Path,
+    shape: tuple[int, int, int],
+    parts: Iterable[np.ndarray],
+    *,
+    geometry: Geometry | None = None,
+    rate_hz: float | None = None,
+    light_scale: float | None = None,
+    overwrite: bool = False,
+    dataset: str = "spikes",
+) -> None:
+    """Save spikes that come part by part, so that they need not fit in memory.
+
+    Args:
+        path: as of `save`, and all arguments after `parts`.
+        shape: (T, H, W) of the whole.
+        parts: (t, H, W) uint8, 0 and 1, in order, T readouts in all.
+        geometry: see `save`.
+        rate_hz: see `save`.
+        light_scale: see `save`.
+        overwrite: see `save`.
+        dataset: see `save`.
+
+    Raises:
+        DataError: see `save`.
+        GeometryError: see `save`, and another number of readouts than T.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    _check_suffix(path)
+    _check_geometry_is_for_dat(path, geometry)
+    refuse_existing(path, overwrite=overwrite)
+    if suffix == ".dat":
         geometry = geometry or Geometry(*shape[1:])
         with DatWriter(
             path, geometry, rate_hz=rate_hz, light_scale=light_scale, overwrite=overwrite
         ) as writer:
-            for block in blocks:
-                writer.append(block)
+            for part in parts:
+                writer.append(part)
         return
     sidecar = Sidecar(None, rate_hz, light_scale)
     check_sidecar(path, sidecar, overwrite=overwrite)
+    parts = _checked(path, shape, parts)
     with atomic_path(path) as temporary:
-        suffix = path.suffix.lower()
         if suffix == ".npy":
-            arrays.write_npy(temporary, shape, blocks)
+            arrays.write_npy(temporary, shape, parts)
         elif suffix == ".npz":
-            arrays.write_npz(temporary, shape, blocks, dataset)
+            arrays.write_npz(temporary, shape, parts, dataset)
         else:
-            arrays.write_h5(temporary, shape, blocks, dataset)
+            arrays.write_h5(temporary, shape, parts, dataset)
         write_sidecar(path, sidecar, overwrite=overwrite)
 
 
@@ -189,6 +228,20 @@ def _as_array(path: Path, spikes: np.ndarray | Tensor) -> np.ndarray:
             f"{path}: spikes must be (T, H, W), none of them 0, found {tuple(array.shape)}."
         )
     return as_spikes(path, array)
+
+
+def _checked(
+    path: Path, shape: tuple[int, int, int], parts: Iterable[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """The parts, if they are spikes of this height and width, and T readouts together."""
+    count = 0
+    for part in parts:
+        count += len(part)
+        if part.shape[1:] != shape[1:] or count > shape[0]:
+            raise GeometryError(f"{path}: expected parts of {shape}, found one of {part.shape}.")
+        yield as_spikes(path, part)
+    if count < shape[0]:
+        raise GeometryError(f"{path}: expected {shape[0]} readouts, found {count}.")
 
 
 def _blocks(spikes: np.ndarray | SpikeStream) -> Iterator[np.ndarray]:
