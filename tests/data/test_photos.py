@@ -16,6 +16,7 @@ from spikerec.data.photos import SHARES, LivePhotos, Photos
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from spikerec.fetch import FetchError
 from spikerec.simulation import (
+    Camera,
     RandomScene,
     SceneStyle,
     bundled_images,
@@ -120,9 +121,72 @@ def test_another_set_in_the_folder_is_not_overwritten(tmp_path: Path, pictures: 
         fetch(make(tmp_path / "set", pictures, seed=1))
 
 
+def contents(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("layout", ["streams", "sreds"])
+def test_a_seed_gives_the_same_bytes(tmp_path: Path, pictures: Path, layout: str) -> None:
+    changes: dict[str, Any] = {"layout": layout, "light_scale": [0.4, 0.4]}
+    changes["scenes"] = {"train": 1, "val": 1}
+    for name, seed in (("one", 1), ("two", 1), ("three", 2)):
+        fetch(make(tmp_path / name, pictures, **changes, seed=seed))
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert contents(tmp_path / "one") != contents(tmp_path / "three")
+
+
+def test_both_layouts_hold_the_same_scenes(tmp_path: Path, pictures: Path) -> None:
+    streams, sreds = (
+        make(tmp_path / layout, pictures, layout=layout, light_scale=[0.4, 0.4])
+        for layout in ("streams", "sreds")
+    )
+    for one in (streams, sreds):
+        fetch(one)
+    for split in SHARES:
+        for plain, other in zip(streams.clips(split), sreds.clips(split), strict=True):
+            assert plain.light_scale == other.light_scale == 0.4
+            assert list(plain.images) == list(other.images) == [0, 10, 20, 30]
+            with plain.open() as first, other.open() as second:
+                assert np.array_equal(first[0:40], second[0:40])
+            for key in plain.images:
+                assert plain.images[key].read_bytes() == other.images[key].read_bytes()
+
+
+def test_the_card_says_how_a_set_was_made(tmp_path: Path, pictures: Path) -> None:
+    fetch(make(tmp_path / "set", pictures))
+    card = read_card(tmp_path / "set" / "dataset.yaml")
+    assert (card["version"], card["layout"]) == (2, "streams")
+    assert (card["height"], card["width"]) == (24, 32)
+    shot = {name: value for name, value in card["cameras"]["shot"].items() if name != "weight"}
+    assert Camera(**shot) == Camera(0.4, threshold=255.0, shot_noise=True)
+    assert card["style"]["motion"] == [0.6, 122]
+
+
+def test_the_synthetic_set_is_made_on_first_use_and_not_before(tmp_path: Path) -> None:
+    small = SMALL | {"root": str(tmp_path / "set"), "readouts_per_image": 5}
+    synthetic = build("data", "synthetic", **small)
+    with pytest.raises(DataNotFoundError, match="when training or evaluation first asks for it"):
+        synthetic.clips("test")
+    synthetic.prepare()
+    made = contents(tmp_path / "set")
+    synthetic.prepare()
+    assert contents(tmp_path / "set") == made
+    clip = synthetic.clips("test")[0]
+    assert clip.light_scale == 0.6
+    assert (tmp_path / "set/spike/test/interp_5_alpha_0.60/0000/00000001.dat").is_file()
+
+
 def test_wrong_arguments_name_their_key(tmp_path: Path, pictures: Path) -> None:
     with pytest.raises(ConfigError, match=r"light_scale must be a range .* found \[0.0, 1.0\]"):
         make(tmp_path, pictures, light_scale=[0.0, 1.0])
+    with pytest.raises(ConfigError, match=r"layout=sreds has one light scale .* from 0.1 to 1.0"):
+        make(tmp_path, pictures, layout="sreds")
+    with pytest.raises(ConfigError, match="layout must be streams or sreds, found 'other'"):
+        make(tmp_path, pictures, layout="other")
+    with pytest.raises(ConfigError, match=r"photos_small\.height must be at least 1, found 0"):
+        make(tmp_path, pictures, height=0)
     with pytest.raises(ConfigError, match="scenes may name train, val, test, found extra"):
         make(tmp_path, pictures, scenes={"extra": 1})
 

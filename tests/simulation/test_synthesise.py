@@ -1,20 +1,34 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from spikerec.errors import ConfigError, DataError, InputError
-from spikerec.simulation import Camera, Recipe, SourceImage, deal_images, write_synthetic
+from spikerec.simulation import SourceImage, deal_images, write_set
+from spikerec.simulation.synthesise import CARD, UNFINISHED_CARD
 
-CAMERA = Camera(0.4)
-RECIPE = Recipe({"train": 3, "val": 1}, images_per_scene=2, height=12, width=16, seed=1)
+SCENES = {"train": 3, "val": 1}
 
 
-def sources(count: int = 5) -> list[SourceImage]:
+def write(root: Path, split: str, index: int) -> None:
+    """Write a scene of one byte; by which process, its name tells."""
+    path = root / split / str(index)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(os.getpid()))
+
+
+def die(split: str, index: int) -> None:
+    del split
+    if index == 1:
+        os._exit(1)
+
+
+def sources(count: int) -> list[SourceImage]:
     generator = torch.Generator().manual_seed(0)
     return [
         SourceImage(f"{k}.png", torch.rand(24, 32, generator=generator), "CC0", f"{k}" * 64)
@@ -22,65 +36,67 @@ def sources(count: int = 5) -> list[SourceImage]:
     ]
 
 
-def contents(root: Path) -> dict[str, bytes]:
+def written(root: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+        f"{split}/{index}": (root / split / str(index)).read_text()
+        for split, count in SCENES.items()
+        for index in range(count)
     }
 
 
-def test_a_seed_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        write_synthetic(tmp_path / name, sources(), CAMERA, RECIPE)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    write_synthetic(tmp_path / "three", sources(), CAMERA, replace(RECIPE, seed=2))
-    assert contents(tmp_path / "three") != contents(tmp_path / "one")
-
-
 def test_an_interrupted_set_is_recognised_and_continued(tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    write_synthetic(whole, sources(), CAMERA, RECIPE)
-
     def stop_after_two(done: int, total: int) -> None:
         assert total == 4
         if done == 2:
             raise KeyboardInterrupt
 
+    make = partial(write_set, tmp_path, {"seed": 1}, SCENES, partial(write, tmp_path))
     with pytest.raises(KeyboardInterrupt):
-        write_synthetic(broken, sources(), CAMERA, RECIPE, progress=stop_after_two)
-    assert not (broken / "dataset.yaml").exists()
-    assert (broken / "dataset.unfinished.yaml").is_file()
-    kept = broken / "spike/train/interp_20_alpha_0.40/0000/00000001.dat"
-    written = kept.stat().st_mtime_ns
-    write_synthetic(broken, sources(), CAMERA, RECIPE)
-    assert kept.stat().st_mtime_ns == written
-    assert contents(broken) == contents(whole)
+        make(progress=stop_after_two)
+    assert not (tmp_path / CARD).exists()
+    assert (tmp_path / UNFINISHED_CARD).is_file()
+    (tmp_path / "train/0").write_text("kept")
+    make()
+    assert written(tmp_path)["train/0"] == "kept"
+    assert (tmp_path / CARD).is_file()
 
 
 def test_a_finished_set_is_left_alone(tmp_path: Path) -> None:
-    card = write_synthetic(tmp_path, sources(), CAMERA, RECIPE)
+    make = partial(write_set, tmp_path, {"seed": 1}, SCENES, partial(write, tmp_path))
+    card = make()
     calls: list[int] = []
-    assert (
-        write_synthetic(
-            tmp_path, sources(), CAMERA, RECIPE, progress=lambda done, _: calls.append(done)
-        )
-        == card
-    )
+    assert make(progress=lambda done, _: calls.append(done)) == card
     assert calls == []
 
 
 def test_another_set_is_not_mixed_in(tmp_path: Path) -> None:
-    write_synthetic(tmp_path, sources(), CAMERA, RECIPE)
-    with pytest.raises(DataError, match=r"another set \(it differs in light_scale, camera\)"):
-        write_synthetic(tmp_path, sources(), Camera(0.6), RECIPE)
+    write_set(tmp_path, {"seed": 1, "light": 0.4}, SCENES, partial(write, tmp_path))
+    with pytest.raises(DataError, match=r"another set \(it differs in light\)"):
+        write_set(tmp_path, {"seed": 1, "light": 0.6}, SCENES, partial(write, tmp_path))
 
 
-def test_the_card_says_how_it_was_made(tmp_path: Path) -> None:
-    card = yaml.safe_load(write_synthetic(tmp_path, sources(), CAMERA, RECIPE).read_text())
-    assert card["light_scale"] == 0.4
-    assert (card["height"], card["width"]) == (12, 16)
-    assert Camera(**card["camera"]) == CAMERA
-    assert {one["licence"] for one in card["sources"]} == {"CC0"}
-    assert sum(len(split["images"]) for split in card["splits"].values()) == 5
+@pytest.mark.slow  # two processes start
+def test_processes_share_the_scenes_of_a_set(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    write_set(
+        tmp_path,
+        {"seed": 1},
+        SCENES,
+        partial(write, tmp_path),
+        processes=2,
+        progress=lambda *done: calls.append(done),
+    )
+    assert str(os.getpid()) not in written(tmp_path).values()
+    assert calls == [(k, 4) for k in (1, 2, 3, 4)]
+
+
+@pytest.mark.slow  # two processes start
+def test_a_process_that_dies_leaves_a_set_to_continue(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="continues where it stopped"):
+        write_set(tmp_path, {"seed": 1}, SCENES, die, processes=2)
+    assert (tmp_path / UNFINISHED_CARD).is_file()
+    write_set(tmp_path, {"seed": 1}, SCENES, partial(write, tmp_path))
+    assert len(written(tmp_path)) == 4
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -92,13 +108,12 @@ def test_splits_share_no_photograph(seed: int) -> None:
     assert [len(share) for share in shares.values()] == [5, 2, 2]
 
 
-def test_each_split_needs_a_photograph(tmp_path: Path) -> None:
+def test_each_split_needs_a_photograph() -> None:
     with pytest.raises(InputError, match="at least one a split"):
-        write_synthetic(tmp_path, sources(1), CAMERA, RECIPE)
+        deal_images(sources(1), SCENES, 0)
 
 
-def test_an_empty_recipe_is_refused() -> None:
+@pytest.mark.parametrize("scenes", [{}, {"train": 0}])
+def test_a_set_without_scenes_is_refused(tmp_path: Path, scenes: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="at least one split"):
-        replace(RECIPE, scenes={})
-    with pytest.raises(ConfigError, match="height must be at least 1"):
-        replace(RECIPE, height=0)
+        write_set(tmp_path, {}, scenes, partial(write, tmp_path))

@@ -1,8 +1,9 @@
-"""A training set that generalises: moving photographs, seen by many cameras at many light levels.
+"""Sets simulated from photographs: moving scenes, seen by many cameras at many light levels.
 
 Every scene has its own light scale, brightness, camera noise and motion, so that a network trained
-on them cannot lean on any. Photographs are dealt out to the splits once for all sizes of the set:
-what one size tests on, no size trains on.
+on them cannot lean on any. Photographs are dealt out to the splits once for all sizes of a set:
+what one size tests on, no size trains on. Two layouts on disk serve the same scenes: that of SREDS
+(`spikerec.simulation.layout`), for one light scale, and
 
     ROOT/dataset.yaml               the data card; appears when the last scene is written
     ROOT/SPLIT/0000.dat, .yaml      a scene's stream, its geometry and light scale
@@ -13,19 +14,21 @@ what one size tests on, no size trains on.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import rich.progress
 import torch
 from torch import Tensor
 
 from spikerec import spikes
 from spikerec.data.clips import Clip, LiveSet, MadeSet
 from spikerec.data.photographs import fetch_photographs, photographs
+from spikerec.data.sreds import SREDS
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from spikerec.simulation import (
     Camera,
@@ -33,21 +36,20 @@ from spikerec.simulation import (
     Recording,
     SceneStyle,
     SourceImage,
+    SREDSLayout,
+    StreamLayout,
     bundled_images,
     deal_images,
     folder_images,
-    write_stream,
+    write_set,
 )
-from spikerec.simulation.cards import plain_values, stands, write_card
+from spikerec.simulation.synthesise import CARD, CARD_VERSION, UNFINISHED_CARD, Progress
 
-CARD = "dataset.yaml"
-UNFINISHED_CARD = "dataset.unfinished.yaml"
-CARD_VERSION = 2  # of what is drawn and how it is written: raise it when either changes
+Layout = Literal["streams", "sreds"]
+
 DEAL_SEED = 0
 #: How photographs are shared out: by these proportions, at least two a split.
 SHARES = {"train": 23, "val": 3, "test": 4}
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class CameraChoice:
 
 
 class Photos(MadeSet):
-    """Scenes from photographs, simulated once by `spikerec data fetch NAME`.
+    """Scenes from photographs, simulated once.
 
     Args:
         root: folder of the set.
@@ -80,12 +82,16 @@ class Photos(MadeSet):
         width: columns.
         seed: of scenes and noise.
         style: how much happens in a scene.
-        sources: folder that photographs of packages are fetched to.
-        photographs: folder of own pictures to use in their place, or None.
+        sources: folder that photographs of packages are fetched to; None to do with those inside
+            scikit-image.
+        photographs: folder of own pictures to use in place of either, or None.
+        layout: `streams` (see above), or `sreds`.
+        on_first_use: simulate the set when training or evaluation first asks for it; else by
+            `spikerec data fetch NAME` alone.
         name: the set's name in results.
 
     Raises:
-        ConfigError: no camera, or an empty range.
+        ConfigError: no camera, an empty range, or several light scales in the layout of SREDS.
     """
 
     def __init__(
@@ -100,8 +106,10 @@ class Photos(MadeSet):
         width: int,
         seed: int,
         style: SceneStyle,
-        sources: str | Path,
+        sources: str | Path | None = None,
         photographs: str | Path | None = None,
+        layout: Layout = "streams",
+        on_first_use: bool = False,
         name: str = "photos",
     ) -> None:
         super().__init__(name, root)
@@ -111,6 +119,26 @@ class Photos(MadeSet):
             raise ConfigError(
                 f"data.sets.{name}.light_scale must be a range [least, largest] in (0, 1], found "
                 f"{list(light_scale)}."
+            )
+        for argument, value in (
+            ("images_per_scene", images_per_scene),
+            ("readouts_per_image", readouts_per_image),
+            ("height", height),
+            ("width", width),
+        ):
+            if value < 1:
+                raise ConfigError(
+                    f"data.sets.{name}.{argument} must be at least 1, found {value}."
+                )
+        if layout not in ("streams", "sreds"):
+            raise ConfigError(
+                f"data.sets.{name}.layout must be streams or sreds, found {layout!r}."
+            )
+        if layout == "sreds" and light_scale[0] != light_scale[1]:
+            raise ConfigError(
+                f"data.sets.{name}.layout=sreds has one light scale in the names of its folders, "
+                f"found a light_scale from {light_scale[0]} to {light_scale[1]}. Set "
+                "layout=streams, or one light scale."
             )
         unknown = set(scenes) - set(SHARES)
         if unknown:
@@ -127,19 +155,34 @@ class Photos(MadeSet):
         self.width = width
         self.seed = seed
         self.style = style
-        self.sources = Path(sources)
+        self.sources = None if sources is None else Path(sources)
         self.own = None if photographs is None else Path(photographs)
+        self.layout = layout
+        self.on_first_use = on_first_use
 
     def how_to_get(self) -> str:
         """See `SpikeSet.how_to_get`."""
+        if self.on_first_use:
+            return "It is simulated when training or evaluation first asks for it."
         return f"Run `spikerec data fetch {self.name}`."
 
     def prepare(self) -> None:
-        """Check that the set is there, whole.
+        """Simulate what is missing of the set, where that is its way; else check that it is there.
 
         Raises:
             DataNotFoundError: it is not, or only in part.
         """
+        if not self.on_first_use:
+            self._check()
+            return
+        with rich.progress.Progress(transient=True) as bar:
+            task = bar.add_task(f"simulating {self.name}", total=None)
+            self.fetch(
+                report=bar.console.print,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+
+    def _check(self) -> None:
         if not (self.root / CARD).is_file():
             state = "is unfinished" if (self.root / UNFINISHED_CARD).is_file() else "is not there"
             raise DataNotFoundError(
@@ -148,7 +191,11 @@ class Photos(MadeSet):
 
     def clips(self, split: str) -> list[Clip]:
         """See `SpikeSet.clips`."""
-        self.prepare()
+        self._check()
+        if self.layout == "sreds":
+            return SREDS(
+                self.root, self.light_scale[0], self.readouts_per_image, key_offset=0, name=self.name
+            ).clips(split)
         clips = [self._clip(path) for path in sorted((self.root / split).glob("*.dat"))]
         if not clips:
             raise DataError(f"{self.root / split} holds no scene. {self.how_to_get()}")
@@ -173,37 +220,25 @@ class Photos(MadeSet):
             FetchError: a package cannot be had.
             DataError: the folder holds another set.
         """
-        if self.own is None:
+        if self.own is None and self.sources is not None:
             fetch_photographs(self.sources, report=report)
-        shares = self._shares()
-        card = plain_values(self._card(shares))
-        if stands(self.root / CARD, card):
-            return
-        if not stands(self.root / UNFINISHED_CARD, card):
-            write_card(self.root / UNFINISHED_CARD, card)
-        wanted = [(split, k) for split, count in self.scenes.items() for k in range(count)]
-        for done, (split, index) in enumerate(wanted):
-            progress(done, len(wanted))
-            self._write(split, index, shares[split])
-        progress(len(wanted), len(wanted))
-        (self.root / UNFINISHED_CARD).replace(self.root / CARD)
+        write_set(self.root, self._card(), self.scenes, self._write, progress=progress)
+        _deal.cache_clear()
 
     def _shares(self) -> dict[str, list[SourceImage]]:
         """The photographs of each split."""
-        if self.own is not None:
-            return deal_images(folder_images(self.own), SHARES, DEAL_SEED)
-        dealt = deal_images(photographs(self.sources) + bundled_images(), SHARES, DEAL_SEED)
-        return {split: share + photographs(self.sources, split) for split, share in dealt.items()}
+        return _deal(self.sources, self.own)
 
-    def _write(self, split: str, index: int, images: Sequence[SourceImage]) -> None:
-        path = self.root / split / f"{index:04d}.dat"
-        if path.is_file():
-            return
-        # Images and sidecar come before the stream: of a killed run they may lie there alone.
-        shutil.rmtree(path.with_name(f"{path.stem}_images"), ignore_errors=True)
-        path.with_suffix(".yaml").unlink(missing_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_stream(path, self.recording([one.image for one in images], f"{split}/{index}"))
+    def _write(self, split: str, index: int) -> None:
+        layout = (
+            SREDSLayout(self.root, self.light_scale[0], self.readouts_per_image)
+            if self.layout == "sreds"
+            else StreamLayout(self.root)
+        )
+        name = f"{index:04d}"
+        if not layout.has(split, name):
+            images = [one.image for one in self._shares()[split]]
+            layout.write(split, name, self.recording(images, f"{split}/{index}"))
 
     def recording(self, images: Sequence[Tensor], label: str) -> Recording:
         """Scene and camera of one label: a function of the set's seed and the label alone.
@@ -230,10 +265,11 @@ class Photos(MadeSet):
         camera = replace(self.cameras[chosen].camera, light_scale=light_scale)
         return Recording(scene, camera, seed, self.images_per_scene, self.readouts_per_image)
 
-    def _card(self, shares: Mapping[str, Sequence[SourceImage]]) -> dict[str, Any]:
+    def _card(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "version": CARD_VERSION,
+            "layout": self.layout,
             "height": self.height,
             "width": self.width,
             "readouts_per_image": self.readouts_per_image,
@@ -252,9 +288,20 @@ class Photos(MadeSet):
                     {"name": one.name, "licence": one.licence, "sha256": one.sha256}
                     for one in share
                 ]
-                for split, share in shares.items()
+                for split, share in self._shares().items()
             },
         }
+
+
+@lru_cache(maxsize=1)  # of a process: the scenes that it writes share them
+def _deal(sources: Path | None, own: Path | None) -> dict[str, list[SourceImage]]:
+    """The photographs of each split."""
+    if own is not None:
+        return deal_images(folder_images(own), SHARES, DEAL_SEED)
+    if sources is None:
+        return deal_images(bundled_images(), SHARES, DEAL_SEED)
+    dealt = deal_images(photographs(sources) + bundled_images(), SHARES, DEAL_SEED)
+    return {split: share + photographs(sources, split) for split, share in dealt.items()}
 
 
 class LivePhotos(Photos, LiveSet):
@@ -309,4 +356,5 @@ class LivePhotos(Photos, LiveSet):
     def _images(self, device: torch.device) -> list[Tensor]:
         if device not in self._held:
             self._held[device] = [one.image.to(device) for one in self._shares()["train"]]
+            _deal.cache_clear()
         return self._held[device]

@@ -3,10 +3,16 @@
 from spikerec.simulation.camera import Camera, Exposure
 from spikerec.simulation.footage import Footage, read_frames, read_video
 from spikerec.simulation.images import SourceImage, bundled_images, folder_images
-from spikerec.simulation.layout import Recording, SREDSLayout, write_scene, write_stream
+from spikerec.simulation.layout import (
+    Recording,
+    SREDSLayout,
+    StreamLayout,
+    write_scene,
+    write_stream,
+)
 from spikerec.simulation.scenes import LayeredScene, RandomScene, Scene, SceneStyle
 from spikerec.simulation.sensor import SensorMaps, draw_maps, read_maps
-from spikerec.simulation.synthesise import Recipe, deal_images, write_synthetic
+from spikerec.simulation.synthesise import deal_images, write_set
 from spikerec.simulation.video import VideoScene
 
 __all__ = [
@@ -15,13 +21,13 @@ __all__ = [
     "Footage",
     "LayeredScene",
     "RandomScene",
-    "Recipe",
     "Recording",
     "SREDSLayout",
     "Scene",
     "SceneStyle",
     "SensorMaps",
     "SourceImage",
+    "StreamLayout",
     "VideoScene",
     "bundled_images",
     "deal_images",
@@ -31,6 +37,6 @@ __all__ = [
     "read_maps",
     "read_video",
     "write_scene",
+    "write_set",
     "write_stream",
-    "write_synthetic",
 ]

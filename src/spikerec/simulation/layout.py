@@ -143,6 +143,34 @@ class SREDSLayout:
         """Whether a scene is there, whole."""
         return self.spikes(split, scene).is_dir()
 
+    def write(self, split: str, scene: str, recording: Recording) -> None:
+        """Write a scene: see `write_scene`."""
+        write_scene(self.root, split, scene, recording)
+
+
+@dataclass(frozen=True)
+class StreamLayout:
+    """Where a set of one file a scene keeps things: `ROOT/SPLIT/SCENE.dat`, see `write_stream`.
+
+    Args:
+        root: folder of the set.
+    """
+
+    root: Path
+
+    def has(self, split: str, scene: str) -> bool:
+        """True if a scene exists, whole."""
+        return (self.root / split / f"{scene}.dat").is_file()
+
+    def write(self, split: str, scene: str, recording: Recording) -> None:
+        """Write a scene, over what a killed run may have left of it."""
+        path = self.root / split / f"{scene}.dat"
+        # Images and sidecar come before the stream: of a killed run they may be there alone.
+        shutil.rmtree(path.with_name(f"{scene}_images"), ignore_errors=True)
+        path.with_suffix(".yaml").unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_stream(path, recording)
+
 
 def write_scene(
     root: Path,
