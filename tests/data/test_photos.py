@@ -24,6 +24,7 @@ from spikerec.simulation import (
     folder_images,
 )
 from spikerec.simulation.cards import read_card
+from spikerec.simulation.images import read_grey
 from tests.fakes import fake_image, write_image
 
 SMALL = {
@@ -162,6 +163,22 @@ def test_the_card_says_how_a_set_was_made(tmp_path: Path, pictures: Path) -> Non
     shot = {name: value for name, value in card["cameras"]["shot"].items() if name != "weight"}
     assert Camera(**shot) == Camera(0.4, threshold=255.0, shot_noise=True)
     assert card["style"]["motion"] == [0.6, 122]
+
+
+def test_scenes_take_their_speeds_in_turn(tmp_path: Path, pictures: Path) -> None:
+    small = SMALL | {"root": str(tmp_path / "set"), "photographs": str(pictures)}
+    still = build("data", "still", **small | {"scenes": {"test": 4}, "speeds": [0, 1.5]})
+    fetch(still)
+    clips = still.clips("test")
+    assert [clip.name for clip in clips] == ["0000_0px", "0001_1.5px", "0002_0px", "0003_1.5px"]
+    changes = []
+    for clip in clips:
+        first, *_, last = (read_grey(path) for path in clip.images.values())
+        changes.append((first - last).abs().max())
+    assert max(changes[::2]) < 0.01  # levels of 8 bits, rounded
+    assert min(changes[1::2]) > 0.02
+    with pytest.raises(ConfigError, match=r"still\.speeds must be speeds from 0 up, .* found \[-1\]"):
+        build("data", "still", **small | {"speeds": [-1]})
 
 
 def test_the_synthetic_set_is_made_on_first_use_and_not_before(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from collections.abc import Mapping
@@ -104,11 +105,12 @@ def _facts(config: DictConfig, module: ReconstructionModule) -> dict[str, Any]:
 def _label(network: Network, method: str) -> str:
     """A row's name: the class as the papers write it, and what tells this one from its kind.
 
-    A variant of a network is a YAML of its own (`hypere2vid_static`); of TFP the window decides.
+    A variant of a network is a YAML of its own (`hypere2vid_static`); where nothing but a window
+    makes a network, the window tells.
     """
     name, module = type(network).__name__, type(network).__module__.rpartition(".")[2]
     variant = method.removeprefix(module).strip("_").replace("_", " ")
-    if method == "tfp":
+    if list(inspect.signature(type(network)).parameters) == ["window"]:
         variant = str(network.window)
     return f"{name} ({variant})" if variant else name
 

@@ -43,6 +43,7 @@ from spikerec.simulation import (
     folder_images,
     write_set,
 )
+from spikerec.simulation.scenes import MOTION_SPAN
 from spikerec.simulation.synthesise import CARD, CARD_VERSION, UNFINISHED_CARD, Progress
 
 Layout = Literal["streams", "sreds"]
@@ -86,6 +87,8 @@ class Photos(MadeSet):
             scikit-image.
         photographs: folder of own pictures to use in place of either, or None.
         layout: `streams` (see above), or `sreds`.
+        speeds: largest speeds of the background that the scenes of a split take in turn, in pixels
+            a readout, in place of the style's; their clips are named by them. None: the style's.
         on_first_use: simulate the set when training or evaluation first asks for it; else by
             `spikerec data fetch NAME` alone.
         name: the set's name in results.
@@ -109,6 +112,7 @@ class Photos(MadeSet):
         sources: str | Path | None = None,
         photographs: str | Path | None = None,
         layout: Layout = "streams",
+        speeds: Sequence[float] | None = None,
         on_first_use: bool = False,
         name: str = "photos",
     ) -> None:
@@ -130,6 +134,11 @@ class Photos(MadeSet):
                 raise ConfigError(
                     f"data.sets.{name}.{argument} must be at least 1, found {value}."
                 )
+        if speeds is not None and (not speeds or min(speeds) < 0):
+            raise ConfigError(
+                f"data.sets.{name}.speeds must be speeds from 0 up, in pixels a readout, found "
+                f"{list(speeds)}."
+            )
         if layout not in ("streams", "sreds"):
             raise ConfigError(
                 f"data.sets.{name}.layout must be streams or sreds, found {layout!r}."
@@ -158,6 +167,7 @@ class Photos(MadeSet):
         self.sources = None if sources is None else Path(sources)
         self.own = None if photographs is None else Path(photographs)
         self.layout = layout
+        self.speeds = None if speeds is None else tuple(speeds)
         self.on_first_use = on_first_use
 
     def how_to_get(self) -> str:
@@ -207,7 +217,22 @@ class Photos(MadeSet):
             raise DataError(f"{path} has no light scale in its sidecar: fetch the set again.")
         images = sorted(path.with_name(f"{path.stem}_images").glob("*.png"))
         keys = {self.readouts_per_image * k: image for k, image in enumerate(images)}
-        return Clip(path.stem, (path,), sidecar.light_scale, sidecar.geometry, images=keys)
+        name = path.stem
+        if self.speeds is not None:
+            name = f"{name}_{self._speed(int(name)):g}px"
+        return Clip(name, (path,), sidecar.light_scale, sidecar.geometry, images=keys)
+
+    def _speed(self, index: int) -> float:
+        """The speed of a scene, by its number."""
+        assert self.speeds is not None
+        return self.speeds[index % len(self.speeds)]
+
+    def _style(self, index: int) -> SceneStyle:
+        """How much happens in a scene, by its number."""
+        if self.speeds is None:
+            return self.style
+        span = self._speed(index) * MOTION_SPAN
+        return replace(self.style, motion=(span, span))
 
     def fetch(self, report: Callable[[str], None], progress: Progress) -> None:
         """Download the photographs and simulate the set, or what is missing of either.
@@ -259,7 +284,7 @@ class Photos(MadeSet):
             height=self.height,
             width=self.width,
             seed=seed,
-            style=self.style,
+            style=self._style(int(label.rpartition("/")[2])),
             device=images[0].device,
         )
         camera = replace(self.cameras[chosen].camera, light_scale=light_scale)
@@ -282,6 +307,7 @@ class Photos(MadeSet):
                 for name, choice in self.cameras.items()
             },
             "style": asdict(self.style),
+            "speeds": self.speeds,
             "scenes": self.scenes,
             "photographs": {
                 split: [
