@@ -12,17 +12,16 @@ import functools
 import importlib
 import logging
 import os
+import resource
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from spikerec import __version__
-from spikerec.errors import SpikerecError, one_line
-
-#: Set to 1 for a stack trace instead of one line.
-TRACE_VARIABLE = "SPIKEREC_TRACE"
+from spikerec import __version__, terminal
+from spikerec.errors import TRACE_VARIABLE, one_line
 
 #: What a sweep does when one of its jobs fails.
 ON_ERROR = ("continue", "stop", "retry")
@@ -36,8 +35,23 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    arguments = sys.argv[1:]
+    """Entry point of the console script.
+
+    Whatever goes wrong ends in one line and a status other than 0 (130 when interrupted).
+    """
+    terminal.install()
+    try:
+        _command(sys.argv[1:])
+    except KeyboardInterrupt as interrupt:
+        told = str(interrupt) or "interrupted: finished files are kept, none is left half-written."
+        _fail(told, status=130)
+    except Exception as error:  # noqa: BLE001 (all of it ends here)
+        _report(error)
+    if (lost := terminal.lost_output()) is not None:
+        _fail(f"done, but what it printed was lost: {one_line(lost)}")
+
+
+def _command(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(_help())
         return
@@ -50,12 +64,15 @@ def main() -> None:
     verb = arguments[0]
     if verb not in verbs():
         _fail(f"unknown verb {verb!r}: expected one of {', '.join(verbs())} (spikerec --help).")
-    try:
-        _start(verb, arguments[1:])
-    except SpikerecError as error:
-        _report(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    _allow_files()
+    _start(verb, arguments[1:])
+
+
+def _allow_files() -> None:
+    """Let this process open as many files as the system allows: shells begin with a few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS allows less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def verbs() -> list[str]:
@@ -131,9 +148,7 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
     Lightning starts the other processes of a node with it.
     """
     import hydra
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     from spikerec.configs import (
         check_own_configuration,
@@ -155,15 +170,12 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
     try:
         check_own_configuration(verb, list(arguments))
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)(task)()
-    except (HydraException, OmegaConfBaseException) as error:
-        _report(error)
     finally:
         sys.argv = whole
 
 
 def _run_with(whole: list[str], run: Callable[..., Any], config: Any) -> Any:  # noqa: ANN401
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf import open_dict
 
@@ -174,8 +186,8 @@ def _run_with(whole: list[str], run: Callable[..., Any], config: Any) -> Any:  #
         if on_error is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
             return _run_job(run, config, on_error)
         return run(config)
-    except (SpikerecError, HydraException) as error:
-        _report(error)  # here, as Hydra would tell of it in lines of its own
+    except Exception as error:  # noqa: BLE001 (here, as Hydra would add lines of its own)
+        _report(error)
     finally:
         if "run" in config:
             _remove_if_empty(Path(config.run), Path(config.paths.outputs).resolve())
@@ -219,7 +231,7 @@ def _run_job(run: Callable[..., Any], config: Any, on_error: str) -> Any:  # noq
     return None
 
 
-def _report(error: BaseException) -> None:
+def _report(error: BaseException) -> NoReturn:
     """Print an error in one line and stop; with its trace where that was asked for."""
     from spikerec.configs import renamed_key
 
@@ -229,6 +241,6 @@ def _report(error: BaseException) -> None:
     _fail(f"ConfigError: {renamed}" if renamed else one_line(error))
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, status: int = 1) -> NoReturn:
     sys.stderr.write(f"spikerec: {message}\n")
-    sys.exit(1)
+    sys.exit(status)

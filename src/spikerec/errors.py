@@ -7,6 +7,10 @@ with status 1.
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+
 
 class SpikerecError(Exception):
     """Base of every error that spikerec raises on wrong input.
@@ -64,6 +68,40 @@ class SweepError(SpikerecError, RuntimeError):
     """Jobs of a sweep that failed; the message names the table that says why."""
 
 
+#: Set to 1 for a stack trace instead of one line.
+TRACE_VARIABLE = "SPIKEREC_TRACE"
+
+#: Letters of a message that are printed: a library's may quote a whole file.
+LONGEST_LINE = 1000
+
+#: Faults of the machine by `errno`: the fault, and the way out.
+FAULTS = {
+    errno.ENOSPC: ("no space is left on the disk", "make room"),
+    errno.EDQUOT: ("the disk quota is used up", "make room"),
+    errno.EFBIG: ("the file grew larger than the system allows", "raise the limit (ulimit -f)"),
+    errno.EACCES: ("permission denied", "change its permissions or name another path"),
+    errno.EPERM: ("the system does not permit it", "name another path"),
+    errno.EROFS: ("the disk is read-only", "name a path on another disk"),
+    errno.EIO: ("the disk failed to read or write", "check the disk"),
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n 4096)"),
+    errno.ENFILE: ("too many files are open on this machine", "close other programs"),
+    errno.ENOENT: ("no such file or folder", "check the path"),
+    errno.ENOTDIR: ("a part of the path is no folder", "check the path"),
+    errno.EISDIR: ("a folder is there, where a file was expected", "check the path"),
+    errno.ENAMETOOLONG: ("the name is too long for the disk", "choose a shorter one (name=…)"),
+    errno.ENOMEM: ("not enough memory", "lower data.batch_size, tile or the number of workers"),
+}
+
+#: Words by which libraries report a full memory without an exception of its own.
+MEMORY_WORDS = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc"),
+    *("can't start new thread", "failed to map segment"),
+)
+
+#: Libraries whose own exceptions tell the user about the configuration.
+CONFIGURATION = ("hydra", "omegaconf", "lightning")
+
+
 def root_cause(error: BaseException) -> BaseException:
     """The first of our errors behind an exception; the exception itself where there is none."""
     cause: BaseException | None = error
@@ -73,6 +111,36 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def one_line(error: BaseException) -> str:
-    """Kind and message of the cause, as the command line tells it."""
+    """One line about an exception, as the command line prints it.
+
+    One of our errors, or a library's about the configuration: kind and message of the cause. A
+    fault of the machine: the fault, what is safe, and what to do. Anything else is unexpected: the
+    line says so, and how to see where it came from.
+    """
     cause = root_cause(error)
-    return " ".join(f"{type(cause).__name__}: {cause}".split())
+    message = " ".join(f"{type(cause).__name__}: {cause}".split())[:LONGEST_LINE]
+    if isinstance(cause, SpikerecError):
+        return message
+    number = _number(cause)
+    if number in FAULTS:
+        fault, way = FAULTS[number]
+        name = getattr(cause, "filename", None)
+        where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes) else ""
+        return (
+            f"{where}{fault}. Files that were finished are whole, and none is left half-written; "
+            f"{way}, then run the same command again."
+        )
+    if type(cause).__module__.split(".")[0] in CONFIGURATION:
+        return message
+    return f"unexpected {message} ({TRACE_VARIABLE}=1 shows where it came from.)"
+
+
+def _number(error: BaseException) -> int | None:
+    """The `errno` of a fault of the machine, also where a library wraps it in words."""
+    text = str(error)
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in MEMORY_WORDS):
+        return errno.ENOMEM
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    stated = re.search(r"(?:errno = |Errno |code: )(\d+)", text)  # HDF5, Python, Rust
+    return int(stated.group(1)) if stated else None

@@ -30,16 +30,21 @@ def compiled(*, contract: bool = False) -> Callable[[Callable[P, R]], Callable[P
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @cache
-        def kernel() -> Callable[P, R]:
+        def kernel(*, keep: bool) -> Callable[P, R]:
             import numba
 
-            options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+            options: dict[str, Any] = {"nogil": True, "cache": keep, "error_model": "numpy"}
             fastmath = {"contract"} if contract else False
             return cast("Callable[P, R]", numba.njit(fastmath=fastmath, **options)(function))
 
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            return kernel()(*args, **kwargs)
+            try:
+                return kernel(keep=True)(*args, **kwargs)
+            except (OSError, RuntimeError):
+                # The result cannot be kept: no folder can be written, or the disk is full. Both
+                # come before the first loop runs, so that it may be compiled for this process.
+                return kernel(keep=False)(*args, **kwargs)
 
         return run
 
