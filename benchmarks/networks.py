@@ -17,7 +17,6 @@ from spikerec.configs import build
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network
-from spikerec.streaming.reconstructors import reconstructor
 from spikerec.streaming.tiles import windows_at_once
 
 RATE = 0.3
@@ -116,7 +115,7 @@ class Held:
 
 def as_video(network: Network, stream: Tensor, starts: range) -> Tensor:
     """The images of the windows that begin at `starts`, as `spikerec reconstruct` makes them."""
-    way = reconstructor(network, starts.step)
+    way = network.along(starts.step)
     keys = [start + network.key_readout for start in starts]
     at_once = windows_at_once([stream.device])
     batches = [keys[first : first + at_once] for first in range(0, len(keys), at_once)]

@@ -14,7 +14,7 @@ from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, WindowError
 from spikerec.models.base import BlockNetwork, Network, Reconstruction
 from spikerec.spikes import Geometry, SpikeStream
-from spikerec.streaming import KeyReadouts, Tiling, make_frames, reconstruct, shares_blocks
+from spikerec.streaming import KeyReadouts, Tiling, make_frames, reconstruct
 from spikerec.streaming.readouts import ahead, read
 from tests.fakes import fake_spikes
 
@@ -145,8 +145,8 @@ def test_each_block_is_encoded_once(stride: int, batch_size: int, stream: SpikeS
     encoded = sum(network.encoded)
     torch.testing.assert_close(found, plain(stream, network, key_readouts, 1.0))
     blocks = {key_readout + 4 * k for key_readout in key_readouts for k in range(3)}
-    assert encoded == (len(blocks) if shares_blocks(network, stride) else 3 * len(key_readouts))
-    assert shares_blocks(network, stride) == (len(blocks) < 3 * len(key_readouts))
+    assert encoded == (len(blocks) if network.blocks.are_shared(stride) else 3 * len(key_readouts))
+    assert network.blocks.are_shared(stride) == (len(blocks) < 3 * len(key_readouts))
 
 
 def test_no_readout_is_read_twice(stream: SpikeStream) -> None:

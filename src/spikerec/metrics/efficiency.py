@@ -24,10 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from spikerec.errors import ConfigError
 from spikerec.inference.footprint import peak_memory, whole_window
 from spikerec.inference.rearrangement import optimised
-from spikerec.models.base import Network
+from spikerec.models.base import Network, Recurrent
 from spikerec.models.deform import DeformConv2d
-from spikerec.models.etnet import Attention
-from spikerec.models.event_adapter import EventNetwork
 
 Size = tuple[int, int]
 Counting = Literal["full", "published"]
@@ -37,9 +35,6 @@ PAPER_SIZE: Size = (720, 1280)
 
 #: Sizes for which latency is measured: that of the cameras of 2019, and that of SREDS.
 LATENCY_SIZES: tuple[Size, ...] = ((250, 400), PAPER_SIZE)
-
-#: What the published counters leave out, with all its parts.
-ATTENTION_MODULES = (nn.MultiheadAttention, Attention)
 
 
 @dataclass(frozen=True)
@@ -86,10 +81,10 @@ def macs(
     Raises:
         ConfigError: `in_video` of a network without state.
     """
-    if in_video and not isinstance(network, EventNetwork):
+    if in_video and not isinstance(network, Recurrent):
         raise ConfigError(f"{type(network).__name__} carries no state: in_video must be false.")
     shell = copy.deepcopy(network).to("meta").eval()
-    run = _next_call(shell, size) if isinstance(shell, EventNetwork) and in_video else None
+    run = _next_call(shell, size) if isinstance(shell, Recurrent) and in_video else None
     run = run or whole_window(shell, size)
     with torch.no_grad():
         return _executed_macs(run) if counting == "full" else _published_macs(shell, run)
@@ -122,7 +117,7 @@ def _published_macs(shell: Network, run: Callable[[], object]) -> int:
         unseen += output.numel() * weight[0].numel()
 
     for module in shell.modules():
-        if isinstance(module, ATTENTION_MODULES):
+        if _is_multihead_attention(module):
             module.register_forward_pre_hook(enter)
             module.register_forward_hook(leave)
         if isinstance(module, DeformConv2d):  # its plain convolution for the offsets is seen
@@ -130,6 +125,12 @@ def _published_macs(shell: Network, run: Callable[[], object]) -> int:
     with counter:
         run()
     return _macs_of(counter) - unseen
+
+
+def _is_multihead_attention(module: nn.Module) -> bool:
+    """True for PyTorch's own module, which the published counters leave out, and for its like."""
+    stated = getattr(module, "is_multihead_attention", False)
+    return isinstance(module, nn.MultiheadAttention) or bool(stated)
 
 
 def _flops_by_output(
@@ -154,7 +155,7 @@ def _macs_of(counter: FlopCounterMode) -> int:
     return int(flops) // 2  # a multiplication and an addition each
 
 
-def _next_call(shell: EventNetwork, size: Size) -> Callable[[], object]:
+def _next_call(shell: Recurrent, size: Size) -> Callable[[], object]:
     """The second call of a recurrent network on the meta device, its state at hand."""
     block = torch.empty((1, shell.blocks.length, *size), dtype=shell.dtype, device="meta")
     with torch.no_grad():
@@ -257,7 +258,7 @@ def measure(
         network; `memory_measured_bytes` on a CUDA device; `latency`, a list of `Latency` as
         dictionaries; `optimised`, whether these are of the rearranged network.
     """
-    device, is_recurrent = torch.device(device), isinstance(network, EventNetwork)
+    device, is_recurrent = torch.device(device), isinstance(network, Recurrent)
     cost: dict[str, Any] = {
         "size": list(size),
         "params": parameters(network),

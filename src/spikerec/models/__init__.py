@@ -4,9 +4,9 @@ from spikerec.models.base import (
     BlockNetwork,
     Blocks,
     Network,
-    Padding,
     Reconstruction,
 )
+from spikerec.models.padding import Padding
 
 __all__ = [
     "BlockNetwork",

@@ -1,12 +1,15 @@
-"""What every reconstruction network is: a window of spikes in, an intensity image out.
+"""The contract of every reconstruction network: a window of spikes in, an intensity image out.
 
 One place owns three rules that all methods share:
 
 * which readouts a network sees (`window`) and which of them it reconstructs (`key_readout`);
-* padding to the spatial multiple a network needs, and cropping back (`reconstruct`);
-* turning a network's output into intensity, given the light scale α of the stream (`reconstruct`).
+* padding to the spatial multiple a network needs, and cropping back (`margins`);
+* turning a network's output into intensity, given the light scale α of the stream
+  (`to_intensity`).
 
-Classical methods are networks without parameters, so nothing downstream can tell them apart.
+Classical methods are networks without parameters, and a network says of itself what others need to
+know: its extras that are images, its cheapest way along a stream (`along`), and what tells it from
+others of its class (`variant`). Nothing outside asks for the class of a network.
 """
 
 from __future__ import annotations
@@ -14,20 +17,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from spikerec.errors import ConfigError, InputError, WindowError
-
-#: Extras that are images of the size and in the unit of `Reconstruction.image`, cropped and scaled
-#: with it.
-FULL_SIZE_EXTRAS = ("estimates", "blind", "sides")
-#: Extras in its unit, of any size.
-IMAGE_EXTRAS = ("pyramid", *FULL_SIZE_EXTRAS)
+from spikerec.models.padding import Margins, Padding
+from spikerec.models.reconstructors import ByBlocks, ByWindows, Reconstructor
 
 
 class Reconstruction(NamedTuple):
@@ -49,26 +47,6 @@ class Reconstruction(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Padding:
-    """How a picture is padded to the multiple a network needs.
-
-    Attributes:
-        mode: `replicate` repeats the edge; `zeros`; `symmetric` mirrors with the edge repeated.
-        place: `centre` splits the padding, the larger half at the bottom and right; `centre_first`
-            puts the larger half at the top and left; `end` pads at the bottom and right only.
-    """
-
-    mode: Literal["replicate", "zeros", "symmetric"] = "replicate"
-    place: Literal["centre", "centre_first", "end"] = "centre"
-
-    def amounts(self, size: int, multiple: int) -> tuple[int, int]:
-        """Pixels to add (before, after) a side of `size` so that `multiple` divides it."""
-        total = -size % multiple
-        before = {"centre": total // 2, "centre_first": (total + 1) // 2, "end": 0}[self.place]
-        return before, total - before
-
-
-@dataclass(frozen=True)
 class Blocks:
     """How a network cuts its window into blocks of readouts that it encodes alike.
 
@@ -80,6 +58,10 @@ class Blocks:
     length: int
     stride: int
     count: int
+
+    def are_shared(self, stride: int) -> bool:
+        """True if a later window holds a block of an earlier one, when they are `stride` apart."""
+        return any(k * self.stride % stride == 0 for k in range(1, self.count))
 
     def split(self, spikes: Tensor) -> list[Tensor]:
         """The blocks of a window: (B, T, H, W) → `count` views of (B, length, H, W)."""
@@ -96,8 +78,11 @@ class Network(nn.Module, ABC):
 
     Class attributes:
         multiple: height and width must be multiples of it inside `forward`.
-        padding: how `reconstruct` gets there.
+        padding: how pictures are padded to it.
         provides: names of the extras that `forward` returns in training mode.
+        image_extras: those of them that are images in the unit of `image`, and so are scaled with
+            it, and cropped with it where they have its size.
+        is_per_pixel: True if each pixel of the image depends on the spikes of that pixel alone.
         published_output_scale: the `output_scale` of the published weights; 1 for firing rates.
 
     Args:
@@ -114,6 +99,8 @@ class Network(nn.Module, ABC):
     multiple: ClassVar[int] = 1
     padding: ClassVar[Padding] = Padding()
     provides: ClassVar[tuple[str, ...]] = ()
+    image_extras: ClassVar[tuple[str, ...]] = ()
+    is_per_pixel: ClassVar[bool] = False
     published_output_scale: ClassVar[float | None] = 1.0
 
     def __init__(self, window: int, output_scale: float | None = None) -> None:
@@ -134,6 +121,24 @@ class Network(nn.Module, ABC):
     def key_readout(self) -> int:
         """Index in the window of the readout that is reconstructed: the middle one."""
         return self.window // 2
+
+    @property
+    def variant(self) -> str:
+        """The text that tells this network from others of its class, in a table; often empty."""
+        return ""
+
+    def along(self, stride: int) -> Reconstructor:
+        """Return the cheapest way to the images of key readouts `stride` apart in one stream.
+
+        It begins a stream, and keeps what later windows share with earlier ones. The default
+        computes each window on its own.
+        """
+        del stride
+        return ByWindows(self)
+
+    def margins(self, height: int, width: int) -> Margins:
+        """The margins by which pictures of this size are padded, and cropped back."""
+        return self.padding.margins(height, width, self.multiple)
 
     @abstractmethod
     def forward(self, spikes: Tensor) -> Reconstruction:
@@ -186,30 +191,29 @@ class Network(nn.Module, ABC):
         check_window(spikes, self.window)
         if validate:
             check_binary(spikes)
-        height, width = spikes.shape[-2:]
-        top, bottom = self.padding.amounts(height, self.multiple)
-        left, right = self.padding.amounts(width, self.multiple)
-        if not (top or bottom or left or right):
-            return self.to_intensity(self(spikes.to(self.dtype)), light_scale)
+        margins = self.margins(*spikes.shape[-2:])
         # Padded as the bytes they are: four times less to copy than floats.
-        padded = pad(spikes, (left, right, top, bottom), self.padding.mode)
-        image, extras = self(padded.to(self.dtype))
-        kept = {name: extras[name] for name in FULL_SIZE_EXTRAS if name in extras}
-        inside = (..., slice(top, top + height), slice(left, left + width))
-        image, kept = tree_map(lambda one: one[inside], (image, kept))
-        return self.to_intensity(Reconstruction(image, kept), light_scale)
+        image, extras = self(margins.pad(spikes).to(self.dtype))
+        if margins:
+            extras = {
+                name: tree_map(margins.crop, extras[name])
+                for name in self.image_extras
+                if name in extras
+                and all(one.shape[-2:] == image.shape[-2:] for one in tree_leaves(extras[name]))
+            }
+        return self.to_intensity(Reconstruction(margins.crop(image), extras), light_scale)
 
     def to_intensity(
         self, reconstruction: Reconstruction, light_scale: Tensor | float
     ) -> Reconstruction:
-        """Scale image and image-like extras from the network's unit to intensity."""
+        """Scale the image and the extras that are images from the network's unit to intensity."""
         if self.output_scale is None:
             return reconstruction
         image = reconstruction.image
         alpha = torch.as_tensor(light_scale, dtype=image.dtype, device=image.device)
         gain = (self.output_scale / alpha).reshape(-1, 1, 1, 1)
         extras = {
-            name: tree_map(gain.mul, value) if name in IMAGE_EXTRAS else value
+            name: tree_map(gain.mul, value) if name in self.image_extras else value
             for name, value in reconstruction.extras.items()
         }
         return Reconstruction(image * gain, extras)
@@ -240,6 +244,10 @@ class BlockNetwork(Network):
     @abstractmethod
     def join(self, features: Sequence[tuple[Tensor, ...]]) -> Reconstruction:
         """The reconstruction from the features of `blocks.count` successive blocks."""
+
+    def along(self, stride: int) -> Reconstructor:
+        """Encode each block once, where windows share blocks (see `Network.along`)."""
+        return ByBlocks(self) if self.blocks.are_shared(stride) else super().along(stride)
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """Encode all blocks as one batch, then join them (see `Network.forward`)."""
@@ -293,27 +301,17 @@ def check_binary(spikes: Tensor) -> None:
         )
 
 
-def pad(x: Tensor, amounts: tuple[int, int, int, int], mode: str) -> Tensor:
-    """Pad the last two axes by (left, right, top, bottom); modes as in `Padding`."""
-    if mode == "zeros":
-        return F.pad(x, amounts)
-    left, right, top, bottom = amounts
-    return _pad_axis(_pad_axis(x, -2, top, bottom, mode), -1, left, right, mode)
+@runtime_checkable
+class Recurrent(Protocol):
+    """A network that can carry its state along a video, one block of readouts a call."""
 
+    blocks: Blocks
 
-def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
-    if not before and not after:
-        return x
-    size = x.shape[axis]
-    front = _sources(torch.arange(-before, 0, device=x.device), size, mode)
-    back = _sources(torch.arange(size, size + after, device=x.device), size, mode)
-    # The middle is copied whole: gathering it index by index takes longer than a small network.
-    return torch.cat([x.index_select(axis, front), x, x.index_select(axis, back)], axis)
+    @property
+    def dtype(self) -> torch.dtype:
+        """As `Network.dtype`."""
+        ...
 
-
-def _sources(positions: Tensor, size: int, mode: str) -> Tensor:
-    """For padded positions along an axis, the positions they copy."""
-    if mode == "replicate":
-        return positions.clamp(0, size - 1)
-    period = positions % (2 * size)  # mirror with the edge repeated: 0 1 2 2 1 0 0 1 …
-    return torch.where(period < size, period, 2 * size - 1 - period)
+    def step(self, block: Tensor, state: Any = None) -> tuple[Reconstruction, Any]:  # noqa: ANN401
+        """One call on the next block, with the state that the call before returned."""
+        ...

@@ -29,8 +29,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikerec.errors import ConfigError
-from spikerec.models.base import Network, Padding, Reconstruction, check_window
+from spikerec.models.base import Network, Reconstruction, check_window
 from spikerec.models.deform import DeformConv2d
+from spikerec.models.padding import Padding
 from spikerec.models.short_windows import check_levels, conv, rename, upsample, window_length
 from spikerec.spikes.representations import isi, running_maximum
 

@@ -53,6 +53,9 @@ class Attention(nn.Module):
     That module forms the tokens × tokens matrix on some of its paths; this one never does.
     """
 
+    #: Published counts of operations leave this module out, as they do `nn.MultiheadAttention`.
+    is_multihead_attention = True
+
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from spikerec.errors import ConfigError
-from spikerec.models.base import BlockNetwork, Blocks, Padding, Reconstruction, check_window, pad
+from spikerec.models.base import BlockNetwork, Blocks, Reconstruction, check_window
+from spikerec.models.padding import Padding
 from spikerec.models.recurrent import RecurrentState
 
 #: How a window becomes calls. `key_frame`: blocks of num_bins readouts from the window's start,
@@ -137,12 +138,10 @@ class EventNetwork(BlockNetwork):
             WindowError: another number of readouts.
         """
         check_window(block, self.blocks.length)
-        height, width = block.shape[-2:]
-        top, bottom = self.padding.amounts(height, self.multiple)
-        left, right = self.padding.amounts(width, self.multiple)
-        padded = pad(block.to(self.dtype), (left, right, top, bottom), self.padding.mode)
+        margins = self.margins(*block.shape[-2:])
+        padded = margins.pad(block).to(self.dtype)
         image, state = self.core(to_bins(padded, self.num_bins), state)
-        return Reconstruction(image[..., top : top + height, left : left + width].float()), state
+        return Reconstruction(margins.crop(image).float()), state
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

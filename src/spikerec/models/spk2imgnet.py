@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikerec.errors import ConfigError
-from spikerec.models.base import BlockNetwork, Blocks, Padding, Reconstruction
+from spikerec.models.base import BlockNetwork, Blocks, Reconstruction
 from spikerec.models.deform import DeformConv2d
+from spikerec.models.padding import Padding
 from spikerec.models.short_windows import check_levels, conv, rename, upsample, window_length
 
 #: The authors' names as patterns, and ours.
@@ -87,6 +88,7 @@ class Spk2ImgNet(BlockNetwork):
     multiple: ClassVar[int] = 4
     padding: ClassVar[Padding] = Padding("symmetric", "end")
     provides: ClassVar[tuple[str, ...]] = ("estimates",)
+    image_extras = provides
 
     def __init__(
         self,

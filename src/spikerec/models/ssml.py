@@ -86,6 +86,7 @@ class SSML(Network):
     """
 
     provides: ClassVar[tuple[str, ...]] = ("blind",)
+    image_extras = provides
 
     def __init__(
         self,

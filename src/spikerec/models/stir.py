@@ -100,6 +100,7 @@ class STIR(BlockNetwork):
 
     multiple = 16
     provides = ("pyramid", "flows")
+    image_extras = ("pyramid",)
     published_output_scale = 0.4
 
     def __init__(

@@ -34,7 +34,8 @@ from torch import Tensor, nn
 from torchvision.ops import stochastic_depth
 
 from spikerec.errors import ConfigError
-from spikerec.models.base import Network, Padding, Reconstruction, check_window
+from spikerec.models.base import Network, Reconstruction, check_window
+from spikerec.models.padding import Padding
 from spikerec.models.short_windows import conv, rename
 
 #: Published names as patterns, and ours.
@@ -94,6 +95,7 @@ class SwinSF(Network):
 
     padding: ClassVar[Padding] = Padding("symmetric", "end")
     provides: ClassVar[tuple[str, ...]] = ("sides",)
+    image_extras = provides
     published_output_scale: ClassVar[float | None] = 0.6
 
     def __init__(

@@ -32,6 +32,8 @@ class TFSTP(Network):
         exact: invert the second map exactly.
     """
 
+    is_per_pixel = True
+
     def __init__(
         self, window: int, recovery_time: float, facilitation_time: float, exact: bool
     ) -> None:

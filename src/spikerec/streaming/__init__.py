@@ -6,7 +6,6 @@
 from spikerec.streaming.engine import Frame, make_frames
 from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import FixedPattern, Tone, white_rate
-from spikerec.streaming.reconstructors import Reconstructor, reconstructor, shares_blocks
 from spikerec.streaming.sinks import Sink, open_sink
 from spikerec.streaming.tiles import Tiling, choose_tiling, fitting_side
 from spikerec.streaming.video import Video, default_stride, reconstruct
@@ -15,7 +14,6 @@ __all__ = [
     "FixedPattern",
     "Frame",
     "KeyReadouts",
-    "Reconstructor",
     "Sink",
     "Tiling",
     "Tone",
@@ -26,7 +24,5 @@ __all__ = [
     "make_frames",
     "open_sink",
     "reconstruct",
-    "reconstructor",
-    "shares_blocks",
     "white_rate",
 ]

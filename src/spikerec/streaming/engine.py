@@ -19,8 +19,7 @@ from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair
 from spikerec.streaming.key_readouts import KeyReadouts, reach
 from spikerec.streaming.readouts import Readouts, ahead, read
-from spikerec.streaming.reconstructors import reconstructor
-from spikerec.streaming.tiles import Tiling
+from spikerec.streaming.tiles import Tiled, Tiling
 
 #: Items ready between two threads: one in use, one waiting.
 DEPTH = 2
@@ -68,8 +67,11 @@ def make_frames(
         Frames, made ahead of the reader in a thread of their own.
     """
     device = torch.device(device)
+    for network in networks:
+        network.to(device).eval()
+    stride = key_readouts.stride
     ways = [
-        reconstructor(network.to(device).eval(), key_readouts.stride, tiling)
+        network.along(stride) if tiling is None else Tiled(network, tiling, stride)
         for network, tiling in zip(networks, tilings or [None] * len(networks), strict=True)
     ]
     before, after = reach(networks)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from spikerec.models.base import pad
+from spikerec.models.padding import Margins
+from spikerec.models.reconstructors import Spikes
 from spikerec.spikes import NpzStream, PackedSpikes, SpikeStream, unpack_bits
 from spikerec.spikes.defects import Repair
 
@@ -45,13 +46,6 @@ def read(
         if unreleased > RELEASE_BYTES and not isinstance(stream, NpzStream):
             stream.close()
             unreleased = 0
-
-
-class Spikes(Protocol):
-    """Where a reconstructor gets its spikes from."""
-
-    def part(self, first: int, stop: int) -> Tensor:
-        """Readouts [first, stop) as (T, h, w) uint8, 0 and 1, on the device."""
 
 
 class Readouts:
@@ -102,8 +96,7 @@ class Cut:
 
     Args:
         whole: the spikes of the picture.
-        padding: pixels added (left, right, top, bottom), before cutting.
-        mode: how (`models.base.pad`).
+        margins: added before cutting.
         rows: of the padded picture.
         columns: of the padded picture.
     """
@@ -111,20 +104,18 @@ class Cut:
     def __init__(
         self,
         whole: Spikes,
-        padding: tuple[int, int, int, int],
-        mode: str,
+        margins: Margins,
         rows: slice,
         columns: slice,
     ) -> None:
         self._whole = whole
-        self._padding = padding
-        self._mode = mode
+        self._margins = margins
         self._rows = rows
         self._columns = columns
 
     def part(self, first: int, stop: int) -> Tensor:
         """See `Spikes.part`."""
-        padded = pad(self._whole.part(first, stop), self._padding, self._mode)
+        padded = self._margins.pad(self._whole.part(first, stop))
         return padded[:, self._rows, self._columns]
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from spikerec.errors import ConfigError
 from spikerec.inference.footprint import peak_memory
 from spikerec.models.base import Network
+from spikerec.models.reconstructors import Reconstructor, Spikes
+from spikerec.streaming.readouts import Cut
 
 #: Pixels that neighbouring tiles share where nothing else is said.
 TILE_OVERLAP = 64
@@ -31,7 +33,7 @@ class Tiling:
     fall where they would in the whole picture.
 
     Args:
-        network: tells the padding and the multiple.
+        network: states the padding and the multiple.
         height: of the picture.
         width: of the picture.
         side: of a tile, in pixels; cut down to the multiple.
@@ -43,19 +45,16 @@ class Tiling:
 
     def __init__(self, network: Network, height: int, width: int, side: int, overlap: int) -> None:
         multiple = network.multiple
-        top, bottom = network.padding.amounts(height, multiple)
-        left, right = network.padding.amounts(width, multiple)
         side, overlap = side // multiple * multiple, -(-overlap // multiple) * multiple
         if side <= overlap:
             raise ConfigError(
                 f"tile must be larger than tile_overlap, in multiples of {multiple}: found {side} "
                 f"and {overlap}."
             )
-        self.padding = (left, right, top, bottom)
-        self._rows = _cut(top + height + bottom, side, overlap)
-        self._columns = _cut(left + width + right, side, overlap)
+        self.margins = network.margins(height, width)
+        rows, columns = self.margins.padded_size
+        self._rows, self._columns = _cut(rows, side, overlap), _cut(columns, side, overlap)
         self._overlap = overlap
-        self._inside = (..., slice(top, top + height), slice(left, left + width))
 
     @property
     def parts(self) -> list[tuple[slice, slice]]:
@@ -64,7 +63,7 @@ class Tiling:
 
     def joined(self, tiles: Iterable[Tensor]) -> Tensor:
         """The picture from its tiles (..., h, w), in the order of `parts`."""
-        size = (self._rows[-1].stop, self._columns[-1].stop)
+        size = self.margins.padded_size
         total = weights = torch.zeros(size)
         for (rows, columns), tile in zip(self.parts, tiles, strict=True):
             if total.ndim != tile.ndim:
@@ -74,7 +73,7 @@ class Tiling:
             weight = weight.to(tile.device)
             total[..., rows, columns] += weight * tile
             weights[rows, columns] += weight
-        return (total / weights)[self._inside]
+        return self.margins.crop(total / weights)
 
     def _weight(self, part: slice, size: int) -> Tensor:
         """Of the rows or columns of a tile: 1 inside, falling to 0 before a cut."""
@@ -87,6 +86,31 @@ class Tiling:
         margin = MARGIN * self._overlap
         ramp = max(self._overlap - 2 * margin, 1e-6)
         return ((reaches - margin) / ramp).clamp(0, 1)
+
+
+class Tiled(Reconstructor):
+    """Tile by tile, the seams feathered; features are kept within a tile and a batch only.
+
+    Args:
+        network: in eval mode.
+        tiling: of the padded picture.
+        stride: readouts from one key readout to the next.
+    """
+
+    def __init__(self, network: Network, tiling: Tiling, stride: int) -> None:
+        self.network = network
+        self.tiling = tiling
+        self._stride = stride
+
+    def images(self, key_readouts: Sequence[int], spikes: Spikes) -> Tensor:
+        """See `Reconstructor.images`."""
+        tiling = self.tiling
+        return tiling.joined(
+            self.network.along(self._stride).images(
+                key_readouts, Cut(spikes, tiling.margins, rows, columns)
+            )
+            for rows, columns in tiling.parts
+        )
 
 
 def _cut(size: int, side: int, overlap: int) -> list[slice]:
@@ -107,7 +131,10 @@ def choose_tiling(
     tile: int | None = None,
     tile_overlap: int = TILE_OVERLAP,
 ) -> Tiling | None:
-    """How the pictures of a stream are split for a network; None for whole ones.
+    """Choose how the pictures of a stream are split for a network; None for whole ones.
+
+    The pictures of a method that works pixel by pixel are never split: it holds little beyond the
+    window.
 
     Args:
         network: whose images they are.
@@ -116,14 +143,15 @@ def choose_tiling(
         batch_size: windows that go through the network at once.
         devices: of each process that runs the network.
         tile: side of the tiles of a larger picture; None to split only what free memory needs.
-            Methods without weights are then never split: they hold little beyond the window.
         tile_overlap: pixels that neighbouring tiles share.
 
     Raises:
         ConfigError: a tile that is not larger than the overlap, or too little memory for any.
     """
+    if network.is_per_pixel:
+        return None
     side = tile
-    if tile is None and any(True for _ in network.parameters()):
+    if tile is None:
         side = fitting_side(network, height, width, batch_size, devices)
     if side is None or side >= max(height, width):
         return None
