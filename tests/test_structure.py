@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,35 +13,134 @@ import spikerec
 from spikerec.configs import config_dir, config_names, load_config
 
 PACKAGE = Path(spikerec.__file__).parent
-
-#: A package may import those after it, and what lies at the top (errors, configs, fetch).
-ORDER = [
-    {"apps"},
-    {"streaming", "sweeps", "training", "results"},
-    {"data", "losses", "metrics"},
-    {"inference"},
-    {"models", "simulation", "weights"},
-    {"spikes"},
-    {"kernels"},
-]
+MODELS = config_names("model")
 
 
-def packages_imported(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = [
-        node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("spikerec.")
-    ]
-    return {name.split(".")[1] for name in names}
+def stated_order() -> list[set[str]]:
+    """Rooms and root modules, the upper first, as CONTRIBUTING states them."""
+    text = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    chain = re.search(r"Imports run one way: `([^`]*)`", text)
+    assert chain is not None
+    return [set(re.split(r",\s*", part)) for part in re.split(r"\s*→\s*", chain[1])]
 
 
-@pytest.mark.parametrize("level", range(len(ORDER)))
-def test_imports_run_one_way(level: int) -> None:
-    above = set().union(*ORDER[:level])
-    for package in ORDER[level]:
-        for path in (PACKAGE / package).rglob("*.py"):
-            assert not packages_imported(path) & above, path
+ORDER = stated_order()
+LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+ROOT = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.AST, package: str = "spikerec") -> Iterator[str]:
+    """Full names of ours that a module imports when it runs, wherever in it the import is.
+
+    Not those under `if TYPE_CHECKING`, which annotations alone use.
+    """
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for other in node.orelse:
+                yield from imported(other, package)
+        elif isinstance(node, ast.Import):
+            yield from (one.name for one in node.names if one.name.split(".")[0] == "spikerec")
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: 1 - node.level or None] if node.level else []
+            module = ".".join([*parents, *filter(None, [node.module])])
+            if module.split(".")[0] == "spikerec":
+                yield from (f"{module}.{one.name}" for one in node.names)
+        else:
+            yield from imported(node, package)
+
+
+def room(name: str) -> str | None:
+    """The room or root module of a full name; the package itself has none below it."""
+    parts = name.split(".")
+    if len(parts) == 1:
+        return "spikerec"
+    if parts[1] in LEVEL:
+        return parts[1]
+    if parts[1].startswith("__"):  # a fact about the package, such as its version
+        return None
+    lazily = {full.split(".")[-1]: full for full in imported(ROOT)}
+    return room(lazily[parts[1]])  # what the package offers under a short name
+
+
+def too_high(source: str, path: Path) -> list[str]:
+    """The names a module imports from above its own room."""
+    relative = path.relative_to(PACKAGE).with_suffix("").parts
+    package = ".".join(["spikerec", *relative[:-1]])
+    own = "spikerec" if relative == ("__init__",) else relative[0]
+    rooms = {name: room(name) for name in imported(ast.parse(source), package)}
+    return [name for name, one in rooms.items() if one and LEVEL.get(one, -1) < LEVEL.get(own, -1)]
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert set(LEVEL) == rooms | modules
+
+
+def test_imports_run_one_way() -> None:
+    found = {path: too_high(path.read_text(encoding="utf-8"), path) for path in MODULES}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("spikes/bits.py", "from spikerec.models.base import Network"),
+        ("spikes/bits.py", "from spikerec import models"),
+        ("spikes/bits.py", "from spikerec import models as m, errors"),
+        ("spikes/bits.py", "import spikerec.models.base"),
+        ("spikes/bits.py", "import numpy, spikerec.apps.train as train"),
+        ("spikes/bits.py", "import spikerec"),
+        ("spikes/bits.py", "from spikerec import load"),
+        ("spikes/bits.py", "from ..models import base"),
+        ("spikes/bits.py", "from .. import models"),
+        (
+            "spikes/bits.py",
+            "def f():\n    try:\n        from spikerec import data\n    finally: ...",
+        ),
+        ("results/page/page.py", "from ...apps import train"),
+        ("results/page/page.py", "from spikerec.sweeps.table import rows"),
+        ("weights/cache.py", "from spikerec.models import Network"),
+        ("errors.py", "from spikerec.configs import build"),
+        ("configs.py", "from spikerec import spikes"),
+        ("kernels/threads.py", "if not TYPE_CHECKING:\n    from spikerec import spikes"),
+    ],
+)
+def test_an_import_from_above_is_seen(place: str, source: str) -> None:
+    assert too_high(source, PACKAGE / place)
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("spikes/bits.py", "from spikerec import __version__, errors"),
+        ("spikes/bits.py", "from .. import kernels"),
+        ("spikes/bits.py", "from .geometry import Geometry"),
+        ("weights/cache.py", "if TYPE_CHECKING:\n    from spikerec.models import Network"),
+        ("apps/train.py", "import spikerec.spikes, torch"),
+        ("streaming/video.py", "from spikerec import load"),
+    ],
+)
+def test_an_import_from_below_is_none_of_them(place: str, source: str) -> None:
+    assert not too_high(source, PACKAGE / place)
+
+
+def test_nothing_outside_models_asks_for_a_method() -> None:
+    classes = {load_config("model", name)["_target_"] for name in MODELS}
+    methods = classes | {name.rpartition(".")[0] for name in classes}
+    for path in MODULES:
+        if path.relative_to(PACKAGE).parts[0] != "models":
+            names = imported(ast.parse(path.read_text(encoding="utf-8")))
+            assert not set(names) & methods, path
+
+
+def test_padding_is_written_once() -> None:
+    for path in MODULES:
+        source = path.read_text(encoding="utf-8")
+        assert (".amounts(" in source) == (path == PACKAGE / "models" / "padding.py"), path
 
 
 def test_only_apps_know_hydra() -> None:
@@ -54,7 +155,7 @@ def test_only_apps_know_hydra() -> None:
         assert "from omegaconf" not in source, path
 
 
-@pytest.mark.parametrize("name", config_names("model"))
+@pytest.mark.parametrize("name", MODELS)
 def test_key_is_the_module_that_holds_the_class(name: str) -> None:
     module = load_config("model", name)["_target_"].split(".")[2]
     # models/base.py is the contract of all networks, so the one named `base` is in base_net.py.

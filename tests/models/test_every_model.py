@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from spikerec.configs import build, config_names
 from spikerec.errors import InputError, WindowError
@@ -29,6 +32,34 @@ def test_image_has_the_size_of_the_input(name: str) -> None:
         image = network.reconstruct(spikes, 0.6).image
     assert image.shape == (1, 1, 17, 23)
     assert image.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["tfi", "tfp", "tfstp"])
+def test_a_method_that_works_pixel_by_pixel_may_be_cropped_before(name: str) -> None:
+    network: Network = build("model", name).eval()
+    assert network.is_per_pixel
+    spikes = spikes_for(network, 24, 24)
+    part = (..., slice(8, 16), slice(8, 16))
+    with torch.inference_mode():
+        whole = network.reconstruct(spikes, 0.6).image[part]
+        assert torch.equal(whole, network.reconstruct(spikes[part], 0.6).image)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_image_extras_are_scaled_and_cropped_with_the_image(name: str) -> None:
+    network: Network = build("model", name).train()
+    assert set(network.image_extras) <= set(network.provides)
+    spikes = spikes_for(network, 17, 23)
+    seeded = partial(torch.manual_seed, 0)  # the same units dropped each time
+    seeded()
+    once = network.reconstruct(spikes, 1.0)
+    seeded()
+    twice = network.reconstruct(spikes, 0.5)
+    for extra in network.image_extras:
+        one, two = (tree_leaves(given.extras.get(extra, ())) for given in (once, twice))
+        for a, b in zip(one, two, strict=True):
+            torch.testing.assert_close(b, 2 * a)
+            assert a.shape[-2:] == (17, 23)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 from collections.abc import Mapping
@@ -105,13 +104,10 @@ def _facts(config: DictConfig, module: ReconstructionModule) -> dict[str, Any]:
 def _label(network: Network, method: str) -> str:
     """A row's name: the class as the papers write it, and what tells this one from its kind.
 
-    A variant of a network is a YAML of its own (`hypere2vid_static`); where nothing but a window
-    makes a network, the window tells.
+    A variant is a YAML of its own (`hypere2vid_static`), or what the network itself states.
     """
     name, module = type(network).__name__, type(network).__module__.rpartition(".")[2]
-    variant = method.removeprefix(module).strip("_").replace("_", " ")
-    if list(inspect.signature(type(network)).parameters) == ["window"]:
-        variant = str(network.window)
+    variant = network.variant or method.removeprefix(module).strip("_").replace("_", " ")
     return f"{name} ({variant})" if variant else name
 
 

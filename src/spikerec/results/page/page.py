@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-import spikerec
+from spikerec import __version__
 from spikerec.results.boards import Board, Metric, Row, Summary
 from spikerec.results.record import Record
 from spikerec.results.references import (
@@ -77,7 +77,7 @@ def render(
     """
     album = _Album(folders, image_side, int(image_megabytes * 1e6))
     data = {
-        "version": spikerec.__version__,
+        "version": __version__,
         "generated": datetime.now(UTC).isoformat(timespec="seconds"),
         "boards": [
             _board(board, stands[board.name], album, images_per_board)
