@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from spikerec import spikes
 from spikerec.errors import ConfigError, DataError
 from spikerec.models.base import Network, Reconstruction
 from spikerec.spikes import SpikeStream
-from spikerec.streaming import Tone, Video, reconstruct
+from spikerec.streaming import Frame, Tone, Video, make_frames, reconstruct
 from spikerec.streaming.panels import side_by_side
 from tests.fakes import fake_spikes
 
@@ -38,6 +40,65 @@ def test_a_notebook_shows_a_frame(stream: SpikeStream) -> None:
     assert video[-1].size == (28, 20)
     with pytest.raises(IndexError):
         video[6]
+
+
+class Watched(Network):
+    """The firing rate; counts its windows and the times it is moved to a device."""
+
+    def __init__(self) -> None:
+        super().__init__(window=31, output_scale=1.0)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.windows = self.moves = 0
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        self.windows += len(spikes)
+        return Reconstruction(self.scale * spikes.mean(1, keepdim=True))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Watched:
+        self.moves += 1
+        super()._apply(fn, recurse)
+        return self
+
+
+def test_a_loop_over_the_pictures_runs_the_engine_once(
+    stream: SpikeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, runs = Watched(), []
+
+    def counted(*arguments: Any, **settings: Any) -> Generator[Frame, None, None]:
+        runs.append(arguments)
+        return make_frames(*arguments, **settings)
+
+    monkeypatch.setattr("spikerec.streaming.processes.make_frames", counted)
+    video = reconstruct(stream, network, stride=4, device="cpu", batch_size=1, optimise=False)
+    pictures = list(video)
+    assert len(pictures) == len(video) == 15
+    assert len(runs) == network.moves == 1
+    assert network.windows == len(video)
+    one_by_one = [video[index] for index in range(len(video))]
+    assert [picture.tobytes() for picture in pictures] == [one.tobytes() for one in one_by_one]
+
+
+GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
+def test_a_network_stays_where_it_computes(stream: SpikeStream, device: str) -> None:
+    network = Watched()
+    video = reconstruct(stream, network, stride=4, device=device, optimise=False)
+    video[0]
+    where, moved = network.scale.data_ptr(), []
+    network.register_forward_pre_hook(lambda *_: moved.append(network.scale.data_ptr() != where))
+    for index in range(3):
+        video[index]
+    list(video)
+    assert network.scale.device.type == device
+    assert network.scale.data_ptr() == where
+    assert moved
+    assert not any(moved)
 
 
 def test_frames_are_intensity(stream: SpikeStream) -> None:

@@ -83,13 +83,15 @@ def distribute_frames(
         ConfigError: a network or stream that cannot be sent to a process.
         ProcessError: a process that died, or met what is no error of the user's.
     """
-    on_cpu = tuple(network.cpu() for network in networks)  # not all on the first GPU
-    job = Job(stream, on_cpu, key_readouts, {**settings, "batch_size": batch_size})
     longest = AHEAD_BYTES // (stream.height * stream.width * (4 * len(networks) + 1))
     length = part_length(len(key_readouts), len(devices), batch_size, longest)
     if len(devices) == 1 or length >= len(key_readouts):
-        yield from job.make_parts(devices[0], [range(len(key_readouts))])
+        yield from make_frames(
+            stream, networks, key_readouts, device=devices[0], batch_size=batch_size, **settings
+        )
         return
+    on_cpu = tuple(network.cpu() for network in networks)  # not all on the first GPU
+    job = Job(stream, on_cpu, key_readouts, {**settings, "batch_size": batch_size})
     parts = [
         range(first, min(first + length, len(key_readouts)))
         for first in range(0, len(key_readouts), length)

@@ -10,7 +10,7 @@ Nothing is computed before it is asked for. In a notebook a video shows its midd
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import cached_property
@@ -196,7 +196,7 @@ class Video:
         return torch.tensor(gains)[:, None, None]
 
     def _measured_gain(self, network: Network, tiling: Tiling | None) -> float:
-        """What makes the white of a network's images 1, by some of them from all over the clip."""
+        """Gain that maps the network's white level to 1, estimated from frames across the clip."""
         step = -(-len(self.key_readouts) // WHITE_IMAGES)
         spread = KeyReadouts(
             self.key_readouts.first, self.key_readouts.stop, self.key_readouts.stride * step
@@ -218,10 +218,19 @@ class Video:
             images = torch.from_numpy(self._calibration(images.numpy(), self.light_scale))
         return frame._replace(images=images)
 
+    def __iter__(self) -> Iterator[Image.Image]:
+        """The frames in order as they would be drawn, 8 bits, in one run through the stream."""
+        with closing(self.frames()) as source:
+            for frame in source:
+                yield self._picture(frame)
+
     def __getitem__(self, index: int) -> Image.Image:
         """Frame `index` as it would be drawn, 8 bits."""
         position = range(len(self))[index]
         (frame,) = self.frames(position, position + 1)
+        return self._picture(frame)
+
+    def _picture(self, frame: Frame) -> Image.Image:
         return Image.fromarray(quantised(self.draw(frame), 8))
 
     def _repr_png_(self) -> bytes:
