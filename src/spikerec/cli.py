@@ -44,7 +44,8 @@ def main() -> None:
         _command(sys.argv[1:])
     except KeyboardInterrupt as interrupt:
         told = str(interrupt) or "interrupted: finished files are kept, none is left half-written."
-        _fail(told, status=130)
+        sys.stdout.write(f"{told}\n")
+        sys.exit(130)
     except Exception as error:  # noqa: BLE001 (all of it ends here)
         _report(error)
     if (lost := terminal.lost_output()) is not None:
@@ -241,6 +242,6 @@ def _report(error: BaseException) -> NoReturn:
     _fail(f"ConfigError: {renamed}" if renamed else one_line(error))
 
 
-def _fail(message: str, status: int = 1) -> NoReturn:
+def _fail(message: str) -> NoReturn:
     sys.stderr.write(f"spikerec: {message}\n")
-    sys.exit(status)
+    sys.exit(1)

@@ -78,7 +78,7 @@ LONGEST_LINE = 1000
 FAULTS = {
     errno.ENOSPC: ("no space is left on the disk", "make room"),
     errno.EDQUOT: ("the disk quota is used up", "make room"),
-    errno.EFBIG: ("the file grew larger than the system allows", "raise the limit (ulimit -f)"),
+    errno.EFBIG: ("no space is left: a file reached the system's limit", "raise it (ulimit -f)"),
     errno.EACCES: ("permission denied", "change its permissions or name another path"),
     errno.EPERM: ("the system does not permit it", "name another path"),
     errno.EROFS: ("the disk is read-only", "name a path on another disk"),

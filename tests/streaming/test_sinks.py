@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import ConfigError, DataError, LockError
 from spikerec.streaming import sinks
 from spikerec.streaming.sinks import open_sink, quantised
 
@@ -148,6 +148,28 @@ def test_an_output_that_is_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is there already"):
         write(tmp_path / "x.mp4", pictures(1))
     assert (tmp_path / "x.mp4").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", [*DRAWN, *NUMBERS])
+def test_output_made_by_the_same_settings_is_done(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    write(path, pictures(5))
+    before = {one: one.read_bytes() for one in [path, *path.glob("*")] if one.is_file()}
+    (tmp_path / f"{name}.partial").mkdir()  # killed between the last two steps
+    with open_sink(path, 5, SETTINGS) as sink:
+        assert (sink.is_done, sink.count) == (True, 5)
+    assert before == {one: one.read_bytes() for one in [path, *path.glob("*")] if one.is_file()}
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    with pytest.raises(DataError, match=r"made with other settings \(frames, stride\)"):
+        open_sink(path, 6, {**SETTINGS, "stride": 4})
+
+
+def test_two_processes_do_not_write_one_output(tmp_path: Path) -> None:
+    with (
+        open_sink(tmp_path / "x.npy", 1, SETTINGS),
+        pytest.raises(LockError, match=r"x\.npy\.partial is in use by process"),
+    ):
+        write(tmp_path / "x.npy", pictures(1), resume=True)
 
 
 def test_stopped_before_the_first_frame_nothing_is_left(tmp_path: Path) -> None:

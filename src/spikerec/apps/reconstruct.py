@@ -42,17 +42,18 @@ def run(config: DictConfig) -> None:
     several = isinstance(config.output, ListConfig)
     outputs = [Path(one) for one in (config.output if several else [config.output])]
     try:
-        _save(config, video, outputs, console)
+        made = _save(config, video, outputs, console)
     except KeyboardInterrupt:
-        console.print("interrupted: continue with the same command and resume=true")
-        raise
+        told = "interrupted: continue with the same command and resume=true"
+        raise KeyboardInterrupt(told) from None
     speed = video.slow_motion(config.fps)
     shown = "" if speed is None else f", {speed:.4g}× slow motion at {config.fps:g} frames a second"
     names = ", ".join(str(path) for path in outputs)
-    console.print(f"{len(video)} frames in {names}{shown}", soft_wrap=True)
+    before = "" if made else "done before by the same settings: "
+    console.print(f"{before}{len(video)} frames in {names}{shown}", soft_wrap=True)
 
 
-def _save(config: DictConfig, video: Video, outputs: list[Path], console: Console) -> None:
+def _save(config: DictConfig, video: Video, outputs: list[Path], console: Console) -> int:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -62,7 +63,7 @@ def _save(config: DictConfig, video: Video, outputs: list[Path], console: Consol
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(outputs[0].name, total=len(video))
-        video.save(
+        return video.save(
             outputs,
             fps=config.fps,
             bits=config.bits,

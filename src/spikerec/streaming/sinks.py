@@ -7,16 +7,16 @@ in segments of their own, which are put together without encoding them again.
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -24,14 +24,19 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import FAULTS, ConfigError, DataError
+from spikerec.spikes.files import atomic_path, lock_folder, sync
 
 #: Frames after which a video's segment is closed, and the count of frames kept brought up to date.
 SEGMENT_FRAMES = 250
 #: Seconds after which that is done at the latest: a slow network's work is lost when it is killed.
 SEGMENT_SECONDS = 60
 STATE = "state.json"
+#: The beginning of the line inside an output that stands for the settings it was made by.
+MARK = "spikerec:"
+LONGEST_MARK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -63,14 +68,19 @@ class Sink(ABC):
     one keeps what was written.
 
     Args:
-        path: the final name; nothing may be there yet.
+        path: the final name; what is there must have been made by the same settings, and is done.
         total: frames that will come.
         settings: what the frames are made by: an unfinished file is only continued by the same.
         resume: continue an unfinished file where there is one.
 
+    Attributes:
+        is_done: True if the file was finished before: nothing is written.
+        count: frames that are there.
+
     Raises:
-        DataError: something is there under the final name; or an unfinished file, and `resume` is
-            False or the settings differ.
+        DataError: something else is there under the final name; or an unfinished file, and
+            `resume` is False or the settings differ.
+        LockError: (on entering) another process is writing it.
     """
 
     #: Whether drawn pictures are wanted, or images as numbers.
@@ -84,14 +94,19 @@ class Sink(ABC):
         self.count = 0
         self._settings = json.loads(json.dumps(settings, default=str))
         self._partial = path.with_name(path.name + ".partial")
-        if path.exists():
-            raise DataError(f"output={path} is there already: name another, or move it away.")
-        if self._partial.exists():
+        self._lock = ExitStack()
+        self.is_done = path.exists()
+        if self.is_done:
+            self._check_same()
+            self.count = total
+        elif self._partial.exists():
             self.count = self._kept(resume)
 
     def __enter__(self) -> Self:
+        if self.is_done:
+            return self
         with self._told():
-            self._partial.mkdir(parents=True, exist_ok=True)
+            self._lock.enter_context(lock_folder(self._partial))
             self._save_state()
             self._open()
         return self
@@ -119,15 +134,23 @@ class Sink(ABC):
         trace: TracebackType | None,
     ) -> None:
         try:
-            if kind is not None:
+            if self.is_done:
+                pass
+            elif kind is not None:
                 self._keep()
                 return
-            with self._told():
-                self._save()
-                self._finish().rename(self.path)
+            else:
+                with self._told():
+                    self._save()
+                    whole = self._finish()
+                    for one in (*whole.rglob("*"), whole):  # the first are those of a folder
+                        sync(one)
+                    whole.rename(self.path)
+                    sync(self.path.parent)
         finally:
             self._close()
-        shutil.rmtree(self._partial)
+            self._lock.close()
+        shutil.rmtree(self._partial, ignore_errors=True)
 
     @abstractmethod
     def _open(self) -> None:
@@ -143,7 +166,42 @@ class Sink(ABC):
 
     @abstractmethod
     def _finish(self) -> Path:
-        """Make the final file inside the partial folder."""
+        """Make the final file inside the partial folder, with `_mark` in it."""
+
+    @abstractmethod
+    def _found_mark(self) -> str:
+        """The mark within the file under the final name; empty if it has none."""
+
+    @property
+    def _mark(self) -> str:
+        """A line that stands for the settings, kept inside the file: a digest for each.
+
+        By it a command that is given again knows its own output, and which setting differs. The
+        settings themselves (names of folders) do not travel with the file.
+        """
+        settings = {**self._settings, "frames": self.total}
+        texts = {key: json.dumps(value, sort_keys=True) for key, value in settings.items()}
+        digests = {key: sha256(text.encode()).hexdigest()[:12] for key, text in texts.items()}
+        return MARK + json.dumps(digests, sort_keys=True)
+
+    def _check_same(self) -> None:
+        """Check that what is there under the final name was made by these settings.
+
+        Raises:
+            DataError: it was not, or does not say.
+        """
+        found = None
+        with suppress(OSError, ValueError, KeyError):  # no file of ours, or a damaged one
+            found = json.loads(self._found_mark().removeprefix(MARK) or "null")
+        if not isinstance(found, dict):
+            raise DataError(f"output={self.path} is there already: name another, or move it away.")
+        own = json.loads(self._mark.removeprefix(MARK))
+        differing = [key for key in own.keys() | found.keys() if own.get(key) != found.get(key)]
+        if differing:
+            raise DataError(
+                f"output={self.path} is there already, made with other settings "
+                f"({', '.join(sorted(differing))}): name another, or move it away."
+            )
 
     def _close(self) -> None:  # noqa: B027 (not every format keeps a file open)
         """Let go of open files."""
@@ -164,9 +222,8 @@ class Sink(ABC):
 
     def _save_state(self) -> None:
         content = json.dumps({"frames": self.count, "settings": self._settings})
-        temporary = self._partial / f"{STATE}.new"
-        temporary.write_text(content, encoding="utf-8")
-        temporary.replace(self._partial / STATE)
+        with atomic_path(self._partial / STATE) as temporary:
+            temporary.write_text(content, encoding="utf-8")
         self._saved_at = time.monotonic()
 
     def _kept(self, resume: bool) -> int:
@@ -199,11 +256,15 @@ class Sink(ABC):
         try:
             yield
         except OSError as error:
-            is_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-            reason = "no space is left" if is_full else str(error)
+            reason, way = FAULTS.get(error.errno or 0, (str(error), "remove the cause"))
+            kept = (
+                f"The {self.count} frames so far are in {self._partial}"
+                if self.count
+                else "No frame was written"
+            )
             raise DataError(
-                f"output={self.path} cannot be written: {reason}. What was written so far is in "
-                f"{self._partial}; make room and continue with resume=true."
+                f"output={self.path} cannot be written: {reason}. {kept}; {way} and continue with "
+                "resume=true."
             ) from error
 
 
@@ -241,13 +302,22 @@ class PngFolder(Sink):
 
     def _write(self, picture: NDArray[np.float32]) -> None:
         levels = quantised(picture, self.bits)
-        Image.fromarray(levels).save(self._folder / f"{self.count:06d}.png")
+        about = PngInfo()
+        if self.count == 0:
+            about.add_text("Comment", self._mark)
+        path = self._folder / f"{self.count:06d}.png"
+        Image.fromarray(levels).save(path, pnginfo=about)
+        sync(path)
 
     def _flush(self) -> None:
-        """Each file is whole."""
+        """Each file is whole, and on the disk."""
 
     def _finish(self) -> Path:
         return self._folder
+
+    def _found_mark(self) -> str:
+        with Image.open(self.path / "000000.png") as image:
+            return str(image.info.get("Comment", ""))
 
 
 class VideoSink(Sink):
@@ -289,28 +359,37 @@ class VideoSink(Sink):
     def _write(self, picture: NDArray[np.float32]) -> None:
         if self._segment is None:
             path = self._partial / f"{self.count:08d}{self.path.suffix}"
-            self._segment = VideoFile(path, self.encoding, self.rate)
+            self._segment = VideoFile(path, self.encoding, self.rate, self._mark)
         self._segment.write(quantised(picture, 8))
 
     def _flush(self) -> None:
         if self._segment is not None:
             self._segment.close()
+            sync(self._segment.path)
             self._segment = None
 
     def _finish(self) -> Path:
         segments = self._segments()
-        if len(segments) == 1:
-            return segments[0]
         whole = self._partial / f"whole{self.path.suffix}"
         whole.unlink(missing_ok=True)
         if self.encoding.joins:
-            _join(segments, whole, self.rate)
-        else:
-            file = VideoFile(whole, self.encoding, self.rate)
-            for levels in _decoded(segments):
-                file.write(levels)
-            file.close()
+            _join(segments, whole, self.rate, self._mark)
+            return whole
+        file = VideoFile(whole, self.encoding, self.rate, self._mark)
+        for levels in _decoded(segments):
+            file.write(levels)
+        file.close()
+        _append_mark(whole, self._mark)
         return whole
+
+    def _found_mark(self) -> str:
+        import av
+
+        if not self.encoding.joins:
+            return _last_mark(self.path)
+        with av.open(str(self.path)) as container:
+            about = {key.lower(): value for key, value in container.metadata.items()}
+        return str(about.get("comment", ""))
 
     def _segments(self) -> list[Path]:
         return sorted(self._partial.glob(f"[0-9]*{self.path.suffix}"))
@@ -319,10 +398,12 @@ class VideoSink(Sink):
 class VideoFile:
     """One file of grey frames; it is there when it has been closed."""
 
-    def __init__(self, path: Path, encoding: Encoding, rate: Fraction) -> None:
+    def __init__(self, path: Path, encoding: Encoding, rate: Fraction, comment: str) -> None:
         import av
 
+        self.path = path
         self._container: Any = av.open(str(path), "w")
+        self._container.metadata["comment"] = comment
         self._stream = self._container.add_stream(encoding.codec, rate=rate)
         self._stream.pix_fmt = encoding.pixels
         self._stream.options = dict(encoding.options)
@@ -380,10 +461,15 @@ class Array(Sink):
     def _flush(self) -> None:
         if self._file is not None:
             self._file.flush()
+            sync(self._data)
 
     def _finish(self) -> Path:
         self._close()
+        _append_mark(self._data, self._mark)
         return self._data
+
+    def _found_mark(self) -> str:
+        return _last_mark(self.path)
 
     def _close(self) -> None:
         if self._file is not None:
@@ -412,8 +498,8 @@ class H5(Array):
         resume: bool = False,
         names: tuple[str, ...] = ("images",),
     ) -> None:
-        super().__init__(path, total, settings, resume=resume)
         self.names = names
+        super().__init__(path, total, settings, resume=resume)
 
     def _finish(self) -> Path:
         import h5py
@@ -426,9 +512,16 @@ class H5(Array):
             for k, name in enumerate(self.names):
                 shape = (self.total, *frames.shape[-2:])
                 images = file.create_dataset(name, shape, "f4", chunks=(1, *shape[1:]))
+                images.attrs["made"] = self._mark
                 for index in range(self.total):
                     images[index] = frames[index] if frames.ndim == 3 else frames[index, k]
         return whole
+
+    def _found_mark(self) -> str:
+        import h5py
+
+        with h5py.File(self.path) as file:
+            return str(file[self.names[0]].attrs.get("made", ""))
 
 
 def open_sink(
@@ -487,11 +580,12 @@ def _check_codec(path: Path, codec: str) -> None:
         )
 
 
-def _join(segments: list[Path], whole: Path, rate: Fraction) -> None:
+def _join(segments: list[Path], whole: Path, rate: Fraction, comment: str) -> None:
     """Put segments together packet by packet."""
     import av
 
     with av.open(str(whole), "w") as output:
+        output.metadata["comment"] = comment
         stream = None
         for path in segments:
             with av.open(str(path)) as source:
@@ -514,6 +608,20 @@ def _decoded(segments: list[Path]) -> Generator[NDArray[np.uint8], None, None]:
         with av.open(str(path)) as source:
             for frame in source.decode(video=0):
                 yield frame.to_ndarray(format="gray")
+
+
+def _append_mark(path: Path, mark: str) -> None:
+    """Put the mark behind the end of a file, where readers of its format do not look."""
+    with path.open("ab") as file:
+        file.write(f"\n{mark}".encode())
+
+
+def _last_mark(path: Path) -> str:
+    """The mark behind the end of a file; empty if there is none."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LONGEST_MARK))
+        _, found, mark = file.read().rpartition(f"\n{MARK}".encode())
+    return MARK + mark.decode() if found else ""
 
 
 def _read_npy_header(file: Any) -> tuple[int, tuple[int, ...]]:  # noqa: ANN401

@@ -277,7 +277,7 @@ class Video:
         bits: int = 8,
         resume: bool = False,
         on_frame: Callable[[int], None] = lambda _: None,
-    ) -> None:
+    ) -> int:
         """Write all frames; the format follows from the suffix.
 
         `.mp4`, `.webm`, `.gif`; a name without suffix is a folder of PNGs; `.npy` and `.h5` hold
@@ -291,10 +291,14 @@ class Video:
             resume: continue unfinished outputs.
             on_frame: called with the number of frames done: at the start, and after each.
 
+        Returns:
+            The number of frames that were made now: 0 where all outputs were finished before, by
+            the same settings.
+
         Raises:
             ConfigError: an unknown suffix, or a missing codec.
-            DataError: an output that is there already or is begun with other settings, or one that
-                cannot be written.
+            DataError: another output that is there already, one begun with other settings, or one
+                that cannot be written.
         """
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
         names = tuple(self.networks)
@@ -317,6 +321,7 @@ class Video:
                         drawn = picture if sink.is_drawn else None
                         sink.write(frame.images.numpy() if drawn is None else drawn)
                 on_frame(index + 1)
+        return len(self) - first
 
     def settings(self) -> dict[str, Any]:
         """All that the frames depend on, as plain values: what an unfinished output is held to."""
