@@ -10,7 +10,7 @@ from spikerec.errors import ConfigError
 
 
 def test_starts_as_a_smooth_window_that_is_exact_on_a_constant_rate() -> None:
-    network = build("model", "fast").eval()
+    network = build("model", "fast", choice=False).eval()
     spikes = torch.zeros(1, 61, 8, 8)
     spikes[:, ::3] = 1  # a rate of 1/3
     with torch.inference_mode():
@@ -18,8 +18,41 @@ def test_starts_as_a_smooth_window_that_is_exact_on_a_constant_rate() -> None:
     torch.testing.assert_close(image, torch.full_like(image, 1 / 3), atol=2e-3, rtol=0)
 
 
-def test_fast_keeps_its_promise_of_size() -> None:
-    network = build("model", "fast")
+def test_starts_as_the_mean_of_its_bank() -> None:
+    network = build("model", "fast", choice=True).eval()
+    spikes = torch.ones(1, 61, 8, 8)
+    with torch.inference_mode():
+        image = network(spikes).image
+    torch.testing.assert_close(image, torch.ones_like(image))
+
+
+@pytest.mark.parametrize("choice", [True, False])
+def test_the_bank_makes_windows_of_sum_one(choice: bool) -> None:
+    network = build("model", "fast", choice=choice)
+    windows = network.bank[:, :, 0, 0].clone()
+    assert len(windows) == (12 if choice else 0)
+    windows[1:] += windows[:1]
+    torch.testing.assert_close(windows.sum(1), torch.ones(len(windows)))
+    assert (windows >= -1e-7).all()
+
+
+def test_each_window_of_the_bank_can_be_the_image() -> None:
+    network = build("model", "fast", channels=[8], blocks=[1], choice=True).eval()
+    spikes = torch.randint(2, (1, 61, 8, 8), generator=torch.Generator().manual_seed(0)).float()
+    windows = network.bank[:, :, 0, 0].clone()
+    windows[1:] += windows[:1]
+    for index, weights in enumerate(windows):
+        with torch.inference_mode():
+            network.tail.bias.zero_()
+            network.tail.bias[4 * (1 + index) : 4 * (2 + index)] = 30.0
+            image = network(spikes).image
+        expected = torch.einsum("t,bthw->bhw", weights, spikes)[:, None]
+        torch.testing.assert_close(image, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("choice", [True, False])
+def test_fast_keeps_its_promise_of_size(choice: bool) -> None:
+    network = build("model", "fast", choice=choice)
     assert sum(parameter.numel() for parameter in network.parameters()) <= 300_000
 
 
@@ -31,8 +64,9 @@ def test_wrong_arguments_are_named(changes: dict[str, object]) -> None:
         build("model", "fast", **changes)
 
 
-def test_every_readout_reaches_the_image() -> None:
-    network = build("model", "fast", channels=[8], blocks=[1], filters=6)
+@pytest.mark.parametrize("choice", [True, False])
+def test_every_readout_reaches_the_image(choice: bool) -> None:
+    network = build("model", "fast", channels=[8], blocks=[1], filters=6, choice=choice)
     torch.nn.init.normal_(network.tail.weight)
     spikes = torch.rand(1, 61, 16, 16, requires_grad=True)
     network(spikes).image.square().sum().backward()

@@ -86,6 +86,33 @@ class Charbonnier(Term):
         return torch.sqrt(difference.square() + self.epsilon**2).mean()
 
 
+class LogMSE(Term):
+    """Mean over the samples of log(1 + mean squared difference / floor): PSNR, as a loss.
+
+    A dB gained on a sample that is nearly right counts as much as one on a sample that is far off,
+    so that still scenes are learned beside fast ones. Source: the PSNR loss of HINet (Chen et al.,
+    CVPR workshops 2021), whose floor is 1e-8.
+
+    Args:
+        weight: factor in the sum.
+        floor: squared difference from which on better no longer counts, in intensity².
+
+    Raises:
+        ConfigError: floor ≤ 0.
+    """
+
+    def __init__(self, weight: float = 1.0, floor: float = 1e-5) -> None:
+        super().__init__(weight)
+        if not floor > 0:
+            raise ConfigError(f"floor must be above 0, found {floor}.")
+        self.floor = floor
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        """See `Term.forward`."""
+        difference = reconstruction.image - batch["target"]
+        return torch.log1p(difference.square().mean((1, 2, 3)) / self.floor).mean()
+
+
 class MultiScaleL1(Term):
     """L1 on the smaller images of a pyramid.
 

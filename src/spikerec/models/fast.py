@@ -4,8 +4,12 @@ No paper describes it. A spike camera is a first-order sigma-delta converter, so
 filters read far more from a window than its mean does (their error falls faster than 1/T). The
 network therefore begins with learned temporal filters over all readouts, started as Hann windows of
 several lengths and places, and spends the rest of its operations at a half, a quarter (and an
-eighth) of the resolution, where motion between the filters' images spans few pixels. The image is
-one more temporal filter plus a correction: no normalisation, no temporal loop, no warping.
+eighth) of the resolution, where motion between the filters' images spans few pixels.
+
+How long a filter should be depends on the motion: the longest is best where nothing moves, and
+blurs what does. The network therefore has the images of a bank of fixed windows too, long to short
+and on either side of the key readout, and chooses among them for each pixel by a softmax. The image
+is the chosen mixture plus a correction: no normalisation, no temporal loop, no warping.
 """
 
 from __future__ import annotations
@@ -18,9 +22,14 @@ from torch import Tensor, nn
 
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network, Reconstruction, check_window
+from spikerec.models.hann import hann_weights
 
-BASE_LENGTH = 31  # of the Hann window that the image starts from: TFP's best length on REDS
-SHORTEST = 9  # of the filters' Hann windows at the start
+#: Readouts of the bank's Hann windows around the key readout.
+CENTRED = (61, 41, 27, 17, 11, 7)
+#: Readouts of the Hann windows whose halves, before and after the key readout, are in the bank.
+HALVED = (61, 27, 11)
+BASE_LENGTH = 31  # of the Hann window that one image for all pixels starts from: TFP's best on REDS
+SHORTEST = 9  # of the learned filters' Hann windows at the start
 
 
 class ResidualBlock(nn.Module):
@@ -46,15 +55,19 @@ class Fast(Network):
 
     Args:
         window: readouts the network sees, at least 9.
-        filters: temporal filters.
+        filters: learned temporal filters.
         channels: width at 1/2, 1/4, … of the resolution.
         blocks: residual blocks at each of these; above the last, half of them (rounded up) lie
             before going down and the others after coming back.
+        choice: choose for each pixel among the images of the bank; else the image is that of one
+            more learned filter, for all pixels, plus the correction.
         output_scale: as in `Network`.
 
     Raises:
         ConfigError: `channels` and `blocks` of different lengths, or a window below 9.
     """
+
+    bank: Tensor
 
     def __init__(
         self,
@@ -62,6 +75,7 @@ class Fast(Network):
         filters: int,
         channels: Sequence[int],
         blocks: Sequence[int],
+        choice: bool,
         output_scale: float | None,
     ) -> None:
         super().__init__(window, output_scale)
@@ -73,10 +87,15 @@ class Fast(Network):
         if window < SHORTEST:
             raise ConfigError(f"model.window must be at least {SHORTEST}, found {window}.")
         self.multiple = 2 ** len(channels)  # type: ignore[misc]  # a class's own elsewhere
-        self.temporal = nn.Conv2d(window, filters + 1, 1, bias=False)
+        bank = _bank(window) if choice else torch.empty(0, window)
+        self.choices = len(bank)
+        self.register_buffer("bank", bank[:, :, None, None], persistent=False)
+        start = _windows(window, filters)
+        start = start[1:] - bank[0] if choice else start
+        self.temporal = nn.Conv2d(window, len(start), 1, bias=False)
         with torch.no_grad():
-            self.temporal.weight.copy_(_windows(window, filters)[:, :, None, None])
-        self.head = nn.Conv2d(4 * filters, channels[0], 3, padding=1)
+            self.temporal.weight.copy_(start[:, :, None, None])
+        self.head = nn.Conv2d(4 * (self.choices + filters), channels[0], 3, padding=1)
         self.before, self.down, self.up, self.after = (nn.ModuleList() for _ in range(4))
         for width, deeper, count in zip(channels, channels[1:], blocks, strict=False):
             first = (count + 1) // 2
@@ -85,15 +104,17 @@ class Fast(Network):
             self.up.append(nn.Conv2d(deeper, 4 * width, 1))
             self.after.append(_blocks(width, count - first))
         self.bottom = _blocks(channels[-1], blocks[-1])
-        self.tail = nn.Conv2d(channels[0], 4, 3, padding=1)
+        self.tail = nn.Conv2d(channels[0], 4 * (1 + self.choices), 3, padding=1)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """Reconstruct the key readout (see `Network.forward`)."""
         check_window(spikes, self.window, self.multiple)
-        filtered = self.temporal(spikes)
-        x = F.pixel_unshuffle(filtered[:, 1:], 2).contiguous(memory_format=torch.channels_last)
+        # One convolution, so that the spikes are read once.
+        filtered = F.conv2d(spikes, torch.cat((self.bank, self.temporal.weight)))
+        seen = filtered if self.choices else filtered[:, 1:]
+        x = F.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
         x = F.relu(self.head(x))
         skips = []
         for before, down in zip(self.before, self.down, strict=True):
@@ -103,11 +124,31 @@ class Fast(Network):
         x = self.bottom(x)
         for after, up in zip(reversed(self.after), reversed(self.up), strict=True):
             x = after(skips.pop() + F.pixel_shuffle(up(x), 2))
-        return Reconstruction(filtered[:, :1] + F.pixel_shuffle(self.tail(x), 2))
+        x = F.pixel_shuffle(self.tail(x), 2)  # (B, 1 + choices, H, W)
+        image = filtered[:, :1] + x[:, :1]
+        if self.choices:
+            shares = x[:, 1:].softmax(1)[:, 1:]
+            image = image + (filtered[:, 1 : self.choices] * shares).sum(1, keepdim=True)
+        return Reconstruction(image)
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+
+def _bank(window: int) -> Tensor:
+    """The longest of the windows to choose from, and what the others differ by: (choices, window).
+
+    Differences show, at any precision, whether anything moves or is noisy.
+    """
+    times = torch.arange(window, dtype=torch.float32)
+    centre = window // 2
+    first, *others = (hann_weights(times, centre, length) for length in CENTRED)
+    for length in HALVED:
+        whole = hann_weights(times, centre, length)
+        halves = whole * (times <= centre), whole * (times >= centre)
+        others += [half / half.sum() for half in halves]
+    return torch.stack([first, *(other - first for other in others)])
 
 
 def _windows(window: int, filters: int) -> Tensor:
@@ -118,7 +159,7 @@ def _windows(window: int, filters: int) -> Tensor:
     """
     times = torch.arange(window, dtype=torch.float32)
     centre = window // 2
-    rows = [_hann(times, centre, min(BASE_LENGTH, window))]
+    rows = [hann_weights(times, centre, min(BASE_LENGTH, window))]
     share, extra = divmod(filters, 3)
     lengths = (min(2 * SHORTEST + 1, window), SHORTEST, max(window // 2 | 1, SHORTEST))
     for length, count in zip(
@@ -128,11 +169,5 @@ def _windows(window: int, filters: int) -> Tensor:
         reach = (window - length) / 2
         step = 2 * reach / (count - 1) if count > 1 else 0.0
         first = centre - reach if count > 1 else float(centre)
-        rows += [_hann(times, first + k * step, length) for k in range(count)]
+        rows += [hann_weights(times, first + k * step, length) for k in range(count)]
     return torch.stack(rows)
-
-
-def _hann(times: Tensor, centre: float, length: int) -> Tensor:
-    values = 1 + torch.cos(2 * torch.pi * (times - centre) / (length + 1))
-    values = torch.where((times - centre).abs() <= (length + 1) / 2, values, torch.zeros(()))
-    return values / values.sum()
