@@ -143,7 +143,10 @@ def test_term_that_does_not_fit_is_refused_before_training(
 
 def test_metric_that_the_protocol_lacks(spikerec_command: Command) -> None:
     line = complaint(spikerec_command("train", "model=ssir", "validation=[psrn]"))
-    assert "validation names psrn, which protocol=stir does not have: expected some of psnr" in line
+    assert (
+        "validation names psrn, which protocol=corrected does not have: expected some of psnr"
+        in line
+    )
 
 
 def test_monitor_that_validation_does_not_give(spikerec_command: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
@@ -45,9 +46,11 @@ class NIQE(ImageMetric):
 
         def niqe(single: Tensor) -> Tensor:
             try:
-                value: Tensor = calculate_niqe(
-                    single, mu_pris_param=mean[None], cov_pris_param=covariance[None]
-                )
+                with warnings.catch_warnings():  # without texture, no block is left to compare
+                    warnings.filterwarnings("ignore", message=r"cov\(\): degrees of freedom")
+                    value: Tensor = calculate_niqe(
+                        single, mu_pris_param=mean[None], cov_pris_param=covariance[None]
+                    )
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # not in its stubs
                 # Statistics that are not finite have no inverse.
                 return single.new_full((), math.nan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,10 @@ def score(trainer: L.Trainer, module: ReconstructionModule, split: Split) -> Sam
     Each process scores its share; all get the whole.
     """
     module.scores = {}
-    trainer.test(module, split, verbose=False)
+    with warnings.catch_warnings():
+        # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        trainer.test(module, split, verbose=False)
     scores = gather(module.scores)["test"]
     return {key: scores[key] for key in split.keys}
 

@@ -1,0 +1,190 @@
+"""Evaluation as a notebook calls it, on fake data."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from spikerec.configs import build
+from spikerec.data import SpikeDataModule
+from spikerec.data.clips import SpikeSet
+from spikerec.data.real import Real
+from spikerec.data.reds import REDS
+from spikerec.errors import ConfigError, InputError
+from spikerec.metrics import BRISQUE, NIQE, PSNR, SSIM, Protocol
+from spikerec.models.base import Network, Reconstruction
+from spikerec.results import Store, read_record
+from spikerec.results.boards import gather
+from spikerec.results.evaluation import evaluate
+from tests.end_to_end.command import Command
+from tests.fakes import fake_reds, fake_spikes, write_dat
+
+
+def _protocol(**metrics: object) -> Protocol:
+    return Protocol("own", {}, metrics, clip=True, border=0, rounding="none")  # type: ignore[arg-type]
+
+
+def _data(spike_set: SpikeSet, window: int = 11) -> SpikeDataModule:
+    return SpikeDataModule(
+        {spike_set.name: spike_set},
+        window=window,
+        batch_size=2,
+        crop=[16, 16],
+        augment="none",
+        samples_per_epoch=None,
+        margin=20,
+        num_workers=0,
+        seed=0,
+        val_samples=None,
+        repeat_epoch=False,
+    )
+
+
+def _reds(folder: Path) -> SpikeDataModule:
+    fake_reds(folder / "reds", num_readouts=81)
+    return _data(REDS(folder / "reds", height=24, width=40, light_scale=0.6))
+
+
+def test_a_notebook_evaluates_with_objects_alone(tmp_path: Path) -> None:
+    network = build("model", "tfp", window=11)
+    protocol = _protocol(psnr=PSNR, ssim=SSIM)
+    told = []
+    (record,) = evaluate(
+        network,
+        _reds(tmp_path),
+        protocol,
+        tmp_path / "results",
+        label="Fast, mine (λ=0.1)",
+        save_images=1,
+        report=lambda record, path, pictures: told.append((record.label, path, pictures.keys)),
+    )
+    ((label, path, keys),) = told
+    assert read_record(path).content == record.content
+    assert label == "Fast, mine (λ=0.1)"
+    assert record.method == "tfp"
+    assert record.weights.origin == ""
+    assert len(record.samples.keys) == 3
+    assert set(record.images) == keys
+    for roles in record.images.values():
+        assert set(roles) == {"prediction", "target", "tfp"}
+        assert all((tmp_path / "results" / image).exists() for image in roles.values())
+
+
+def test_a_label_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"label must be text, found 3\.1"):
+        evaluate(
+            build("model", "tfp", window=11),
+            _reds(tmp_path),
+            _protocol(psnr=PSNR),
+            tmp_path,
+            label=3.1,  # type: ignore[arg-type]
+        )
+
+
+class _Broken(Network):
+    """Gives values that are not finite for one sample of the set."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(11)
+        self.value = value
+        self.seen = 0
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        image = spikes.float().mean(dim=1, keepdim=True)
+        self.seen += 1
+        if self.seen == 2:
+            image[..., 3, 4] = self.value
+        return Reconstruction(image)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_image_that_is_not_finite_never_becomes_a_number(tmp_path: Path, value: float) -> None:
+    with pytest.raises(InputError, match=r"sample '201_part1_key_id41/40': 1 of the image's 960"):
+        evaluate(_Broken(value), _reds(tmp_path), _protocol(psnr=PSNR), tmp_path / "results")
+    assert not list((tmp_path / "results").glob("*.json"))
+
+
+@pytest.fixture
+def dark(tmp_path: Path) -> Path:
+    """A folder of recordings: one of a scene, one without any spike."""
+    shape = (192, 192)
+    stream = fake_spikes(81, *shape)
+    write_dat(tmp_path / "real" / "light.dat", stream)
+    write_dat(tmp_path / "real" / "dark.dat", np.zeros_like(stream))
+    return tmp_path / "real"
+
+
+def test_a_dark_clip_has_no_blind_score_and_the_record_says_why(tmp_path: Path, dark: Path) -> None:
+    real = Real(dark, light_scale=1.0, key_stride=40, height=192, width=192)
+    data = _data(real)
+    protocol = _protocol(niqe=NIQE, brisque=BRISQUE)
+    if protocol.unavailable:
+        pytest.skip("needs the weights of NIQE and BRISQUE: spikerec weights fetch")
+    (record,) = evaluate(build("model", "tfp", window=11), data, protocol, tmp_path / "results")
+    is_dark = np.array([key.startswith("dark") for key in record.samples.keys])
+    assert is_dark.any()
+    for metric in ("niqe", "brisque"):
+        assert (np.isnan(record.column(metric)) == is_dark).all()
+        assert "images without texture" in record.undefined[metric]
+    content = read_record(next((tmp_path / "results").glob("*.json"))).content
+    assert content["samples"]["values"]["brisque"].count(None) == is_dark.sum()
+
+
+def test_the_command_ends_well_on_a_dark_clip(
+    tmp_path: Path,
+    dark: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = Command(tmp_path, monkeypatch, capsys)
+    words = [f"data.sets.real.root={dark}", "data.sets.real.height=192", "data.sets.real.width=192"]
+    words += ["efficiency=null", "save_images=0", "trainer.enable_progress_bar=false"]
+    outcome = command("evaluate", "model=tfp", "model.window=11", "data=real", *words)
+    assert outcome.status == 0, outcome.err
+    assert "record: " in outcome.out
+    (path,) = (tmp_path / "outputs/results").glob("*.json")
+    record = read_record(path)
+    assert record.protocol.name == "corrected"
+    if "brisque" in record.samples.values:
+        assert "samples have a value. brisque is not defined for images" in outcome.out
+
+
+def test_a_clock_set_back_makes_no_old_record_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _reds(tmp_path)
+    network = build("model", "tfp", window=11)
+    evaluate_ = partial(evaluate, network, data, _protocol(psnr=PSNR), tmp_path / "results")
+    (first,) = evaluate_()
+    _set_clock(monkeypatch, "2001-01-01T00:00:00+00:00")
+    (second,) = evaluate_()
+    assert second.created > first.created
+    (third,) = evaluate_()
+    (board,), _ = gather(Store(tmp_path / "results").scan())
+    (row,) = board.rows.values()
+    assert row.count == 3
+    assert row.record.id == third.id
+
+
+def _set_clock(monkeypatch: pytest.MonkeyPatch, time: str) -> None:
+    import datetime
+
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override]
+            return datetime.datetime.fromisoformat(time).astimezone(tz)
+
+    monkeypatch.setattr("spikerec.results.store.datetime", Clock)
+
+
+def test_times_follow_only_records_of_the_same_method_and_data(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in ("tfp-reds-stir-20990101T000000000000-abc.json", "tfp-reds-x.json", "other"):
+        (tmp_path / name).touch()
+    assert store.now("tfp", "reds") == "2099-01-01T00:00:00.000001+00:00"
+    assert store.now("tfp", "sreds") < "2099"
+    assert store.now("tf", "reds") < "2099"
