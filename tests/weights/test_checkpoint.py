@@ -292,3 +292,29 @@ def test_denormal_weights_load_as_zero() -> None:
     assert network.weight.item() == 0
     assert network.bias is not None
     assert network.bias.item() == 0.5
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    state = {"b": torch.arange(3.0), "a": torch.ones(2, 2)}
+    metadata = {name: name * 5 for name in "model arguments source digest ä".split(" ")}
+    contents = set()
+    for index in range(5):
+        save_state(tmp_path / f"{index}.safetensors", state, metadata)
+        contents.add((tmp_path / f"{index}.safetensors").read_bytes())
+    assert len(contents) == 1
+    assert read_metadata(tmp_path / "0.safetensors") == metadata
+    assert torch.equal(read_state(tmp_path / "0.safetensors")["b"], state["b"])
+
+
+def test_weights_that_are_there_already_are_done_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    state, metadata = {"a": torch.ones(2)}, {"model": "fast", "source": "x.pth"}
+    assert save_state(path, state, metadata)
+    assert not save_state(path, state, metadata)
+    with pytest.raises(WeightsError, match="there already with other source: name another"):
+        save_state(path, state, metadata | {"source": "y.pth"})
+    with pytest.raises(WeightsError, match="there already with other weights: name another"):
+        save_state(path, {"a": torch.zeros(2)}, metadata)
+    path.write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="there already with other content"):
+        save_state(path, state, metadata)

@@ -50,9 +50,13 @@ def test_a_packed_checkpoint_is_the_same_network(
 
 
 def test_packing_does_not_overwrite(checkpoint: Path, tmp_path: Path) -> None:
-    pack_weights(checkpoint, "fast", tmp_path / "packed.safetensors")
-    with pytest.raises(WeightsError, match="is there already"):
-        pack_weights(checkpoint, "fast", tmp_path / "packed.safetensors")
+    path = tmp_path / "packed.safetensors"
+    pack_weights(checkpoint, "fast", path)
+    before = path.read_bytes()
+    pack_weights(checkpoint, "fast", path)  # done before
+    with pytest.raises(WeightsError, match="is there already with other weights"):
+        pack_weights(checkpoint, "fast", path, half=True)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["fast.ckpt", "fast.safetensors"])

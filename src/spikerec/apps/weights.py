@@ -113,11 +113,12 @@ def _import(console: Console, options: argparse.Namespace, values: dict[str, Any
     from spikerec.weights import import_weights
 
     output = options.output or FOLDER / f"{options.model}.safetensors"
+    done = output.exists() and not options.overwrite
     metadata = import_weights(
         options.file, options.model, output, overwrite=options.overwrite, **values
     )
     console.print(
-        f"{options.file} fits {options.model}: written to {output}, digest "
+        f"{options.file} fits {options.model}: {_written(done, output)}, digest "
         f"{metadata['digest'][:12]}. Use it with checkpoint={output}",
         soft_wrap=True,
     )
@@ -128,6 +129,7 @@ def _pack(console: Console, options: argparse.Namespace) -> None:
     from spikerec.weights.shipped import pack_weights
 
     output = options.output or FOLDER / f"{options.model}.safetensors"
+    done = output.exists() and not options.overwrite
     metadata = pack_weights(
         options.file,
         options.model,
@@ -136,7 +138,12 @@ def _pack(console: Console, options: argparse.Namespace) -> None:
         half=options.half,
         overwrite=options.overwrite,
     )
-    console.print(f"written to {output}, digest {metadata['digest'][:12]}", soft_wrap=True)
+    digest = metadata["digest"][:12]
+    console.print(f"{_written(done, output)}, digest {digest}", soft_wrap=True)
+
+
+def _written(done: bool, output: Path) -> str:
+    return f"done before, these weights are in {output}" if done else f"written to {output}"
 
 
 def _values(words: Sequence[str]) -> dict[str, Any]:
