@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import lightning as L
+import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -17,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from spikerec.configs import instantiate, plain, referring
 from spikerec.data import SpikeDataModule
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, SpikerecError
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
@@ -61,7 +62,12 @@ def run(config: DictConfig) -> float | None:
         if replays:
             _replay(config, training)
             return None
-        return _train(config, training, overwrites=overwrites)
+        try:
+            return _train(config, training, overwrites=overwrites)
+        except SpikerecError:
+            if is_first() and training.is_empty:  # it was wrong from the start
+                training.clear()
+            raise
 
 
 def own_command() -> list[str]:
@@ -130,6 +136,7 @@ def _train(config: DictConfig, training: Run, *, overwrites: bool) -> float | No
     )
     if trainer.strategy.root_device.type == "cpu":  # a fifth of a step of STIR, with both
         keep_freed_memory()
+        network.to(memory_format=torch.channels_last)
     module = _module(config, network, data, loss, protocol, trainer.world_size)
     _log_batch(trainer, data, config, module.learning_rate)
     for logger in trainer.loggers:

@@ -238,6 +238,8 @@ def _is_target(key: str) -> bool:
 def _module_of(target: str) -> ModuleType | None:
     """The module that defines a class or function named by its dotted path."""
     parts = target.split(".")
+    if parts[0] in sys.stdlib_module_names:
+        return None
     for count in range(len(parts) - 1, 0, -1):
         try:
             found: Any = importlib.import_module(".".join(parts[:count]))

@@ -72,6 +72,12 @@ class Run:
         with lock_folder(self.folder, wait=True):
             yield
 
+    @property
+    def is_empty(self) -> bool:
+        """True while nothing was trained: there is neither a checkpoint nor a report."""
+        written = self.checkpoints.is_dir() and any(self.checkpoints.glob("*.ckpt"))
+        return not written and not (self.folder / "finished.json").exists()
+
     def finished(self) -> dict[str, Any] | None:
         """The report of the finished run.
 
@@ -120,6 +126,8 @@ class Run:
     def begin(self, identity: Identity, config: Mapping[str, Any]) -> None:
         """Make the folder this run's, after `check`; a finished run that is to grow is reopened."""
         before, now = self._compared(identity, config)
+        if self.is_empty:
+            self.clear()  # what a command left that ended before its first checkpoint
         if before is None or before.is_longer(now):
             # The report goes first: it tells of the shorter run.
             (self.folder / "finished.json").unlink(missing_ok=True)
@@ -130,19 +138,23 @@ class Run:
     ) -> tuple[Identity | None, Identity]:
         """What the folder holds, None if nothing, and what is asked for, in comparable terms.
 
-        A folder of an earlier version has no identity. Then the settings are compared that its
-        config.yaml and this configuration both have.
+        A folder without a checkpoint holds nothing, whatever it was begun for. A folder of an
+        earlier version has no identity. Then the settings are compared that its config.yaml and
+        this configuration both have.
 
         Raises:
             ConfigError: neither file can be read.
         """
+        if self.is_empty:
+            return None, identity
         stored = _read_json(self.folder / "identity.json")
         if stored is not None:
             return Identity(stored["settings"], stored["facts"]), identity
         path = self.folder / "config.yaml"
         if not path.exists():
             return None, identity
-        neutral = (*NEUTRAL, "monitor")  # which data without true images used to replace
+        # Data without true images used to replace the monitor; the checkpoint speaks of processes.
+        neutral = (*NEUTRAL, "monitor", "trainer.devices", "trainer.num_nodes")
         try:
             old = settings_of(yaml.safe_load(path.read_text(encoding="utf-8")), neutral=neutral)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
