@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikerec.errors import ConfigError
 from spikerec.sweeps import Job, ablation, clear_failure, markdown, record_failure, summarise
 
 
@@ -36,7 +37,7 @@ def jobs(tmp_path: Path) -> list[Job]:
             words = ("model=ssir", f"model.neuron={neuron}", f"seed={seed}")
             made.append(Job(words, folder))
     bad = Job(("model=ssir", "model.neuron=bad", "seed=0"), tmp_path / "train" / "bad")
-    record_failure(bad.folder, ValueError("neuron bad\nis unknown"))
+    record_failure(bad.folder, ConfigError("neuron bad\nis unknown"))
     return [*made, bad]
 
 
@@ -114,7 +115,7 @@ def test_files_state_what_failed_and_why(jobs: list[Job], tmp_path: Path) -> Non
     text = (tmp_path / "sweep" / "table.md").read_text()
     assert "| neuron=lif | 3 | 23.50 ± 3.61 | +0.50 [+0.50, +0.50] |" in text
     assert "7 jobs: 6 finished, 1 failed." in text
-    assert "failed: neuron=bad, seed=0: ValueError: neuron bad is unknown" in text
+    assert "failed: neuron=bad, seed=0: ConfigError: neuron bad is unknown" in text
     with (tmp_path / "sweep" / "jobs.csv").open() as file:
         outcomes = [row["outcome"] for row in csv.DictReader(file)]
     assert outcomes == ["finished"] * 6 + ["failed"]
@@ -140,8 +141,8 @@ def test_runs_judged_by_their_loss_are_compared_by_it(tmp_path: Path) -> None:
 def test_outcome_follows_the_folder(tmp_path: Path) -> None:
     job = Job(("seed=0",), tmp_path / "run")
     assert job.outcome() == "unfinished"
-    record_failure(job.folder, RuntimeError("out of memory"))
-    assert (job.outcome(), job.error()) == ("failed", "RuntimeError: out of memory")
+    record_failure(job.folder, ConfigError("window must be odd."))
+    assert (job.outcome(), job.error()) == ("failed", "ConfigError: window must be odd.")
     clear_failure(job.folder)
     assert (job.outcome(), job.error()) == ("unfinished", "")
     (job.folder / "finished.json").write_text('{"best": null}')

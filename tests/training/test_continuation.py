@@ -68,6 +68,7 @@ def test_other_processes_batches_seeds_and_data_are_refused(
     assert "data.sets = 2 samples of 2 clips (" in told(
         f"data.sets.reds.root={tmp_path / 'others'}"
     )
+    forget()
     call(monkeypatch, unfinished)
     assert (tmp_path / "train/run/finished.json").exists()
 

@@ -5,28 +5,16 @@ PyTorch and Lightning report them as `RuntimeError`s of many kinds, with a trace
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-#: Errors of the operating system that a user can act on → what to do.
-DISK = {
-    errno.ENOSPC: "The disk is full: free some space",
-    errno.EDQUOT: "The quota of this disk is used up: free some space",
-    errno.EFBIG: "The file may not grow that large: raise the limit (ulimit -f)",
-    errno.EROFS: "The disk can only be read: name another folder (paths.outputs=…)",
-    errno.EACCES: "Permission is missing: name another folder (paths.outputs=…)",
-    errno.EPERM: "Permission is missing: name another folder (paths.outputs=…)",
-    errno.EIO: "The disk fails: name a folder on another one (paths.outputs=…)",
-    errno.EMFILE: "Too many files are open: raise the limit (ulimit -n), or data.num_workers=0",
-    errno.ENFILE: "Too many files are open on this machine: data.num_workers=0 needs fewer",
-}
+from spikerec.errors import FAULTS
 
+#: The way out of a full memory, on the CPU or the GPU.
 MEMORY = (
-    "Memory is used up: a smaller data.crop needs less, or a smaller data.batch_size, with which "
+    "memory is used up: a smaller data.crop needs less, or a smaller data.batch_size, with which "
     "a higher trainer.accumulate_grad_batches keeps the step as it is"
 )
 
@@ -34,21 +22,21 @@ MEMORY = (
 WORDS = {
     r"DefaultCPUAllocator: .*memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED": MEMORY,
     r"DataLoader worker .*(killed|exited unexpectedly)": (
-        "A process that reads data died, mostly for want of memory: fewer data.num_workers, or "
+        "a process that reads data died, mostly for want of memory: fewer data.num_workers, or "
         "data.num_workers=0, need less"
     ),
     r"shared memory|/dev/shm|bus error": (
-        "Shared memory (/dev/shm) is used up: data.num_workers=0 does without it"
+        "shared memory (/dev/shm) is used up: data.num_workers=0 does without it"
     ),
     r"(?i)connection (closed|reset) by peer|nccl|gloo|processgroup|socket (closed|timeout)": (
-        "Another process of this training died, or its machine cannot be reached: its own output "
+        "another process of this training died, or its machine cannot be reached: its own output "
         "says why"
     ),
     r"PytorchStreamWriter failed|unexpected pos|basic_ios::clear|file write failed": (
-        "A checkpoint could not be written, mostly because the disk is full: free some space"
+        "a checkpoint could not be written, mostly because the disk is full: free some space"
     ),
     r"CUDA error|device-side assert": (
-        "The GPU failed: try again, with CUDA_LAUNCH_BLOCKING=1 to see where"
+        "the GPU failed: try again, with CUDA_LAUNCH_BLOCKING=1 to see where"
     ),
 }
 
@@ -79,9 +67,9 @@ def _causes(error: BaseException | None) -> list[BaseException]:
 
 def _explain(error: BaseException) -> str | None:
     text = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.errno in DISK:
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{os.strerror(error.errno)}. {DISK[error.errno]}"
+    if isinstance(error, OSError) and error.errno in FAULTS:
+        fault, way = FAULTS[error.errno]
+        return f"{error.filename}: {fault} ({way})" if error.filename else f"{fault} ({way})"
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return MEMORY
     if isinstance(error, MisconfigurationException):

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from spikerec.errors import ConfigError, one_line
+from spikerec.errors import ConfigError
 from spikerec.spikes.files import atomic_path, lock_folder
 from spikerec.training.identity import NEUTRAL, Identity, settings_of
 
@@ -36,6 +36,9 @@ OWN_FILES = (
 
 #: Differing settings that an error names before it counts the rest.
 NAMED_DIFFERENCES = 5
+
+#: Letters of a library's own message that are quoted.
+QUOTED = 160
 
 _log = logging.getLogger(__name__)
 
@@ -159,7 +162,7 @@ class Run:
             old = settings_of(yaml.safe_load(path.read_text(encoding="utf-8")), neutral=neutral)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
             raise ConfigError(
-                f"{path} cannot be read ({one_line(error)}), so that this command cannot be "
+                f"{path} cannot be read ({type(error).__name__}), so that this command cannot be "
                 "compared with it. Give this run a name of its own (name=…), or replace that one "
                 "(overwrite=true)."
             ) from error
@@ -226,7 +229,7 @@ def unreadable(path: Path) -> str | None:
     try:
         TorchCheckpointIO().load_checkpoint(path, weights_only=True)
     except Exception as error:  # noqa: BLE001 (a damaged file raises whatever its bytes lead to)
-        return one_line(error)[:200]
+        return " ".join(f"{type(error).__name__}: {error}".split())[:QUOTED]
     return None
 
 
