@@ -16,6 +16,7 @@ from spikerec import spikes
 from spikerec.errors import DataError
 from spikerec.simulation import Camera, Recording, VideoScene, footage, write_scene, write_stream
 from spikerec.simulation.footage import CONTAINERS, Footage, read_frames
+from tests.fakes import fake_image, write_image
 
 
 def write_video(
@@ -49,6 +50,19 @@ def levels(count: int, height: int = 32, width: int = 48) -> np.ndarray:
     """Even frames, each brighter than the one before."""
     steps = np.linspace(20, 220, count).astype(np.uint8)
     return np.broadcast_to(steps[:, None, None], (count, height, width)).copy()
+
+
+@pytest.mark.parametrize(("size", "detail"), [((20, 30), 2), ((40, 30), 1), ((40, 60), 1)])
+def test_frames_are_read_at_twice_the_size_where_they_have_it(
+    tmp_path: Path, size: tuple[int, int], detail: int
+) -> None:
+    for k in range(2):
+        write_image(tmp_path / f"{k}.png", fake_image(40, 60, k))
+    found = Footage(tmp_path, size=size, detail=2)
+    assert found.detail == detail
+    assert found[0].shape == (detail * size[0], detail * size[1])
+    scene = VideoScene(found)
+    assert scene.frames(0, 1).shape == (1, *size)
 
 
 @pytest.mark.parametrize("turned", [0, 90, 180, -90])

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from spikerec.errors import ConfigError, DataError, DataNotFoundError, InputError
@@ -94,6 +95,24 @@ def test_errors_name_the_input(tmp_path: Path) -> None:
         read_frames(frames)
     with pytest.raises(DataError, match="at least 5"):
         read_frames(frames, frames=5)
+
+
+def test_a_video_at_twice_the_size_is_as_sharp_between_its_frames() -> None:
+    noise = torch.rand(1, 202, 202, generator=torch.Generator().manual_seed(0))
+    texture = F.avg_pool2d(noise, 3, 1)[0]
+    fine = torch.stack([texture[20:148, 20:148], texture[20:148, 18:146]])  # a pixel of the scene
+    scene = VideoScene(fine, readouts_per_frame=4, detail=2)
+    assert (scene.height, scene.width) == (64, 64)
+    frames = scene.frames(0, 4)
+    torch.testing.assert_close(frames[0], F.avg_pool2d(fine[:1], 2)[0])
+
+    def power(image: torch.Tensor) -> float:
+        """Power from 0.3 cycles a pixel along the rows, away from the border."""
+        spectrum = torch.fft.fft(image[8:-8, 8:-8]).abs() ** 2
+        return float(spectrum[:, torch.fft.fftfreq(48).abs() >= 0.3].sum())
+
+    for frame in frames[1:]:
+        assert power(frame) == pytest.approx(power(frames[0]), rel=0.1)
 
 
 def test_a_scene_refuses_what_it_cannot_show() -> None:

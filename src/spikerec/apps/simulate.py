@@ -15,7 +15,7 @@ from spikerec.simulation import Camera, SceneStyle
 from spikerec.simulation.footage import Footage
 from spikerec.simulation.images import IMAGE_SUFFIXES, read_grey
 from spikerec.simulation.layout import Recording, write_scene, write_stream
-from spikerec.simulation.scenes import RandomScene, Scene
+from spikerec.simulation.scenes import DETAIL, RandomScene, Scene
 from spikerec.simulation.video import VideoScene
 
 PHOTOGRAPH_IMAGES = 24  # of a moving photograph, where `images` is not set: as many as SREDS has
@@ -64,7 +64,12 @@ def _scene(config: DictConfig, inputs: list[Path]) -> tuple[Scene, int]:
             f"input names {len(inputs)} files that are not all images: expected one video, one "
             "folder of frames, or photographs only."
         )
-    footage = Footage(inputs[0], size=_size(config), frames=config.images and config.images + 1)
+    footage = Footage(
+        inputs[0],
+        size=_size(config),
+        frames=config.images and config.images + 1,
+        detail=DETAIL,
+    )
     scene = VideoScene(
         footage,
         readouts_per_frame=config.readouts_per_image,

@@ -50,8 +50,10 @@ class Footage:
         path: file or folder.
         size: (height, width) to cut and scale to; None keeps the frames' own.
         frames: how many to read; None: all.
+        detail: read frames at so many times `size`, a side, where they have as many pixels.
 
     Attributes:
+        detail: pixels of a frame as read for one of `size`, a side.
         times: seconds at which each frame was taken, from 0; None where they are evenly spaced or
             the file states no times.
         shape: (F, H, W).
@@ -63,10 +65,14 @@ class Footage:
     """
 
     def __init__(
-        self, path: str | Path, *, size: tuple[int, int] | None = None, frames: int | None = None
+        self,
+        path: str | Path,
+        *,
+        size: tuple[int, int] | None = None,
+        frames: int | None = None,
+        detail: int = 1,
     ) -> None:
         self.path = Path(path)
-        self._size = size
         self._files: list[Path] = []
         self.times: list[float] | None = None
         self._tick = 0.0  # seconds between two times that the file can state
@@ -85,6 +91,12 @@ class Footage:
                 f"input={self.path} holds frames of {len(set(sizes))} sizes: expected one. "
                 "Set size=[HEIGHT,WIDTH]."
             )
+        self.detail = 1
+        if size is not None:
+            own = zip(sizes[0], size, strict=True)
+            self.detail = detail if all(has >= detail * side for has, side in own) else 1
+            size = (self.detail * size[0], self.detail * size[1])
+        self._size = size
         self.shape = (len(sizes), *(size or sizes[0]))
         self._kept: dict[int, Tensor] = {}
         self._source: Iterator[tuple[int, Tensor]] = iter(())

@@ -6,6 +6,10 @@ equation 4) and no learned part: good for a few pixels of motion a frame, doubtf
 appear, vanish or move far. `blend` mixes the two frames linearly: what moves shows double. SREDS
 was made with a learned interpolation network; neither is that. Only at the video's own frames is
 the intensity what a camera saw, and images are written there and nowhere else.
+
+Interpolation blurs at parts of a pixel. Frames of more pixels than the scene has (`detail`) are
+interpolated as they are and then averaged over each pixel of the scene, so that a readout between
+two frames is as sharp as they.
 """
 
 from __future__ import annotations
@@ -37,10 +41,11 @@ class VideoScene:
         frames: footage, read as it is needed; or (F, H, W) float in [0, 1], grey. F ≥ 2.
         readouts_per_frame: readouts in the shortest gap.
         interpolation: `motion` or `blend`; see the module's text.
+        detail: pixels of a tensor's frames for one of the scene, a side; footage states its own.
 
     Raises:
-        InputError: fewer than 2 frames, or not (F, H, W).
-        ConfigError: readouts_per_frame below 1, or an unknown interpolation.
+        InputError: fewer than 2 frames, or not (F, H, W) with sides that `detail` divides.
+        ConfigError: readouts_per_frame or detail below 1, or an unknown interpolation.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class VideoScene:
         *,
         readouts_per_frame: int = 20,
         interpolation: Interpolation = "motion",
+        detail: int = 1,
     ) -> None:
         if len(frames.shape) != 3 or len(frames) < 2:
             raise InputError(
@@ -58,8 +64,16 @@ class VideoScene:
             raise ConfigError(f"readouts_per_frame must be at least 1, found {readouts_per_frame}.")
         if interpolation not in ("motion", "blend"):
             raise ConfigError(f"interpolation must be motion or blend, found {interpolation!r}.")
+        self.detail = frames.detail if isinstance(frames, Footage) else detail
+        if self.detail < 1:
+            raise ConfigError(f"detail must be at least 1, found {detail}.")
+        if any(side % self.detail for side in frames.shape[1:]):
+            raise InputError(
+                f"frames must have sides that detail={self.detail} divides, found "
+                f"{tuple(frames.shape)}."
+            )
         self.images = frames
-        self.height, self.width = frames.shape[1:]
+        self.height, self.width = (side // self.detail for side in frames.shape[1:])
         self.interpolation = interpolation
         even = [readouts_per_frame] * (len(frames) - 1)
         gaps = frames.gaps(readouts_per_frame) if isinstance(frames, Footage) else even
@@ -89,6 +103,10 @@ class VideoScene:
         return torch.stack([self._at(readout) for readout in range(start, stop)]).to(dtype)
 
     def _at(self, readout: int) -> Tensor:
+        """The light on each pixel's whole square, at any part of a pixel of motion alike."""
+        return F.avg_pool2d(self._seen(readout)[None], self.detail)[0]
+
+    def _seen(self, readout: int) -> Tensor:
         gap = bisect_right(self._starts, readout) - 1
         before = self.images[gap]
         step, length = readout - self._starts[gap], self._starts[gap + 1] - self._starts[gap]
@@ -130,6 +148,6 @@ def _warped(image: Tensor, flow: Tensor) -> Tensor:
     where = torch.stack((x, y), dim=-1) + flow + 0.5
     grid = where * (2 / torch.tensor((width, height), device=image.device)) - 1
     sampled = F.grid_sample(
-        image[None, None], grid[None], padding_mode="border", align_corners=False
+        image[None, None], grid[None], "bicubic", padding_mode="border", align_corners=False
     )
-    return sampled[0, 0]
+    return sampled[0, 0].clamp(0, 1)
