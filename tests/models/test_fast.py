@@ -36,6 +36,18 @@ def test_the_bank_makes_windows_of_sum_one(choice: bool) -> None:
     assert (windows >= -1e-7).all()
 
 
+@pytest.mark.parametrize("choice", [True, False])
+def test_a_network_takes_the_design_of_its_weights(choice: bool) -> None:
+    small = {"channels": [8], "blocks": [1], "filters": 3}
+    one, other = (build("model", "fast", **small, choice=k) for k in (choice, not choice))
+    torch.nn.init.normal_(one.tail.weight)
+    other.prepare_for(one.state_dict())
+    other.load_state_dict(one.state_dict())
+    spikes = torch.randint(2, (1, 61, 8, 8), generator=torch.Generator().manual_seed(0)).float()
+    with torch.inference_mode():
+        assert torch.equal(one(spikes).image, other(spikes).image)
+
+
 def test_each_window_of_the_bank_can_be_the_image() -> None:
     network = build("model", "fast", channels=[8], blocks=[1], choice=True).eval()
     spikes = torch.randint(2, (1, 61, 8, 8), generator=torch.Generator().manual_seed(0)).float()

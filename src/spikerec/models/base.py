@@ -165,7 +165,7 @@ class Network(nn.Module, ABC):
         return dict(state)
 
     def prepare_for(self, state: Mapping[str, Tensor]) -> None:
-        """Drop parts that only training uses and that weights of this network may leave out.
+        """Take the form of the weights: drop what only training uses, or what a version lacked.
 
         Called with a state dict under this network's names before it is loaded. The default drops
         nothing, so that every name must be there.

@@ -14,7 +14,7 @@ is the chosen mixture plus a correction: no normalisation, no temporal loop, no 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -87,15 +87,9 @@ class Fast(Network):
         if window < SHORTEST:
             raise ConfigError(f"model.window must be at least {SHORTEST}, found {window}.")
         self.multiple = 2 ** len(channels)  # type: ignore[misc]  # a class's own elsewhere
-        bank = _bank(window) if choice else torch.empty(0, window)
-        self.choices = len(bank)
-        self.register_buffer("bank", bank[:, :, None, None], persistent=False)
-        start = _windows(window, filters)
-        start = start[1:] - bank[0] if choice else start
-        self.temporal = nn.Conv2d(window, len(start), 1, bias=False)
-        with torch.no_grad():
-            self.temporal.weight.copy_(start[:, :, None, None])
-        self.head = nn.Conv2d(4 * (self.choices + filters), channels[0], 3, padding=1)
+        self.filters = filters
+        self.width = channels[0]
+        self._make_ends(choice)
         self.before, self.down, self.up, self.after = (nn.ModuleList() for _ in range(4))
         for width, deeper, count in zip(channels, channels[1:], blocks, strict=False):
             first = (count + 1) // 2
@@ -104,9 +98,28 @@ class Fast(Network):
             self.up.append(nn.Conv2d(deeper, 4 * width, 1))
             self.after.append(_blocks(width, count - first))
         self.bottom = _blocks(channels[-1], blocks[-1])
-        self.tail = nn.Conv2d(channels[0], 4 * (1 + self.choices), 3, padding=1)
+
+    def _make_ends(self, choice: bool) -> None:
+        """Make the layers that depend on the bank: the first two and the last."""
+        bank = _bank(self.window) if choice else torch.empty(0, self.window)
+        self.choices = len(bank)
+        self.register_buffer("bank", bank[:, :, None, None], persistent=False)
+        start = _windows(self.window, self.filters)
+        start = start[1:] - bank[0] if choice else start
+        self.temporal = nn.Conv2d(self.window, len(start), 1, bias=False)
+        with torch.no_grad():
+            self.temporal.weight.copy_(start[:, :, None, None])
+        self.head = nn.Conv2d(4 * (self.choices + self.filters), self.width, 3, padding=1)
+        self.tail = nn.Conv2d(self.width, 4 * (1 + self.choices), 3, padding=1)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
+
+    def prepare_for(self, state: Mapping[str, Tensor]) -> None:
+        """Take the bank in, or leave it out, as the weights do (see `Network.prepare_for`)."""
+        tail = state.get("tail.weight")
+        choice = self.choices > 0
+        if tail is not None and (tail.shape[0] > 4) != choice:
+            self._make_ends(not choice)
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """Reconstruct the key readout (see `Network.forward`)."""
