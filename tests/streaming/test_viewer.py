@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
+from threading import Thread, active_count
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from PIL import Image
 from spikerec import spikes
 from spikerec.configs import build
 from spikerec.errors import ConfigError
+from spikerec.streaming import viewer as module
 from spikerec.streaming.viewer import Viewer, serve
 from tests.fakes import fake_spikes
 
@@ -124,3 +129,66 @@ def test_a_browser_scrubs_and_compares(port: int, tmp_path: Path) -> None:
         assert browser.execute_script("return document.getElementById('left').naturalWidth") == 30
     finally:
         browser.quit()
+
+
+Open = Callable[[bytes], socket.socket]
+
+
+@pytest.fixture
+def opened(port: int) -> Iterator[Open]:
+    """Open a connection and send so much of a request."""
+    with ExitStack() as stack:
+
+        def begin(sent: bytes) -> socket.socket:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+            stack.enter_context(connection)
+            connection.sendall(sent)
+            return connection
+
+        yield begin
+
+
+def test_slow_clients_are_closed_and_others_answered(
+    port: int,
+    opened: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 1)
+    slow = [opened(b"GET / HT") for _ in range(5)]
+    began = time.monotonic()
+    for _ in range(4):  # each letter would begin another second of waiting
+        time.sleep(0.3)
+        with suppress(OSError):
+            slow[0].sendall(b"T")
+    assert ask(port, "/facts")[0] == 200
+    for connection in slow:
+        with suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+    assert time.monotonic() - began < 5
+    assert capfd.readouterr().err == ""
+
+
+def test_clients_beyond_the_bound_are_told(port: int, opened: Open) -> None:
+    slow = [opened(b"GET ") for _ in range(module.MOST_CLIENTS)]
+    time.sleep(0.2)
+    threads = active_count()
+    for connection in [opened(b"GET / HTTP/1.0\r\n\r\n") for _ in range(20)]:
+        with suppress(ConnectionResetError):
+            assert connection.recv(100).startswith(b"HTTP/1.0 503")
+    assert active_count() <= threads
+    for connection in slow:
+        connection.close()
+    time.sleep(0.5)
+    assert ask(port, "/facts")[0] == 200
+
+
+def test_client_that_has_gone_leaves_no_trace(
+    port: int, opened: Open, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(5):
+        connection = opened(b"GET /frame?method=tfp&key=40 HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()  # a reset, before the answer
+    assert ask(port, "/facts")[0] == 200
+    assert capfd.readouterr().err == ""

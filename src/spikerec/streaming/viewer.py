@@ -7,18 +7,22 @@ their hundreds of megabytes. `/frame` gives the image of any key readout, made a
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from io import BytesIO
-from threading import Lock
+from socket import SHUT_RDWR, socket
+from threading import BoundedSemaphore, Lock
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
 
-from spikerec.errors import ConfigError, SpikerecError
+from spikerec.errors import ConfigError, SpikerecError, one_line
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
 from spikerec.streaming.key_readouts import KeyReadouts
@@ -29,6 +33,10 @@ from spikerec.streaming.video import Video
 #: Readouts as they are, shown beside the methods.
 SPIKES = "spikes"
 LOOPBACK = "127.0.0.1"
+#: Clients answered at once; a browser opens 6 connections.
+MOST_CLIENTS = 16
+#: Seconds within which a client must have sent its request, and taken the answer.
+PATIENCE_SECONDS = 10
 
 
 class Viewer:
@@ -98,15 +106,62 @@ def serve(viewer: Viewer, port: int = 0) -> ThreadingHTTPServer:
     """
     handler = type("Handler", (_Handler,), {"viewer": viewer})
     try:
-        return ThreadingHTTPServer((LOOPBACK, port), handler)
+        return _Server((LOOPBACK, port), handler)
     except OSError as error:
         raise ConfigError(f"port {port} cannot be used: {error}. Name another --port.") from error
 
 
+class _Server(ThreadingHTTPServer):
+    """Answers a bounded number of clients at once, and waits for none of them for long."""
+
+    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        super().__init__(address, handler)
+        self._free = BoundedSemaphore(MOST_CLIENTS)
+        #: Connections that the server waits for, to send or to take, and until when.
+        self.awaited: dict[socket, float] = {}
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Answer in a thread of its own, if one is free."""
+        if not self._free.acquire(blocking=False):
+            with suppress(OSError):
+                request.settimeout(0)
+                request.send(b"HTTP/1.0 503 Service Unavailable\r\n\r\ntoo many clients at once")
+            self.shutdown_request(request)
+            return
+        self.awaited[request] = time.monotonic() + PATIENCE_SECONDS
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Answer, and free the place."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.awaited.pop(request, None)
+            self._free.release()
+
+    def service_actions(self) -> None:
+        """Close the connections of slow clients; called twice a second."""
+        now = time.monotonic()
+        for request, until in list(self.awaited.items()):
+            if now > until:
+                with suppress(OSError):
+                    request.shutdown(SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Keep quiet about clients that have gone; print anything else in one line."""
+        del request, client_address
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            sys.stderr.write(f"{one_line(error)}\n")
+
+
 class _Handler(BaseHTTPRequestHandler):
     viewer: Viewer
+    server: _Server
+    timeout = PATIENCE_SECONDS
 
     def do_GET(self) -> None:
+        self.server.awaited.pop(self.connection, None)  # it has asked; now it waits for us
         # A page of another site must not reach the stream by a name that resolves to this machine.
         host = self.headers.get("Host", "").rsplit(":", 1)[0]
         if host not in (LOOPBACK, "localhost"):
@@ -126,6 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"no such page")
         except (SpikerecError, KeyError, ValueError) as error:
             self._answer(HTTPStatus.BAD_REQUEST, "text/plain", str(error).encode())
+        except (MemoryError, RuntimeError) as error:
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", one_line(error).encode())
 
     def _frame(self, query: str) -> bytes:
         asked = {name: values[0] for name, values in parse_qs(query).items()}
@@ -133,6 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.viewer.frame(asked["method"], int(asked["key"]), tone)
 
     def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self.server.awaited[self.connection] = time.monotonic() + PATIENCE_SECONDS
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
