@@ -74,7 +74,7 @@ class Video:
         tile: side of tiles; None to split only pictures that do not fit into free memory.
         tile_overlap: pixels that neighbouring tiles share.
         optimise: compute with copies of the networks, rearranged to run sooner, whose images
-            differ by 1e-5 at most.
+            differ by 2e-5 at most.
 
     Raises:
         ConfigError: an exposure that is not one of these, or unknown of this stream.
