@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import classical, data, networks
+from benchmarks import commands, data, networks
 from benchmarks.harness import Benchmark, Measured, measure
 from benchmarks.startup import Startup, measure_startups
 from spikerec.kernels.memory import keep_freed_memory
@@ -23,7 +23,7 @@ from spikerec.metrics.efficiency import device_name
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     *data.BENCHMARKS,
-    *classical.BENCHMARKS,
+    *commands.BENCHMARKS,
     *networks.BENCHMARKS,
 )
 PAIRS = 9

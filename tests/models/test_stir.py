@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from spikerec.configs import build
 from spikerec.errors import ConfigError
-from spikerec.kernels.warping import Warped, _warp_by_grid, concatenate
 from spikerec.models.base import Blocks
-from spikerec.models.stir import STIR, ResidualBlock
+from spikerec.models.stir import STIR, ResidualBlock, warp
 from spikerec.weights import load_published
 from tests.golden_cases import GoldenCase, load_case
 
@@ -156,8 +155,7 @@ def test_image_scales_to_the_streams_light_scale(published: STIR) -> None:
 
 def test_zero_flow_leaves_features_as_they_are() -> None:
     features = torch.randn(2, 3, 5, 7)
-    warped = concatenate([Warped(features, torch.zeros(2, 2, 5, 7))])
-    torch.testing.assert_close(warped, features)
+    torch.testing.assert_close(warp(features, torch.zeros(2, 2, 5, 7)), features)
 
 
 def test_whole_flow_moves_features_and_repeats_the_border() -> None:
@@ -165,37 +163,20 @@ def test_whole_flow_moves_features_and_repeats_the_border() -> None:
     flow = torch.zeros(1, 2, 5, 7)
     flow[:, 0], flow[:, 1] = 2, -1
     columns, rows = torch.arange(7).add(2).clamp(max=6), torch.arange(5).sub(1).clamp(min=0)
-    warped = concatenate([Warped(features, flow)])
+    warped = warp(features, flow)
     torch.testing.assert_close(warped, features[..., rows, :][..., columns])
 
 
-@pytest.mark.parametrize("channels", [1, 5, 8, 19])
-def test_both_ways_of_warping_agree_also_outside_the_picture(channels: int) -> None:
-    features, flow = torch.randn(2, channels, 37, 11), 20 * torch.randn(2, 2, 37, 11)
-    warped = concatenate([Warped(features, flow)])
-    torch.testing.assert_close(warped, _warp_by_grid(features, flow), atol=1e-4, rtol=0)
-
-
-def test_a_field_of_nan_is_no_index() -> None:
-    nowhere = torch.full((1, 2, 5, 7), float("nan"))
-    assert concatenate([Warped(torch.ones(1, 3, 5, 7), nowhere)]).shape == (1, 3, 5, 7)
-
-
-def test_parts_are_concatenated_alike_with_and_without_gradients() -> None:
-    image, features = torch.randn(2, 1, 37, 11), torch.randn(2, 19, 37, 11)
-    flow, rest = 3 * torch.randn(2, 2, 37, 11), torch.randn(2, 8, 37, 11)[:, 2:6]
-    parts = [image, Warped(features, flow), rest, Warped(features, -flow)]
-    recorded = [image.clone().requires_grad_(), *parts[1:]]
-    with_gradients = concatenate(recorded)
-    assert with_gradients.requires_grad
-    torch.testing.assert_close(concatenate(parts), with_gradients, atol=1e-4, rtol=0)
+def test_a_picture_of_one_pixel_has_no_extent_to_move_in() -> None:
+    features = torch.randn(1, 3, 1, 1)
+    torch.testing.assert_close(warp(features, torch.full((1, 2, 1, 1), 5.0)), features)
 
 
 def test_half_flow_lies_between_neighbours_in_bfloat16_too() -> None:
     ramp = torch.arange(1280.0).expand(1, 1, 2, -1).bfloat16()
     flow = torch.zeros(1, 2, 2, 1280, dtype=torch.bfloat16)
     flow[:, 0] = 4
-    found = concatenate([Warped(ramp, flow)])
+    found = warp(ramp, flow)
     assert found.dtype == torch.bfloat16
     assert torch.equal(found[..., :1276], ramp[..., 4:])
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, InputError
 from spikerec.simulation import Camera
-from spikerec.simulation.camera import THETA, THETA_BITS, _integrate
+from spikerec.simulation.camera import THETA
 
 NOISY = Camera(
     light_scale=0.6,
@@ -46,7 +46,7 @@ def dyadic_scene(readouts: int, height: int, width: int) -> Tensor:
 
 
 @pytest.mark.parametrize("light_scale", [0.5, 1.0])
-def test_the_cumulative_form_equals_the_loop_over_readouts(light_scale: float) -> None:
+def test_charge_in_integers_gives_the_spikes_of_the_definition(light_scale: float) -> None:
     scene = dyadic_scene(250, 7, 9)
     # The charge at the start is drawn inside: a dark first readout leaves it as it is.
     exposure = Camera(light_scale).start(seed=3)
@@ -181,39 +181,6 @@ def test_maps_of_a_file_are_used(tmp_path: Path) -> None:
     rate = camera.expose(torch.full((1000, 4, 8), 0.8), seed=0).double().mean(0)
     torch.testing.assert_close(rate[:, 0], torch.full((4,), 0.4).double(), rtol=0, atol=2e-3)
     torch.testing.assert_close(rate[:, 7], torch.full((4,), 0.8).double(), rtol=0, atol=2e-3)
-
-
-def test_integration_handles_the_edges_of_its_range() -> None:
-    charge = torch.tensor([[0, THETA - 1]], dtype=torch.int32)
-    gathered = torch.full((64, 1, 2), THETA, dtype=torch.int32)  # as much as a chunk can hold
-    spikes = torch.empty(64, 1, 2, dtype=torch.uint8)
-    before = charge.clone()
-    _integrate(charge, gathered, spikes)
-    assert spikes.all()
-    assert torch.equal(before, charge)
-    assert THETA == 1 << THETA_BITS
-
-
-@pytest.mark.parametrize("camera", [Camera(0.4), Camera(0.4, gain_spread=0.1, dark_current=0.01)])
-def test_pixel_by_pixel_is_the_cumulative_form(camera: Camera) -> None:
-    scene = torch.rand(60, 33, 41)
-    exposure = camera.start(seed=0)
-    charge = exposure._begin(scene)
-    expected = torch.empty(scene.shape, dtype=torch.uint8)
-    left = charge.clone()
-    _integrate(left, exposure._gathered(scene), expected)
-    spikes = torch.empty_like(expected)
-    exposure._fire_by_pixel(scene, charge, spikes)
-    assert torch.equal(spikes, expected)
-    assert torch.equal(charge, left)
-
-
-def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    camera = Camera(0.4, shot_noise=True, gain_spread=0.1, dark_current=0.01, stray_rate=0.01)
-    scene = torch.rand(40, 5, 7)
-    whole = camera.expose(scene, seed=3)
-    monkeypatch.setattr("spikerec.kernels.threads.LEAST_PIXELS", 8)
-    assert torch.equal(camera.expose(scene, seed=3), whole)
 
 
 @pytest.mark.parametrize("name", config_names("simulation"))

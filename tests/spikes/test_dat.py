@@ -9,8 +9,7 @@ import pytest
 
 from spikerec import spikes
 from spikerec.errors import DataError, GeometryError
-from spikerec.spikes import DatWriter, Geometry, dat
-from spikerec.spikes.geometry import BitOrder
+from spikerec.spikes import DatWriter, Geometry
 
 LAYOUTS = [
     Geometry(20, 40),
@@ -40,20 +39,6 @@ def test_a_crop_reads_only_its_rows(
         assert sum(decoded_bytes) <= 3 * (4 * geometry.row_bits // 8 + 2)  # rows 7 to 10
     else:
         assert sum(decoded_bytes) == 3 * 4 * 2  # and of them only columns 8 to 23
-
-
-@pytest.mark.parametrize("bit_order", ["little", "big"])
-@pytest.mark.parametrize("bottom_up", [True, False])
-def test_a_large_part_is_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bit_order: BitOrder, bottom_up: bool
-) -> None:
-    geometry = Geometry(20, 40, bottom_up=bottom_up, bit_order=bit_order)
-    array = np.random.default_rng(0).integers(0, 2, (9, 20, 40), dtype=np.uint8)
-    spikes.save(tmp_path / "a.dat", array, geometry=geometry)
-    monkeypatch.setattr(dat, "LARGE_BYTES", 1)
-    stream = spikes.open(tmp_path / "a.dat")
-    for part in (np.s_[:], np.s_[1:8, 3:17, 8:24], np.s_[:, :, 3:20], np.s_[4:5]):
-        np.testing.assert_array_equal(stream[part], array[part])
 
 
 def test_packed_rows_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
-"""TFSTP: published outputs, laws, and going on from a state."""
+"""TFSTP: published outputs and laws."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -14,7 +15,6 @@ from spikerec.spikes import (
     equalise_histogram,
     stretch_to_uint8,
     tfstp,
-    tfstp_sequence,
 )
 from spikerec.spikes.plasticity import PlasticityMode
 from tests.golden_cases import load_case
@@ -29,68 +29,43 @@ def periodic(interval: int, size: int) -> Tensor:
     return spikes
 
 
+def images_at(spikes: Tensor, readouts: Sequence[int], plasticity: Plasticity) -> Tensor:
+    """(B, n, H, W), the image of each of these readouts."""
+    images = [tfstp(spikes, key_readout=k, plasticity=plasticity) for k in readouts]
+    return torch.cat(images, 1)
+
+
 @pytest.mark.parametrize("prefix", ["", "edge_"])
 @pytest.mark.parametrize("mode", MODES)
 def test_images_are_the_published_ones(prefix: str, mode: PlasticityMode) -> None:
     case = load_case("tfstp")
     spikes = edge_input(case.spikes()) if prefix else case.spikes()
-    images, _ = tfstp_sequence(spikes, plasticity=Plasticity(mode=mode))
-    readouts = case.facts["frames_of_raw"]
-    torch.testing.assert_close(
-        images[0, readouts], case.output(f"{prefix}{mode}_raw"), atol=1e-5, rtol=0
-    )
+    images = images_at(spikes, case.facts["frames_of_raw"], Plasticity(mode=mode))
+    torch.testing.assert_close(images[0], case.output(f"{prefix}{mode}_raw"), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("prefix", ["", "edge_"])
 def test_states_are_the_published_ones(prefix: str) -> None:
     case = load_case("tfstp")
     spikes = edge_input(case.spikes()) if prefix else case.spikes()
-    plasticity = Plasticity()
-    state = plasticity.start(spikes)
-    for readout in range(spikes.shape[1]):
-        state = plasticity.step(state, spikes[:, readout])
-        if readout in case.facts["frames_of_raw"]:
-            index = case.facts["frames_of_raw"].index(readout)
-            for name, found in (("R", state.recovery), ("u", state.facilitation)):
-                expected = case.output(f"{prefix}offline_{name}")[index]
-                torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=0)
+    for index, readout in enumerate(case.facts["frames_of_raw"]):
+        states = Plasticity().states(spikes[:, : readout + 1])
+        for name, found in zip(("R", "u"), states, strict=True):
+            expected = case.output(f"{prefix}offline_{name}")[index]
+            torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=0)
 
 
-def test_pictures_are_the_published_ones() -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_pictures_are_the_published_ones(mode: PlasticityMode) -> None:
     case = load_case("tfstp")
-    for mode in MODES:
-        images, _ = tfstp_sequence(case.spikes(), plasticity=Plasticity(mode=mode))
-        stretched = stretch_to_uint8(images)[0]
-        if mode == "offline":
-            expected = case.output("offline_before_equalisation")
-            assert (stretched.int() - expected.int()).abs().max() <= 1
-        wrong = equalise_histogram(stretched) != case.output(mode)
-        assert wrong.float().mean() <= 0.001  # the tolerance that the case states
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_the_key_readout_is_one_of_the_sequence(mode: PlasticityMode) -> None:
-    spikes = (torch.rand(2, 40, 3, 4) < 0.3).to(torch.uint8)
-    plasticity = Plasticity(mode=mode)
-    images, _ = tfstp_sequence(spikes, plasticity=plasticity)
-    for key_readout in (0, 17, 39):
-        one = tfstp(spikes, key_readout=key_readout, plasticity=plasticity)
-        assert torch.equal(one[:, 0], images[:, key_readout])
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_chunks_go_on_where_the_last_one_ended(mode: PlasticityMode) -> None:
-    spikes = torch.rand(2, 50, 3, 4) < 0.3
-    plasticity = Plasticity(mode=mode)
-    whole, end = tfstp_sequence(spikes, plasticity=plasticity)
-    parts, state = [], None
-    for chunk in spikes.split([1, 22, 27], 1):
-        images, state = tfstp_sequence(chunk, plasticity=plasticity, state=state)
-        parts.append(images)
-    assert torch.equal(torch.cat(parts, 1), whole)
-    assert state is not None
-    assert state.readout == end.readout == 50
-    assert torch.equal(state.last_spike, end.last_spike)
+    spikes = case.spikes()
+    images = images_at(spikes, range(spikes.shape[1]), Plasticity(mode=mode))
+    stretched = stretch_to_uint8(images)[0]
+    if mode == "offline":
+        expected = case.output("offline_before_equalisation")
+        assert (stretched.int() - expected.int()).abs().max() <= 1
+    wrong = equalise_histogram(stretched) != case.output(mode)
+    assert wrong.float().mean() <= 0.001  # the tolerance that the case states
 
 
 @pytest.mark.parametrize("interval", [1, 2, 3, 5, 8])
@@ -100,11 +75,11 @@ def test_both_exact_inversions_give_the_rate(interval: int) -> None:
 
 
 def test_always_firing_settles_where_the_equations_say() -> None:
-    _, state = tfstp_sequence(periodic(1, 300))
+    recovery, facilitation = Plasticity().states(periodic(1, 300))
     u = 0.15 / (1 - 0.85 * math.exp(-1 / 10))  # u = u0 + (u + f (1 − u) − u0) exp(−1 / F)
-    recovery = (1 - math.exp(-1)) / (1 - (1 - u) * math.exp(-1))
-    assert state.facilitation.item() == pytest.approx(u, abs=1e-4)
-    assert state.recovery.item() == pytest.approx(recovery, abs=1e-4)
+    r = (1 - math.exp(-1)) / (1 - (1 - u) * math.exp(-1))
+    assert facilitation.item() == pytest.approx(u, abs=1e-4)
+    assert recovery.item() == pytest.approx(r, abs=1e-4)
 
 
 def test_later_readouts_do_not_matter() -> None:
@@ -129,7 +104,7 @@ def test_wrong_arguments_are_named() -> None:
     with pytest.raises(WindowError, match="hold 20 readouts, expected key readout 20"):
         tfstp(periodic(2, 20), key_readout=20)
     with pytest.raises(InputError, match=r"must be \(B, T, H, W\)"):
-        tfstp_sequence(torch.zeros(20, 4, 4))
+        tfstp(torch.zeros(20, 4, 4), key_readout=0)
 
 
 def test_a_flat_image_is_stretched_to_black() -> None:
@@ -153,37 +128,15 @@ def test_equalisation_counts_the_pixels_above_the_darkest_level() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("rate", [0.01, 0.3, 1.0])
-def test_a_sequence_takes_exactly_the_steps(mode: PlasticityMode, rate: float) -> None:
-    plasticity = Plasticity(mode=mode, time_unit=2.0, recovery_time=0.7, exact=True)
-    spikes = (torch.rand(2, 120, 17, 25) < rate).to(torch.uint8)[..., 1:20]  # 323 pixels
-    images, end = tfstp_sequence(spikes, plasticity=plasticity)
-    state = plasticity.start(spikes)
-    for t, readout in enumerate(spikes.unbind(1)):
-        state = plasticity.step(state, readout)
-        expected = plasticity.rate(state.recovery, state.facilitation)
-        torch.testing.assert_close(images[:, t], expected, atol=0, rtol=1e-6)
-    for one, other in zip(end, state, strict=True):
-        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
-
-
-@pytest.mark.parametrize("mode", MODES)
 def test_a_long_silence_is_forgotten(mode: PlasticityMode) -> None:
     spikes = torch.zeros(1, 1500, 1, 1)  # more than a float32 remembers of 10 readouts' decay
     spikes[0, [3, 5, 1499]] = 1
     plasticity = Plasticity(mode=mode)
     image = tfstp(spikes, key_readout=1499, plasticity=plasticity)
     assert image.item() == 0
-    _, state = tfstp_sequence(spikes, plasticity=plasticity)
-    assert state.recovery.item() == 1
-    assert state.facilitation.item() == pytest.approx(0.15)
-
-
-def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    spikes = torch.rand(1, 30, 5, 7) < 0.3
-    whole, _ = tfstp_sequence(spikes)
-    monkeypatch.setattr("spikerec.kernels.threads.LEAST_PIXELS", 8)
-    assert torch.equal(tfstp_sequence(spikes)[0], whole)
+    recovery, facilitation = plasticity.states(spikes)
+    assert recovery.item() == 1
+    assert facilitation.item() == pytest.approx(0.15)
 
 
 def test_an_exported_image_is_the_image() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,16 +17,12 @@ from spikerec.errors import InputError, WindowError
 from spikerec.spikes import (
     isi,
     nested_means,
-    representations,
     tfi,
     tfi_interval,
-    tfi_sequence,
-    tfi_sequence_interval,
     tfp,
     tfp_sequence,
     to_uint8,
 )
-from spikerec.spikes.representations import Closed
 from tests.golden_cases import GoldenCase, load_case
 from tests.spikes.edge import edge_input
 
@@ -76,14 +73,16 @@ class TestPublishedOutputs:
     def test_tfi_by_the_sequence_rule(self, prefix: str) -> None:
         case = load_case("tfi")
         spikes = golden_input(case, prefix)
-        interval = case.output(f"{prefix}sequence_interval").int()
-        assert torch.equal(tfi_sequence_interval(spikes)[0], interval)
-        images = to_uint8(tfi_sequence(spikes))[0]
-        assert torch.equal(images[20:-20], case.output(f"{prefix}sequence_m20"))
-        assert torch.equal(images[1:-1], case.output(f"{prefix}sequence_m1"))
-        for readout in (0, 17, 30, 60):
-            one = tfi_interval(spikes, key_readout=readout, half_window=1, rule="sequence")
-            assert torch.equal(one[0, 0], interval[readout])
+        expected = case.output(f"{prefix}sequence_interval").int()
+        arguments: dict[str, Any] = {"half_window": 1, "rule": "sequence"}
+        for readout in range(61):
+            interval = tfi_interval(spikes, key_readout=readout, **arguments)[0, 0]
+            assert torch.equal(interval, expected[readout])
+            image = to_uint8(tfi(spikes, key_readout=readout, **arguments))[0, 0]
+            for margin in (1, 20):  # of readouts at both ends that the published images leave out
+                if margin <= readout < 61 - margin:
+                    published = case.output(f"{prefix}sequence_m{margin}")[readout - margin]
+                    assert torch.equal(image, published)
 
 
 def test_published_tfp_is_cut_short_where_ours_refuses() -> None:
@@ -137,8 +136,6 @@ def test_tfi_of_a_periodic_stream_is_exact(interval: int) -> None:
     expected = torch.full((1, 1, 1, interval), 1 / interval)
     for rule in ("key", "sequence"):
         assert torch.equal(tfi(spikes, key_readout=30, half_window=20, rule=rule), expected)
-    settled = tfi_sequence(spikes)[:, interval : 61 - interval]
-    assert torch.equal(settled, expected.expand_as(settled))
 
 
 def test_tfp_of_a_periodic_stream_is_exact_over_whole_periods() -> None:
@@ -152,7 +149,9 @@ PER_PIXEL: dict[str, Callable[[Tensor], Tensor]] = {
     "tfp": lambda spikes: tfp(spikes, key_readout=10, window=8),
     "tfp_sequence": lambda spikes: tfp_sequence(spikes, window=5),
     "tfi": lambda spikes: tfi(spikes, key_readout=10, half_window=6),
-    "tfi_sequence": tfi_sequence,
+    "tfi by the sequence rule": lambda spikes: tfi(
+        spikes, key_readout=10, half_window=6, rule="sequence"
+    ),
     "isi": lambda spikes: isi(spikes, closed="left"),
     "nested_means": nested_means,
 }
@@ -212,7 +211,8 @@ def test_the_first_readout_begins_an_interval_unless_excluded() -> None:
 def test_a_single_readout_has_no_interval() -> None:
     spikes = torch.ones(1, 1, 2, 2)
     assert tfi_interval(spikes, key_readout=0, half_window=3).unique().tolist() == [6]
-    assert tfi_sequence_interval(spikes).unique().tolist() == [257]
+    by_sequence = tfi_interval(spikes, key_readout=0, half_window=3, rule="sequence")
+    assert by_sequence.unique().tolist() == [257]
     assert tfp(spikes, key_readout=0, window=1).unique().tolist() == [1]
 
 
@@ -238,23 +238,3 @@ def test_windows_that_leave_the_stream_are_refused(call: Callable[[Tensor], Tens
 def test_a_missing_axis_is_named(name: str) -> None:
     with pytest.raises(InputError, match=r"must be \(B, T, H, W\), found 3 axes"):
         PER_PIXEL[name](random_spikes(21, 4, 4))
-
-
-@pytest.mark.parametrize("closed", ["left", "right"])
-@pytest.mark.parametrize("undefined", [0, 257])
-def test_intervals_are_the_same_by_counting_and_by_passes(closed: Closed, undefined: int) -> None:
-    spikes = random_spikes(2, 40, 17, 25)[..., 1:20]  # 323 pixels, not contiguous
-    spikes[:, :, 0] = 0
-    by_passes = representations._intervals_by_passes(spikes, closed, undefined)
-    by_counting = representations._intervals_by_counting(spikes, closed, undefined)
-    assert torch.equal(by_counting, by_passes)
-    if undefined:
-        inverses = representations._intervals_by_counting(spikes, closed, undefined, inverse=True)
-        assert torch.equal(inverses, 1 / by_passes.float())
-
-
-def test_a_picture_of_several_parts_is_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    spikes = random_spikes(2, 30, 5, 7)
-    whole = tfi_sequence(spikes)
-    monkeypatch.setattr("spikerec.kernels.threads.LEAST_PIXELS", 8)
-    assert torch.equal(tfi_sequence(spikes), whole)

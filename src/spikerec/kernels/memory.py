@@ -1,4 +1,4 @@
-"""Memory that the system need not clear again and again, nor in small pages.
+"""Memory that the system need not clear again and again.
 
 glibc hands blocks of many megabytes back to the system as soon as they are freed, and the system
 clears every page again when the next layer asks for as much: on a CPU, a fifth of a network's time.
@@ -7,13 +7,7 @@ clears every page again when the next layer asks for as much: on a CPU, a fifth 
 from __future__ import annotations
 
 import ctypes
-import math
 import sys
-from collections.abc import Sequence
-
-import numpy as np
-import torch
-from torch import Tensor
 
 #: `mallopt` parameters of glibc (malloc.h).
 M_TRIM_THRESHOLD = -1
@@ -42,12 +36,3 @@ def keep_freed_memory(keep: bool = True) -> bool:
         return False
     mmap, trim = (KEPT, KEPT) if keep else (SYSTEM_MMAP_THRESHOLD, SYSTEM_TRIM_THRESHOLD)
     return bool(mallopt(M_MMAP_THRESHOLD, mmap) and mallopt(M_TRIM_THRESHOLD, trim))
-
-
-def empty_pages(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor on the CPU in pages of megabytes, where the system has them.
-
-    NumPy asks for them, PyTorch does not; clearing them takes half the time of small ones.
-    """
-    size = math.prod(shape) * dtype.itemsize
-    return torch.from_numpy(np.empty(size, np.uint8)).view(dtype).view(*shape)

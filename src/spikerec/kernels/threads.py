@@ -16,17 +16,13 @@ from threading import Barrier
 from typing import TypeVar
 
 import torch
-from torch import Tensor
-
-#: Pixels of a stream for which starting a thread pays.
-LEAST_PIXELS = 1 << 12
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
 def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-    """What a function gives for each part, the parts shared out over PyTorch's threads.
+    """Return a function's result for each part, the parts shared out over PyTorch's threads.
 
     Each call runs its operations in one thread, but a single part has them all; gradients are
     recorded as the caller would.
@@ -74,22 +70,3 @@ def _workers(threads: int) -> ThreadPoolExecutor:
 
 if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
     os.register_at_fork(after_in_child=_workers.cache_clear)
-
-
-def each_part(function: Callable[[int, slice], None], spikes: Tensor) -> None:
-    """Call a function for parts of the pixels of each sample, in threads.
-
-    Args:
-        function: takes the index of a sample and a slice of its H·W pixels.
-        spikes: (B, T, H, W) on the CPU.
-    """
-    count = spikes.shape[-2] * spikes.shape[-1]
-    # Two a thread, so that one that is held up leaves the rest to the others.
-    shares = max(min(2 * torch.get_num_threads(), count // LEAST_PIXELS), 1)
-    step = max(-(-count // shares), 1)
-    parts = [
-        (sample, slice(first, min(first + step, count)))
-        for sample in range(len(spikes))
-        for first in range(0, count, step)
-    ]
-    each_alone(lambda part: function(*part), parts)

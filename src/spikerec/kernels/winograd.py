@@ -18,15 +18,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from spikerec.kernels.compiled import compiled, suits_compiled
+from spikerec.kernels.compiled import compiled
+from spikerec.kernels.dispatch import Kernel
 from spikerec.kernels.threads import each_alone
 
-#: Geometric mean of the channels in and out from which this is faster than a direct convolution.
-#: Measured on two cores of an Intel Xeon (Sapphire Rapids): 0.9 × at 48 channels, 1.1 × at 72,
-#: 1.5 × at 128, 2.3 × at 256.
-LEAST_CHANNELS = 72
 #: Tiles of an image below which a direct convolution is faster.
 LEAST_TILES = 100
 #: Tiles transformed at once: enough for the matrix products, few enough for the cache.
@@ -51,63 +48,6 @@ KERNEL = torch.tensor(
 )
 
 
-def suits_winograd(conv: nn.Conv2d) -> bool:
-    """Whether a convolution can be computed this way, and is wide enough to gain by it."""
-    is_plain = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups) == (
-        (3, 3),
-        (1, 1),
-        (1, 1),
-        (1, 1),
-        1,
-    )
-    is_wide = conv.in_channels * conv.out_channels >= LEAST_CHANNELS**2
-    is_zero_padded = conv.padding_mode == "zeros"
-    return is_plain and is_wide and is_zero_padded and conv.weight.dtype == torch.float32
-
-
-class WinogradConv2d(nn.Conv2d):
-    """A 3 × 3 convolution that keeps the size, and the PReLU after it if it absorbed one.
-
-    Small images, other devices and 16 bits, whose roundings the transforms would magnify, take the
-    direct convolution.
-
-    Args:
-        conv: what to replace (see `suits_winograd`).
-    """
-
-    kernels: Tensor
-    biases: Tensor
-    slopes: Tensor
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__(conv.in_channels, conv.out_channels, 3, padding=1)
-        self.weight, self.bias = conv.weight, conv.bias  # kept for modules that look at them
-        self.activation: nn.PReLU | None = None
-        width = _whole_lanes(conv.out_channels)
-        self.register_buffer("kernels", transformed_kernels(conv.weight))
-        self.register_buffer("biases", torch.zeros(width))
-        self.register_buffer("slopes", torch.ones(width))
-        if conv.bias is not None:
-            self.biases[: conv.out_channels] = conv.bias.detach()
-
-    def absorb(self, activation: nn.PReLU) -> None:
-        """Apply this PReLU to the output from now on."""
-        self.activation = activation
-        self.slopes[: self.out_channels] = activation.weight.detach()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C', H, W) in channels-last order."""
-        if not self._applies(x):
-            y = super().forward(x)
-            return y if self.activation is None else self.activation(y)
-        return convolve(x, self.kernels, self.biases, self.slopes, self.out_channels)
-
-    def _applies(self, x: Tensor) -> bool:
-        is_plain = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        is_small = _tiles(x.shape[2]) * _tiles(x.shape[3]) < LEAST_TILES
-        return suits_compiled(x) and is_plain and not is_small
-
-
 def transformed_kernels(weight: Tensor) -> Tensor:
     """Kernels (C', C, 3, 3) → G g Gᵀ of each: (36, C, C'), both channels in whole lanes."""
     out, channels = weight.shape[:2]
@@ -116,28 +56,26 @@ def transformed_kernels(weight: Tensor) -> Tensor:
     return F.pad(kernels.flatten(0, 1).float(), padding)
 
 
-@torch.no_grad()
-def convolve(x: Tensor, kernels: Tensor, biases: Tensor, slopes: Tensor, out: int) -> Tensor:
-    """A 3 × 3 convolution with borders of zeros, then a PReLU.
-
-    Args:
-        x: (B, C, H, W) float32 on the CPU.
-        kernels: see `transformed_kernels`.
-        biases: (C' in whole lanes,).
-        slopes: likewise; 1 for no PReLU.
-        out: C', channels of the result.
-
-    Returns:
-        (B, C', H, W) float32 in channels-last order, without gradients.
-    """
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, slope: Tensor | None, transformed: Tensor
+) -> Tensor:
+    if not x.sum().isfinite():  # a tile would spread a NaN over all of its pixels
+        y = F.conv2d(x, weight, bias, padding=1)
+        return y if slope is None else F.prelu(y, slope)
+    out = len(weight)
+    _, channels, wide = transformed.shape
+    biases, slopes = torch.zeros(wide), torch.ones(wide)
+    if bias is not None:
+        biases[:out] = bias
+    if slope is not None:
+        slopes[:out] = slope
     images = x.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
     batch, height, width, inner = images.shape
     results = images.new_empty(batch, height, width, out)
     rows, columns = _tiles(height), _tiles(width)
-    _, channels, wide = kernels.shape
     threads = torch.get_num_threads()
     # As many parts for each thread, and none much larger than the cache.
-    rows_each = -(-batch * rows // threads)
+    rows_each = max(-(-batch * rows // threads), 1)
     step = -(-rows_each // -(-rows_each * columns // TILES_AT_ONCE))
     parts = [(sample, first) for sample in range(batch) for first in range(0, rows, step)]
     of_channels = biases.numpy(), ((1 + slopes) / 2).numpy(), ((1 - slopes) / 2).numpy()
@@ -151,12 +89,29 @@ def convolve(x: Tensor, kernels: Tensor, biases: Tensor, slopes: Tensor, out: in
         mine, product = tiles[worker], products[worker]
         for sample, first in waiting:
             _to_tiles(images[sample].numpy(), mine.numpy(), first)
-            torch.bmm(mine.flatten(1, 2)[..., :inner], kernels[:, :inner], out=product)
+            torch.bmm(mine.flatten(1, 2)[..., :inner], transformed[:, :inner], out=product)
             of_tiles = product.view(36, step, columns, wide).numpy()
             _from_tiles(of_tiles, *of_channels, results[sample].numpy(), first)
 
     each_alone(run, range(workers))
     return results.permute(0, 3, 1, 2)
+
+
+def _suits(
+    x: Tensor, weight: Tensor, bias: Tensor | None, slope: Tensor | None, transformed: Tensor
+) -> bool:
+    del weight, bias, slope, transformed
+    return _tiles(x.shape[2]) * _tiles(x.shape[3]) >= LEAST_TILES
+
+
+def _example(height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    weight = torch.randn(19, 21, 3, 3) / 14
+    x, bias, slope = torch.randn(2, 21, height, width), torch.randn(19), torch.randn(19)
+    return x, weight, bias, slope, transformed_kernels(weight)
+
+
+#: See `spikerec.inference.winograd`.
+CONVOLVE = Kernel(_convolve, _example, tolerance=5e-5, suits=_suits)
 
 
 def _tiles(size: int) -> int:

@@ -84,6 +84,8 @@ class Network(nn.Module, ABC):
             it, and cropped with it where they have its size.
         is_per_pixel: True if each pixel of the image depends on the spikes of that pixel alone.
         published_output_scale: the `output_scale` of the published weights; 1 for firing rates.
+        is_continuous: False if the image jumps where a rounding flips something inside, such as the
+            spike of a neuron; such a network is not rearranged for inference.
 
     Args:
         window: readouts the network sees.
@@ -102,6 +104,7 @@ class Network(nn.Module, ABC):
     image_extras: ClassVar[tuple[str, ...]] = ()
     is_per_pixel: ClassVar[bool] = False
     published_output_scale: ClassVar[float | None] = 1.0
+    is_continuous: ClassVar[bool] = True
 
     def __init__(self, window: int, output_scale: float | None = None) -> None:
         super().__init__()

@@ -182,6 +182,7 @@ class SSIR(Network):
 
     multiple = 2
     published_output_scale = 0.4
+    is_continuous = False
 
     def __init__(
         self,

@@ -22,10 +22,8 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikerec.errors import ConfigError
-from spikerec.kernels.warping import Warped, concatenate
 from spikerec.models.base import BlockNetwork, Blocks, Reconstruction
 from spikerec.spikes.representations import nested_means
 
@@ -200,10 +198,6 @@ class HybridSpikeEmbedding(nn.Module):
             parts.append(self.learned(block))
         return torch.cat(parts, 1)
 
-    def for_inference(self) -> nn.Module:
-        """See `MergedEmbedding`, for the published representation."""
-        return self if self.learned is None or not self.lengths else MergedEmbedding(self)
-
 
 class LearnedEmbedding(nn.Module):
     """Two normalised convolutions over a block's readouts, and a linear shortcut."""
@@ -220,38 +214,6 @@ class LearnedEmbedding(nn.Module):
         """(B, length, H, W) → (B, channels, H, W), ≥ 0."""
         x = F.relu(self.bn1(self.conv1(block)))
         return F.relu(self.bn2(self.conv2(x)) + self.shortcut(block))
-
-
-class MergedEmbedding(nn.Module):
-    """The hybrid embedding in two convolutions, batch norms folded in, for inference.
-
-    The nested means, the shortcut and the first convolution are all linear in the readouts, so they
-    are one convolution, whose kernel has the first two in its middle column.
-    """
-
-    def __init__(self, embedding: HybridSpikeEmbedding) -> None:
-        super().__init__()
-        assert embedding.learned is not None
-        learned = embedding.learned
-        first, shortcut = fuse_conv_bn_eval(learned.conv1, learned.bn1), learned.shortcut
-        assert first.bias is not None
-        assert shortcut.bias is not None
-        length = first.in_channels
-        means = first.weight.new_zeros(len(embedding.lengths), length)
-        for row, size in zip(means, embedding.lengths, strict=True):
-            row[(length - size) // 2 : (length + size) // 2] = 1 / size
-        middle = torch.cat([means[..., None, None], shortcut.weight])  # 1 × 1 kernels
-        self.sizes = [len(means), shortcut.out_channels, first.out_channels]
-        self.linear = nn.Conv2d(length, sum(self.sizes), 3, padding=1)
-        self.linear.weight = nn.Parameter(torch.cat([F.pad(middle, (1, 1, 1, 1)), first.weight]))
-        no_bias = means.new_zeros(len(means))
-        self.linear.bias = nn.Parameter(torch.cat([no_bias, shortcut.bias, first.bias]))
-        self.conv2 = fuse_conv_bn_eval(learned.conv2, learned.bn2)
-
-    def forward(self, block: Tensor) -> Tensor:
-        """(B, length, H, W) → (B, channels, H, W)."""
-        means, shortcut, x = self.linear(block).split(self.sizes, 1)
-        return torch.cat([means, F.relu_(self.conv2(F.relu(x)).add_(shortcut))], 1)
 
 
 class ResidualBlock(nn.Module):
@@ -482,12 +444,12 @@ class Decoder(nn.Module):
     def forward(self, earlier: Tensor, centre: Tensor, later: Tensor, *, above: Level) -> Level:
         """Features (B, C, H, W) of the blocks, and the level of half the size, → this level."""
         fields = self._fields(above)
-        parts: list[Tensor | Warped] = [centre, *_aligned(earlier, later, fields)]
+        parts = [centre, *_aligned(earlier, later, fields)]
         if self.image_guidance:
             parts.insert(0, F.interpolate(above.image, scale_factor=2.0, mode="bilinear"))
         if self.up_hidden is not None:
             parts.append(self.up_hidden(above.hidden))
-        hidden = self.residual(self.fuse(concatenate([*parts, *fields])))
+        hidden = self.residual(self.fuse(torch.cat([*parts, *fields], 1)))
         correction, image = _split_prediction(self.predict(hidden))
         main = fields[0] if fields else None
         flow = None if main is None or correction is None else main + correction
@@ -507,15 +469,34 @@ class Decoder(nn.Module):
         return fields
 
 
-def _aligned(earlier: Tensor, later: Tensor, fields: Sequence[Tensor]) -> Sequence[Tensor | Warped]:
+def _aligned(earlier: Tensor, later: Tensor, fields: Sequence[Tensor]) -> Sequence[Tensor]:
     """Both neighbours warped by each pair of fields; as they are where there is none."""
     if not fields:
         return [earlier, later]
-    return [
-        Warped(features, flow)
-        for pair in fields
-        for features, flow in zip((earlier, later), pair.chunk(2, 1), strict=True)
-    ]
+    flows = [flow for pair in fields for flow in pair.chunk(2, 1)]
+    return warp(torch.cat([earlier, later] * len(fields)), torch.cat(flows)).chunk(len(flows))
+
+
+def warp(features: Tensor, flow: Tensor) -> Tensor:
+    """Sample features where a flow points: bilinear, the border repeated.
+
+    Args:
+        features: (B, C, H, W).
+        flow: (B, 2, H, W) in pixels, x then y.
+
+    Returns:
+        (B, C, H, W), which at pixel p holds the features at p + flow(p).
+    """
+    height, width = features.shape[-2:]
+    exact = torch.promote_types(flow.dtype, torch.float32)
+    columns = torch.arange(width, dtype=exact, device=flow.device)
+    rows = torch.arange(height, dtype=exact, device=flow.device)[:, None]
+    # −1 and 1 are the centres of the corner pixels; a side of one pixel has no extent to move in.
+    grid_x = (columns + flow[:, 0]) * (2 / max(width - 1, 1)) - 1
+    grid_y = (rows + flow[:, 1]) * (2 / max(height - 1, 1)) - 1
+    grid = torch.stack([grid_x, grid_y], -1)  # (B, H, W, 2)
+    warped = F.grid_sample(features.to(exact), grid, padding_mode="border", align_corners=True)
+    return warped.to(features.dtype)
 
 
 def _split_prediction(prediction: Tensor) -> tuple[Tensor | None, Tensor]:

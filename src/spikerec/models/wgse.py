@@ -27,7 +27,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikerec.errors import ConfigError, WeightsError
 from spikerec.models.base import Network, Reconstruction, check_window
@@ -187,13 +186,6 @@ class ResidualBlock(nn.Module):
         """(B, channels, H, W) → the same shape."""
         y = F.relu_(self.norm1(self.conv1(x)))
         return F.relu_(self.norm2(self.conv2(y)).add_(x))
-
-    def for_inference(self) -> nn.Module:
-        """The block with batch norms folded into its convolutions."""
-        if isinstance(self.norm1, nn.BatchNorm2d) and isinstance(self.norm2, nn.BatchNorm2d):
-            self.conv1, self.norm1 = fuse_conv_bn_eval(self.conv1, self.norm1), nn.Identity()
-            self.conv2, self.norm2 = fuse_conv_bn_eval(self.conv2, self.norm2), nn.Identity()
-        return self
 
 
 NORMS: dict[str | None, type[nn.Module]] = {

@@ -6,8 +6,9 @@ c_t the charge of readout t and q₀ ~ U(0, θ) the charge at the start,
 
     n_t = ⌊(q₀ + c_0 + … + c_t) / θ⌋,    spike_t = n_t − n_(t−1) ∈ {0, 1},
 
-so that all readouts of a chunk follow from one cumulative sum. A readout gathers at most θ: beyond
-that the pixel is saturated, and the excess is lost. Hence at most one spike a readout.
+so that only what the charge exceeds whole thresholds by has to be kept from one readout to the
+next. A readout gathers at most θ: beyond that the pixel is saturated, and the excess is lost. Hence
+at most one spike a readout.
 
 Charge is counted in whole units of θ / 2²⁴. Integer sums do not depend on order, so the spikes are
 the same however the scene is cut into chunks, on the CPU and on a GPU, and nothing drifts over long
@@ -34,23 +35,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from spikerec.errors import ConfigError, InputError
-from spikerec.kernels.compiled import compiled
-from spikerec.kernels.memory import empty_pages
-from spikerec.kernels.threads import each_part
 from spikerec.simulation.sensor import SensorMaps, draw_maps, read_maps
 
 THETA_BITS = 24  # a threshold is 2²⁴ units of charge: the precision of float32 intensities
 THETA = 1 << THETA_BITS
-CHUNK = 64  # readouts summed at once on a GPU: (64 + 1)·2²⁴ units stay inside int32
 
 
 @dataclass(frozen=True)
@@ -205,14 +199,12 @@ class Exposure:
         """
         self._check(intensity)
         charge = self._begin(intensity) if self._charge is None else self._charge
-        on_cpu = intensity.device.type == "cpu"
-        empty = empty_pages if on_cpu else partial(torch.empty, device=intensity.device)
-        spikes = empty(intensity.shape, dtype=torch.uint8)
-        # Noise is drawn for whole readouts, one after the other; the rest is for each pixel alone.
-        step = CHUNK if self.camera.shot_noise else len(intensity)
-        for part in (slice(start, start + step) for start in range(0, len(intensity), step)):
-            self._fire(self._with_shot_noise(intensity[part]), charge, spikes[part])
-            self._add_stray(spikes[part])
+        spikes = torch.empty(intensity.shape, dtype=torch.uint8, device=intensity.device)
+        for light, fired in zip(intensity, spikes, strict=True):
+            charge += self._gathered(self._with_shot_noise(light.float()))
+            torch.bitwise_right_shift(charge, THETA_BITS, out=fired)
+            charge &= THETA - 1
+            self._add_stray(fired)
         self._charge = charge
         return spikes
 
@@ -229,24 +221,8 @@ class Exposure:
         self._stray = torch.Generator(device).manual_seed(stray_seed)
         return charge.to(device)
 
-    def _fire(self, intensity: Tensor, charge: Tensor, spikes: Tensor) -> None:
-        """Gather charge and fire.
-
-        Args:
-            intensity: (t, H, W).
-            charge: (H, W) int32 in [0, THETA), left from the readout before; afterwards, from the
-                last.
-            spikes: (t, H, W) uint8 to fill.
-        """
-        if intensity.device.type == "cpu":
-            self._fire_by_pixel(intensity, charge, spikes)
-            return
-        for start in range(0, len(intensity), CHUNK):
-            part = slice(start, start + CHUNK)
-            _integrate(charge, self._gathered(intensity[part].float()), spikes[part])
-
     def _gathered(self, intensity: Tensor) -> Tensor:
-        """The charge of each readout: (t, H, W) float32 → int32 in [0, THETA]."""
+        """Return the charge that a readout gathers: (H, W) float32 → int32 in [0, THETA]."""
         light = intensity * self._scale
         if self._sensor is not None:
             sensor = self._sensor
@@ -258,43 +234,18 @@ class Exposure:
         """Units of charge that a pixel of intensity 1 gathers in a readout."""
         return self.camera.light_scale * self.camera.gain * THETA
 
-    def _fire_by_pixel(self, intensity: Tensor, charge: Tensor, spikes: Tensor) -> None:
-        """`_fire` on a CPU, to the same bits, in one pass over memory."""
-        seen = intensity.detach().float().flatten(1).contiguous()  # (t, H·W)
-        maps = torch.empty(3, 0)
-        if (sensor := self._sensor) is not None:
-            maps = torch.stack([sensor.gain, sensor.dark_current * THETA, sensor.threshold])
-            maps = maps.flatten(1)
-
-        def fire(_: int, pixels: slice) -> None:
-            _gather_and_fire(
-                seen.numpy(),
-                np.float32(self._scale),
-                maps.numpy(),
-                charge.view(-1).numpy(),
-                spikes.flatten(1).numpy(),
-                pixels.start,
-                pixels.stop,
-            )
-
-        each_part(fire, intensity[None])
-
     def _with_shot_noise(self, intensity: Tensor) -> Tensor:
-        """Intensity as counted in whole electrons."""
+        """Return a readout's intensity (H, W) as counted in whole electrons."""
         if not self.camera.shot_noise:
             return intensity
         electrons = self.camera.light_scale * self.camera.threshold
-        # Readout by readout: what is drawn for one must not depend on how the scene is cut.
-        counts = [torch.poisson(image * electrons, self._shot) for image in intensity.float()]
-        return torch.stack(counts) / electrons
+        return torch.poisson(intensity * electrons, self._shot) / electrons
 
-    def _add_stray(self, spikes: Tensor) -> None:
-        """Set bits of `spikes` that no charge has set."""
-        if not self.camera.stray_rate:
-            return
-        for readout in spikes:
-            drawn = torch.rand(readout.shape, generator=self._stray, device=readout.device)
-            readout |= drawn < self.camera.stray_rate
+    def _add_stray(self, fired: Tensor) -> None:
+        """Set bits of a readout (H, W) that no charge has set."""
+        if self.camera.stray_rate:
+            drawn = torch.rand(fired.shape, generator=self._stray, device=fired.device)
+            fired |= drawn < self.camera.stray_rate
 
     def _check(self, intensity: Tensor) -> None:
         if intensity.ndim != 3 or not intensity.is_floating_point() or not intensity.numel():
@@ -310,64 +261,3 @@ class Exposure:
                 f"intensity must stay {tuple(self._charge.shape)} over a stream, found "
                 f"{tuple(intensity.shape[1:])}."
             )
-
-
-def _integrate(charge: Tensor, gathered: Tensor, spikes: Tensor) -> None:
-    """Fire.
-
-    Args:
-        charge: (H, W) int32 in [0, THETA), left from the readout before; afterwards, from the last.
-        gathered: (t, H, W) int32 in [0, THETA]; used up.
-        spikes: (t, H, W) uint8 to fill.
-    """
-    gathered[0] += charge
-    total = torch.cumsum(gathered, 0, dtype=torch.int32)
-    torch.bitwise_and(total[-1], THETA - 1, out=charge)
-    fired = total.bitwise_right_shift_(THETA_BITS).to(torch.uint8)  # spikes so far in the chunk
-    spikes[0] = fired[0]
-    torch.sub(fired[1:], fired[:-1], out=spikes[1:])
-
-
-@compiled()
-def _gather_and_fire(
-    intensity: NDArray[np.float32],
-    scale: np.float32,
-    maps: NDArray[np.float32],
-    charge: NDArray[np.int32],
-    spikes: NDArray[np.uint8],
-    first: int,
-    stop: int,
-) -> None:
-    """`Exposure._gathered` and `_integrate` for the pixels [first, stop).
-
-    Args:
-        intensity: (t, N).
-        scale: units of charge at intensity 1.
-        maps: (3, N) gain, dark current in units of charge, threshold; (3, 0) for an even sensor.
-        charge: (N,) in [0, THETA), left from the readout before; afterwards, from the last.
-        spikes: (t, N) to fill.
-        first: the first pixel.
-        stop: where to stop.
-    """
-    full = np.float32(THETA)
-    gathered = np.empty(1024, np.float32)
-    for left in range(first, stop, 1024):
-        right = min(left + 1024, stop)
-        kept = charge[left:right]
-        for t in range(len(intensity)):
-            light, fired = intensity[t, left:right], spikes[t, left:right]
-            for p in range(len(light)):
-                gathered[p] = light[p] * scale
-            if maps.shape[1]:
-                gain, dark, threshold = (
-                    maps[0, left:right],
-                    maps[1, left:right],
-                    maps[2, left:right],
-                )
-                for p in range(len(light)):
-                    gathered[p] = (gathered[p] * gain[p] + dark[p]) / threshold[p]
-            for p in range(len(light)):
-                unit = gathered[p] if gathered[p] < full else full
-                total = np.int32(kept[p] + np.int32(unit))
-                fired[p] = total >> np.int32(THETA_BITS)
-                kept[p] = total & np.int32(THETA - 1)

@@ -84,14 +84,6 @@ def _unpack_by_shifts(bits: Tensor) -> Tensor:
     return (bits.unsqueeze(-1) >> shifts).bitwise_and_(1).flatten(-2)  # (..., 8·n)
 
 
-def spike_bytes(spikes: Tensor) -> Tensor:
-    """Spikes of any dtype, 0 and 1, as a contiguous uint8 tensor without gradients."""
-    spikes = spikes.detach()
-    if spikes.dtype != torch.uint8:
-        spikes = spikes.bool()
-    return spikes.contiguous().view(torch.uint8)
-
-
 def as_spikes(path: Path, values: np.ndarray) -> np.ndarray:
     """Values read from or meant for a file as contiguous uint8, if all are 0 and 1.
 

@@ -10,16 +10,11 @@ from pathlib import Path
 from typing import IO, Self
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from spikerec.errors import DataError, GeometryError
-from spikerec.kernels.compiled import compiled
-from spikerec.kernels.threads import each_alone
 from spikerec.spikes.bits import PackedSpikes, as_spikes
 from spikerec.spikes.files import Unfinished, refuse_existing
 from spikerec.spikes.geometry import (
-    BitOrder,
     Geometry,
     Sidecar,
     check_sidecar,
@@ -27,9 +22,6 @@ from spikerec.spikes.geometry import (
     write_sidecar,
 )
 from spikerec.spikes.stream import FileStream
-
-#: Bytes of spikes from which threads and a compiled loop, which takes 0.1 s to load, soon pay.
-LARGE_BYTES = 1 << 26
 
 #: Layouts met in published data sets, offered when a file does not fit the one stated.
 COMMON_GEOMETRIES = (
@@ -83,8 +75,6 @@ class DatStream(FileStream[np.ndarray]):
             return self._decode_unaligned(time, rows, columns)
         octets, offset = self._row_bytes(time, rows, columns)
         count = offset + columns.stop - columns.start
-        if offset == 0 and count == 8 * octets.shape[-1] and 8 * octets.size >= LARGE_BYTES:
-            return _unpack_large(octets, self.geometry.bit_order)
         pixels = np.unpackbits(octets, axis=-1, count=count, bitorder=self.geometry.bit_order)
         return np.ascontiguousarray(pixels[..., offset:])
 
@@ -214,30 +204,6 @@ def encode_readouts(spikes: np.ndarray, geometry: Geometry) -> np.ndarray:
     rows = spikes[:, ::-1] if geometry.bottom_up else spikes
     padded = np.pad(rows, ((0, 0), (0, 0), (0, geometry.row_bits - geometry.width)))
     return np.packbits(padded.reshape(len(spikes), -1), axis=-1, bitorder=geometry.bit_order)
-
-
-def _unpack_large(octets: np.ndarray, bit_order: BitOrder) -> np.ndarray:
-    """The pixels (t, h, 8·n) of bytes (t, h, n), in threads: `np.unpackbits` uses but one."""
-    all_octets = np.arange(1 << 8, dtype=np.uint8)[:, None]
-    table = np.unpackbits(all_octets, axis=-1, bitorder=bit_order).view(np.uint64)[:, 0]
-    pixels = np.empty((*octets.shape[:2], 8 * octets.shape[2]), np.uint8)
-    by_eight = pixels.view(np.uint64)
-    step = -(-len(octets) // (4 * torch.get_num_threads()))
-    parts = [slice(first, first + step) for first in range(0, len(octets), step)]
-    each_alone(lambda part: _look_up(octets[part], table, by_eight[part]), parts)
-    return pixels
-
-
-@compiled()
-def _look_up(
-    octets: NDArray[np.uint8], table: NDArray[np.uint64], pixels: NDArray[np.uint64]
-) -> None:
-    """Fill (t, h, n) pixels, eight to a number, with what the table has for (t, h, n) bytes."""
-    for t in range(octets.shape[0]):
-        for y in range(octets.shape[1]):
-            row, filled = octets[t, y], pixels[t, y]
-            for x in range(len(row)):
-                filled[x] = table[row[x]]
 
 
 def misfit(path: Path, size_bytes: int, geometry: Geometry | None) -> str:

@@ -14,17 +14,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from spikerec.errors import InputError, WindowError
-from spikerec.kernels.compiled import compiled, suits_compiled
-from spikerec.kernels.memory import empty_pages
-from spikerec.kernels.threads import each_part
-from spikerec.spikes.bits import spike_bytes
 
 TfiRule = Literal["key", "sequence"]
 Closed = Literal["right", "left"]
@@ -134,7 +128,14 @@ def isi(spikes: Tensor, *, closed: Closed) -> Tensor:
     _check_axes(spikes)
     if closed not in ("right", "left"):
         raise InputError(f"closed must be right or left, found {closed!r}.")
-    return _intervals(spikes, closed, undefined=0)
+    size = spikes.shape[1]
+    since = running_maximum(_since(spikes, 0, size))
+    until = running_maximum(_until(spikes, 0, size).flip(1)).flip(1)
+    if closed == "right":
+        since = F.pad(since, (0, 0, 0, 0, 1, -1))
+    else:
+        until = F.pad(until, (0, 0, 0, 0, -1, 1))
+    return _interval(since, until, size, undefined=0)
 
 
 def tfi(
@@ -207,30 +208,6 @@ def tfi_interval(
     return _interval(since, until, size, undefined)
 
 
-def tfi_sequence(spikes: Tensor) -> Tensor:
-    """TFI at every readout, by the sequence rule (see `tfi`).
-
-    Args:
-        spikes: (B, T, H, W).
-
-    Returns:
-        (B, T, H, W) float32 in (0, 1]; 1 / 257 where there is no interval.
-
-    Raises:
-        InputError: not four axes.
-    """
-    _check_axes(spikes)
-    if suits_compiled(spikes):
-        return _intervals_by_counting(spikes, "right", UNDEFINED_INTERVAL, inverse=True)
-    return _inverse(tfi_sequence_interval(spikes))
-
-
-def tfi_sequence_interval(spikes: Tensor) -> Tensor:
-    """The intervals whose inverse is `tfi_sequence`: (B, T, H, W) int32."""
-    _check_axes(spikes)
-    return _intervals(spikes, "right", undefined=UNDEFINED_INTERVAL)
-
-
 def to_uint8(rate: Tensor) -> Tensor:
     """Rates in [0, 1] as SpikeCV stores them: 255 · rate with the fraction cut off.
 
@@ -259,98 +236,6 @@ def _count(spikes: Tensor) -> Tensor:
 # An interval is found from two marks on each spike: `since` grows with time, so that its maximum is
 # the latest spike; `until` falls, so that its maximum is the earliest. Of T readouts, t is marked
 # t + 1 and T − t. A readout without a spike is marked 0 both times.
-
-
-def _intervals(spikes: Tensor, closed: Closed, undefined: int) -> Tensor:
-    """The interval that holds each readout (see `isi`), `undefined` where there is none."""
-    by = _intervals_by_counting if suits_compiled(spikes) else _intervals_by_passes
-    return by(spikes, closed, undefined)
-
-
-def _intervals_by_passes(spikes: Tensor, closed: Closed, undefined: int) -> Tensor:
-    size = spikes.shape[1]
-    since = running_maximum(_since(spikes, 0, size))
-    until = running_maximum(_until(spikes, 0, size).flip(1)).flip(1)
-    if closed == "right":
-        since = F.pad(since, (0, 0, 0, 0, 1, -1))
-    else:
-        until = F.pad(until, (0, 0, 0, 0, -1, 1))
-    return _interval(since, until, size, undefined)
-
-
-def _intervals_by_counting(
-    spikes: Tensor, closed: Closed, undefined: int, *, inverse: bool = False
-) -> Tensor:
-    """The intervals as int32, or their inverses as float32, on a CPU: (B, T, H, W)."""
-    fired = spike_bytes(spikes).flatten(2)  # (B, T, H·W)
-    results = empty_pages(spikes.shape, torch.float32 if inverse else torch.int32)
-
-    def run(sample: int, pixels: slice) -> None:
-        _count_intervals(
-            fired[sample].numpy(),
-            results[sample].flatten(1).numpy(),
-            pixels.start,
-            pixels.stop,
-            closed == "left",
-            undefined,
-            inverse,
-        )
-
-    each_part(run, spikes)
-    return results
-
-
-@compiled()
-def _count_intervals(
-    fired: NDArray[np.uint8],
-    results: NDArray[np.int32] | NDArray[np.float32],
-    first: int,
-    stop: int,
-    is_mirrored: bool,
-    undefined: int,
-    inverse: bool,
-) -> None:
-    """Count readouts since the latest spike going on, and until the next one coming back.
-
-    Args:
-        fired: (T, N), 0 and 1.
-        results: (T, N) to fill with intervals, or with their inverses.
-        first: the first pixel to fill.
-        stop: where to stop.
-        is_mirrored: go back first, which gives the interval that begins at a spike there.
-        undefined: the interval where there is none.
-        inverse: fill with inverses.
-    """
-    size = len(fired)
-    since = np.empty((size, 256), np.int32)
-    counts = np.empty(512, np.int32)  # of 256 pixels, and their intervals: what a core keeps
-    missing, one, undefined32 = np.int32(1 << 29), np.int32(1), np.int32(undefined)
-    for left in range(first, stop, 256):
-        right = min(left + 256, stop)
-        counts[:] = missing
-        for t in range(size):
-            readout = size - 1 - t if is_mirrored else t
-            spike, so_far = fired[readout, left:right], since[readout]
-            for p in range(len(spike)):
-                count = counts[p] + one
-                so_far[p] = count
-                counts[p] = count * (one - np.int32(spike[p]))
-        counts[:] = missing
-        for t in range(size):
-            readout = t if is_mirrored else size - 1 - t
-            spike, so_far = fired[readout, left:right], since[readout]
-            for p in range(len(spike)):
-                count = (counts[p] + one) * (one - np.int32(spike[p]))
-                counts[p] = count
-                interval = count + so_far[p]
-                counts[256 + p] = interval if interval < missing else undefined32
-            result = results[readout, left:right]
-            if inverse:
-                for p in range(len(result)):
-                    result[p] = np.float32(1) / np.float32(counts[256 + p])
-            else:
-                for p in range(len(result)):
-                    result[p] = counts[256 + p]
 
 
 def _since(spikes: Tensor, first: int, stop: int) -> Tensor:

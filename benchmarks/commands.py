@@ -1,0 +1,84 @@
+"""Commands that a user types, with the compiled kernels and with the PyTorch references alone.
+
+A kernel stays only while one of these is at least 1.5 times as fast by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data import write_random_dat
+from benchmarks.harness import Benchmark, Case
+from benchmarks.networks import network
+from spikerec import spikes
+from spikerec.kernels import switched
+from spikerec.spikes import Geometry
+from spikerec.streaming import reconstruct
+
+
+def reconstructing(name: str, stride: int) -> Callable[[tuple[int, ...], Path], Case]:
+    """`reconstruct input=car.dat output=[car.mp4,car.npy]`: N images of H × W."""
+
+    def prepare(size: tuple[int, ...], folder: Path) -> Case:
+        count, height, width = size
+        method = network(name)
+        length = method.window + (count - 1) * stride
+        path = write_random_dat(folder, length, height, width)
+        stream = spikes.open(path, geometry=Geometry(height, width), light_scale=1.0)
+        video = reconstruct(stream, method, stride=stride)
+        outputs = [folder / f"{name}.mp4", folder / f"{name}.npy"]
+
+        def save() -> np.ndarray:
+            for output in outputs:
+                output.unlink(missing_ok=True)
+            video.save(outputs)
+            return np.load(outputs[1])
+
+        return Case(ours=save, reference=by_references(save), note=f"{count} images", settles=True)
+
+    return prepare
+
+
+def by_references(run: Callable[[], Any]) -> Callable[[], Any]:
+    """Run with the kernels switched off."""
+
+    def without() -> Any:  # noqa: ANN401
+        with switched(False):
+            return run()
+
+    return without
+
+
+BENCHMARKS = (
+    Benchmark(
+        "reconstruct_tfstp",
+        "reconstruct model=tfstp stride=1",
+        "SPIKEREC_KERNELS=0",
+        goal=1.5,
+        tolerance=0,
+        sizes={"full": (60, 250, 400), "quick": (20, 125, 200), "tiny": (3, 16, 24)},
+        prepare=reconstructing("tfstp", 1),
+    ),
+    Benchmark(
+        "reconstruct_wgse",
+        "reconstruct model=wgse",
+        "SPIKEREC_KERNELS=0",
+        goal=1.5,
+        tolerance=1e-4,
+        sizes={"full": (2, 250, 400), "quick": (2, 64, 104), "tiny": (2, 16, 24)},
+        prepare=reconstructing("wgse", 20),
+    ),
+    Benchmark(
+        "reconstruct_stir",
+        "reconstruct model=stir",
+        "SPIKEREC_KERNELS=0",
+        goal=1,  # it has no kernel that is there for its sake
+        tolerance=1e-4,
+        sizes={"full": (4, 250, 400), "quick": (4, 128, 208), "tiny": (2, 16, 24)},
+        prepare=reconstructing("stir", 20),
+    ),
+)
