@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +98,51 @@ def test_nothing_is_overwritten(photograph: Path, tmp_path: Path) -> None:
     arguments = (f"input={photograph}", f"output={tmp_path / 'x.npy'}", "images=1")
     run(configured(*arguments))
     before = (tmp_path / "x.npy").read_bytes()
-    with pytest.raises(DataError, match="exists already"):
+    with pytest.raises(DataError, match=r"exists already, made with other settings \(seed\)"):
         run(configured(*arguments, "seed=1"))
     assert (tmp_path / "x.npy").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.dat", "x"])
+def test_repeated_command_is_done(
+    name: str, photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (f"input={photograph}", f"output={tmp_path / name}", "images=2")
+    for told in ("40 readouts", "done before with the same settings: 40 readouts"):
+        run(configured(*arguments))
+        assert capsys.readouterr().out.splitlines()[-1].startswith(told)
+    photograph.write_bytes(photograph.read_bytes() + b"0")  # another file of the same name
+    with pytest.raises(DataError, match=r"made with other settings \(source\)"):
+        run(configured(*arguments))
+
+
+def run_until(step: int, arguments: tuple[str, ...]) -> int:
+    """The status of a process that dies before that step of those that give files their names."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    steps, replace = itertools.count(), Path.replace
+
+    def die(self: Path, target: Path) -> Path:
+        return os._exit(9) if next(steps) == step else replace(self, target)
+
+    Path.replace = die  # type: ignore[method-assign,assignment]
+    run(configured(*arguments))
+    os._exit(0)
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x"])
+def test_killed_command_is_finished_by_the_next(
+    name: str, photograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = (f"input={photograph}", f"output=out/{name}", "images=2")
+    found = []
+    for step in itertools.count():
+        died = run_until(step, arguments) != 0
+        run(configured(*arguments))
+        found.append({path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()})
+        shutil.rmtree("out")
+        if not died:
+            break
+    assert len(found) > 3
+    assert all(one == found[-1] for one in found)

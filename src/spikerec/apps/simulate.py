@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.progress import Progress
 
-from spikerec.configs import instantiate
+from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
 from spikerec.simulation import Camera, SceneStyle
 from spikerec.simulation.footage import Footage
 from spikerec.simulation.images import IMAGE_SUFFIXES, read_grey
-from spikerec.simulation.layout import Recording, write_scene, write_stream
+from spikerec.simulation.layout import (
+    Recording,
+    SREDSLayout,
+    write_scene,
+    write_stream,
+    written_before,
+)
 from spikerec.simulation.scenes import DETAIL, RandomScene, Scene
 from spikerec.simulation.video import VideoScene
+from spikerec.spikes.folders import in_order
 
 PHOTOGRAPH_IMAGES = 24  # of a moving photograph, where `images` is not set: as many as SREDS has
 
@@ -31,27 +40,55 @@ def run(config: DictConfig) -> None:
     with console.status(f"reading {inputs[0].name}"):
         scene, images = _scene(config, inputs)
     camera = instantiate(config.simulation, Camera, "simulation")
-    recording = Recording(scene, camera, config.seed, images, config.readouts_per_image)
-    output = Path(config.output)
-    with Progress(console=console) as progress:
-        task = progress.add_task(output.name, total=images)
-        if output.suffix:
-            write_stream(output, recording, on_image=lambda: progress.advance(task))
-        else:
-            name = config.scene or inputs[0].stem
-            write_scene(
-                output, config.split, name, recording, on_image=lambda: progress.advance(task)
-            )
+    recording = Recording(
+        scene, camera, config.seed, images, config.readouts_per_image, _source(config, inputs)
+    )
+    output, name = Path(config.output), config.scene or inputs[0].stem
+    layout = SREDSLayout(output, camera.light_scale, config.readouts_per_image)
+    target = output if output.suffix else layout.spikes(config.split, name)
+    done = written_before(target, recording)
+    if not done:
+        _write(recording, output, config.split, name, console)
     readouts = images * config.readouts_per_image
     size = f"{scene.height} × {scene.width}"
     console.print(
-        f"{readouts} readouts of {size} with {recording.num_images} true images in {output}"
+        f"{'done before with the same settings: ' if done else ''}{readouts} readouts of {size} "
+        f"with {recording.num_images} true images in {output}",
+        soft_wrap=True,
     )
+
+
+def _write(recording: Recording, output: Path, split: str, name: str, console: Console) -> None:
+    with Progress(console=console) as progress:
+        task = progress.add_task(output.name, total=recording.images)
+        if output.suffix:
+            write_stream(output, recording, on_image=lambda: progress.advance(task))
+        else:
+            write_scene(output, split, name, recording, on_image=lambda: progress.advance(task))
 
 
 def _inputs(config: DictConfig) -> list[Path]:
     several = isinstance(config.input, ListConfig)
     return [Path(one) for one in (config.input if several else [config.input])]
+
+
+def _source(config: DictConfig, inputs: list[Path]) -> dict[str, Any]:
+    """Inputs by name and content, and the settings that make a scene of them."""
+    return {
+        "input": [path.name for path in inputs],
+        "sha256": [_digest(path) for path in inputs],
+        **{key: plain(config)[key] for key in ("size", "interpolation", "style")},
+    }
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, or of the files of a folder in their order."""
+    total = hashlib.sha256()
+    for one in in_order(path.iterdir()) if path.is_dir() else [path]:
+        if one.is_file():
+            with one.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
 
 
 def _scene(config: DictConfig, inputs: list[Path]) -> tuple[Scene, int]:

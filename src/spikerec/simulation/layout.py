@@ -15,8 +15,8 @@ for a single file).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ from torch import Tensor
 from spikerec import spikes
 from spikerec.errors import ConfigError, DataError
 from spikerec.simulation.camera import Camera
-from spikerec.simulation.cards import write_card
+from spikerec.simulation.cards import plain_values, read_card, write_card
 from spikerec.simulation.images import write_grey
 from spikerec.simulation.scenes import Scene
 from spikerec.simulation.video import VideoScene
 from spikerec.spikes.dat import encode_readouts
-from spikerec.spikes.files import atomic_path
+from spikerec.spikes.files import Unfinished, atomic_path, make_folder, sync
 from spikerec.spikes.geometry import Geometry, Sidecar, write_sidecar
 
 CARD = "simulation.yaml"
@@ -50,6 +50,7 @@ class Recording:
         images: number of true images to keep; of a video with uneven gaps those that its frames
             show, the others are left out.
         readouts_per_image: readouts from one image to the next.
+        source: plain values that say what the scene is made of, for the card.
 
     Raises:
         ConfigError: a number below 1.
@@ -61,6 +62,7 @@ class Recording:
     seed: int
     images: int
     readouts_per_image: int = 20
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("images", "readouts_per_image"):
@@ -113,6 +115,7 @@ class Recording:
             "images": self.images,
             "readouts_per_image": self.readouts_per_image,
             "key_readout": f"image j (from 0) shows readout {self.readouts_per_image}·j",
+            **({"source": dict(self.source)} if self.source else {}),
         }
 
 
@@ -190,26 +193,45 @@ def write_scene(
         on_image: called after each image.
 
     Raises:
-        DataError: the scene is there already.
+        DataError: the scene exists already.
     """
     layout = SREDSLayout(root, recording.camera.light_scale, recording.readouts_per_image)
+    target = layout.spikes(split, name)
     if layout.has(split, name):
-        raise DataError(f"{layout.spikes(split, name)} exists already: name another output.")
-    partial = root / f".partial-{split}-{name}"
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+        raise DataError(f"{target} exists already: name another output.")
+    unfinished = Unfinished(root / f"{split}-{name}")
     try:
-        _write_parts(partial, recording, on_image)
-        # The spikes come last: where they are, the images are as well.
-        _put(partial / "images", layout.images(split, name))
-        target = layout.spikes(split, name)
-        _put(partial / "spikes", target)
+        _write_parts(unfinished.path, recording, on_image)
+        # The spikes come last: where they are, the images and the sidecar are as well.
+        _put(unfinished.path / "images", layout.images(split, name))
+        make_folder(target.parent)
         write_sidecar(
             target,
             Sidecar(recording.geometry, light_scale=recording.camera.light_scale),
             overwrite=True,
         )
+        _put(unfinished.path / "spikes", target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        unfinished.discard()
+
+
+def written_before(target: Path, recording: Recording) -> bool:
+    """True if a stream's file, or a scene's folder of spikes, is this very recording.
+
+    Raises:
+        DataError: it is another one; the error names the settings that differ.
+    """
+    card = target / CARD if target.is_dir() else target.with_name(f"{target.stem}.{CARD}")
+    if not target.exists() or not card.is_file():
+        return False
+    found, own = read_card(card), plain_values(recording.card())
+    differing = [key for key in found.keys() | own.keys() if found.get(key) != own.get(key)]
+    if differing:
+        raise DataError(
+            f"{target} exists already, made with other settings ({', '.join(sorted(differing))}): "
+            "name another output."
+        )
+    return True
 
 
 def write_stream(
@@ -226,7 +248,7 @@ def write_stream(
         on_image: called after each image.
 
     Raises:
-        DataError: unknown suffix, or the file or the images are there already.
+        DataError: unknown suffix, or the file or the images exist already.
     """
     images = path.with_name(f"{path.stem}_images")
     card = path.with_name(f"{path.stem}.{CARD}")
@@ -279,7 +301,10 @@ def _write_parts(folder: Path, recording: Recording, on_image: Callable[[], None
 
 def _put(source: Path, target: Path) -> None:
     """Move a finished folder into place, over what an interrupted run may have left there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
+    for path in (*source.iterdir(), source):
+        sync(path)
     if target.is_dir():
         shutil.rmtree(target)
     source.replace(target)
+    sync(target.parent)
