@@ -70,6 +70,18 @@ def test_the_output_scale_is_set_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_a_window_without_spikes_is_black(name: str) -> None:
+    network = build("model", name).eval()
+    spikes = torch.zeros(2, network.window, 16, 23, dtype=torch.uint8)
+    spikes[1, network.window // 3, 4, 5] = 1
+    with torch.inference_mode():
+        dark, lit = network.reconstruct(spikes, 0.4).image
+        alone = network.reconstruct(spikes[1:], 0.4).image[0]
+    assert not dark.any()
+    torch.testing.assert_close(lit, alone, atol=1e-5, rtol=1e-5)  # left as the method has it
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_samples_of_a_batch_do_not_mix(name: str) -> None:
     network: Network = build("model", name).eval()
     spikes = spikes_for(network, 16, 16, batch=2)

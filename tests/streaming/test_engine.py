@@ -88,6 +88,22 @@ def test_streaming_equals_the_plain_forward(name: str, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["tfi", "fast", "stir"])  # by intervals, windows, blocks
+def test_a_stream_without_spikes_is_black(name: str, tmp_path: Path) -> None:
+    network: Network = build("model", name)
+    array = fake_spikes(network.window + 80, 20, 28, rate=0.15)
+    array[: network.window + 20] = 0
+    spikes.save(tmp_path / "dusk.npy", array)
+    stream = spikes.open(tmp_path / "dusk.npy")
+    key_readouts = KeyReadouts.of(stream, [network], stride=20)
+    found = streamed(stream, network, key_readouts, light_scale=0.4, batch_size=2)
+    assert not found[:2].any()
+    assert all(image.any() for image in found[2:])
+    torch.testing.assert_close(
+        found, plain(stream, network, key_readouts, 0.4), atol=1e-5, rtol=1e-5
+    )
+
+
 @pytest.mark.parametrize("name", ["tfp", "tfi"])
 @pytest.mark.parametrize("stride", [1, 3, 7, 15, 20, 30, 50])
 @pytest.mark.parametrize("rate", [0.01, 0.3])

@@ -186,7 +186,8 @@ class Network(nn.Module, ABC):
 
         Returns:
             Image (B, 1, H, W) in intensity, not clipped, and the extras; where padding was needed,
-            only those of the image's size, which are cropped with it.
+            only those of the image's size, which are cropped with it. The image of a window without
+            any spike is black (see `darken`).
 
         Raises:
             InputError: wrong shape, or values other than 0 and 1.
@@ -204,7 +205,8 @@ class Network(nn.Module, ABC):
                 if name in extras
                 and all(one.shape[-2:] == image.shape[-2:] for one in tree_leaves(extras[name]))
             }
-        return self.to_intensity(Reconstruction(margins.crop(image), extras), light_scale)
+        image = darken(margins.crop(image), spikes, self.key_readout)
+        return self.to_intensity(Reconstruction(image, extras), light_scale)
 
     def to_intensity(
         self, reconstruction: Reconstruction, light_scale: Tensor | float
@@ -258,6 +260,25 @@ class BlockNetwork(Network):
         stacked = torch.cat(self.blocks.split(spikes))  # (count·B, length, H, W)
         features = (feature.chunk(self.blocks.count) for feature in self.encode(stacked))
         return self.join(list(zip(*features, strict=True)))
+
+
+def darken(image: Tensor, spikes: Tensor, key_readout: int) -> Tensor:
+    """Make black the images of windows in which no pixel fired.
+
+    Networks never saw such a window and answer with some grey, and TFI with the longest interval it
+    can tell. No spike means no light that the camera could see, so all methods give 0. Windows with
+    any spike are left as the method has them.
+
+    Args:
+        image: (B, 1, H, W).
+        spikes: (B, T, H, W), the windows.
+        key_readout: a readout that is looked at first: one spike in it settles the question.
+    """
+    can_branch = spikes.device.type == "cpu" and not torch.compiler.is_exporting()
+    if can_branch and bool((spikes[:, key_readout].flatten(1).amax(1) > 0).all()):
+        return image
+    is_dark = spikes.flatten(1).amax(1) == 0
+    return image.masked_fill(is_dark.view(-1, 1, 1, 1), 0)
 
 
 def check_window(spikes: Tensor, window: int, multiple: int = 1) -> None:

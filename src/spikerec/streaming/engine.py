@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spikerec.models.base import Network, Reconstruction
+from spikerec.models.base import Network, Reconstruction, darken
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair
 from spikerec.streaming.key_readouts import KeyReadouts, reach
@@ -90,12 +90,26 @@ def make_frames(
                 ]
                 ready = torch.cat(images, 1).cpu()  # (B, M, H, W)
                 for key_readout, image in zip(batch, ready, strict=True):
-                    yield Frame(
-                        key_readout, image, readouts.part(key_readout, key_readout + 1)[0].cpu()
-                    )
+                    fired = readouts.part(key_readout, key_readout + 1)[0].cpu()
+                    if not fired.any():
+                        image = _darkened(image, networks, key_readout, readouts)
+                    yield Frame(key_readout, image, fired)
                 readouts.forget(batch[-1] - before)
 
     return ahead(made(), DEPTH)
+
+
+def _darkened(
+    image: Tensor, networks: Sequence[Network], key_readout: int, readouts: Readouts
+) -> Tensor:
+    """The images (M, H, W) of a key readout without spikes, as `Network.reconstruct` has them."""
+    windows = (
+        readouts.part(first, first + network.window)[None]
+        for network in networks
+        for first in [key_readout - network.key_readout]
+    )
+    pairs = zip(image[:, None, None], windows, networks, strict=True)
+    return torch.cat([darken(one, window.cpu(), n.key_readout)[:, 0] for one, window, n in pairs])
 
 
 def _intensity(network: Network, image: Tensor, light_scale: float) -> Tensor:
