@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle  # noqa: TID251 - builds the hostile files that must not run
 import sys
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from types import ModuleType
@@ -17,8 +18,11 @@ from torch import Tensor, nn
 
 from spikerec.errors import WeightsError, WeightsNotFoundError
 from spikerec.weights.checkpoint import (
+    _Record,
+    _walk,
     digest,
     load_weights,
+    read_arguments,
     read_metadata,
     read_state,
     save_state,
@@ -318,3 +322,43 @@ def test_weights_that_are_there_already_are_done_or_named(tmp_path: Path) -> Non
     path.write_bytes(b"damaged")
     with pytest.raises(WeightsError, match="there already with other content"):
         save_state(path, state, metadata)
+
+
+def test_a_tensor_states_no_more_values_than_the_file_holds(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"w": torch.zeros(1).expand(10**6, 10**6)}, path)
+    with pytest.raises(WeightsError, match=r"a\.pth holds a tensor of 1,000,000,000,000 values"):
+        read_state(path)
+    torch.save({"w": torch.ones(2, 2).to_sparse()}, path)
+    with pytest.raises(WeightsError, match=r"a\.pth (holds a tensor|is not a readable)"):
+        read_state(path)
+    torch.save({"w": torch.arange(6.0).view(2, 3).T, "tied": torch.ones(3)[1:]}, path)
+    assert read_state(path)["w"].shape == (3, 2)
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1 << 20)}, tmp_path / "a.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as plain,
+        zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in plain.namelist():
+            packed.writestr(member, plain.read(member))
+    with pytest.raises(WeightsError, match=r"b\.pth is compressed, or states more than it holds"):
+        read_state(tmp_path / "b.pth")
+
+
+def test_a_module_that_holds_itself_is_refused() -> None:
+    loop = _Record()
+    loop.state = {"_modules": {"a": loop, "b": loop}}
+    with pytest.raises(WeightsError, match="more than 10,000 modules"):
+        list(_walk(loop.state))
+
+
+@pytest.mark.parametrize("arguments", ["[" * 99_999, "{", "[]", '{"a": NaN}', "x" * 70_000])
+def test_arguments_of_a_file_are_bounded(
+    tmp_path: Path, state: dict[str, Tensor], arguments: str
+) -> None:
+    save_state(tmp_path / "a.safetensors", state, {"arguments": arguments})
+    with pytest.raises(WeightsError, match=r"a\.safetensors"):
+        read_arguments(tmp_path / "a.safetensors")

@@ -12,17 +12,19 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spikerec.configs import RENAMED
-from spikerec.errors import WeightsError, WeightsNotFoundError
+from spikerec.errors import DataError, WeightsError, WeightsNotFoundError
+from spikerec.parsing import Bounds, parse_json, parsing, shown
 from spikerec.spikes.files import atomic_path
 from spikerec.targets import refuse_targets
 
@@ -35,6 +37,10 @@ WRAPPERS = ("module.", "_orig_mod.")
 
 #: Where our LightningModule keeps its network.
 LIGHTNING_PREFIX = "network."
+
+#: Bounds of what is built of a checkpoint: modules in a pickled one, and arguments that one states.
+MAX_MODULES = 10_000
+ARGUMENTS_BOUNDS = Bounds(bytes=1 << 16, depth=12, nodes=2_000)
 
 #: Names that an error spells out before it counts the rest.
 NAMES_SHOWN = 5
@@ -76,9 +82,12 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except (SafetensorError, OSError) as error:
+        except Exception as error:  # as for pickles below
             raise _unreadable(path, error) from error
-    state = _find_state(_read_pickle(path), path)
+    content = _read_pickle(path)
+    with parsing(path, "a checkpoint", WeightsError):
+        state = _find_state(content, path)
+        _check_memory(state, path)
     return strip_wrappers({name: tensor.detach() for name, tensor in state.items()})
 
 
@@ -93,7 +102,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
+    except Exception as error:
         raise _unreadable(path, error) from error
 
 
@@ -112,9 +121,10 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
     arguments: object
     if path.suffix == ".safetensors":
         try:
-            arguments = json.loads(read_metadata(path).get("arguments", "{}"))
-        except (ValueError, RecursionError) as error:
-            raise _unreadable(path, error) from error
+            text = read_metadata(path).get("arguments", "{}")
+            arguments = parse_json(text, path, ARGUMENTS_BOUNDS)
+        except DataError as error:
+            raise WeightsError(str(error)) from error
     else:
         content = _read_pickle(path)
         about = content.get("spikerec", {}) if isinstance(content, Mapping) else {}
@@ -294,6 +304,7 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
 def _read_pickle(path: Path) -> object:
     """The content of a PyTorch file, with records for the classes that PyTorch does not know."""
     try:
+        _check_archive(path)
         names = _unknown_classes(path)
         with torch.serialization.safe_globals([(_Record, name) for name in names]):
             return torch.load(  # noqa: TID251 - the one place that reads PyTorch's format
@@ -304,6 +315,42 @@ def _read_pickle(path: Path) -> object:
     except Exception as error:
         # Damaged or hostile bytes fail wherever they happen to: all of it is one fact to the user.
         raise _unreadable(path, error) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that would unpack to more than it holds: PyTorch stores, never compresses.
+
+    Raises:
+        WeightsError: it would.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > path.stat().st_size:
+            raise WeightsError(
+                f"{path} is compressed, or states more than it holds: expected an archive as PyTorch "
+                "writes it. Get it again."
+            )
+
+
+def _check_memory(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that state more values than the file holds, as those of stride 0 do.
+
+    Raises:
+        WeightsError: there is one, or one that is sparse, quantised or has no values.
+    """
+    for name, tensor in state.items():
+        is_plain = (
+            tensor.layout == torch.strided
+            and tensor.device.type == "cpu"
+            and not tensor.is_quantized
+            and not tensor.is_nested
+        )
+        if not is_plain or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise WeightsError(
+                f"{path} holds a tensor of {tensor.numel():,} values at {shown(name)} that are not "
+                "all in the file: expected plain tensors. Save it with every tensor cloned."
+            )
 
 
 def _unknown_classes(path: Path) -> list[str]:
@@ -349,7 +396,7 @@ def _find_state(content: object, path: Path) -> Mapping[str, Tensor]:
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(
                 f"{path} is no state dict: expected a tensor at every name, found "
-                f"{_described(value)} at {name!r}."
+                f"{_described(value)} at {shown(name)}."
             )
     if is_lightning and any(name.startswith(LIGHTNING_PREFIX) for name in content):
         # The network stands beside metrics and losses that have weights of their own.
@@ -361,17 +408,28 @@ def _find_state(content: object, path: Path) -> Mapping[str, Tensor]:
     return content
 
 
-def _walk(module: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and tensors of a pickled module: parameters, buffers kept on disk, then children."""
-    if not isinstance(module, Mapping):
-        return
-    transient = module.get("_non_persistent_buffers_set") or ()
-    for kind in ("_parameters", "_buffers"):
-        for name, tensor in (module.get(kind) or {}).items():
-            if tensor is not None and name not in transient:
-                yield f"{prefix}{name}", tensor
-    for name, child in (module.get("_modules") or {}).items():
-        yield from _walk(getattr(child, "state", None), f"{prefix}{name}.")
+def _walk(module: object) -> Iterator[tuple[str, Any]]:
+    """Names and tensors of a pickled module: parameters, buffers kept on disk, then children.
+
+    Raises:
+        WeightsError: more modules than a network has: one that holds itself has them without end.
+    """
+    modules = [("", module)]
+    count = 0
+    while modules:
+        prefix, current = modules.pop()
+        count += 1
+        if count > MAX_MODULES:
+            raise WeightsError(f"a checkpoint holds more than {MAX_MODULES:,} modules: refused.")
+        if not isinstance(current, Mapping):
+            continue
+        transient = current.get("_non_persistent_buffers_set") or ()
+        for kind in ("_parameters", "_buffers"):
+            for name, tensor in (current.get(kind) or {}).items():
+                if tensor is not None and name not in transient:
+                    yield f"{prefix}{name}", tensor
+        children = list((current.get("_modules") or {}).items())
+        modules += [(f"{prefix}{name}.", getattr(one, "state", None)) for name, one in children[::-1]]
 
 
 def _described(value: object) -> str:
