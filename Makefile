@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TIME   ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench bench-gpu test test-slow check format clean
+.PHONY: help setup demo bench bench-gpu test test-slow fuzz check format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -42,6 +43,10 @@ test: setup  ## run the tests (minutes on two cores)
 
 test-slow: setup  ## run every test
 	$(BIN)/python -m pytest
+
+fuzz: setup  ## try made-up files on every parser: TIME=60 seconds each, TARGET=npy for one
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(TIME)
 
 check: setup  ## format, lint and type-check without changing anything
 	$(BIN)/ruff format --check .

@@ -9,7 +9,11 @@ from typing import Any
 import yaml
 
 from spikerec.errors import DataError
+from spikerec.parsing import Bounds, read_yaml
 from spikerec.spikes.files import atomic_path
+
+#: Bounds of a card, which may list the photographs of a set.
+CARD_BOUNDS = Bounds(bytes=1 << 22, depth=12, nodes=100_000)
 
 
 def write_card(path: Path, content: Mapping[str, Any]) -> None:
@@ -23,14 +27,11 @@ def read_card(path: Path) -> dict[str, Any]:
     """Read a card.
 
     Raises:
-        DataError: not a YAML mapping.
+        DataError: not a YAML mapping, or one beyond the bounds of a card.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, CARD_BOUNDS)
     if not isinstance(content, dict):
-        raise DataError(f"{path} must map keys to values, found {content!r}.")
+        raise DataError(f"{path} must map keys to values, found a {type(content).__name__}.")
     return content
 
 
