@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from spikerec.apps.leaderboard import run
 from spikerec.errors import ResultsError
-from tests.results.records import make_record, write_demo
+from tests.end_to_end.command import Command
+from tests.results.records import METHODS, make_record, save_pictures, write_demo
 from tests.training.command import call
 from tests.training.wandb_files import read_runs
 
@@ -77,3 +79,118 @@ def test_the_table_goes_to_wandb_where_that_is_chosen(
     written = pd.read_csv(tmp_path / "out" / "leaderboard.csv")
     assert content["columns"] == list(written.columns)
     assert [row[content["columns"].index("label")] for row in content["data"]] == ["STIR", "WGSE"]
+
+
+def _own(folder: Path, *labels: str) -> None:
+    for label in labels:
+        save_pictures(folder, make_record(label), ["scene00/0"]).write(folder)
+
+
+def test_others_results_never_replace_ones_own_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Command(tmp_path, monkeypatch, capsys)
+    _own(tmp_path / "outputs/results", "STIR")
+    _own(tmp_path / "docs/leaderboard", "WGSE")
+    assert command("leaderboard").status == 0
+    own = tmp_path / "outputs/leaderboard/leaderboard.md"
+    before = own.read_text()
+    outcome = command("leaderboard", "results=docs/leaderboard")
+    assert outcome.status == 0
+    assert own.read_text() == before
+    assert "outputs/leaderboard-docs-leaderboard/leaderboard.html" in outcome.out
+    assert command("leaderboard", f"results={tmp_path / 'outputs/results'}").status == 0
+    assert own.read_text() == before  # the same folder by another name is one's own
+    folders = {path.name for path in (tmp_path / "outputs").glob("leaderboard*")}
+    assert folders == {"leaderboard", "leaderboard-docs-leaderboard"}
+
+
+def test_folders_of_names_alike_have_boards_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Command(tmp_path, monkeypatch, capsys)
+    for name in ("a/b", "a-b", "2024_11_27", "x y"):
+        _own(tmp_path / name, "STIR")
+        assert command("leaderboard", f"results={name}").status == 0, name
+    assert len(list((tmp_path / "outputs").iterdir())) == 4
+    assert (tmp_path / "outputs/leaderboard-2024_11_27").is_dir()
+
+
+def test_several_folders_are_one_board_with_the_pictures_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Command(tmp_path, monkeypatch, capsys)
+    _own(tmp_path / "a", "STIR")
+    _own(tmp_path / "b", "WGSE")
+    outcome = command("leaderboard", "results=[a,b]", "output=7")
+    assert outcome.status == 0, outcome.err
+    page = (tmp_path / "7/leaderboard.html").read_text()
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    (board,) = data["boards"]
+    assert [row["label"] for row in board["rows"]] == ["STIR", "WGSE"]
+    (sample,) = board["images"]
+    assert {"STIR", "WGSE", "Ground truth"} <= set(sample["layers"])
+    assert data["imagesLeftOut"] == 0
+
+
+def test_a_record_copied_without_its_pictures_finds_them_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Command(tmp_path, monkeypatch, capsys)
+    _own(tmp_path / "full", "STIR", "WGSE")
+    (tmp_path / "copied").mkdir()
+    for path in (tmp_path / "full").glob("*.json"):
+        shutil.copy(path, tmp_path / "copied")
+    assert command("leaderboard", "results=[copied,full]", "output=out").status == 0
+    assert '"imagesLeftOut":0' in (tmp_path / "out/leaderboard.html").read_text()
+
+
+def test_a_bad_record_is_named_with_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Command(tmp_path, monkeypatch, capsys)
+    _own(tmp_path / "a", "STIR")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/broken.json").write_text("{")
+    outcome = command("leaderboard", "results=[a,b]")
+    assert outcome.status == 0
+    assert "b/broken.json: is not complete JSON" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["results=[a,7]"], "results must be text, found 7: quote what looks like a number"),
+        (["results=nowhere"], "results=nowhere is not a folder"),
+        (["methods=[stri]"], "methods names 'stri', which no record has: expected stir"),
+        (["metrics=[psrn]"], "metrics names 'psrn', which no record has: expected"),
+        (["datasets=[red]"], "datasets names 'red', which no record has: expected sreds"),
+    ],
+)
+def test_a_wrong_choice_is_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    command = Command(tmp_path, monkeypatch, capsys)
+    _own(tmp_path / "a", "STIR")
+    outcome = command("leaderboard", "results=a", *words)
+    assert outcome.status == 1
+    assert message in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_what_is_shown_is_chosen_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Command(tmp_path, monkeypatch, capsys)
+    _own(tmp_path / "a", *METHODS)
+    words = ["methods=[stir,wgse]", "metrics=[psnr,params]", "datasets=[sreds]"]
+    assert command("leaderboard", "results=a", "output=out", *words).status == 0
+    text = (tmp_path / "out/leaderboard-sreds-test.tex").read_text()
+    assert r"Method & PSNR $\uparrow$ & Params (M) \\" in text
+    assert "SSIR" not in text
+    header = (tmp_path / "out/leaderboard.md").read_text().splitlines()
+    assert "| Method | PSNR ↑ | Params (M) |" in header

@@ -67,7 +67,7 @@ def run(config: DictConfig) -> None:
     files = {
         "leaderboard.md": markdown([*(board_table(b, stands) for b in boards), *published]),
         "leaderboard.csv": comma_separated(rows),
-        **{f"leaderboard-{slug(str(b.name))}.tex": latex(b, stands) for b in boards},
+        **{name: latex(board, stands) for name, board in _tex_names(boards).items()},
         "leaderboard.html": render(
             boards,
             stands,
@@ -125,6 +125,16 @@ def _output(config: DictConfig, folders: Sequence[Path]) -> Path:
         places = "\0".join(str(folder.resolve()) for folder in folders)
         word += f"-{hashlib.sha256(places.encode()).hexdigest()[:6]}"
     return outputs / f"leaderboard-{word}"
+
+
+def _tex_names(boards: Sequence[Board]) -> dict[str, Board]:
+    """A file's name for each board, numbered where two data sets' names are alike."""
+    names: dict[str, Board] = {}
+    for board in boards:
+        word = slug(str(board.name))
+        spare = (f"leaderboard-{word}{number}.tex" for number in ("", *range(2, len(boards) + 2)))
+        names[next(name for name in spare if name not in names)] = board
+    return names
 
 
 def _log(config: DictConfig, rows: list[dict[str, object]], output: Path) -> None:

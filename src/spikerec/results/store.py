@@ -64,9 +64,8 @@ class Store:
             method: of the new record.
             dataset: of the new record.
         """
-        start = f"{file_word(method)}-{file_word(dataset)}-"
-        paths = self.folder.iterdir() if self.folder.is_dir() else ()
-        times = [_time(path.name) for path in paths if path.name.startswith(start)]
+        names = self.folder.glob(f"{file_word(method)}-{file_word(dataset)}-*.json")
+        times = [_time(path.name) for path in names]
         newest = [time + timedelta(microseconds=1) for time in times if time]
         return max([datetime.now(UTC), *newest]).isoformat()
 
