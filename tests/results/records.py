@@ -130,7 +130,19 @@ def write_demo(folder: Path) -> None:
                 {m: v for m, v in record.samples.values.items() if m != "lpips"},
                 {m: h for m, h in METRICS.items() if m != "lpips"},
             )
-            record = replace(record, samples=samples, unavailable={"lpips": reason})
+            elsewhere = [
+                {
+                    "size": [250, 400],
+                    "median_ms": 9.0,
+                    "device": "Another Device, of a long name, 2 threads",
+                }
+            ]
+            record = replace(
+                record,
+                samples=samples,
+                unavailable={"lpips": reason},
+                efficiency=record.efficiency | {"latency": elsewhere},
+            )
         save_pictures(folder, record, ["scene00/0", "scene03/1"]).write(folder)
         without = {m: make_record(label).column(m) * 1.8 for m in ("niqe", "brisque")}
         samples = Samples(record.samples.keys, without, dict.fromkeys(without, False))

@@ -168,7 +168,7 @@ def test_definitions_and_data_sets_never_mix(browser: webdriver.Chrome) -> None:
     assert "LPIPS (stir) is computed with input_range unit" in _find(browser, "#notes").text
     _choose(browser, "dataset", "recvidarreal2019 (test)")
     headers = _texts(browser, "#board thead th")
-    assert [h.split(" ")[0] for h in headers[:3]] == ["Method", "NIQE", "BRISQUE"]
+    assert [h.split(" ")[0] for h in headers[:4]] == ["Method", "Trained", "NIQE", "BRISQUE"]
     assert "PSNR" not in " ".join(headers)
 
 
@@ -202,6 +202,31 @@ def test_the_front_holds_what_nothing_beats(browser: webdriver.Chrome) -> None:
     assert browser.find_elements("css selector", "#plot .reported circle")
     _find(browser, "#reported").click()
     assert not browser.find_elements("css selector", "#plot .reported circle")
+
+
+def test_a_row_measured_elsewhere_stays_in_the_chart_and_is_marked(
+    browser: webdriver.Chrome,
+) -> None:
+    assert len(browser.find_elements("css selector", "#plot .point")) == 6
+    assert len(browser.find_elements("css selector", "#plot rect.elsewhere")) == 1
+    note = _find(browser, "#plot-note").text
+    device = "Another Device, of a long name, 2 threads"
+    assert f"Square: measured on {device}, not to be compared in time: TFI." in note
+    place = "250×400 on Test GPU"
+    cell = _find(browser, f"#board tbody tr:last-child [data-metric='{place}']")
+    assert cell.text == "9.0 *"
+    assert cell.get_attribute("title") == f"* measured elsewhere: {device}"
+
+
+def test_the_training_stands_beside_the_method_where_there_is_room(
+    browser: webdriver.Chrome,
+) -> None:
+    assert _texts(browser, "#board thead th")[1] == "Trained on"
+    cell = _find(browser, "#board tbody .trained")
+    assert cell.text == "sreds · 77 k samples · 16 min · run stir-sreds"
+    _screen(browser, 390, 844)
+    browser.refresh()
+    assert _texts(browser, "#board thead th")[-1] == "Trained on"
 
 
 def test_a_point_opens_its_record_by_keyboard(browser: webdriver.Chrome) -> None:

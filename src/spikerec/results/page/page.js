@@ -63,7 +63,8 @@
       key: place, title: `ms, ${place.split(" on ")[0]}`, hint: place, digits: 1, kind: "latency", higher: false,
     }));
     const trained = { key: "trained", title: "Trained on", hint: "data · samples seen · time · where the weights come from", kind: "text" };
-    return [...quality, ...cost, ...places, trained];
+    // Beside the method where there is room; at the end on a phone, where quality comes first.
+    return innerWidth >= 900 ? [trained, ...quality, ...cost, ...places] : [...quality, ...cost, ...places, trained];
   }
 
   /** Size and device of the measured latencies, the most common first. */
@@ -189,7 +190,7 @@
   }
 
   function tableCell(board, row, column, shown) {
-    const first = shown.find((c) => c.kind !== "quality");
+    const first = shown.find((c) => c.kind === "efficiency" || c.kind === "latency");
     const attributes = { class: column === first ? "divide" : null };
     if (column.kind === "text") return element("td", { class: "plain trained" }, row.trained);
     const figure = column.kind === "quality" ? row.figures[column.key]
@@ -900,6 +901,7 @@
     addEventListener("resize", () => {
       if (innerWidth === width) return;
       width = innerWidth;
+      drawTable();
       drawPlot();
       drawComparison();
       markBar();
