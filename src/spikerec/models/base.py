@@ -14,8 +14,9 @@ others of its class (`variant`). Nothing outside asks for the class of a network
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -83,6 +84,7 @@ class Network(nn.Module, ABC):
         image_extras: those of them that are images in the unit of `image`, and so are scaled with
             it, and cropped with it where they have its size.
         is_per_pixel: True if each pixel of the image depends on the spikes of that pixel alone.
+        published_names: the authors' names as regular expressions, and ours; substituted in turn.
         published_output_scale: the `output_scale` of the published weights; 1 for firing rates.
         is_continuous: False if the image jumps where a rounding flips something inside, such as the
             spike of a neuron; such a network is not rearranged for inference.
@@ -103,6 +105,7 @@ class Network(nn.Module, ABC):
     provides: ClassVar[tuple[str, ...]] = ()
     image_extras: ClassVar[tuple[str, ...]] = ()
     is_per_pixel: ClassVar[bool] = False
+    published_names: ClassVar[Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]] = ()
     published_output_scale: ClassVar[float | None] = 1.0
     is_continuous: ClassVar[bool] = True
 
@@ -162,10 +165,15 @@ class Network(nn.Module, ABC):
     def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename a published state dict (without `module.` prefix) to this network's names.
 
-        The default keeps every name. A name that cannot be translated is kept as it is, so that
-        loading reports it.
+        The default applies `published_names`. A name that cannot be translated is kept as it is, so
+        that loading reports it.
         """
-        return dict(state)
+        renamed = {}
+        for name, tensor in state.items():
+            for theirs, ours in cls.published_names:
+                name = re.sub(theirs, ours, name)
+            renamed[name] = tensor
+        return renamed
 
     def prepare_for(self, state: Mapping[str, Tensor]) -> None:
         """Take the form of the weights: drop what only training uses, or what a version lacked.

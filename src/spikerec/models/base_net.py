@@ -9,8 +9,7 @@ Source: github.com/chenkang455/Spike-Zoo, `spikezoo/archs/base`. There is no pap
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -43,6 +42,11 @@ class BaseNet(Network):
     """
 
     published_output_scale: ClassVar[float | None] = 1.0
+    # The names of SpikeCLIP's network lack `seq.`; the last convolution is no stage of layers.
+    published_names = (
+        (r"^(?:seq\.)?(\d+\.\d+\.)", r"stages.\1"),
+        (r"^(?:seq\.)?\d+\.(weight|bias)$", r"last.\1"),
+    )
 
     def __init__(
         self,
@@ -73,12 +77,6 @@ class BaseNet(Network):
         )
         self.stages = nn.Sequential(*stages)
         self.last = nn.Conv2d(channels[-1], 1, 3, padding=1)
-
-    @classmethod
-    def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Network.from_published`; the names of SpikeCLIP's network lack `seq.`."""
-        # The last convolution is the one entry that is no stage of several layers.
-        return {_renamed(name): tensor for name, tensor in state.items()}
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """Reconstruct the key readout (see `Network.forward`)."""
@@ -115,12 +113,3 @@ class Stage(nn.Sequential):
             return self
         assert isinstance(conv, nn.Conv2d)
         return nn.Sequential(fuse_conv_bn_eval(conv, between[0]), activation)
-
-
-def _renamed(name: str) -> str:
-    """Our name of one of theirs: `seq.1.0.weight` is `stages.1.0.weight`, `seq.4.bias` the last."""
-    stage = re.fullmatch(r"(?:seq\.)?(\d+\.\d+\..+)", name)
-    if stage:
-        return f"stages.{stage[1]}"
-    last = re.fullmatch(r"(?:seq\.)?\d+\.(weight|bias)", name)
-    return f"last.{last[1]}" if last else name

@@ -21,7 +21,7 @@ alone (see `measure_intervals`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -32,7 +32,7 @@ from spikerec.errors import ConfigError
 from spikerec.models.base import Network, Reconstruction, check_window
 from spikerec.models.deform import DeformConv2d
 from spikerec.models.padding import Padding
-from spikerec.models.short_windows import check_levels, conv, rename, upsample, window_length
+from spikerec.models.short_windows import check_levels, conv, upsample, window_length
 from spikerec.spikes.representations import isi, running_maximum
 
 Interval = Literal["right_closed", "left_closed"]
@@ -110,6 +110,7 @@ class BSF(Network):
 
     multiple: ClassVar[int] = 4
     padding: ClassVar[Padding] = Padding("symmetric", "end")
+    published_names = RENAMES
 
     def __init__(
         self,
@@ -164,11 +165,6 @@ class BSF(Network):
             nn.ReLU(),
             conv(channels, 1),
         )
-
-    @classmethod
-    def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Network.from_published`; the authors' class is `BSF`."""
-        return rename(state, RENAMES)
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """See `Network.forward`."""

@@ -16,7 +16,7 @@ Departures from the published code (class `EITR`), none of which changes an imag
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -228,16 +228,16 @@ class ETNet(EventNetwork):
         ConfigError: the window does not fit the feeding, channels < 1, or dropout not in [0, 1).
     """
 
-    published_names: ClassVar[dict[str, str]] = {
-        r"head\.conv2d\.": "core.encoder.head.",
-        r"DownsampleConv\.(\d)\.conv\.conv2d\.": r"core.encoder.down.\1.",
-        r"DownsampleConv\.(\d)\.recurrent_block\.Gates\.": r"core.encoder.lstm.\1.gates.",
-        r"trans_encoder(\d)\.encoder\.layers\.": r"core.pyramid.encoders.\1.",
-        r"trans_decoder(\d)\.decoder\.layers\.": r"core.pyramid.decoders.\1.",
-        r"split(\d)\.": r"core.pyramid.split\1.",
-        r"UpsampleConv\.(\d)\.conv2d\.": r"core.up.\1.conv.",
-        r"pred\.conv2d\.": "core.pred.",
-    }
+    published_names = (
+        (r"^head\.conv2d\.", "core.encoder.head."),
+        (r"^DownsampleConv\.(\d)\.conv\.conv2d\.", r"core.encoder.down.\1."),
+        (r"^DownsampleConv\.(\d)\.recurrent_block\.Gates\.", r"core.encoder.lstm.\1.gates."),
+        (r"^trans_encoder(\d)\.encoder\.layers\.", r"core.pyramid.encoders.\1."),
+        (r"^trans_decoder(\d)\.decoder\.layers\.", r"core.pyramid.decoders.\1."),
+        (r"^split(\d)\.", r"core.pyramid.split\1."),
+        (r"^UpsampleConv\.(\d)\.conv2d\.", r"core.up.\1.conv."),
+        (r"^pred\.conv2d\.", "core.pred."),
+    )
 
     def __init__(
         self,

@@ -9,11 +9,10 @@ the parameter and operation counts of that paper's table for both networks.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -91,8 +90,6 @@ class EventNetwork(BlockNetwork):
 
     multiple = 8
     padding = Padding("zeros", "centre_first")
-    #: Published name (a regular expression, matched at the start) → ours, first match wins.
-    published_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -142,19 +139,6 @@ class EventNetwork(BlockNetwork):
         padded = margins.pad(block).to(self.dtype)
         image, state = self.core(to_bins(padded, self.num_bins), state)
         return Reconstruction(margins.crop(image).float()), state
-
-    @classmethod
-    def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename a published state dict, without `module.` prefix, to this network's names."""
-        return {_rename(name, cls.published_names): value for name, value in state.items()}
-
-
-def _rename(name: str, rules: Mapping[str, str]) -> str:
-    for pattern, ours in rules.items():
-        match = re.match(pattern, name)
-        if match:
-            return match.expand(ours) + name[match.end() :]
-    return name
 
 
 def cut_window(window: int, num_bins: int, feeding: Feeding) -> Blocks:

@@ -17,7 +17,6 @@ Departures from the published code, none of which changes an image it can comput
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -250,20 +249,18 @@ class HyperE2VID(EventNetwork):
         ConfigError: the window does not fit the feeding, channels < 1, or residual_blocks < 0.
     """
 
-    published_names: ClassVar[dict[str, str]] = {
-        r"unetrecurrent\.head\.conv2d\.": "core.encoder.head.",
-        r"unetrecurrent\.encoders\.(\d)\.conv\.conv2d\.": r"core.encoder.down.\1.",
-        r"unetrecurrent\.encoders\.(\d)\.recurrent_block\.Gates\.": r"core.encoder.lstm.\1.gates.",
-        r"unetrecurrent\.resblocks\.": "core.resblocks.",
-        r"unetrecurrent\.decoders\.0\.context_fusion\.conv\.": "core.decoders.0.context.",
-        r"unetrecurrent\.decoders\.0\.dynamic_atom_generation\.bases_net\.": (
-            "core.decoders.0.atoms.net."
-        ),
-        r"unetrecurrent\.decoders\.0\.dynamic_atom_generation\.": "core.decoders.0.atoms.",
-        r"unetrecurrent\.decoders\.0\.dynamic_conv\.": "core.decoders.0.conv.",
-        r"unetrecurrent\.decoders\.(\d)\.conv2d\.": r"core.decoders.\1.conv.",
-        r"unetrecurrent\.pred\.conv2d\.": "core.pred.",
-    }
+    published_names = (
+        (r"^unetrecurrent\.", "core."),
+        (r"^core\.head\.conv2d\.", "core.encoder.head."),
+        (r"^core\.encoders\.(\d)\.conv\.conv2d\.", r"core.encoder.down.\1."),
+        (r"^core\.encoders\.(\d)\.recurrent_block\.Gates\.", r"core.encoder.lstm.\1.gates."),
+        (r"\.context_fusion\.conv\.", ".context."),
+        (r"\.dynamic_atom_generation\.bases_net\.", ".atoms.net."),
+        (r"\.dynamic_atom_generation\.", ".atoms."),
+        (r"\.dynamic_conv\.", ".conv."),
+        (r"^core\.decoders\.(\d)\.conv2d\.", r"core.decoders.\1.conv."),
+        (r"^core\.pred\.conv2d\.", "core.pred."),
+    )
 
     def __init__(
         self,

@@ -9,9 +9,6 @@ readouts   |-- 0 --|
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -55,13 +52,3 @@ def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 def upsample(x: Tensor) -> Tensor:
     """(B, C, h, w) → (B, C, 2·h, 2·w), bilinear between pixel centres."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def rename(state: Mapping[str, Tensor], patterns: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
-    """The tensors of `state` under the names that the substitutions, in turn, give."""
-    renamed = {}
-    for name, value in state.items():
-        for theirs, ours in patterns:
-            name = re.sub(theirs, ours, name)
-        renamed[name] = value
-    return renamed

@@ -14,7 +14,7 @@ divided by the light scale, which `Network.reconstruct` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -25,7 +25,7 @@ from spikerec.errors import ConfigError
 from spikerec.models.base import BlockNetwork, Blocks, Reconstruction
 from spikerec.models.deform import DeformConv2d
 from spikerec.models.padding import Padding
-from spikerec.models.short_windows import check_levels, conv, rename, upsample, window_length
+from spikerec.models.short_windows import check_levels, conv, upsample, window_length
 
 #: The authors' names as patterns, and ours.
 RENAMES = (
@@ -89,6 +89,7 @@ class Spk2ImgNet(BlockNetwork):
     padding: ClassVar[Padding] = Padding("symmetric", "end")
     provides: ClassVar[tuple[str, ...]] = ("estimates",)
     image_extras = provides
+    published_names = RENAMES
 
     def __init__(
         self,
@@ -142,11 +143,6 @@ class Spk2ImgNet(BlockNetwork):
             nn.ReLU(),
             conv(channels, 1),
         )
-
-    @classmethod
-    def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See `Network.from_published`; the authors' class is `SpikeNet`."""
-        return rename(state, RENAMES)
 
     def encode(self, block: Tensor) -> tuple[Tensor, ...]:
         """Feature pyramid of a short window from full size down, then its estimates."""

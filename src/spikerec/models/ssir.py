@@ -15,8 +15,7 @@ Departures from the published code:
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -160,6 +159,31 @@ class SpikingConv(nn.Module):
         return spikes, potential
 
 
+#: Published names as patterns, and ours. In the published code each spiking layer but the three of
+#: the bottleneck is a sequence of convolution (0), batch norm (1) and neurons (2).
+RENAMES = (
+    (r"^static_conv\.layer\.", "stem."),
+    (r"^enc1\.layer\.", "down."),
+    (r"^eres1\.conv1\.", "squeeze."),
+    (r"^eres1\.sn1\.", "squeeze.neuron."),
+    (r"^eres1\.conv2\.", "mix."),
+    (r"^eres1\.sn2\.", "mix.neuron."),
+    (r"^eres1\.conv3\.", "expand."),
+    (r"^eres1\.sn3\.", "expand.neuron."),
+    (r"^dec3\.layer\.", "up."),
+    (r"^(stem|down|squeeze|mix|expand|up)\.0\.", r"\1.conv."),
+    (r"^(stem|down|squeeze|mix|expand|up)\.1\.", r"\1.norm."),
+    (r"^(stem|down|squeeze|mix|expand|up)\.2\.", r"\1.neuron."),
+    (r"^pred3\.conv1\.0\.", "head.0."),
+    (r"^pred3\.conv1\.1\.", "head.1."),
+    (r"^pred3\.conv2\.0\.", "head.2."),
+    (r"^pred3\.conv2\.1\.", "head.3."),
+    (r"^pred3\.conv3\.0\.", "head.4."),
+    (r"^pred3\.conv3\.1\.", "head.5."),
+    (r"^pred3\.conv4\.", "head.6."),
+)
+
+
 class SSIR(Network):
     """The spiking network of Zhao et al. (TCSVT 2023); 381,542 parameters as published.
 
@@ -182,6 +206,7 @@ class SSIR(Network):
 
     multiple = 2
     published_output_scale = 0.4
+    published_names = RENAMES
     is_continuous = False
 
     def __init__(
@@ -266,43 +291,6 @@ class SSIR(Network):
                 f"state belongs to {stem.shape[0]} windows of {stem.shape[2]} × {stem.shape[3]}, "
                 f"found {batch} of {height} × {width}. Start a new scene with state=None."
             )
-
-    @classmethod
-    def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename `SSIR_e80.pth` and its like (see `Network.from_published`)."""
-        return {_own_name(name): tensor for name, tensor in state.items()}
-
-
-#: Published prefixes and ours. In the published code each spiking layer but the three of the
-#: bottleneck is a sequence of convolution (0), batch norm (1) and neurons (2).
-_PREFIXES = {
-    "static_conv.layer": "stem",
-    "enc1.layer": "down",
-    "eres1.conv1": "squeeze",
-    "eres1.sn1": "squeeze.neuron",
-    "eres1.conv2": "mix",
-    "eres1.sn2": "mix.neuron",
-    "eres1.conv3": "expand",
-    "eres1.sn3": "expand.neuron",
-    "dec3.layer": "up",
-    "pred3.conv1.0": "head.0",
-    "pred3.conv1.1": "head.1",
-    "pred3.conv2.0": "head.2",
-    "pred3.conv2.1": "head.3",
-    "pred3.conv3.0": "head.4",
-    "pred3.conv3.1": "head.5",
-    "pred3.conv4": "head.6",
-}
-_PARTS = {"0": "conv", "1": "norm", "2": "neuron"}
-
-
-def _own_name(name: str) -> str:
-    """Our name of a published tensor; a name that is not known stays."""
-    for published, own in _PREFIXES.items():
-        if name.startswith(f"{published}."):
-            rest = name.removeprefix(f"{published}.")
-            return f"{own}.{re.sub(r'^[012](?=[.])', lambda part: _PARTS[part[0]], rest)}"
-    return name
 
 
 def _check_choice(key: str, found: str, choices: list[str]) -> None:

@@ -32,7 +32,6 @@ from torch import Tensor, nn
 
 from spikerec.errors import ConfigError, InputError
 from spikerec.models.base import Network, Reconstruction, check_window
-from spikerec.models.short_windows import rename
 
 Form = Literal["fin3g", "lite"]
 Border = Literal["zeros", "reflect"]
@@ -87,6 +86,7 @@ class SSML(Network):
 
     provides: ClassVar[tuple[str, ...]] = ("blind",)
     image_extras = provides
+    published_names = RENAMES
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class SSML(Network):
     def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Network.from_published`; a student's weights alone may lack their prefix."""
         used = {name: value for name, value in state.items() if not name.startswith(UNUSED)}
-        return rename(used, RENAMES)
+        return super().from_published(used)
 
     def prepare_for(self, state: Mapping[str, Tensor]) -> None:
         """Drop the teacher where weights hold a student alone (see `Network.prepare_for`)."""

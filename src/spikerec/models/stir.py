@@ -8,14 +8,14 @@ warps with several motion fields (MMFE). 5,107,960 parameters as published.
 
 Departures from the published code, none of which changes a value: sampling grids are made on the
 device, in float32 under autocast too (bfloat16 cannot count the pixels of a row); names are ours
-(see `from_published`); and the training output holds each thing once. The published initialisation
+(see `published_names`); and the training output holds each thing once. The published initialisation
 is kept as it acts, not as it is written: its loop over modules never matches one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -37,8 +37,8 @@ EXPANSION = 2.66
 #: Components of a pair of motion fields: x and y toward the earlier block, then the later.
 PAIR = 4
 
-#: The authors' names → ours, applied in turn.
-RENAMED = (
+#: The authors' names as patterns, and ours.
+RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^resnet\.conv3\.", "embedding.learned.shortcut."),
     (r"^resnet\.", "embedding.learned."),
     (r"^encoder\.conv0\.net\.(\d)\.", r"encoder.stem.\1."),
@@ -65,9 +65,12 @@ RENAMED = (
     (r"\.deconv_flow_group\.", ".extra_fields.1."),
     (r"\.(?:resblocks|residual)\.net\.0\.conv_block\.0\.net\.0\.", ".residual.conv1."),
     (r"\.(?:resblocks|residual)\.net\.0\.conv_block\.1\.net\.0\.", ".residual.conv2."),
+    # Ours count from 0 what the authors count from 1.
+    (
+        r"^(encoder\.stages|attention\.sides|decoders)\.(\d)",
+        lambda found: f"{found[1]}.{int(found[2]) - 1}",
+    ),
 )
-#: Ours count from 0 what the authors count from 1.
-COUNTED_FROM_ONE = re.compile(r"^(encoder\.stages|attention\.sides|decoders)\.(\d)")
 
 
 class STIR(BlockNetwork):
@@ -100,6 +103,7 @@ class STIR(BlockNetwork):
     provides = ("pyramid", "flows")
     image_extras = ("pyramid",)
     published_output_scale = 0.4
+    published_names = RENAMES
 
     def __init__(
         self,
@@ -163,11 +167,6 @@ class STIR(BlockNetwork):
             level.warped_by.chunk(2, 1) for level in levels[:0:-1] if level.warped_by is not None
         )
         return Reconstruction(images[0], {"pyramid": images, "flows": flows})
-
-    @classmethod
-    def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the authors' state dict (see `Network.from_published`)."""
-        return {_renamed(name): tensor for name, tensor in state.items()}
 
 
 class HybridSpikeEmbedding(nn.Module):
@@ -530,10 +529,3 @@ def _conv(
 def _double(channels: int, out: int) -> nn.ConvTranspose2d:
     """A learned upsampling to twice the size."""
     return nn.ConvTranspose2d(channels, out, 4, stride=2, padding=1)
-
-
-def _renamed(name: str) -> str:
-    """Our name of one of the authors'."""
-    for pattern, ours in RENAMED:
-        name = re.sub(pattern, ours, name)
-    return COUNTED_FROM_ONE.sub(lambda found: f"{found[1]}.{int(found[2]) - 1}", name)

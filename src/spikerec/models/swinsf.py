@@ -36,7 +36,7 @@ from torchvision.ops import stochastic_depth
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network, Reconstruction, check_window
 from spikerec.models.padding import Padding
-from spikerec.models.short_windows import conv, rename
+from spikerec.models.short_windows import conv
 
 #: Published names as patterns, and ours.
 RENAMES = (
@@ -96,6 +96,7 @@ class SwinSF(Network):
     padding: ClassVar[Padding] = Padding("symmetric", "end")
     provides: ClassVar[tuple[str, ...]] = ("sides",)
     image_extras = provides
+    published_names = RENAMES
     published_output_scale: ClassVar[float | None] = 0.6
 
     def __init__(
@@ -152,7 +153,7 @@ class SwinSF(Network):
     def from_published(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `Network.from_published`; the authors' class is `SwinSpikeFormer`."""
         used = {name: value for name, value in state.items() if not UNUSED.search(name)}
-        renamed = rename(used, RENAMES)
+        renamed = super().from_published(used)
         for name in renamed:
             if name.startswith(("last.", "side_last.")):
                 renamed[name] = renamed[name] / GREY_LEVELS

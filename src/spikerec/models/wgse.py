@@ -16,7 +16,6 @@ Departures from the published code, none of which changes a value:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
@@ -47,6 +46,16 @@ PUBLISHED_FILTERS = {
     "wvl.idwt.g0": ("rec_lo", False),
     "wvl.idwt.g1": ("rec_hi", False),
 }
+
+#: Other published names as patterns, and ours.
+RENAMES = (
+    (r"^wvl\.yh_blocks\.(\d+)\.0\.tcn0\.0\.", r"wavelet.filters.\1.expand."),
+    (r"^wvl\.yh_blocks\.(\d+)\.0\.tcn1\.0\.", r"wavelet.filters.\1.mix."),
+    (r"^wvl\.yh_blocks\.(\d+)\.1\.", r"wavelet.filters.\1.project."),
+    (r"^resblocks\.(\d+)\.bn", r"blocks.\1.norm"),
+    (r"^resblocks\.", "blocks."),
+    (r"^conv\.0\.", "conv."),
+)
 
 
 def analysis_matrices(
@@ -220,6 +229,7 @@ class WGSE(Network):
     """
 
     published_output_scale = 0.6
+    published_names = RENAMES
 
     def __init__(
         self,
@@ -262,11 +272,12 @@ class WGSE(Network):
         """
         filters = {name: state[name] for name in PUBLISHED_FILTERS if name in state}
         details = len({name.split(".")[2] for name in state if name.startswith("wvl.yh_blocks.")})
-        renamed = PublishedState(
-            (_rename(name, details), tensor)
+        rest = {  # the approximation is the band after the details
+            name.replace("wvl.yl_block.", f"wvl.yh_blocks.{details}."): tensor
             for name, tensor in state.items()
             if name not in filters
-        )
+        }
+        renamed = PublishedState(super().from_published(rest))
         renamed._metadata = {"wavelet": {"filters": filters}}
         return renamed
 
@@ -275,24 +286,6 @@ class PublishedState(dict[str, Tensor]):
     """A state dict with facts by module beside its tensors, the way PyTorch keeps versions."""
 
     _metadata: dict[str, dict[str, Any]]
-
-
-_RENAMES = (
-    (r"^wvl\.yh_blocks\.(\d+)\.0\.tcn0\.0\.", r"wavelet.filters.\1.expand."),
-    (r"^wvl\.yh_blocks\.(\d+)\.0\.tcn1\.0\.", r"wavelet.filters.\1.mix."),
-    (r"^wvl\.yh_blocks\.(\d+)\.1\.", r"wavelet.filters.\1.project."),
-    (r"^resblocks\.(\d+)\.bn", r"blocks.\1.norm"),
-    (r"^resblocks\.", "blocks."),
-    (r"^conv\.0\.", "conv."),
-)
-
-
-def _rename(name: str, details: int) -> str:
-    """Our name of a published tensor; the approximation is the band after the details."""
-    name = name.replace("wvl.yl_block.", f"wvl.yh_blocks.{details}.")
-    for published, own in _RENAMES:
-        name = re.sub(published, own, name)
-    return name
 
 
 def _check_filters(
