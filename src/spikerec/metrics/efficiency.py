@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import copy
 import math
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -24,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from spikerec.errors import ConfigError
 from spikerec.inference.footprint import peak_memory, whole_window
 from spikerec.inference.rearrangement import optimised
+from spikerec.kernels.processor import processor_name
 from spikerec.models.base import Network, Recurrent
 from spikerec.models.deform import DeformConv2d
 
@@ -290,13 +289,4 @@ def device_name(device: torch.device) -> str:
     """The processor's name as its maker gives it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
-
-
-def _cpu_name() -> str:
-    about = Path("/proc/cpuinfo")
-    if about.exists():
-        for line in about.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", maxsplit=1)[1].strip()
-    return platform.processor() or platform.machine()
+    return f"{processor_name()}, {torch.get_num_threads()} threads"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
-import re
 import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from spikerec.kernels.processor import processor_name
 
 #: Packages whose version can move a reported figure.
 FIGURE_PACKAGES = ("torch", "torchvision", "torchmetrics", "lightning", "lpips", "pyiqa", "numpy")
@@ -28,21 +29,11 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor_name(),
         "accelerators": devices,
         "threads": torch.get_num_threads(),
         "packages": versions,
     }
-
-
-def _processor() -> str:
-    """The processor's name, as the system gives it."""
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        named = re.search(r"^model name\s*:\s*(.+)$", facts.read_text(), re.MULTILINE)
-        if named:
-            return named[1]
-    return platform.processor() or platform.machine()
 
 
 def code_revision() -> dict[str, Any]:
