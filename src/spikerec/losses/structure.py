@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from spikerec.errors import ConfigError, InputError
 from spikerec.losses.base import Term
+from spikerec.metrics.ssim import WINDOW, ssim_factors
 from spikerec.models.base import Reconstruction
-
-#: Side and σ of the Gaussian window, in pixels, and the constants for images in [0, 1].
-WINDOW = 11
-SIGMA = 1.5
-C1 = 0.01**2
-C2 = 0.03**2
 
 #: Exponents of the scales, full size first (Wang et al., Asilomar 2003).
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -96,23 +90,8 @@ def _check_size(image: Tensor, scales: int) -> None:
 
 def _similarity(image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """SSIM and its contrast-structure factor, each image's mean: two (B,)."""
-    mean_x, mean_y = _blur(image), _blur(target)
-    variance_x = _blur(image.square()) - mean_x.square()
-    variance_y = _blur(target.square()) - mean_y.square()
-    covariance = _blur(image * target) - mean_x * mean_y
-    structure = (2 * covariance + C2) / (variance_x + variance_y + C2)
-    luminance = (2 * mean_x * mean_y + C1) / (mean_x.square() + mean_y.square() + C1)
+    luminance, structure = ssim_factors(image, target, peak=1)
     return (luminance * structure).mean(dim=(1, 2, 3)), structure.mean(dim=(1, 2, 3))
-
-
-def _blur(x: Tensor) -> Tensor:
-    """Local mean under the Gaussian window where it fits: (B, 1, H, W) → (B, 1, H−10, W−10)."""
-    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
-    weights = (-offsets.square() / (2 * SIGMA**2)).exp()
-    weights = weights / weights.sum()
-    # Float32 under autocast too: variances are small differences of large numbers.
-    with torch.autocast(x.device.type, enabled=False):
-        return F.conv2d(F.conv2d(x, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
 
 
 class Edges(Term):

@@ -10,8 +10,6 @@ from spikerec.metrics.base import ImageMetric, each, to_levels
 
 WINDOW = 11
 SIGMA = 1.5
-C1 = (0.01 * 255) ** 2
-C2 = (0.03 * 255) ** 2
 
 
 class SSIM(ImageMetric):
@@ -33,22 +31,38 @@ class SSIM(ImageMetric):
         return each(_ssim, image, target)
 
 
-def _ssim(image: Tensor, target: Tensor) -> Tensor:
-    x, y = to_levels(image), to_levels(target)
+def ssim_factors(x: Tensor, y: Tensor, peak: float) -> tuple[Tensor, Tensor]:
+    """The two factors of SSIM at each place where the window fits; their product is SSIM.
+
+    Args:
+        x: (B, 1, H, W), values in [0, peak].
+        y: likewise.
+        peak: the white level.
+
+    Returns:
+        Luminance, and contrast with structure: (B, 1, H - 10, W - 10) each.
+    """
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
     mean_x, mean_y = _blur(x), _blur(y)
     mean_xy = mean_x * mean_y
     covariance = _blur(x * y) - mean_xy
-    means = mean_x.square_() + mean_y.square_()
+    means = mean_x.square() + mean_y.square()
     # σx² + σy² is one blur of x² + y²: four blurs in all instead of five
-    variances = _blur(x.square_() + y.square_()) - means
-    structure = (2 * covariance + C2) / (variances + C2)
-    return (structure * (2 * mean_xy + C1) / (means + C1)).mean()
+    variances = _blur(x.square() + y.square()) - means
+    return (2 * mean_xy + c1) / (means + c1), (2 * covariance + c2) / (variances + c2)
+
+
+def _ssim(image: Tensor, target: Tensor) -> Tensor:
+    luminance, structure = ssim_factors(to_levels(image), to_levels(target), peak=255)
+    return (luminance * structure).mean()
 
 
 def _blur(levels: Tensor) -> Tensor:
-    """Local mean under the Gaussian window where it fits: (1, 1, H, W) → (1, 1, H-10, W-10)."""
+    """Local mean under the Gaussian window where it fits: (B, 1, H, W) → (B, 1, H-10, W-10)."""
     offsets = torch.arange(WINDOW, dtype=levels.dtype, device=levels.device) - WINDOW // 2
     weights = (-offsets.square() / (2 * SIGMA**2)).exp()
     weights = weights / weights.sum()
-    rows = F.conv2d(levels, weights.view(1, 1, -1, 1))
-    return F.conv2d(rows, weights.view(1, 1, 1, -1))
+    # As precise under autocast: variances are small differences of large numbers.
+    with torch.autocast(levels.device.type, enabled=False):
+        rows = F.conv2d(levels, weights.view(1, 1, -1, 1))
+        return F.conv2d(rows, weights.view(1, 1, 1, -1))
