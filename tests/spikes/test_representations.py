@@ -21,7 +21,6 @@ from spikerec.spikes import (
     tfi_interval,
     tfp,
     tfp_sequence,
-    to_uint8,
 )
 from tests.golden_cases import GoldenCase, load_case
 from tests.spikes.edge import edge_input
@@ -31,6 +30,11 @@ small_streams = hnp.arrays(
     st.tuples(st.just(1), st.integers(1, 12), st.integers(1, 2), st.integers(1, 3)),
     elements=st.integers(0, 1),
 ).map(torch.from_numpy)
+
+
+def as_stored(rate: Tensor) -> Tensor:
+    """Rates in [0, 1] as SpikeCV stores them: 255 · rate with the fraction cut off."""
+    return (255 * rate).to(torch.uint8)
 
 
 def random_spikes(*shape: int, rate: float = 0.3) -> Tensor:
@@ -48,13 +52,13 @@ class TestPublishedOutputs:
         case = load_case("tfp")
         rate = tfp(golden_input(case, prefix), key_readout=30, window=2 * half_window + 1)[0, 0]
         assert torch.equal(rate, case.output(f"{prefix}key_h{half_window}_raw"))
-        assert torch.equal(to_uint8(rate), case.output(f"{prefix}key_h{half_window}"))
+        assert torch.equal(as_stored(rate), case.output(f"{prefix}key_h{half_window}"))
 
     def test_tfp_at_every_readout(self, prefix: str) -> None:
         case = load_case("tfp")
         rate = tfp_sequence(golden_input(case, prefix), window=41)[0]
         assert torch.equal(rate, case.output(f"{prefix}sequence_h20_raw"))
-        assert torch.equal(to_uint8(rate), case.output(f"{prefix}sequence_h20"))
+        assert torch.equal(as_stored(rate), case.output(f"{prefix}sequence_h20"))
 
     @pytest.mark.parametrize("half_window", [20, 30])
     def test_tfi_by_the_key_rule(self, prefix: str, half_window: int) -> None:
@@ -66,7 +70,7 @@ class TestPublishedOutputs:
         rate = tfi(spikes, key_readout=30, half_window=half_window, include_first=False)[0, 0]
         name = f"{prefix}key_m{half_window}"
         assert torch.equal(interval[0, 0], case.output(f"{name}_interval").int())
-        assert torch.equal(to_uint8(rate), case.output(name))
+        assert torch.equal(as_stored(rate), case.output(name))
         if half_window == 20:
             assert torch.equal(rate, case.output(f"{name}_raw"))
 
@@ -78,7 +82,7 @@ class TestPublishedOutputs:
         for readout in range(61):
             interval = tfi_interval(spikes, key_readout=readout, **arguments)[0, 0]
             assert torch.equal(interval, expected[readout])
-            image = to_uint8(tfi(spikes, key_readout=readout, **arguments))[0, 0]
+            image = as_stored(tfi(spikes, key_readout=readout, **arguments))[0, 0]
             for margin in (1, 20):  # of readouts at both ends that the published images leave out
                 if margin <= readout < 61 - margin:
                     published = case.output(f"{prefix}sequence_m{margin}")[readout - margin]
@@ -90,7 +94,7 @@ def test_published_tfp_is_cut_short_where_ours_refuses() -> None:
     with pytest.raises(WindowError, match=r"hold 61 readouts, expected those in \[51, 62\)"):
         tfp(case.spikes(), key_readout=56, window=11)
     cut = tfp(case.spikes(), key_readout=56, window=10)[0, 0]  # what SpikeCV averages instead
-    assert torch.equal(to_uint8(cut), case.output("key_h5_at_56"))
+    assert torch.equal(as_stored(cut), case.output("key_h5_at_56"))
 
 
 @settings(max_examples=60, deadline=None)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spikerec.errors import ConfigError, DataError, LockError
+from spikerec.spikes.grey import grey_levels
 from spikerec.streaming import sinks
-from spikerec.streaming.sinks import open_sink, quantised
+from spikerec.streaming.sinks import open_sink
 
 SETTINGS = {"input": "a.dat", "stride": 3}
 DRAWN = ["x.mp4", "x.webm", "x.gif", "x"]
@@ -122,13 +123,8 @@ def test_pngs_of_16_bits_tell_more_levels(tmp_path: Path) -> None:
     frame = np.linspace(0, 1, 1000, dtype=np.float32).reshape(10, 100)
     write(tmp_path / "deep", [frame], bits=16)
     found = np.asarray(Image.open(tmp_path / "deep" / "000000.png"))
-    assert np.array_equal(found, quantised(frame, 16))
+    assert np.array_equal(found, grey_levels(frame, 16))
     assert len(np.unique(found)) == 1000
-
-
-def test_levels_are_rounded_and_clipped() -> None:
-    found = quantised(np.array([-1, 0, 0.5, 1, 2], np.float32), 8)
-    assert found.tolist() == [0, 0, 128, 255, 255]
 
 
 def test_an_unfinished_output_is_not_touched_unasked(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from torch import Tensor
 from spikerec.errors import DataError, DataNotFoundError
 from spikerec.parsing import parsing
 from spikerec.spikes.folders import listed
+from spikerec.spikes.grey import grey_levels
 
 #: Weights of red, green and blue in grey (ITU-R BT.601).
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
@@ -226,8 +227,7 @@ def _grey(image: Image.Image, path: Path) -> NDArray[np.float32]:
 
 def write_grey(path: Path, image: Tensor) -> None:
     """Write intensity (H, W) in [0, 1] as an 8-bit grey PNG, rounded to the nearest level."""
-    levels = (image * 255).round().to(torch.uint8).cpu().numpy()
-    Image.fromarray(levels).save(path, format="PNG")
+    Image.fromarray(grey_levels(image.cpu().numpy())).save(path, format="PNG")
 
 
 def resized(image: Tensor, height: int, width: int) -> Tensor:

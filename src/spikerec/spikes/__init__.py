@@ -29,7 +29,6 @@ from spikerec.spikes.representations import (
     tfi_interval,
     tfp,
     tfp_sequence,
-    to_uint8,
 )
 from spikerec.spikes.stream import SpikeStream
 
@@ -62,7 +61,6 @@ __all__ = [
     "tfp",
     "tfp_sequence",
     "tfstp",
-    "to_uint8",
     "unpack_bits",
     "write_sidecar",
 ]

@@ -19,6 +19,7 @@ from spikerec.errors import DataNotFoundError, GeometryError
 from spikerec.spikes.dat import COMMON_GEOMETRIES, DatStream
 from spikerec.spikes.defects import Defects, Sample, find_defects, sample
 from spikerec.spikes.geometry import BitOrder, Geometry
+from spikerec.spikes.grey import grey_levels
 from spikerec.spikes.stream import SpikeStream
 
 #: Readouts that a geometry is judged by.
@@ -248,12 +249,12 @@ def contact_sheet(inspection: Inspection, pictures: int = 6) -> Image.Image:
     """One picture of a stream: rate map, broken pixels, histogram, and pieces over time."""
     seen, rate = inspection.sample, inspection.sample.rate
     white = max(float(np.percentile(rate, 99.5)), 1e-6)
-    marked = np.repeat((np.clip(rate / white, 0, 1) * 255).astype(np.uint8)[..., None], 3, -1)
+    marked = np.repeat(grey_levels(rate / white)[..., None], 3, -1)
     marked[inspection.defects.hot] = (255, 64, 64)
     marked[inspection.defects.dead] = (64, 128, 255)
     chosen = np.unique(np.linspace(0, len(seen.starts) - 1, pictures).round().astype(int))
     panels = [
-        ("firing rate", Image.fromarray((np.clip(rate / white, 0, 1) * 255).astype(np.uint8))),
+        ("firing rate", _grey(rate, white)),
         ("hot red, dead blue", Image.fromarray(marked)),
         ("histogram of rates", _histogram(rate, rate.shape)),
         *((f"readout {seen.starts[k]}", _grey(seen.rates[k], white)) for k in chosen),
@@ -283,7 +284,7 @@ def _scaled(image: Image.Image, side: int) -> Image.Image:
 
 
 def _grey(rate: GreyImage, white: float) -> Image.Image:
-    return Image.fromarray((np.clip(rate / white, 0, 1) * 255).astype(np.uint8))
+    return Image.fromarray(grey_levels(rate / white))
 
 
 def _histogram(rate: GreyImage, shape: tuple[int, ...]) -> Image.Image:

@@ -208,14 +208,6 @@ def tfi_interval(
     return _interval(since, until, size, undefined)
 
 
-def to_uint8(rate: Tensor) -> Tensor:
-    """Rates in [0, 1] as SpikeCV stores them: 255 · rate with the fraction cut off.
-
-    Loses up to one level; for parity with published figures, not for metrics.
-    """
-    return (255 * rate).to(torch.uint8)
-
-
 def _divide(counts: Tensor, length: int) -> Tensor:
     """Counts / length in float32, correctly rounded.
 

@@ -28,6 +28,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from spikerec.errors import FAULTS, ConfigError, DataError
 from spikerec.spikes.files import atomic_path, lock_folder, sync
+from spikerec.spikes.grey import grey_levels
 
 #: Frames after which a video's segment is closed, and the count of frames kept brought up to date.
 SEGMENT_FRAMES = 250
@@ -301,7 +302,7 @@ class PngFolder(Sink):
         self._folder.mkdir(exist_ok=True)
 
     def _write(self, picture: NDArray[np.float32]) -> None:
-        levels = quantised(picture, self.bits)
+        levels = grey_levels(picture, self.bits)
         about = PngInfo()
         if self.count == 0:
             about.add_text("Comment", self._mark)
@@ -360,7 +361,7 @@ class VideoSink(Sink):
         if self._segment is None:
             path = self._partial / f"{self.count:08d}{self.path.suffix}"
             self._segment = VideoFile(path, self.encoding, self.rate, self._mark)
-        self._segment.write(quantised(picture, 8))
+        self._segment.write(grey_levels(picture))
 
     def _flush(self) -> None:
         if self._segment is not None:
@@ -561,13 +562,6 @@ def open_sink(
         f"output={path}: expected {', '.join(ENCODINGS)}, .npy, .h5 or a folder without suffix, "
         f"found {path.suffix!r}."
     )
-
-
-def quantised(picture: NDArray[np.float32], bits: int) -> NDArray[Any]:
-    """Values in [0, 1] as grey levels of 8 or 16 bits, rounded; what is outside is clipped."""
-    levels = np.rint(np.clip(picture, 0, 1) * (2**bits - 1))
-    whole: NDArray[Any] = levels.astype(np.uint8 if bits == 8 else np.uint16)
-    return whole
 
 
 def _check_codec(path: Path, codec: str) -> None:

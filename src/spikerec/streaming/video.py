@@ -29,12 +29,13 @@ from spikerec.inference.rearrangement import optimised
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
+from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.engine import Frame, make_frames
 from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import FixedPattern, Tone, white_level, white_rate
 from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, distribute_frames
-from spikerec.streaming.sinks import open_sink, quantised
+from spikerec.streaming.sinks import open_sink
 from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling, windows_at_once
 from spikerec.weights.checkpoint import digest
 from spikerec.weights.shipped import DEFAULT_MODEL
@@ -231,7 +232,7 @@ class Video:
         return self._picture(frame)
 
     def _picture(self, frame: Frame) -> Image.Image:
-        return Image.fromarray(quantised(self.draw(frame), 8))
+        return Image.fromarray(grey_levels(self.draw(frame)))
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()

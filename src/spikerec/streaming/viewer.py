@@ -25,9 +25,9 @@ from PIL import Image
 from spikerec.errors import ConfigError, SpikerecError, one_line
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
+from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import Tone
-from spikerec.streaming.sinks import quantised
 from spikerec.streaming.video import Video
 
 #: Readouts as they are, shown beside the methods.
@@ -86,7 +86,7 @@ class Viewer:
             index = key_readout - self.key_readouts.first
             with self._lock:
                 (made,) = self._videos[method].frames(index, index + 1)
-            levels = quantised(tone(made.images[0].numpy()), 8)
+            levels = grey_levels(tone(made.images[0].numpy()))
         else:
             raise ConfigError(f"method must be one of {', '.join(self.networks)}, found {method}.")
         buffer = BytesIO()

@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
 from spikerec.data import SpikeDataModule, Windows
-from spikerec.training.callbacks import sample_pictures, to_uint8
+from spikerec.spikes.grey import grey_levels
+from spikerec.training.callbacks import sample_pictures
 from spikerec.training.distributed import gather
 from spikerec.training.module import ReconstructionModule
 
@@ -125,7 +126,7 @@ class SampleImages(Callback):
             for key, image in zip(batch["key"], images, strict=True):
                 path = self.path(key, role)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(to_uint8(image[0])).save(path)
+                Image.fromarray(grey_levels(image[0].float().cpu().numpy())).save(path)
 
     def path(self, key: str, role: str) -> Path:
         """Where a sample's picture is written."""
