@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spikerec.cli import verbs
-from spikerec.configs import config_dir, config_names
+from spikerec.configs import config_dir, config_names, load_config
 from tests.end_to_end.command import Command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,3 +46,18 @@ def test_tables_name_every_model_and_data_set() -> None:
     for group in ("model", "data"):
         table = README[README.index(f"| `{group}=`") :].split("\n\n")[0]
         assert set(re.findall(r"`([a-z0-9_]+)`", table)) == set(config_names(group)), group
+
+
+def test_the_first_sentence_counts_the_published_methods() -> None:
+    numbers = dict(
+        enumerate(["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"], 10)
+    )
+    table = README[README.index("| `model=`") :].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    published = {
+        load_config("model", name)["_target_"]
+        for names, _, venue, _ in rows
+        if venue != "–"
+        for name in re.findall(r"`([a-z0-9_]+)`", names)
+    }
+    assert f"{numbers[len(published)]} published methods" in README

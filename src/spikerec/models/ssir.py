@@ -187,9 +187,10 @@ RENAMES = (
 class SSIR(Network):
     """The spiking network of Zhao et al. (TCSVT 2023); 381,542 parameters as published.
 
-    `forward` sees each window alone, from neurons at rest. The published figures carry the
-    potentials from window to window of a scene, in temporal order: use `step`. The image is not
-    clipped.
+    `forward` sees each window alone, from neurons at rest, and so do training, evaluation and
+    streaming here. The published figures carry the potentials from window to window of a scene, in
+    temporal order; `step` does that for windows whose sides are even, in a loop of one's own. The
+    image is not clipped.
 
     Args:
         window: readouts the network sees, 41 as published.

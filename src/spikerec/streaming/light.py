@@ -18,7 +18,8 @@ from spikerec.spikes.defects import Sample
 Curve = Literal["linear", "reinhard", "log"]
 CURVES = ("linear", "reinhard", "log")
 
-#: Share of places and times of a clip that a measured exposure may leave overexposed, in percent.
+#: Percentage of the places and times of a clip that are darker than a measured white; the others,
+#: 0.5 %, are overexposed.
 WHITE_PERCENTILE = 99.5
 #: Side of the squares over which rates are averaged before the percentile is taken: at a rate of
 #: 3 %, 64 readouts of one pixel tell it to 70 %, of 16 pixels to 17 %.
