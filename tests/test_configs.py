@@ -169,6 +169,7 @@ def test_run_names_need_no_quoting(words: list[tuple[str, str]]) -> None:
 @example("1e3")
 @example(".5")
 @example("true")
+@example("NULL")
 @example("it's a\\'quote\\")
 @example("Fast, mine (2)")
 @example("[fast]")

@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from spikerec.configs import job_name, run_name, text_words
 from spikerec.errors import ConfigError, SweepError
+from spikerec.spikes.files import lock_folder
 
 if TYPE_CHECKING:
     import optuna
@@ -252,15 +253,25 @@ class Optuna(TabledSweeper):
 
     def search(self, fixed: list[str], swept: Mapping[str, Override]) -> None:
         """See `TabledSweeper.search`."""
-        from spikerec.sweeps.pruning import link
-
         space = {key: distribution(item) for key, item in swept.items()}
         journal = self.folder / "study.journal"
         study = self._study(journal)
+        with lock_folder(self.folder, wait=True):  # a trial that runs elsewhere was not killed
+            self._search(study, space, journal, fixed)
+
+    def _search(
+        self,
+        study: optuna.Study,
+        space: Mapping[str, optuna.distributions.BaseDistribution],
+        journal: Path,
+        fixed: list[str],
+    ) -> None:
+        from spikerec.sweeps.pruning import link
+
         self._recall(study, fixed)
         left = self.trials - len(self.jobs)
         while left > 0:
-            trials = [study.ask(space) for _ in range(min(left, self.parallel))]
+            trials = [study.ask(dict(space)) for _ in range(min(left, self.parallel))]
             jobs = [self.compose([*fixed, *_words(trial.params)]) for trial in trials]
             for trial, job in zip(trials, jobs, strict=True):
                 link(job.folder, journal, self.name, trial.number)
@@ -384,7 +395,7 @@ def _tell(study: optuna.Study, trial: optuna.Trial, job: Job, score: float | Non
     match job.outcome():
         case "pruned":
             study.tell(trial, state=TrialState.PRUNED)
-        case "finished" if score is not None:
+        case "finished" if score is not None and math.isfinite(score):
             study.tell(trial, score)
         case _:
             study.tell(trial, state=TrialState.FAIL)

@@ -213,6 +213,23 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
+def referring(config: DictConfig, keys: Sequence[str]) -> set[str]:
+    """The keys of a configuration whose values follow from any of these, by `${…}`."""
+    from omegaconf import OmegaConf
+
+    found: set[str] = set()
+
+    def look(value: Any, key: str) -> None:  # noqa: ANN401 (any YAML value)
+        if isinstance(value, dict):
+            for name, item in value.items():
+                look(item, f"{key}.{name}" if key else str(name))
+        elif isinstance(value, str) and any(f"${{{one}}}" in value for one in keys):
+            found.add(key)
+
+    look(OmegaConf.to_container(config, resolve=False), "")
+    return found
+
+
 def run_name(overrides: Sequence[str], varying: Container[str] = ()) -> str:
     """Name a run's folder by what it runs: legible, and as unique as its overrides.
 
@@ -300,7 +317,7 @@ def _quoted(value: str) -> str:
     """The value, in quotes where Hydra would read a number, a boolean or an operator."""
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     is_text = re.fullmatch(r"(\.{0,2}/|[A-Za-z_])[\w./-]*", value, re.ASCII) is not None
-    is_word = value.lower() in ("true", "false", "nan", "inf")
+    is_word = value.lower() in ("true", "false", "nan", "inf", "null")
     if is_quoted or value in ("", "null", "???") or (is_text and not is_word):
         return value
     escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)

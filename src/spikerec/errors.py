@@ -64,6 +64,14 @@ class LockError(SpikerecError, RuntimeError):
     """A folder that another process is using, or whose file system cannot say so."""
 
 
+class RunError(SpikerecError, RuntimeError):
+    """A training that ended before its end; the message says what is safe, and what to do."""
+
+
+class NonFiniteError(SpikerecError, ArithmeticError):
+    """A training whose loss, gradient, weights or score became infinite or NaN."""
+
+
 class SweepError(SpikerecError, RuntimeError):
     """Jobs of a sweep that failed; the message names the table that says why."""
 

@@ -17,7 +17,7 @@ class Flaky:
 
     def __init__(self, failures: int, error: Exception | None = None) -> None:
         self.failures = failures
-        self.error = error or RuntimeError("CUDA out of memory")
+        self.error = error or ConfigError("window must be odd.")
         self.calls = 0
 
     def __call__(self, config: SimpleNamespace) -> float:
@@ -47,7 +47,7 @@ def test_failures_are_kept_or_forgotten(
     run = Flaky(failures)
     assert _run_job(run, SimpleNamespace(run=str(tmp_path)), on_error) == result
     assert run.calls == calls
-    kept = "" if result else "RuntimeError: CUDA out of memory"
+    kept = "" if result else "ConfigError: window must be odd."
     assert job(tmp_path).error() == kept
 
 
@@ -58,7 +58,7 @@ def test_stop_writes_the_failure_down_and_ends_the_process(
         _run_job(Flaky(1), SimpleNamespace(run=str(tmp_path)), "stop")
     assert stop.value.code == 1
     assert job(tmp_path).outcome() == "failed"
-    assert capsys.readouterr().err == "spikerec: RuntimeError: CUDA out of memory\n"
+    assert capsys.readouterr().err == "spikerec: ConfigError: window must be odd.\n"
 
 
 def test_the_cause_is_told_where_an_error_of_ours_lies_behind(tmp_path: Path) -> None:

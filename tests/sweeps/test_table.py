@@ -8,20 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-from spikerec.configs import load_config
+from spikerec.errors import ConfigError
 from spikerec.sweeps import Job, ablation, clear_failure, markdown, record_failure, summarise
-
-CHANNELS = 8
 
 
 def write_run(folder: Path, psnr: float, ssim: float, neuron: str = "plif") -> None:
     """A finished run's folder, as training leaves it: its best epoch is the second of three."""
     folder.mkdir(parents=True)
-    model = load_config("model", "ssir", channels=CHANNELS, neuron=neuron)
-    (folder / "config.yaml").write_text(yaml.safe_dump({"model": model}))
-    (folder / "finished.json").write_text(json.dumps({"best": psnr, "monitor": "val/psnr"}))
+    cost = {"parameters": 1006 if neuron == "plif" else 1000, "macs": 2_000_000_000}
+    report = {"best": psnr, "monitor": "val/psnr", **cost}
+    (folder / "finished.json").write_text(json.dumps(report))
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["step", "val/psnr", "val/ssim", "val/reds/psnr"])
         writer.writeheader()
@@ -40,7 +37,7 @@ def jobs(tmp_path: Path) -> list[Job]:
             words = ("model=ssir", f"model.neuron={neuron}", f"seed={seed}")
             made.append(Job(words, folder))
     bad = Job(("model=ssir", "model.neuron=bad", "seed=0"), tmp_path / "train" / "bad")
-    record_failure(bad.folder, ValueError("neuron bad\nis unknown"))
+    record_failure(bad.folder, ConfigError("neuron bad\nis unknown"))
     return [*made, bad]
 
 
@@ -75,10 +72,42 @@ def test_one_seed_has_a_difference_without_interval(jobs: list[Job]) -> None:
 
 def test_costs_are_those_of_each_runs_network(jobs: list[Job]) -> None:
     table = ablation(jobs).set_index("variant")
-    # PLIF learns one leak for each of six layers, LIF none
     assert table.loc["neuron=plif", "params"] - table.loc["neuron=lif", "params"] == 6
     assert table.loc["neuron=plif", "macs"] == table.loc["neuron=lif", "macs"] > 1e9
     assert np.isnan(table.loc["neuron=bad", "params"])
+
+
+def test_a_run_folder_builds_nothing(jobs: list[Job], tmp_path: Path) -> None:
+    # What a folder states is data: a table must not import or call what is named there.
+    for job in jobs:
+        (job.folder / "config.yaml").write_text("model: {_target_: tests.sweeps.test_table.spring}")
+    summarise(jobs, tmp_path / "sweep")
+
+
+def spring() -> None:
+    raise AssertionError("called from a run's folder")
+
+
+@pytest.mark.parametrize("best", ["-Infinity", "NaN", "Infinity"])
+def test_a_score_that_is_not_finite_is_a_failure_and_no_difference(
+    best: str, jobs: list[Job], tmp_path: Path
+) -> None:
+    (jobs[3].folder / "finished.json").write_text(f'{{"best": {best}, "monitor": "val/psnr"}}')
+    assert jobs[3].outcome() == "failed"
+    assert jobs[3].scores() == {}
+    table = summarise(jobs, tmp_path / "sweep")
+    row = table.set_index("variant").loc["neuron=lif"]
+    assert row["runs"] == 2
+    assert row["psnr difference"] == pytest.approx(0.5)
+    text = (tmp_path / "sweep" / "table.md").read_text()
+    assert "inf" not in text.replace("no finite number", "")
+    assert "finished.json is damaged, or its score is no finite number" in text
+
+
+def test_a_damaged_failure_does_not_stop_the_table(jobs: list[Job], tmp_path: Path) -> None:
+    (jobs[-1].folder / "failed.json").write_text('{"err')
+    summarise(jobs, tmp_path / "sweep")
+    assert jobs[-1].error() == "failed.json cannot be read"
 
 
 def test_files_state_what_failed_and_why(jobs: list[Job], tmp_path: Path) -> None:
@@ -86,7 +115,7 @@ def test_files_state_what_failed_and_why(jobs: list[Job], tmp_path: Path) -> Non
     text = (tmp_path / "sweep" / "table.md").read_text()
     assert "| neuron=lif | 3 | 23.50 ± 3.61 | +0.50 [+0.50, +0.50] |" in text
     assert "7 jobs: 6 finished, 1 failed." in text
-    assert "failed: neuron=bad, seed=0: ValueError: neuron bad is unknown" in text
+    assert "failed: neuron=bad, seed=0: ConfigError: neuron bad is unknown" in text
     with (tmp_path / "sweep" / "jobs.csv").open() as file:
         outcomes = [row["outcome"] for row in csv.DictReader(file)]
     assert outcomes == ["finished"] * 6 + ["failed"]
@@ -112,8 +141,8 @@ def test_runs_judged_by_their_loss_are_compared_by_it(tmp_path: Path) -> None:
 def test_outcome_follows_the_folder(tmp_path: Path) -> None:
     job = Job(("seed=0",), tmp_path / "run")
     assert job.outcome() == "unfinished"
-    record_failure(job.folder, RuntimeError("out of memory"))
-    assert (job.outcome(), job.error()) == ("failed", "RuntimeError: out of memory")
+    record_failure(job.folder, ConfigError("window must be odd."))
+    assert (job.outcome(), job.error()) == ("failed", "ConfigError: window must be odd.")
     clear_failure(job.folder)
     assert (job.outcome(), job.error()) == ("unfinished", "")
     (job.folder / "finished.json").write_text('{"best": null}')

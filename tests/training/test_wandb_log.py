@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = f"{{{target},signum:SIGTERM,hook:on_train_batch_start,step:8}}"
     with pytest.MonkeyPatch.context() as patch:
         with pytest.raises(SystemExit):
-            call(patch, [*command, f"+callbacks.interruption={told}"])
+            call(patch, [*command, f"callbacks.progress={told}"])
         call(patch, command)
     return outputs / "train/run"
 

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
-import warnings
-from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.tuner.tuning import Tuner
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from spikerec.configs import instantiate, plain
+from spikerec.configs import instantiate, plain, referring
 from spikerec.data import SpikeDataModule
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, SpikerecError
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.training import ReconstructionModule, Run
-from spikerec.training.checkpoints import AtomicCheckpointIO, LastCheckpoint
-from spikerec.training.continuation import check_conditions, conditions
-from spikerec.training.distributed import (
-    describe_batch,
-    is_first,
-    job_processes,
-    scaled_rate,
+from spikerec.training.budgets import TIMED_PART, Budget, StepClock, check_budget, find
+from spikerec.training.checkpoints import AtomicCheckpointIO
+from spikerec.training.distributed import describe_batch, is_first, job_processes, scaled_rate
+from spikerec.training.finite import FiniteSteps, replay
+from spikerec.training.fitting import (
+    best_score,
+    check_trainable,
+    choose_monitor,
+    fit,
+    sweep_score,
+    training_report,
+)
+from spikerec.training.identity import (
+    LENGTHS,
+    Identity,
+    code_facts,
+    data_facts,
+    settings_of,
+    step_facts,
 )
 
 _log = logging.getLogger(__name__)
@@ -43,12 +54,20 @@ def run(config: DictConfig) -> float | None:
     Returns:
         The best validation score, for sweepers.
     """
+    with open_dict(config):  # about this call, and no part of what a run computes
+        overwrites, replays = config.pop("overwrite"), config.pop("replay")
     training = Run(config.run)
-    if (report := training.finished()) is not None:
-        _log.info("finished before, skipped: %s (name=… starts another)", training.folder)
-        return _score(report)
-    with job_processes(own_command()):
-        return _train(config, training)
+    own = training.claimed() if is_first() else nullcontext()
+    with job_processes(own_command()), own:
+        if replays:
+            _replay(config, training)
+            return None
+        try:
+            return _train(config, training, overwrites=overwrites)
+        except SpikerecError:
+            if is_first() and training.is_empty:  # it was wrong from the start
+                training.clear()
+            raise
 
 
 def own_command() -> list[str]:
@@ -82,78 +101,178 @@ def _config_flags(words: list[str]) -> list[str]:
     return kept
 
 
-def _train(config: DictConfig, training: Run) -> float | None:
+def _train(config: DictConfig, training: Run, *, overwrites: bool) -> float | None:
     L.seed_everything(config.seed, workers=True, verbose=False)
     network: Network = instantiate(config.model, Network, "model")
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise ConfigError(
-            f"model={type(network).__name__} has no parameters: there is nothing to train. "
-            "Run `spikerec evaluate` or `spikerec reconstruct` with it."
-        )
     data: SpikeDataModule = instantiate(config.data, SpikeDataModule, "data", window=network.window)
-    loss: Loss = instantiate(config.loss, Loss, "loss")
-    loss.check(network, has_target=data.has_targets)
-    _check_crop(data, network)
-    loss.rehearse(network, (data.crop.height, data.crop.width))
+    check_trainable(network, data)
+    if is_first() and (overwrites or training.finished() is None):
+        data.prepare_data()  # its content is part of what the run is
+    identity, resolved = _identity(config, network, data), plain(config)
+    if not overwrites and (report := training.check(identity, resolved)) is not None:
+        _log.info("finished before, skipped: %s (name=… starts another)", training.folder)
+        return sweep_score(report)
     protocol = _validation_protocol(config)
-    _choose_monitor(config, data, protocol)
-    resolved = plain(config)
-    if is_first():
-        training.begin(resolved)
+    monitor = config.monitor
+    monitor.name, monitor.mode = choose_monitor(monitor.name, monitor.mode, data, protocol)
+    loss = _loss(config, network, data)
+    is_trial = bool(config.trainer.get("fast_dev_run"))  # it leaves nothing behind
+    if is_first() and not is_trial:
+        if overwrites:
+            training.clear()
+        training.begin(identity, plain(config))
+    budget = _budget(config, training, network, data, loss)
     trainer: L.Trainer = instantiate(
         config.trainer,
         L.Trainer,
         "trainer",
         default_root_dir=str(training.folder),
-        callbacks=_parts(config.callbacks, L.Callback, "callbacks"),
+        callbacks=[
+            *_parts(config.callbacks, L.Callback, "callbacks"),
+            FiniteSteps(training.folder, monitor.name),
+        ],
         logger=_parts(config.get("logger"), Logger, "logger") or False,
         plugins=AtomicCheckpointIO(),
     )
     if trainer.strategy.root_device.type == "cpu":  # a fifth of a step of STIR, with both
         keep_freed_memory()
         network.to(memory_format=torch.channels_last)
+    module = _module(config, network, data, loss, protocol, trainer.world_size)
+    _log_batch(trainer, data, config, module.learning_rate)
+    for logger in trainer.loggers:
+        logger.log_hyperparams(plain(config))
+    fit(trainer, module, data, training, finds_rate=config.find_lr)
+    if is_trial:
+        return None
+    scores = {"best": best_score(trainer), "monitor": monitor.name, "mode": monitor.mode}
+    if is_first():
+        cost = {} if budget is None else {"budget": budget.describe()}
+        training.finish(scores | training_report(trainer, module, data, training) | cost)
+        if scores["best"] is None:
+            _log.info("nothing was validated: the last weights are in %s", training.last)
+        else:
+            _log.info("best %s %.4g: %s", monitor.name, scores["best"], training.best)
+    return sweep_score(scores)
+
+
+def _identity(config: DictConfig, network: Network, data: SpikeDataModule) -> Identity:
+    """The run that the configuration describes, whatever it is called."""
+    settings = settings_of(plain(config))
+    options = {"logger": False, "enable_checkpointing": False}
+    trainer: L.Trainer = instantiate(config.trainer, L.Trainer, "trainer", **options)
     rate = scaled_rate(config.optimizer.lr, trainer.world_size, config.lr_scaling)
-    module = ReconstructionModule(
+    step = step_facts(
+        network,
+        batch_size=data.batch_size,
+        processes=trainer.world_size,
+        accumulated=trainer.accumulate_grad_batches,
+        learning_rate=rate,
+        sync_batchnorm=bool(config.trainer.get("sync_batchnorm")),
+    )
+    if config.budget:
+        check_budget(
+            processes=trainer.world_size,
+            samples_per_epoch=data.samples_per_epoch,
+            epochs=config.trainer.max_epochs,
+        )
+    # A longer training under the same budget would be more than the budget.
+    growing = () if config.budget else (*LENGTHS, *referring(config, LENGTHS))
+    return Identity(
+        settings, step | data_facts(data) | code_facts(settings), growing=frozenset(growing)
+    )
+
+
+def _loss(config: DictConfig, network: Network, data: SpikeDataModule) -> Loss:
+    loss: Loss = instantiate(config.loss, Loss, "loss")
+    loss.check(network, has_target=data.has_targets)
+    loss.rehearse(network, (data.crop.height, data.crop.width))
+    return loss
+
+
+def _module(
+    config: DictConfig,
+    network: Network,
+    data: SpikeDataModule,
+    loss: Loss,
+    protocol: Protocol,
+    processes: int,
+) -> ReconstructionModule:
+    """The network with all that trains it."""
+    return ReconstructionModule(
         network,
         loss=loss,
         optimizer=instantiate(config.optimizer, Optimizer, "optimizer"),
         scheduler=instantiate(config.scheduler, LRScheduler, "scheduler"),
         protocol=protocol,
-        description=resolved["model"],
+        description=plain(config)["model"],
         val_sets=data.validated,
-        learning_rate=rate,
+        learning_rate=scaled_rate(config.optimizer.lr, processes, config.lr_scaling),
     )
-    _log_batch(trainer, data, config, rate)
-    for logger in trainer.loggers:
-        logger.log_hyperparams(resolved)
-    continued = training.last if training.last.exists() else None
-    if continued:
-        if is_first():  # the others do not run yet, or would say the same
-            data.prepare_data()
-            data.setup("fit")
-            check_conditions(continued, conditions(trainer, data))
-        _log.info("continuing %s", training.folder)
-    elif config.find_lr:
-        _find_rate(trainer, module, data)
-    with warnings.catch_warnings():
-        # The folder is this run's own, and not empty when the run is continued.
-        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not")
-        trainer.fit(module, data, ckpt_path=continued, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if config.trainer.get("fast_dev_run"):  # a trial, not a run
+
+
+def _budget(
+    config: DictConfig, training: Run, network: Network, data: SpikeDataModule, loss: Loss
+) -> Budget | None:
+    """Give the data module the samples of an epoch that the budget holds, measured once."""
+    if not config.budget:
         return None
-    if is_first():
-        report = _report(trainer, config, training)
-        training.finish(report)
-        if report["best"] is None:
-            _log.info("nothing was validated: the last weights are in %s", training.last)
-        else:
-            _log.info("best %s %.4g: %s", config.monitor.name, report["best"], training.best)
-    return _score(_scores(trainer, config))
+    path = training.folder / "budget.json"
+    budget = Budget.read(path)
+    if budget is None:
+        clock = StepClock(config.budget.seconds * TIMED_PART)
+        trainer: L.Trainer = instantiate(
+            config.trainer,
+            L.Trainer,
+            "trainer",
+            **{"max_epochs": -1, "limit_val_batches": 0, "enable_progress_bar": False},
+            **{"callbacks": [clock], "logger": False, "enable_checkpointing": False},
+        )
+        measured = ReconstructionModule(
+            copy.deepcopy(network),
+            loss=copy.deepcopy(loss),
+            optimizer=instantiate(config.optimizer, Optimizer, "optimizer"),
+        )
+        budget = find(
+            trainer,
+            clock,
+            measured,
+            instantiate(config.data, SpikeDataModule, "data", window=network.window),
+            seconds=config.budget.seconds,
+            epochs=config.trainer.max_epochs,
+            batch=data.batch_size * trainer.accumulate_grad_batches,
+        )
+        budget.write(path)
+        L.seed_everything(config.seed, workers=True, verbose=False)
+    data.samples_per_epoch = budget.samples_per_epoch
+    _log.info(
+        "budget of %g s: %d steps of %d samples, at %.3g s a step (%s)",
+        *(budget.seconds, budget.epochs * budget.steps_per_epoch, budget.batch),
+        *(budget.seconds_per_step, budget.machine),
+    )
+    return budget
 
 
-def _log_batch(trainer: L.Trainer, data: SpikeDataModule, config: DictConfig, rate: float) -> None:
+def _replay(config: DictConfig, training: Run) -> None:
+    """Run the batches again at which the run ended, and say what they gave."""
+    network: Network = instantiate(config.model, Network, "model")
+    data: SpikeDataModule = instantiate(config.data, SpikeDataModule, "data", window=network.window)
+    data.setup("fit")
+    module = ReconstructionModule(network, loss=_loss(config, network, data))
+    options = {"logger": False, "enable_checkpointing": False}
+    trainer: L.Trainer = instantiate(config.trainer, L.Trainer, "trainer", **options)
+    precision = trainer.precision_plugin.forward_context
+    for batch in replay(module, data, training.folder, precision=precision):
+        terms = ", ".join(f"{name} {value:.6g}" for name, value in batch.terms.items())
+        where = f"; first not finite: the output of {batch.layer}" if batch.layer else ""
+        _log.info(
+            "loss %.6g (%s), gradient %.6g%s: %s",
+            *(batch.loss, terms, batch.gradient_norm, where, ", ".join(batch.keys)),
+        )
+
+
+def _log_batch(
+    trainer: L.Trainer, data: SpikeDataModule, config: DictConfig, rate: float | None
+) -> None:
     facts = describe_batch(trainer, data.batch_size)
     _log.info(
         "effective batch %(effective)d = %(processes)d processes × %(batch)d samples "
@@ -162,24 +281,8 @@ def _log_batch(trainer: L.Trainer, data: SpikeDataModule, config: DictConfig, ra
     )
     _log.info(
         "learning rate %g = %g, scaled by lr_scaling=%s for %d processes",
-        rate,
-        config.optimizer.lr,
-        config.lr_scaling,
-        trainer.world_size,
+        *(rate, config.optimizer.lr, config.lr_scaling, trainer.world_size),
     )
-
-
-def _find_rate(trainer: L.Trainer, module: ReconstructionModule, data: SpikeDataModule) -> None:
-    """Set the learning rate at the steepest descent of the loss over growing rates."""
-    finder = Tuner(trainer).lr_find(module, data, attr_name="learning_rate")
-    found = finder.suggestion() if finder else None
-    if found is None:
-        raise ConfigError(
-            "find_lr=true found no rate at which the loss falls: set optimizer.lr, or give more "
-            "training samples."
-        )
-    module.learning_rate = found
-    _log.info("learning rate %g, found where the loss falls fastest", found)
 
 
 def _validation_protocol(config: DictConfig) -> Protocol:
@@ -196,92 +299,7 @@ def _validation_protocol(config: DictConfig) -> Protocol:
     return protocol
 
 
-def _check_crop(data: SpikeDataModule, network: Network) -> None:
-    """Training takes crops as they are: padding would change what the network learns."""
-    for side in (data.crop.height, data.crop.width):
-        if side % network.multiple:
-            raise ConfigError(
-                f"data.crop must be multiples of {network.multiple} for "
-                f"{type(network).__name__}, found {data.crop.height} × {data.crop.width}."
-            )
-
-
-def _choose_monitor(config: DictConfig, data: SpikeDataModule, protocol: Protocol) -> None:
-    """Let the loss tell which weights are best where validation has no true images.
-
-    Raises:
-        ConfigError: monitor names what validation does not give, or the wrong way of it.
-    """
-    modes = _validation_modes(data, protocol)
-    monitor = config.monitor
-    if monitor.name not in modes and "val/loss" in modes:
-        _log.info("validation has no true images for %s: judged by val/loss", monitor.name)
-        monitor.name, monitor.mode = "val/loss", "min"
-    if monitor.name not in modes:
-        raise ConfigError(
-            f"monitor.name={monitor.name} is nothing that validation gives: expected one of "
-            f"{', '.join(modes)}."
-        )
-    if monitor.mode != modes[monitor.name]:
-        raise ConfigError(
-            f"monitor.mode must be {modes[monitor.name]} for monitor.name={monitor.name}, found "
-            f"{monitor.mode}."
-        )
-
-
-def _validation_modes(data: SpikeDataModule, protocol: Protocol) -> dict[str, str]:
-    """What validation gives, and whether more (`max`) or less (`min`) of it is better."""
-    has_images = any(data.sets[name].has_images() for name in data.validated)
-    modes = {
-        name: "max" if higher else "min"
-        for name, higher in protocol.higher_is_better.items()
-        if has_images or not protocol.needs_target[name]
-    }
-    if not has_images:
-        modes["loss"] = "min"
-    groups = ["", *(f"{name}/" for name in data.validated if len(data.validated) > 1)]
-    return {f"val/{group}{name}": mode for group in groups for name, mode in modes.items()}
-
-
 def _parts(group: DictConfig | None, kind: type, key: str) -> list[Any]:
     """The objects of a group whose entries are each a choice; null entries are switched off."""
     nodes = (group or {}).items()
     return [instantiate(node, kind, f"{key}.{name!s}") for name, node in nodes if node is not None]
-
-
-def _best(trainer: L.Trainer) -> float | None:
-    for callback in trainer.checkpoint_callbacks:
-        score = getattr(callback, "best_model_score", None)
-        if getattr(callback, "monitor", None) is not None and score is not None:
-            return float(score)
-    return None
-
-
-def _score(report: Mapping[str, Any]) -> float | None:
-    """What searches see: better when higher."""
-    best = report["best"]
-    return None if best is None else float(best) * (-1 if report["mode"] == "min" else 1)
-
-
-def _scores(trainer: L.Trainer, config: DictConfig) -> dict[str, Any]:
-    return {"best": _best(trainer), "monitor": config.monitor.name, "mode": config.monitor.mode}
-
-
-def _seconds(trainer: L.Trainer) -> float | None:
-    """What training took; None where `callbacks.last`, which counts it, is switched off."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Trainer's own list
-        if isinstance(callback, LastCheckpoint):
-            return round(callback.seconds, 1)
-    return None
-
-
-def _report(trainer: L.Trainer, config: DictConfig, training: Run) -> dict[str, Any]:
-    return {
-        **_scores(trainer, config),
-        "checkpoint": str(training.best if training.best.exists() else training.last),
-        "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
-        "seconds": _seconds(trainer),
-        "device": str(trainer.strategy.root_device),
-        "processes": trainer.world_size,
-    }

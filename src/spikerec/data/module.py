@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import signal
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -131,14 +133,7 @@ class SpikeDataModule(L.LightningDataModule):
         """Random crops of random key readouts, one process's share."""
         windows = _built(self.train_windows)
         rank, world_size = self._process()
-        sampler = EpochSampler(
-            len(windows),
-            samples_per_epoch=self.samples_per_epoch,
-            seed=self.crop.seed,
-            rank=rank,
-            world_size=world_size,
-            repeat=self.repeat_epoch,
-        )
+        sampler = self._sampler(rank, world_size)
         if len(sampler) < self.batch_size:
             raise ConfigError(
                 f"data.batch_size={self.batch_size} is more than an epoch's {len(sampler)} samples "
@@ -151,6 +146,35 @@ class SpikeDataModule(L.LightningDataModule):
         if self._continued is not None:
             self._train_loader.load_state_dict(self._continued)
         return self._train_loader
+
+    def _sampler(self, rank: int, processes: int) -> EpochSampler:
+        return EpochSampler(
+            len(_built(self.train_windows)),
+            samples_per_epoch=self.samples_per_epoch,
+            seed=self.crop.seed,
+            rank=rank,
+            world_size=processes,
+            repeat=self.repeat_epoch,
+        )
+
+    def training_batches(
+        self, epoch: int, first: int, *, count: int, rank: int, processes: int
+    ) -> Iterator[dict[str, Any]]:
+        """Decoded training batches by their place in an epoch, to look at them again.
+
+        Args:
+            epoch: from 0.
+            first: place of the first batch in the epoch.
+            count: how many.
+            rank: the process whose batches they were.
+            processes: how many processes there were.
+        """
+        sampler = self._sampler(rank, processes)
+        sampler.set_epoch(epoch)
+        sampler.skip(epoch, first * self.batch_size * processes)
+        loader = EpochLoader(_built(self.train_windows), sampler, batch_size=self.batch_size)
+        for batch in itertools.islice(loader, count):
+            yield self.on_after_batch_transfer(batch, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """How far training has read, for a checkpoint."""
@@ -211,9 +235,16 @@ class SpikeDataModule(L.LightningDataModule):
     def _loading(self) -> dict[str, Any]:
         return {
             "num_workers": self.num_workers,
+            "worker_init_fn": _ignore_interrupts,
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C to the main process, which takes one more step before it ends."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _built(windows: Windows | LiveWindows | None) -> Windows | LiveWindows:

@@ -16,9 +16,7 @@ import traceback
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Literal
 
 from spikerec.errors import one_line
 from spikerec.spikes.files import atomic_path
@@ -57,17 +55,23 @@ class Job:
             return "pruned"
         if Run(self.folder).finished() is not None:
             return "finished"
-        return "failed" if (self.folder / FAILED).exists() else "unfinished"
+        failed = (self.folder / FAILED).exists() or (self.folder / "finished.json").exists()
+        return "failed" if failed else "unfinished"
 
     def error(self) -> str:
         """Kind and message of its last error; empty where there is none."""
-        path = self.folder / FAILED
-        if not path.exists():
+        try:
+            content = json.loads((self.folder / FAILED).read_text(encoding="utf-8"))
+            return str(content["error"])
+        except FileNotFoundError:
+            if (self.folder / "finished.json").exists() and Run(self.folder).finished() is None:
+                return "finished.json is damaged, or its score is no finite number"
             return ""
-        return str(json.loads(path.read_text(encoding="utf-8"))["error"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"{FAILED} cannot be read"
 
     def scores(self) -> dict[str, float]:
-        """Validation metric → value at the best epoch; empty until it is finished.
+        """Validation metric → value at the best epoch, if finite; empty until it is finished.
 
         The CSV log has every metric of that epoch; without that log only the one that was monitored
         is known.
@@ -90,17 +94,15 @@ class Job:
                         key.removeprefix("val/"): float(figure)
                         for key, figure in row.items()
                         if key.startswith("val/") and key.count("/") == 1 and figure
+                        if math.isfinite(float(figure))
                     }
         return {}
 
-    def model(self) -> dict[str, Any] | None:
-        """The `model` part of its configuration; None until it has begun."""
-        path = self.folder / "config.yaml"
-        if not path.exists():
-            return None
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        model: dict[str, Any] = config["model"]
-        return model
+    def cost(self) -> dict[str, int]:
+        """`params` and `macs` of its network, as its run reported them; empty where it did not."""
+        report = Run(self.folder).finished() or {}
+        names = {"params": "parameters", "macs": "macs"}
+        return {short: int(report[name]) for short, name in names.items() if name in report}
 
 
 def record_failure(folder: Path, error: BaseException) -> None:

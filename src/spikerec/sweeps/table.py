@@ -7,19 +7,15 @@ same seed; its interval is a 95 % bootstrap over the seeds (`spikerec.results.st
 
 from __future__ import annotations
 
-import importlib
-import json
 import statistics
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from spikerec.metrics.efficiency import PAPER_SIZE, macs, parameters
-from spikerec.models.base import Network
+from spikerec.metrics.efficiency import PAPER_SIZE
 from spikerec.results.statistics import intervals
 from spikerec.spikes.files import atomic_path
 from spikerec.sweeps.jobs import Job
@@ -92,20 +88,8 @@ def _figures(name: str, values: dict[str, float], baseline: dict[str, float]) ->
 
 
 def _cost(jobs: Sequence[Job]) -> dict[str, Any]:
-    model = next((found for job in jobs if (found := job.model()) is not None), None)
-    if model is None:
-        return {"params": np.nan, "macs": np.nan}
-    params, operations = _cost_of(json.dumps(model))
-    return {"params": params, "macs": operations}
-
-
-@cache
-def _cost_of(model: str) -> tuple[int, int]:
-    """Parameters, and operations for the papers' image, of a model's configuration as JSON."""
-    arguments = json.loads(model)
-    module, _, name = arguments.pop("_target_").rpartition(".")
-    network: Network = getattr(importlib.import_module(module), name)(**arguments)
-    return parameters(network), macs(network, PAPER_SIZE)
+    known = next((cost for job in jobs if (cost := job.cost())), {})
+    return {"params": np.nan, "macs": np.nan} | known
 
 
 def markdown(table: pd.DataFrame, jobs: Sequence[Job], title: str) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spikerec.data import SpikeDataModule
 from spikerec.models.base import Network
-from spikerec.spikes import SpikeStream, tfp
+from spikerec.spikes import SpikeStream, mirrored, tfp
 from spikerec.training.module import ReconstructionModule
 
 
@@ -123,12 +123,17 @@ class ValidationVideo(Callback):
     def _reconstruct(
         self, module: ReconstructionModule, stream: SpikeStream, light_scale: float
     ) -> list[NDArray[Any]]:
-        window = module.network.window
-        starts = range(0, stream.num_readouts - window + 1, self.stride)[: self.frames]
-        pieces = (torch.from_numpy(stream[start : start + window]) for start in starts)
-        return [
-            to_uint8(module(piece[None].to(module.device), light_scale)[0, 0]) for piece in pieces
-        ]
+        before, total = module.network.window // 2, stream.num_readouts
+        # Key readouts whose window lies inside; all, completed at the ends, where none does.
+        inside = range(before, total - (module.network.window - 1 - before))
+        frames = []
+        for key in (inside or range(total))[:: self.stride][: self.frames]:
+            readouts = mirrored(key - before, key - before + module.network.window, total)
+            first = readouts.min()
+            piece = torch.from_numpy(stream[first : readouts.max() + 1][readouts - first])
+            image = module(piece[None].to(module.device), light_scale)
+            frames.append(to_uint8(image[0, 0]))
+        return frames
 
     @staticmethod
     def _log(trainer: L.Trainer, path: Path, frames: NDArray[Any]) -> None:

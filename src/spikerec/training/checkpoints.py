@@ -8,9 +8,11 @@ states of all random generators, so that on a CPU the continued run ends with th
 
 from __future__ import annotations
 
-import os
+import logging
 import random
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -22,14 +24,20 @@ import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
-from torch import distributed
 
 from spikerec.data import SpikeDataModule
 from spikerec.spikes.files import atomic_path
 from spikerec.training.continuation import CONDITIONS, conditions
+from spikerec.training.distributed import gather_objects
+from spikerec.training.finite import check_weights
 
 #: What a scheduler sends before it takes the machine away: SIGTERM, and SLURM's --signal=USR1@90.
 PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+#: What a run ends on after its present step: those, and Ctrl-C.
+SIGNALS = (*PREEMPTION_SIGNALS, signal.SIGINT)
+
+_log = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -49,8 +57,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         del storage_options
         with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
             torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
 
 
 class Preempted(SystemExit):
@@ -64,8 +70,10 @@ class Preempted(SystemExit):
 class LastCheckpoint(Checkpoint):
     """Writes `last.ckpt` every so many steps, after every epoch, and when told to end.
 
-    A signal is answered after the optimizer step that it interrupts. During validation nothing
-    is written, as the scores so far would be lost: the run goes on from the last step written.
+    The checkpoint before it is kept as `previous.ckpt`, in case the disk damages the last one.
+    A signal is answered after the optimizer step that it interrupts; a second Ctrl-C at once.
+    During validation nothing is written, as the scores so far would be lost: the run goes on from
+    the last step written.
 
     Args:
         path: the checkpoint.
@@ -84,17 +92,26 @@ class LastCheckpoint(Checkpoint):
         self._seconds_before = 0.0
         self._began = time.monotonic()
         self._handlers: dict[int, Any] = {}
+        self._saved: int | None = None
+
+    @property
+    def saved(self) -> str:
+        """A sentence on what is safe, and on how to go on."""
+        if self._saved is None:
+            return "No checkpoint was written yet: the same command starts anew"
+        return f"Step {self._saved} is saved in {self.path}: the same command goes on from there"
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Restore the random generators, and listen for signals."""
         del pl_module
         self._step = trainer.global_step
+        self._saved = self._step if self.path.exists() else None
         self._began = time.monotonic()
         trainer.should_stop = self._stopping
         if len(self._generators) == trainer.world_size:
             restore_generators(self._generators[trainer.global_rank])
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {one: signal.signal(one, self._hear) for one in PREEMPTION_SIGNALS}
+            self._handlers = {one: signal.signal(one, self._hear) for one in SIGNALS}
 
     @property
     def seconds(self) -> float:
@@ -103,7 +120,25 @@ class LastCheckpoint(Checkpoint):
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:
         del frame
+        if signum == signal.SIGINT == self._signal:
+            raise KeyboardInterrupt
         self._signal = signum
+        if signum == signal.SIGINT:
+            _log.info("interrupted: ending after this step (Ctrl-C again ends at once)")
+
+    def _write(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Write the checkpoint, unless the weights are spoiled, and keep the one before it."""
+        check_weights(trainer, module)
+        if trainer.is_global_zero and self.path.exists():
+            with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".") as folder:
+                link = Path(folder) / "previous.ckpt"
+                try:
+                    link.hardlink_to(self.path)
+                except OSError:  # the file system has no links
+                    shutil.copyfile(self.path, link)
+                link.replace(self.path.with_name("previous.ckpt"))
+        trainer.save_checkpoint(self.path, weights_only=False)
+        self._saved = trainer.global_step
 
     def on_train_batch_end(
         self,
@@ -114,7 +149,7 @@ class LastCheckpoint(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Write when due, between two optimizer steps of one epoch."""
-        del pl_module, outputs, batch, batch_idx
+        del outputs, batch, batch_idx
         if trainer.global_step == self._step:  # gradients are being accumulated
             return
         self._step = trainer.global_step
@@ -122,7 +157,7 @@ class LastCheckpoint(Checkpoint):
             return
         self._ending = self._told_to_end(trainer)
         if self._ending or self._step % self.every_n_steps == 0:
-            trainer.save_checkpoint(self.path, weights_only=False)
+            self._write(trainer, pl_module)
             self._unlogged = True
 
     def on_train_batch_start(
@@ -156,10 +191,9 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write after validation, with the best score so far."""
-        del pl_module
         self._stopping = trainer.should_stop
         _save_logs(trainer)
-        trainer.save_checkpoint(self.path, weights_only=False)
+        self._write(trainer, pl_module)
         if self._told_to_end(trainer):
             self._end(trainer)
 
@@ -178,6 +212,8 @@ class LastCheckpoint(Checkpoint):
         return told if trainer.world_size == 1 else _any_process(trainer, told)
 
     def _end(self, trainer: L.Trainer) -> None:
+        name = signal.Signals(self._signal or signal.SIGTERM).name
+        _log.warning("ended by %s at step %d. %s", name, trainer.global_step, self.saved)
         raise Preempted(self._signal or signal.SIGTERM, first=trainer.is_global_zero)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -199,10 +235,7 @@ class LastCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The random generators of all processes, the time taken, whether training was to stop."""
-        generators = [generator_states()]
-        if distributed.is_available() and distributed.is_initialized():
-            generators = generators * distributed.get_world_size()
-            distributed.all_gather_object(generators, generator_states())
+        generators = gather_objects(generator_states())
         return {"generators": generators, "seconds": self.seconds, "stopping": self._stopping}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, TypeVar
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
@@ -18,6 +18,8 @@ from spikerec.errors import ConfigError
 
 #: What Lightning sets for the processes that it starts, and leaves set.
 PROCESS_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+T = TypeVar("T")
 
 Scaling = Literal["none", "linear", "sqrt"]
 
@@ -67,14 +69,19 @@ def is_first() -> bool:
     return int(getattr(rank_zero_only, "rank", 0)) == 0  # set on import, and by the trainer
 
 
+def gather_objects(own: T) -> list[T]:
+    """One object of every process, in the order of the processes; the same list in each."""
+    everyone = [own]
+    if _in_group():
+        everyone = everyone * distributed.get_world_size()
+        distributed.all_gather_object(everyone, own)
+    return everyone
+
+
 def gather(scores: Scores) -> Scores:
     """The scores of all processes, each sample once; the same in every process."""
-    shares = [scores]
-    if _in_group():
-        shares = [{} for _ in range(distributed.get_world_size())]
-        distributed.all_gather_object(shares, scores)
     merged: Scores = {}
-    for share in shares:
+    for share in gather_objects(scores):
         for name, samples in share.items():
             merged.setdefault(name, {}).update(samples)
     return merged

@@ -1,38 +1,46 @@
-"""A run's folder: named by what it runs, continued when unfinished, left alone when finished.
+"""A run's folder: continued when unfinished, left alone when finished, never taken for another run.
 
-FOLDER/config.yaml             the resolved configuration
-FOLDER/checkpoints/best.ckpt   best validation score
-FOLDER/checkpoints/last.ckpt   where to continue
-FOLDER/metrics.csv             the curves
-FOLDER/finished.json           written last: figures and paths
+FOLDER/config.yaml                 the resolved configuration
+FOLDER/identity.json               what the run computes (`spikerec.training.identity`)
+FOLDER/checkpoints/best.ckpt       best validation score
+FOLDER/checkpoints/last.ckpt       where to continue
+FOLDER/checkpoints/previous.ckpt   the one before it, should the disk damage that
+FOLDER/metrics.csv                 the curves
+FOLDER/finished.json               written last: figures and paths
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatch
+import logging
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.plugins import TorchCheckpointIO
 
 from spikerec.errors import ConfigError
-from spikerec.spikes.files import atomic_path
+from spikerec.spikes.files import atomic_path, lock_folder
+from spikerec.training.identity import NEUTRAL, Identity, settings_of
 
-#: Parts of a configuration that may change between a run and its continuation: where and how it
-#: runs, how long, and what it tells.
-MAY_CHANGE = (
-    *("name", "run", "paths", "logger", "callbacks", "trainer", "debug"),
-    *("data.num_workers", "data.sets.*.root"),
+#: What a run writes into its folder, and `clear` removes.
+OWN_FILES = (
+    *("config.yaml", "identity.json", "finished.json", "failed.json", "pruned.json"),
+    *("budget.json", "nonfinite.json", "metrics.csv", "train.log", "fit-profile.txt"),
+    *("checkpoints", "images", "tensorboard", "wandb"),
 )
 
-#: Parts of those that may not: they decide what a step does.
-MAY_NOT_CHANGE = (
-    *("trainer.precision", "trainer.accumulate_grad_batches", "trainer.limit_train_batches"),
-    *("trainer.gradient_clip_val", "trainer.gradient_clip_algorithm", "trainer.sync_batchnorm"),
-    "callbacks.ema",
-)
+#: Differing settings that an error names before it counts the rest.
+NAMED_DIFFERENCES = 5
+
+#: Letters of a library's own message that are quoted.
+QUOTED = 160
+
+_log = logging.getLogger(__name__)
 
 
 class Run:
@@ -56,70 +64,185 @@ class Run:
         """The newest checkpoint."""
         return self.checkpoints / "last.ckpt"
 
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before the newest."""
+        return self.checkpoints / "previous.ckpt"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Let no other process train this run meanwhile; one that does is waited for."""
+        with lock_folder(self.folder, wait=True):
+            yield
+
+    @property
+    def is_empty(self) -> bool:
+        """True while nothing was trained: there is neither a checkpoint nor a report."""
+        written = self.checkpoints.is_dir() and any(self.checkpoints.glob("*.ckpt"))
+        return not written and not (self.folder / "finished.json").exists()
+
     def finished(self) -> dict[str, Any] | None:
-        """What the finished run reported; None while it is unfinished."""
-        path = self.folder / "finished.json"
-        if not path.exists():
+        """The report of the finished run.
+
+        None while it is unfinished, where the report is damaged, and where the best score is no
+        finite number, which earlier versions took for a result.
+        """
+        report = _read_json(self.folder / "finished.json")
+        if report is None or not math.isfinite(report.get("best") or 0.0):
             return None
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return report
 
     def budget(self) -> dict[str, Any]:
-        """What the finished run cost, for records and weights that leave this machine.
+        """What the finished run was trained on and what it cost, for records and weights.
 
-        Steps, seconds, device; no path. Empty while it is unfinished.
+        Data, samples seen, seconds, machine; no path. Empty while it is unfinished.
         """
         report = self.finished() or {}
         return {key: value for key, value in report.items() if key != "checkpoint"}
 
-    def begin(self, config: Mapping[str, Any]) -> None:
-        """Write the configuration, or check that it is the one this folder was begun with.
+    def check(self, identity: Identity, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Make sure that the folder holds this run, or none; nothing is written.
+
+        Args:
+            identity: of the run that is asked for.
+            config: its resolved configuration.
+
+        Returns:
+            The report of the finished run; None if there is something to train.
 
         Raises:
-            ConfigError: the folder was begun with another configuration.
+            ConfigError: the folder holds another run. The message names the settings that differ.
         """
-        path = self.folder / "config.yaml"
-        if path.exists():
-            self._check_same(yaml.safe_load(path.read_text(encoding="utf-8")), config)
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-
-    def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        old, new = _flat(before), _flat(now)
-        changed = [
-            key
-            for key in sorted(old.keys() | new.keys())
-            if not _may_change(key) and old.get(key) != new.get(key)
-        ]
-        if changed:
-            key = changed[0]
+        before, now = self._compared(identity, config)
+        if before is None or before.is_longer(now):
+            return None
+        if changed := before.differences(now):
             raise ConfigError(
-                f"{self.folder} was begun with {key}={old.get(key)}, found {new.get(key)}"
-                f"{f' and {len(changed) - 1} more changes' if changed[1:] else ''}. Give this run "
-                "a name of its own (name=…)."
+                f"{self.folder} holds another run: {_told(changed)}. Give this one a name of its "
+                "own (name=…), or replace that one (overwrite=true)."
             )
+        report, path = self.finished(), self.folder / "finished.json"
+        if report is None and path.exists():
+            _log.warning("%s is damaged: the run goes on from its last checkpoint", path)
+        return report
+
+    def begin(self, identity: Identity, config: Mapping[str, Any]) -> None:
+        """Make the folder this run's, after `check`; a finished run that is to grow is reopened."""
+        before, now = self._compared(identity, config)
+        if self.is_empty:
+            self.clear()  # what a command left that ended before its first checkpoint
+        if before is None or before.is_longer(now):
+            # The report goes first: it tells of the shorter run.
+            (self.folder / "finished.json").unlink(missing_ok=True)
+            self._write(identity, config)
+
+    def _compared(
+        self, identity: Identity, config: Mapping[str, Any]
+    ) -> tuple[Identity | None, Identity]:
+        """What the folder holds, None if nothing, and what is asked for, in comparable terms.
+
+        A folder without a checkpoint holds nothing, whatever it was begun for. A folder of an
+        earlier version has no identity. Then the settings are compared that its config.yaml and
+        this configuration both have.
+
+        Raises:
+            ConfigError: neither file can be read.
+        """
+        if self.is_empty:
+            return None, identity
+        stored = _read_json(self.folder / "identity.json")
+        if stored is not None:
+            return Identity(stored["settings"], stored["facts"]), identity
+        path = self.folder / "config.yaml"
+        if not path.exists():
+            return None, identity
+        # Data without true images used to replace the monitor; the checkpoint speaks of processes.
+        neutral = (*NEUTRAL, "monitor", "trainer.devices", "trainer.num_nodes")
+        try:
+            old = settings_of(yaml.safe_load(path.read_text(encoding="utf-8")), neutral=neutral)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+            raise ConfigError(
+                f"{path} cannot be read ({type(error).__name__}), so that this command cannot be "
+                "compared with it. Give this run a name of its own (name=…), or replace that one "
+                "(overwrite=true)."
+            ) from error
+        new = settings_of(config, neutral=neutral)
+        shared = [key for key in old if key in new]
+        before, now = ({key: one[key] for key in shared} for one in (old, new))
+        return Identity(before), Identity(now, growing=identity.growing)
+
+    def _write(self, identity: Identity, config: Mapping[str, Any]) -> None:
+        content = {
+            "digest": identity.digest,
+            "settings": dict(identity.settings),
+            "facts": dict(identity.facts),
+        }
+        texts = {
+            "config.yaml": yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+            "identity.json": json.dumps(content, indent=2, default=str) + "\n",
+        }
+        for name, text in texts.items():
+            with atomic_path(self.folder / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+
+    def clear(self) -> None:
+        """Remove what a run wrote into the folder, so that another can begin there."""
+        for name in OWN_FILES:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def continuation(self) -> Path | None:
+        """The newest checkpoint that can be read; None if none was written.
+
+        One that cannot be read is named in the log.
+
+        Raises:
+            ConfigError: there are checkpoints, and none can be read.
+        """
+        written = [path for path in (self.last, self.previous, self.best) if path.exists()]
+        for index, path in enumerate(written):
+            reason = unreadable(path)
+            if reason is None:
+                if index:
+                    _log.warning("going on from the checkpoint before it: %s", path)
+                return path
+            _log.warning("%s is damaged: %s", path, reason)
+        if written:
+            raise ConfigError(
+                f"no checkpoint in {self.checkpoints} can be read, so that the run cannot be "
+                "continued. Bring one back, or start anew (overwrite=true)."
+            )
+        return None
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Mark the run finished: the same command will skip it."""
+        text = json.dumps(dict(report), indent=2, allow_nan=False) + "\n"
         with atomic_path(self.folder / "finished.json") as temporary:
-            temporary.write_text(json.dumps(dict(report), indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
 
 
-def _may_change(key: str) -> bool:
-    return _is_part(key, MAY_CHANGE) and not _is_part(key, MAY_NOT_CHANGE)
+def unreadable(path: Path) -> str | None:
+    """Say why a checkpoint cannot be read; None if it can."""
+    try:
+        TorchCheckpointIO().load_checkpoint(path, weights_only=True)
+    except Exception as error:  # noqa: BLE001 (a damaged file raises whatever its bytes lead to)
+        return " ".join(f"{type(error).__name__}: {error}".split())[:QUOTED]
+    return None
 
 
-def _is_part(key: str, parts: Iterable[str]) -> bool:
-    return any(fnmatch(key, part) or fnmatch(key, f"{part}.*") for part in parts)
+def _told(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    named = [f"{key}={old}, now {new}" for key, (old, new) in changed.items()]
+    more = len(named) - NAMED_DIFFERENCES
+    return "; ".join(named[:NAMED_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401 (any YAML value)
-    """Nested mappings as dotted keys."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    return flat
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where it is absent or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

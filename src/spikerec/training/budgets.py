@@ -1,0 +1,171 @@
+"""A budget of training: so many seconds of steps, on whatever trains.
+
+The number of steps follows from a measurement. A few steps of the very training are timed, on a
+copy of the network; the budget's seconds, divided by the time of a step, are its steps. They are
+found once for a run and written to RUN/budget.json, so that a run which is continued, on another
+machine too, keeps them, and so does its learning-rate schedule.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from spikerec.errors import ConfigError
+from spikerec.metrics.efficiency import device_name
+from spikerec.spikes.files import atomic_path
+
+#: Steps that run before time is taken: memory is allocated, kernels are chosen.
+WARMUP_STEPS = 3
+
+#: Fewest steps that are timed, and the part of the budget that timing takes.
+LEAST_STEPS, TIMED_PART = 2, 1 / 30
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Steps that were found for a budget.
+
+    Attributes:
+        seconds: of the budget.
+        seconds_per_step: as measured, reading the data included and validation not.
+        epochs: into which the steps are cut; validation follows each.
+        steps_per_epoch: optimizer steps in each of them.
+        batch: samples that one step sees.
+        machine: what was measured.
+    """
+
+    seconds: float
+    seconds_per_step: float
+    epochs: int
+    steps_per_epoch: int
+    batch: int
+    machine: str
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Samples drawn in an epoch."""
+        return self.steps_per_epoch * self.batch
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values for a report: what was asked, what was measured, what was found."""
+        return {
+            **asdict(self),
+            "steps": self.epochs * self.steps_per_epoch,
+            "samples": self.epochs * self.samples_per_epoch,
+            "samples_per_second": round(self.batch / self.seconds_per_step, 3),
+        }
+
+    def write(self, path: Path) -> None:
+        """Keep it for when the run is continued."""
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(self.describe(), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The budget that a run was begun with; None if it has none, or the file is damaged."""
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{name: stored[name] for name in cls.__dataclass_fields__})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+class StepClock(Callback):
+    """Times optimizer steps, then ends the training.
+
+    Args:
+        seconds: time to go on for, after the warm-up.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._began = 0.0
+        self._steps = 0
+        self.seconds_per_step = 0.0
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's signature)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Look at the clock after each optimizer step."""
+        del outputs, batch, batch_idx
+        if trainer.global_step == self._steps:  # gradients are being accumulated
+            return
+        self._steps = trainer.global_step
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
+        now, timed = time.perf_counter(), self._steps - WARMUP_STEPS
+        if timed <= 0:
+            self._began = now
+            return
+        self.seconds_per_step = (now - self._began) / timed
+        if timed >= LEAST_STEPS and now - self._began >= self.seconds:
+            trainer.should_stop = True
+
+
+def find(
+    trainer: L.Trainer,
+    clock: StepClock,
+    module: L.LightningModule,
+    data: L.LightningDataModule,
+    *,
+    seconds: float,
+    epochs: int,
+    batch: int,
+) -> Budget:
+    """Measure a step, and find how many of them the budget holds.
+
+    Args:
+        trainer: one process, with `clock` among its callbacks, and without end.
+        clock: times the steps.
+        module: a copy of what will be trained; it is trained.
+        data: what it will be trained on, of its own.
+        seconds: of the budget.
+        epochs: into which the steps are to be cut.
+        batch: samples that one step sees.
+    """
+    trainer.fit(module, data)
+    steps = seconds / clock.seconds_per_step
+    return Budget(
+        seconds=seconds,
+        seconds_per_step=round(clock.seconds_per_step, 6),
+        epochs=epochs,
+        steps_per_epoch=max(1, round(steps / epochs)),
+        batch=batch,
+        machine=device_name(trainer.strategy.root_device),
+    )
+
+
+def check_budget(*, processes: int, samples_per_epoch: int | None, epochs: int | None) -> None:
+    """Make sure that the number of steps is left to the budget.
+
+    Raises:
+        ConfigError: it is stated as well, or several processes would have to be measured.
+    """
+    if processes > 1:
+        raise ConfigError(
+            f"budget.seconds is measured on one process, found {processes}: set trainer.devices=1, "
+            "or budget=null with data.samples_per_epoch and trainer.max_epochs."
+        )
+    if samples_per_epoch is not None:
+        raise ConfigError(
+            f"data.samples_per_epoch={samples_per_epoch} is found by measuring under a budget: "
+            "leave it out, or set budget=null."
+        )
+    if epochs is None or epochs < 1:
+        raise ConfigError(
+            f"trainer.max_epochs must be at least 1 under a budget, whose steps it cuts into "
+            f"epochs, found {epochs}."
+        )

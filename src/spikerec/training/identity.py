@@ -1,0 +1,293 @@
+"""Identity of a run: everything that can move its result, as plain values.
+
+A run's name is a label for people. Two commands are the same run if they agree in all that decides
+the result: the settings of the configuration, the training and validation data, the code of classes
+that are not ours, the samples that one optimizer step sees and its learning rate. Paths, loggers,
+workers, progress bars and the number of processes are no part of it: where two processes with
+half the batch take the place of one, the result is the same up to rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from spikerec.data import SpikeDataModule
+from spikerec.data.clips import Clip, LiveSet
+from spikerec.errors import DataError
+from spikerec.models.base import Network
+
+#: Settings that do not move a result: places, labels, reports, speed.
+NEUTRAL = (
+    *("name", "run", "overwrite", "replay", "paths", "logger"),
+    *("data.num_workers", "data.sets.*.root"),
+    *("trainer.accelerator", "trainer.strategy", "trainer.default_root_dir", "trainer.profiler"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
+    *("trainer.num_sanity_val_steps", "trainer.use_distributed_sampler", "trainer.fast_dev_run"),
+    *("callbacks.last", "callbacks.learning_rate", "callbacks.images", "callbacks.video"),
+    *("callbacks.facts", "callbacks.times", "callbacks.progress"),
+)
+
+#: Settings that stand in an identity as what follows from them (`step_facts`).
+DERIVED = (
+    *("data.batch_size", "trainer.accumulate_grad_batches", "lr_scaling"),
+    *("trainer.devices", "trainer.num_nodes"),
+)
+
+#: Settings by which a run may grow: it is then continued.
+LENGTHS = ("trainer.max_epochs", "trainer.max_steps")
+
+#: Places that other settings refer to: a path inside one of them is the same wherever it lies.
+PLACES = ("run", "paths.data", "paths.results", "paths.outputs")
+
+#: Bytes at a file's start and end that stand for its content in a fingerprint.
+SAMPLED_BYTES = 1 << 14
+
+#: Top packages whose code is not the user's, beside all that lies in the installed packages.
+OURS = "spikerec"
+
+Value = Any  # a plain value of a configuration
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run computes.
+
+    Attributes:
+        settings: dotted key → value, for every setting that can move the result.
+        facts: name → value, for what no setting states: data, code, samples of a step.
+        growing: the settings that follow from the run's length, so that they may grow with it.
+    """
+
+    settings: Mapping[str, Value]
+    facts: Mapping[str, Value] = field(default_factory=dict)
+    growing: frozenset[str] = frozenset(LENGTHS)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of settings and facts, 16 digits of it."""
+        text = json.dumps([dict(self.settings), dict(self.facts)], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def differences(self, now: Identity) -> dict[str, tuple[Value, Value]]:
+        """Key → (value of this one, value of the other), where they differ.
+
+        Data that one of them could not look at are not compared.
+        """
+        old = {**self.settings, **self.facts}
+        new = {**now.settings, **now.facts}
+        keys = dict.fromkeys([*old, *new])
+        return {
+            key: (old.get(key), new.get(key))
+            for key in keys
+            if _plain(old.get(key)) != _plain(new.get(key))
+            and not (key.startswith(DATA) and (key not in old or key not in new))
+        }
+
+    def is_longer(self, now: Identity) -> bool:
+        """True if the other differs in nothing but its length, which is greater."""
+        changed = self.differences(now)
+        lengths = [changed[key] for key in LENGTHS if key in changed]
+        return (
+            bool(lengths)
+            and changed.keys() <= now.growing
+            and all(_length(new) > _length(old) for old, new in lengths)
+        )
+
+
+#: Beginnings of the names of facts.
+DATA, CODE = "data of ", "code of "
+
+
+def _length(value: Value) -> float:
+    """A length as a number: None and -1 are without end."""
+    return float("inf") if value is None or value < 0 else float(value)
+
+
+def _plain(value: Value) -> Value:
+    """The value as JSON reads it back, so that what was stored compares with what is here."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def settings_of(
+    config: Mapping[str, Value], *, neutral: Sequence[str] = (*NEUTRAL, *DERIVED)
+) -> dict[str, Value]:
+    """The settings of a resolved configuration that can move the result, by dotted key.
+
+    Args:
+        config: plain values, as RUN/config.yaml holds them.
+        neutral: patterns of keys that are left out, with all below them.
+    """
+    flat = _flat(config)
+    places = [(str(flat[key]).rstrip("/"), key) for key in PLACES if flat.get(key)]
+    return {
+        key: _placed(value, places) for key, value in flat.items() if not _is_part(key, neutral)
+    }
+
+
+def _placed(value: Value, places: Iterable[tuple[str, str]]) -> Value:
+    """A path inside one of the places, written with the place's key for the place."""
+    if isinstance(value, list):
+        return [_placed(item, places) for item in value]
+    for place, key in places if isinstance(value, str) else ():
+        if value == place or value.startswith(f"{place}/"):
+            return f"${{{key}}}{value.removeprefix(place)}"
+    return value
+
+
+def step_facts(
+    network: Network,
+    *,
+    batch_size: int,
+    processes: int,
+    accumulated: int,
+    learning_rate: float,
+    sync_batchnorm: bool,
+) -> dict[str, Value]:
+    """The facts of one optimizer step that decide its result.
+
+    Processes, batch and accumulated batches count as their product, unless the network normalises
+    over a batch: then the samples that are normalised together count as well.
+    """
+    facts: dict[str, Value] = {
+        "data.batch_size × processes × trainer.accumulate_grad_batches": (
+            batch_size * processes * accumulated
+        ),
+        "learning rate of all processes": learning_rate,
+    }
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in network.modules()):
+        together = batch_size * (processes if sync_batchnorm else 1)
+        facts["samples normalised together"] = together
+    return facts
+
+
+def data_facts(data: SpikeDataModule) -> dict[str, str]:
+    """Set → fingerprint of its training and validation clips; sets that are not here are left out.
+
+    Sets that simulate their training windows have their recipe among the settings.
+    """
+    facts: dict[str, str] = {}
+    for name, one in data.sets.items():
+        splits = ("val",) if isinstance(one, LiveSet) else ("train", "val")
+        try:
+            facts[f"{DATA}{name}"] = fingerprint(
+                clip for split in splits for clip in one.clips(split)
+            )
+        except (DataError, OSError):  # it is missing, or was damaged since
+            continue
+    return facts
+
+
+def fingerprint(clips: Iterable[Clip]) -> str:
+    """Digest of names, light scales, key readouts, and of each file's size, start and end.
+
+    Reading whole files would take minutes for large sets; bits that were simulated or recorded
+    anew differ in their first bytes.
+
+    Raises:
+        OSError: a file is missing.
+    """
+    total = hashlib.sha256()
+    for clip in clips:
+        keys = [*clip.key_readouts, *clip.images]
+        total.update(repr((clip.name, clip.light_scale, clip.geometry, keys)).encode())
+        for path in (*clip.files, *clip.images.values()):
+            total.update(_sampled(path))
+    return total.hexdigest()[:16]
+
+
+def _sampled(path: Path) -> bytes:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(SAMPLED_BYTES)
+        file.seek(max(size - SAMPLED_BYTES, 0))
+        end = file.read(SAMPLED_BYTES)
+    return hashlib.sha256(b"%d|%b%b" % (size, start, end)).digest()
+
+
+def code_facts(settings: Mapping[str, Value]) -> dict[str, str]:
+    """Class → digest of its code, for the classes among the settings that are the user's own.
+
+    Code of ours, of Python and of installed packages changes with their versions, which a record
+    states; the user's own changes from one command to the next.
+    """
+    targets = sorted({str(value) for key, value in settings.items() if _is_target(key)})
+    modules = {target: _module_of(target) for target in targets}
+    return {
+        f"{CODE}{target}": _code(module)
+        for target, module in modules.items()
+        if module is not None and _is_users(module)
+    }
+
+
+def _is_target(key: str) -> bool:
+    return key.rpartition(".")[2] == "_target_"
+
+
+def _module_of(target: str) -> ModuleType | None:
+    """The module that defines a class or function named by its dotted path."""
+    parts = target.split(".")
+    if parts[0] in sys.stdlib_module_names:
+        return None
+    for count in range(len(parts) - 1, 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:count]))
+        except ImportError:
+            continue
+        for name in parts[count:]:
+            found = getattr(found, name, None)
+        return sys.modules.get(getattr(found, "__module__", ""))
+    return None
+
+
+def _is_users(module: ModuleType) -> bool:
+    source = getattr(module, "__file__", None)
+    if source is None or module.__name__.partition(".")[0] in (OURS, *sys.stdlib_module_names):
+        return False
+    return not {"site-packages", "dist-packages"} & {*Path(source).parts}
+
+
+def _code(module: ModuleType) -> str:
+    """Digest of a module's source and of the user's modules that it draws on."""
+    total = hashlib.sha256()
+    for one in sorted(_reached(module, {}), key=lambda one: one.__name__):
+        assert one.__file__ is not None
+        total.update(one.__name__.encode() + Path(one.__file__).read_bytes())
+    return total.hexdigest()[:16]
+
+
+def _reached(module: ModuleType, seen: dict[str, None]) -> Iterator[ModuleType]:
+    if module.__name__ in seen:
+        return
+    seen[module.__name__] = None
+    yield module
+    for value in list(vars(module).values()):
+        name = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
+        other = sys.modules.get(name) if isinstance(name, str) else None
+        if other is not None and _is_users(other):
+            yield from _reached(other, seen)
+
+
+def _is_part(key: str, parts: Iterable[str]) -> bool:
+    return any(fnmatch(key, part) or fnmatch(key, f"{part}.*") for part in parts)
+
+
+def _flat(value: Value, prefix: str = "") -> dict[str, Value]:
+    """Nested mappings as dotted keys."""
+    if not isinstance(value, Mapping) or (prefix and not value):
+        return {prefix: value}
+    flat: dict[str, Value] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    return flat

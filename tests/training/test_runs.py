@@ -1,0 +1,154 @@
+"""A run's folder is never taken for another run's, and is read though it be damaged."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from spikerec.errors import ConfigError
+from spikerec.training import Run
+from spikerec.training.identity import Identity, settings_of
+
+CONFIG = {"seed": 0, "optimizer": {"lr": 1e-3}, "trainer": {"max_epochs": 3}}
+REPORT = {"best": 30.0, "monitor": "val/psnr", "mode": "max"}
+
+
+def identity(**changes: object) -> Identity:
+    return Identity({**settings_of(CONFIG), **changes})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run that was begun and has written its first checkpoint."""
+    run = Run(tmp_path / "run")
+    assert run.check(identity(), CONFIG) is None
+    run.begin(identity(), CONFIG)
+    write_checkpoint(run.last)
+    return run
+
+
+def write_checkpoint(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    torch.save({"state_dict": {"weight": torch.arange(4096.0)}}, path)
+
+
+def test_the_same_run_is_skipped_once_it_is_finished(run: Run) -> None:
+    assert run.check(identity(), CONFIG) is None
+    run.finish(REPORT)
+    assert run.check(identity(), CONFIG) == REPORT
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_run_is_refused_with_what_differs_and_the_ways_out(
+    finished: bool, run: Run
+) -> None:
+    if finished:
+        run.finish(REPORT)
+    other = identity(**{"optimizer.lr": 1e-30, "seed": 1})
+    with pytest.raises(ConfigError) as refused:
+        run.check(other, CONFIG)
+    assert f"{run.folder} holds another run: seed=0, now 1; optimizer.lr=0.001, now 1e-30." in (
+        str(refused.value)
+    )
+    assert "name=…" in str(refused.value)
+    assert "overwrite=true" in str(refused.value)
+
+
+def test_a_longer_run_reopens_a_finished_one(run: Run) -> None:
+    run.finish(REPORT)
+    longer = identity(**{"trainer.max_epochs": 5})
+    assert run.check(longer, CONFIG) is None
+    assert run.finished() == REPORT  # a check writes nothing
+    run.begin(longer, CONFIG)
+    assert run.finished() is None
+    assert run.check(longer, CONFIG) is None
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs=5, now 3"):
+        run.check(identity(), CONFIG)
+
+
+def test_a_folder_of_an_earlier_version_is_compared_by_its_configuration(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "gone": 1}))
+    run.finish(REPORT)
+    newer = {**CONFIG, "added": 2}
+    assert run.check(Identity(settings_of(newer)), newer) == REPORT
+    other = {**CONFIG, "optimizer": {"lr": 5.0}}
+    with pytest.raises(ConfigError, match=r"optimizer\.lr=0\.001, now 5\.0"):
+        run.check(Identity(settings_of(other)), other)
+
+
+def test_a_configuration_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    (tmp_path / "config.yaml").write_bytes(b"\x00\xff: [")
+    run.finish(REPORT)
+    with pytest.raises(ConfigError, match=r"config\.yaml cannot be read .*overwrite=true"):
+        run.check(identity(), CONFIG)
+
+
+@pytest.mark.parametrize(
+    "content", ["", '{"best": 3', "[]", '{"best": -Infinity}', '{"best": NaN}']
+)
+def test_a_report_that_is_damaged_or_without_a_score_does_not_count(
+    content: str, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run.folder / "finished.json").write_text(content)
+    assert run.finished() is None
+    with caplog.at_level(logging.WARNING):
+        assert run.check(identity(), CONFIG) is None
+    assert "finished.json is damaged: the run goes on from its last checkpoint" in caplog.text
+
+
+def test_no_report_holds_a_number_that_json_has_not(run: Run) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        run.finish({**REPORT, "best": float("-inf")})
+    assert not (run.folder / "finished.json").exists()
+
+
+def test_a_folder_without_a_checkpoint_is_anyones(run: Run) -> None:
+    other = identity(seed=1)
+    run.last.unlink()
+    (run.folder / "metrics.csv").write_text("step,train/loss\n0,1.0\n")
+    assert run.continuation() is None
+    assert run.check(other, CONFIG) is None
+    run.begin(other, CONFIG)
+    assert not (run.folder / "metrics.csv").exists()
+    write_checkpoint(run.last)
+    with pytest.raises(ConfigError, match="seed=1, now 0"):
+        run.check(identity(), CONFIG)
+
+
+def test_the_checkpoint_before_a_damaged_one_is_used_and_named(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in (run.best, run.previous, run.last):
+        write_checkpoint(path)
+    assert run.continuation() == run.last
+    with run.last.open("rb+") as file:
+        file.truncate(5000)
+    with caplog.at_level(logging.WARNING):
+        assert run.continuation() == run.previous
+    assert f"{run.last} is damaged" in caplog.text
+    assert f"going on from the checkpoint before it: {run.previous}" in caplog.text
+    run.previous.write_bytes(b"")
+    assert run.continuation() == run.best
+    run.best.unlink()
+    with pytest.raises(ConfigError, match=r"no checkpoint in .* can be read.*overwrite=true"):
+        run.continuation()
+
+
+def test_clearing_leaves_what_no_run_wrote(run: Run) -> None:
+    run.finish(REPORT)
+    (run.folder / "notes.txt").write_text("mine")
+    run.clear()
+    assert [path.name for path in run.folder.iterdir()] == ["notes.txt"]
+
+
+def test_an_identity_is_what_it_was_when_read_back(run: Run) -> None:
+    stored = json.loads((run.folder / "identity.json").read_text())
+    assert stored["digest"] == identity().digest
+    assert run.check(identity(), CONFIG) is None
