@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from spikerec.models import stir, wgse
+from spikerec.models import base_net, stir, wgse
 
 
 @singledispatch
@@ -32,6 +32,16 @@ def _(block: wgse.ResidualBlock) -> nn.Module:
         block.conv1, block.norm1 = fuse_conv_bn_eval(block.conv1, block.norm1), nn.Identity()
         block.conv2, block.norm2 = fuse_conv_bn_eval(block.conv2, block.norm2), nn.Identity()
     return block
+
+
+@rewritten.register
+def _(stage: base_net.Stage) -> nn.Module:
+    """Fold the batch norm, if any, into the convolution before it."""
+    conv, *between, activation = stage
+    if not between or not isinstance(between[0], nn.BatchNorm2d):
+        return stage
+    assert isinstance(conv, nn.Conv2d)
+    return nn.Sequential(fuse_conv_bn_eval(conv, between[0]), activation)
 
 
 class MergedEmbedding(nn.Module):

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network, Reconstruction, check_window
@@ -105,11 +104,3 @@ class Stage(nn.Sequential):
         norms = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
         between = [] if norm is None else [norms[norm](outputs)]
         super().__init__(nn.Conv2d(inputs, outputs, 3, padding=1), *between, nn.ReLU())
-
-    def for_inference(self) -> nn.Module:
-        """The stage with its batch norm, if any, folded into its convolution."""
-        conv, *between, activation = self
-        if not between or not isinstance(between[0], nn.BatchNorm2d):
-            return self
-        assert isinstance(conv, nn.Conv2d)
-        return nn.Sequential(fuse_conv_bn_eval(conv, between[0]), activation)
