@@ -11,7 +11,7 @@ import torch
 import spikerec
 from spikerec.configs import build, config_dir
 from spikerec.errors import WeightsError, WeightsNotFoundError
-from spikerec.weights.checkpoint import read_arguments, read_metadata
+from spikerec.weights.checkpoint import digest, read_arguments, read_metadata
 from spikerec.weights.shipped import DEFAULT_MODEL, pack_weights, shipped_weights
 from spikerec.simulation import Camera, RandomScene, bundled_images
 
@@ -24,6 +24,8 @@ SMALL = {"window": 9, "filters": 3, "channels": [4], "blocks": [1], "output_scal
 def checkpoint(tmp_path: Path) -> Path:
     network = build("model", "fast", **SMALL)
     torch.nn.init.normal_(network.tail.weight)
+    with torch.no_grad():
+        network.tail.bias.fill_(-1e-9)  # in half precision, a zero with a sign
     path = tmp_path / "run" / "checkpoints" / "best.ckpt"
     path.parent.mkdir(parents=True)
     state = {f"network.{name}": value for name, value in network.state_dict().items()}
@@ -47,6 +49,7 @@ def test_a_packed_checkpoint_is_the_same_network(
         one, other = (network.reconstruct(spikes, 0.5).image for network in (before, after))
     torch.testing.assert_close(one, other, atol=2e-3 if half else 0.0, rtol=0.0)
     assert next(after.parameters()).dtype == torch.float32
+    assert metadata["digest"] == digest(after.state_dict())
 
 
 def test_packing_does_not_overwrite(checkpoint: Path, tmp_path: Path) -> None:

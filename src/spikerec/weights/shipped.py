@@ -67,7 +67,7 @@ def pack_weights(
     network: Network = build("model", name, **arguments)
     load_weights(network, read_state(checkpoint), str(checkpoint))
     state = {key: _halved(value) if half else value for key, value in network.state_dict().items()}
-    network.load_state_dict(state)
+    load_weights(network, state, name)  # as readers do: halves have zeros with a sign
     metadata = {
         "model": name,
         "arguments": json.dumps(arguments, sort_keys=True),
