@@ -34,7 +34,7 @@ def test_image_has_the_size_of_the_input(name: str) -> None:
     assert image.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["tfi", "tfp", "tfstp"])
+@pytest.mark.parametrize("name", sorted(set(MODELS) - set(LEARNED)))
 def test_a_method_that_works_pixel_by_pixel_may_be_cropped_before(name: str) -> None:
     network: Network = build("model", name).eval()
     assert network.is_per_pixel

@@ -22,6 +22,7 @@ class Hann(Network):
         window: readouts that have a weight.
     """
 
+    is_per_pixel = True
     weights: Tensor
 
     def __init__(self, window: int) -> None:
