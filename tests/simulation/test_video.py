@@ -62,6 +62,13 @@ def test_motion_follows_what_moves_where_blend_shows_it_double() -> None:
     assert quality["motion"] > quality["blend"] + 6
 
 
+def test_large_frames_have_their_flow_from_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = moving_bumps(torch.arange(21.0), size=96)
+    monkeypatch.setattr("spikerec.simulation.video.FLOW_PIXELS", 48 * 48)
+    scene = VideoScene(truth[[0, 20]], readouts_per_frame=20)
+    assert psnr(scene.frames(10, 11)[0, :, 8:-8], truth[10, :, 8:-8]) > 26
+
+
 def test_a_video_is_read_as_grey_frames(tmp_path: Path) -> None:
     truth = (moving_bumps(torch.arange(0, 60, 10.0)) * 255).to(torch.uint8)
     write_video(tmp_path / "clip.mp4", truth.numpy())

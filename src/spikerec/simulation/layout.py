@@ -35,8 +35,8 @@ from spikerec.spikes.files import Unfinished, atomic_path, make_folder, sync
 from spikerec.spikes.geometry import Geometry, Sidecar, write_sidecar
 
 CARD = "simulation.yaml"
-#: Pixels whose intensity is held at once: 256 MiB of float32.
-BLOCK_PIXELS = 1 << 26
+#: Pixels whose intensity is held at once: 64 MiB of float32.
+BLOCK_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,15 @@ class Recording:
         exposure = self.camera.start(seed=self.seed)
         step = max(1, BLOCK_PIXELS // (self.scene.height * self.scene.width))
         for index in range(self.images):
-            first, image, blocks = index * self.readouts_per_image, None, []
-            for start in range(first, first + self.readouts_per_image, step):
-                stop = min(start + step, first + self.readouts_per_image)
-                intensity = self.scene.frames(start, stop)
-                if start == first and self._is_seen(index):
+            first, count, image = index * self.readouts_per_image, self.readouts_per_image, None
+            part = np.empty((count, self.scene.height, self.scene.width), np.uint8)
+            for start in range(0, count, step):
+                stop = min(start + step, count)
+                intensity = self.scene.frames(first + start, first + stop)
+                if start == 0 and self._is_seen(index):
                     image = intensity[0].clone()
-                blocks.append(exposure.add(intensity).cpu().numpy())
-            yield blocks[0] if len(blocks) == 1 else np.concatenate(blocks), image
+                part[start:stop] = exposure.add(intensity).cpu().numpy()
+            yield part, image
 
     @property
     def num_images(self) -> int:

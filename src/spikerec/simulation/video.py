@@ -26,8 +26,12 @@ from torch import Tensor
 
 from spikerec.errors import ConfigError, InputError
 from spikerec.simulation.footage import Footage
+from spikerec.simulation.images import resized
 
 Interpolation = Literal["motion", "blend"]
+
+#: Frames of more pixels are reduced to these before the flow is looked for: 0.5 GB of memory.
+FLOW_PIXELS = 1 << 22
 
 
 class VideoScene:
@@ -126,14 +130,17 @@ class VideoScene:
         from skimage.registration import optical_flow_tvl1
 
         frames = self.images[gap], self.images[gap + 1]
-        before, after = (frame.cpu().numpy() for frame in frames)
-        flows = [
-            torch.from_numpy(np.stack(flow[::-1], axis=-1)).to(frames[0])
-            for flow in (
-                optical_flow_tvl1(before, after, dtype=np.float32),
-                optical_flow_tvl1(after, before, dtype=np.float32),
-            )
-        ]
+        share = min(1.0, (FLOW_PIXELS / (self.height * self.width)) ** 0.5)
+        size = max(1, round(share * self.height)), max(1, round(share * self.width))
+        small = frames if share == 1 else tuple(resized(frame, *size) for frame in frames)
+        before, after = (frame.cpu().numpy() for frame in small)
+        flows = []
+        for pair in ((before, after), (after, before)):
+            flow = torch.from_numpy(optical_flow_tvl1(*pair, dtype=np.float32)).to(frames[0])
+            if share < 1:
+                flow = F.interpolate(flow[None], (self.height, self.width), mode="bilinear")[0]
+                flow *= flow.new_tensor([self.height / size[0], self.width / size[1]]).view(2, 1, 1)
+            flows.append(flow.flip(0).permute(1, 2, 0))  # y, x → (H, W, 2), x then y
         return flows[0], flows[1]
 
 
