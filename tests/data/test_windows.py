@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from spikerec import spikes
@@ -145,6 +146,15 @@ def test_image_of_another_size_names_the_file(clip: Clip) -> None:
     write_image(clip.images[25], fake_image(20, 43))
     with pytest.raises(DataError, match=r"a\.png is 20 × 43, but its stream is 21 × 43"):
         Windows([clip], window=5, margin=0)[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "I;16"])
+def test_a_truth_is_read_in_every_mode(clip: Clip, mode: str) -> None:
+    levels = fake_image(21, 43)
+    image = Image.fromarray(levels.astype(np.uint16) * 257 if mode == "I;16" else levels)
+    (image if mode == "I;16" else image.convert(mode)).save(clip.images[25])
+    target = Windows([clip], window=5, margin=0)[0]["target"]
+    np.testing.assert_allclose(target[0], levels / 255, atol=1e-6)
 
 
 def test_save_then_window_round_trips_through_npz(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from spikerec.configs import build, config_names
-from spikerec.errors import InputError, WindowError
+from spikerec.errors import ConfigError, InputError, WindowError
 from spikerec.models import Network
+from spikerec.simulation import Camera
 from spikerec.weights import load_published
 
 MODELS = config_names("model")
@@ -67,6 +69,18 @@ def test_the_output_scale_is_set_once(name: str) -> None:
     network: Network = build("model", name)
     with pytest.raises(AttributeError):
         network.output_scale = 0.5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0, -1, 1.5, "text", torch.tensor([0.4, 0.0])])
+def test_a_light_scale_that_cannot_be_is_refused(value: Any) -> None:
+    network = build("model", "tfp")
+    with pytest.raises(ConfigError, match=r"light_scale must be a number in \(0, 1\]"):
+        network.reconstruct(torch.zeros(2, network.window, 4, 4), value)
+    if not isinstance(value, torch.Tensor):
+        with pytest.raises(ConfigError, match=r"light_scale must be a number in \(0, 1\]"):
+            Camera(value)
+        with pytest.raises(ConfigError, match=r"output_scale must be a number in \(0, 1\]"):
+            build("model", "fast", output_scale=value)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from spikerec.errors import ConfigError, InputError, WindowError
 from spikerec.models.padding import Margins, Padding
 from spikerec.models.reconstructors import ByBlocks, ByWindows, Reconstructor
+from spikerec.spikes.geometry import check_light_scale
 
 
 class Reconstruction(NamedTuple):
@@ -113,8 +114,8 @@ class Network(nn.Module, ABC):
         super().__init__()
         if window < 1:
             raise ConfigError(f"model.window must be at least 1, found {window}.")
-        if output_scale is not None and not 0 < output_scale <= 1:
-            raise ConfigError(f"output_scale must be in (0, 1] or None, found {output_scale}.")
+        if output_scale is not None:
+            output_scale = check_light_scale(output_scale, "output_scale")
         self.window = window
         self._output_scale = output_scale
 
@@ -190,7 +191,8 @@ class Network(nn.Module, ABC):
         Args:
             spikes: (B, window, H, W), values 0 and 1, any dtype.
             light_scale: light scale α of the streams, (B,) or one number, in (0, 1].
-            validate: check that every value is 0 or 1 (waits for the device).
+            validate: check that every value is 0 or 1, and every light scale one (waits for the
+                device).
 
         Returns:
             Image (B, 1, H, W) in intensity, not clipped, and the extras; where padding was needed,
@@ -199,10 +201,14 @@ class Network(nn.Module, ABC):
 
         Raises:
             InputError: wrong shape, or values other than 0 and 1.
+            ConfigError: a light scale that is none.
         """
         check_window(spikes, self.window)
+        if not isinstance(light_scale, Tensor):
+            check_light_scale(light_scale)
         if validate:
             check_binary(spikes)
+            _check_light_scales(light_scale)
         margins = self.margins(*spikes.shape[-2:])
         # Padded as the bytes they are: four times less to copy than floats.
         image, extras = self(margins.pad(spikes).to(self.dtype))
@@ -312,6 +318,12 @@ def check_window(spikes: Tensor, window: int, multiple: int = 1) -> None:
             f"spikes must have sides that are multiples of {multiple}, found {height} × {width}. "
             "Network.reconstruct pads any size."
         )
+
+
+def _check_light_scales(values: Tensor | float) -> None:
+    if isinstance(values, Tensor):
+        for value in values.flatten().tolist():
+            check_light_scale(value)
 
 
 def check_binary(spikes: Tensor) -> None:

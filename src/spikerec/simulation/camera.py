@@ -42,6 +42,7 @@ from torch import Tensor
 
 from spikerec.errors import ConfigError, InputError
 from spikerec.simulation.sensor import SensorMaps, draw_maps, read_maps
+from spikerec.spikes.geometry import check_light_scale
 
 THETA_BITS = 24  # a threshold is 2²⁴ units of charge: the precision of float32 intensities
 THETA = 1 << THETA_BITS
@@ -91,11 +92,7 @@ class Camera:
     sensor_seed: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.light_scale <= 1:
-            raise ConfigError(
-                f"simulation.light_scale must lie in (0, 1], found {self.light_scale}: it is the "
-                "firing rate of a pixel of intensity 1."
-            )
+        check_light_scale(self.light_scale, "simulation.light_scale")
         if not 0 < self.threshold < math.inf:
             raise ConfigError(f"simulation.threshold must be above 0, found {self.threshold}.")
         if not 0 <= self.stray_rate <= 1:
