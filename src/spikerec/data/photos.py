@@ -45,6 +45,7 @@ from spikerec.simulation import (
 )
 from spikerec.simulation.scenes import MOTION_SPAN
 from spikerec.simulation.synthesise import CARD, CARD_VERSION, UNFINISHED_CARD, Progress
+from spikerec.spikes.folders import listed
 
 Layout = Literal["streams", "sreds"]
 
@@ -206,7 +207,7 @@ class Photos(MadeSet):
             return SREDS(
                 self.root, self.light_scale[0], self.readouts_per_image, key_offset=0, name=self.name
             ).clips(split)
-        clips = [self._clip(path) for path in sorted((self.root / split).glob("*.dat"))]
+        clips = [self._clip(path) for path in listed(self.root / split, (".dat",))]
         if not clips:
             raise DataError(f"{self.root / split} holds no scene. {self.how_to_get()}")
         return clips
@@ -215,7 +216,7 @@ class Photos(MadeSet):
         sidecar = spikes.read_sidecar(path)
         if sidecar.light_scale is None:
             raise DataError(f"{path} has no light scale in its sidecar: fetch the set again.")
-        images = sorted(path.with_name(f"{path.stem}_images").glob("*.png"))
+        images = listed(path.with_name(f"{path.stem}_images"), (".png",))
         keys = {self.readouts_per_image * k: image for k, image in enumerate(images)}
         name = path.stem
         if self.speeds is not None:

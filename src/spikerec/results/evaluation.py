@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -30,7 +29,7 @@ from spikerec.results.store import Store
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first
 from spikerec.training.evaluation import SampleImages, SampleScores, Split, score
-from spikerec.weights.checkpoint import digest, read_metadata
+from spikerec.weights.checkpoint import digest, read_entry
 from spikerec.weights.shipped import shipped_weights
 
 Report = Callable[[Record, Path, SampleImages], None]
@@ -158,7 +157,7 @@ def _training(weights: Path | None) -> dict[str, Any]:
     if weights is None:
         return {}
     if weights.suffix == ".safetensors":
-        return dict(json.loads(read_metadata(weights).get("training", "{}")))
+        return read_entry(weights, "training")
     return Run(weights.parent.parent).budget()
 
 

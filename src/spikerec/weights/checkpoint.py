@@ -38,9 +38,10 @@ WRAPPERS = ("module.", "_orig_mod.")
 #: Where our LightningModule keeps its network.
 LIGHTNING_PREFIX = "network."
 
-#: Bounds of what is built of a checkpoint: modules in a pickled one, and arguments that one states.
+#: Bounds of what is built of a checkpoint: modules in a pickled one, and an entry of JSON beside the
+#: tensors.
 MAX_MODULES = 10_000
-ARGUMENTS_BOUNDS = Bounds(bytes=1 << 16, depth=12, nodes=2_000)
+ENTRY_BOUNDS = Bounds(bytes=1 << 16, depth=12, nodes=2_000)
 
 #: Names that an error spells out before it counts the rest.
 NAMES_SHOWN = 5
@@ -120,11 +121,7 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
     path = _existing(path)
     arguments: object
     if path.suffix == ".safetensors":
-        try:
-            text = read_metadata(path).get("arguments", "{}")
-            arguments = parse_json(text, path, ARGUMENTS_BOUNDS)
-        except DataError as error:
-            raise WeightsError(str(error)) from error
+        arguments = read_entry(path, "arguments")
     else:
         content = _read_pickle(path)
         about = content.get("spikerec", {}) if isinstance(content, Mapping) else {}
@@ -138,6 +135,22 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
     }
     refuse_targets(plain, str(path), WeightsError)
     return plain
+
+
+def read_entry(path: str | Path, name: str) -> dict[str, Any]:
+    """An entry of a safetensors file's metadata that holds a JSON mapping; empty where absent.
+
+    Raises:
+        WeightsNotFoundError: no such file.
+        WeightsError: the file cannot be read, or the entry is no mapping, or beyond its bounds.
+    """
+    try:
+        entry = parse_json(read_metadata(path).get(name, "{}"), path, ENTRY_BOUNDS)
+    except DataError as error:
+        raise WeightsError(str(error)) from error
+    if not isinstance(entry, dict):
+        raise WeightsError(f"{path} states {name} as {_described(entry)}, expected a mapping.")
+    return entry
 
 
 def save_state(
