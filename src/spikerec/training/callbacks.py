@@ -18,6 +18,7 @@ from torch import Tensor
 from spikerec.data import SpikeDataModule
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream, mirrored, tfp
+from spikerec.spikes.grey import grey_levels
 from spikerec.training.module import ReconstructionModule
 
 
@@ -58,9 +59,7 @@ class ValidationImages(Callback):
         set_name = module.val_sets[dataloader_idx]
         name = f"{set_name}-{batch['key'][0].replace('/', '_')}"
         pictures = sample_pictures(module.network, batch, outputs, self.tfp_window)
-        strip = to_uint8(
-            torch.cat([picture[0, 0].float() for picture in pictures.values()], dim=-1)
-        )
+        strip = _grey(torch.cat([picture[0, 0].float() for picture in pictures.values()], dim=-1))
         path = self.folder / f"epoch_{trainer.current_epoch:04d}" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(strip).save(path)
@@ -132,7 +131,7 @@ class ValidationVideo(Callback):
             first = readouts.min()
             piece = torch.from_numpy(stream[first : readouts.max() + 1][readouts - first])
             image = module(piece[None].to(module.device), light_scale)
-            frames.append(to_uint8(image[0, 0]))
+            frames.append(_grey(image[0, 0]))
         return frames
 
     @staticmethod
@@ -163,6 +162,5 @@ def sample_pictures(
     return pictures | ({"target": batch["target"]} if "target" in batch else {})
 
 
-def to_uint8(image: Tensor) -> NDArray[Any]:
-    """Intensity in [0, 1] as 8-bit grey, clipped and rounded."""
-    return image.detach().float().cpu().clamp(0, 1).mul(255).round().byte().numpy()
+def _grey(image: Tensor) -> NDArray[Any]:
+    return grey_levels(image.detach().float().cpu().numpy())
