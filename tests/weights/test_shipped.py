@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import spikerec
 from spikerec.configs import build, config_dir
@@ -96,11 +99,23 @@ def test_shipped_weights_are_small_and_carry_their_budget(name: str) -> None:
     assert '"steps"' in metadata["training"]
 
 
-def test_shipped_weights_have_a_card() -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_card_says_what_the_weights_and_their_recipe_say(name: str) -> None:
     folder = files("spikerec.weights").joinpath("shipped")
     card = folder.joinpath("README.md").read_text(encoding="utf-8")
-    for name in SHIPPED:
-        assert f"## {name}" in card
+    section = " ".join(card.split(f"## {name}\n")[1].split("\n## ")[0].split())
+    network = build("model", name)
+    path = shipped_weights(network)
+    assert path is not None
+    training = json.loads(read_metadata(path)["training"])
+    assert f"{sum(p.numel() for p in network.parameters()):,} parameters" in section
+    assert f"{training['steps']:,} steps" in section
+    assert f"{training['seconds'] / 60:.0f} minutes" in section
+    recipe = re.search(r"Trained by `experiment=(\w+)`", section)
+    assert recipe is not None
+    experiment = yaml.safe_load((config_dir() / f"experiment/{recipe[1]}.yaml").read_text("utf-8"))
+    data, epochs = experiment["data"], experiment["trainer"]["max_epochs"]
+    assert epochs * data["samples_per_epoch"] == training["steps"] * data["batch_size"]
 
 
 @pytest.mark.parametrize("light_scale", [0.25, 0.6, 1.0])
