@@ -60,13 +60,13 @@ def test_the_page_learns_what_there_is(port: int) -> None:
 
 
 def test_a_frame_is_the_methods_image(port: int, viewer: Viewer) -> None:
-    status, content = ask(port, "/frame?method=tfp&key=40&gain=0.5")
+    status, content = ask(port, "/frame?method=tfp&key_readout=40&gain=0.5")
     assert status == 200
     with Image.open(BytesIO(content)) as picture:
         found = np.asarray(picture)
     expected = viewer.stream[25:56].mean(0) / 0.5 * 0.5
     assert np.array_equal(found, np.rint(255 * expected.astype(np.float32)))
-    content = ask(port, "/frame?method=spikes&key=40")[1]
+    content = ask(port, "/frame?method=spikes&key_readout=40")[1]
     with Image.open(BytesIO(content)) as picture:
         assert np.array_equal(np.asarray(picture), 255 * viewer.stream[40])
 
@@ -74,10 +74,10 @@ def test_a_frame_is_the_methods_image(port: int, viewer: Viewer) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("method=tfp&key=5", "key must be 20 to 59, found 5"),
-        ("method=stir&key=30", "method must be one of tfp, tfi, found stir"),
-        ("method=tfp&key=30&gamma=0", "tone.gamma must be above 0"),
-        ("method=tfp&key=x", "invalid literal"),
+        ("method=tfp&key_readout=5", "key_readout must be 20 to 59, found 5"),
+        ("method=stir&key_readout=30", "method must be one of tfp, tfi, found stir"),
+        ("method=tfp&key_readout=30&gamma=0", "tone.gamma must be above 0"),
+        ("method=tfp&key_readout=x", "invalid literal"),
     ],
 )
 def test_what_cannot_be_shown_is_said(query: str, message: str, port: int) -> None:
@@ -111,8 +111,8 @@ def test_a_browser_scrubs_and_compares(port: int, tmp_path: Path) -> None:
     try:
         browser.get(f"http://127.0.0.1:{port}/")
 
-        def shows(key: str) -> bool:
-            return bool(browser.execute_script("return document.body.dataset.shown") == key)
+        def shows(readout: str) -> bool:
+            return bool(browser.execute_script("return document.body.dataset.shown") == readout)
 
         wait(browser, 30).until(lambda _: shows("20"))
         assert browser.find_element("id", "right-name").text == "tfi"
@@ -121,7 +121,7 @@ def test_a_browser_scrubs_and_compares(port: int, tmp_path: Path) -> None:
             "e.dispatchEvent(new Event('input'))"
         )
         browser.execute_script(move.format("right-method", "spikes"))
-        browser.execute_script(move.format("key", "45"))
+        browser.execute_script(move.format("readout", "45"))
         wait(browser, 30).until(lambda _: shows("45"))
         assert browser.find_element("id", "right-name").text == "spikes"
         assert browser.find_element("id", "time").text == "45 · 2.25 ms"
@@ -187,7 +187,9 @@ def test_client_that_has_gone_leaves_no_trace(
     port: int, opened: Open, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(5):
-        connection = opened(b"GET /frame?method=tfp&key=40 HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        connection = opened(
+            b"GET /frame?method=tfp&key_readout=40 HTTP/1.0\r\nHost: localhost\r\n\r\n"
+        )
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()  # a reset, before the answer
     assert ask(port, "/facts")[0] == 200

@@ -104,7 +104,7 @@ class Windows(Dataset[dict[str, Any]]):
         self.items = [
             (index, key_readout)
             for index in range(len(self.clips))
-            for key_readout in self._keys(index, margin)
+            for key_readout in self._key_readouts(index, margin)
         ]
         if not self.items:
             longest = max((stream.num_readouts for stream in self.streams), default=0)
@@ -114,10 +114,10 @@ class Windows(Dataset[dict[str, Any]]):
                 "Set a smaller data.margin or model.window, or give longer streams."
             )
 
-    def _keys(self, index: int, margin: int) -> list[int]:
+    def _key_readouts(self, index: int, margin: int) -> list[int]:
         last = self.streams[index].num_readouts - 1 - margin
-        keys = self.clips[index].key_readouts or sorted(self.clips[index].images)
-        return [key for key in keys if margin <= key <= last]
+        readouts = self.clips[index].key_readouts or sorted(self.clips[index].images)
+        return [readout for readout in readouts if margin <= readout <= last]
 
     def __len__(self) -> int:
         return len(self.items)

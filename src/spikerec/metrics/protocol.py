@@ -35,7 +35,7 @@ class Protocol(nn.Module):
         unavailable: metric → the reason, and the command that would make it available.
 
     Args:
-        name: key of the protocol.
+        name: of the protocol, in conf/protocol.
         statement: what else it states, as text by topic (`frames`, `light_scale`, `quirks`, …).
         metrics: name → a class of metric, or a `functools.partial` of one.
         clip: bring the reconstruction into [0, 1] first. Targets are taken as they are.

@@ -77,7 +77,7 @@ class Viewer:
         """
         if not self.key_readouts.first <= key_readout < self.key_readouts.stop:
             raise ConfigError(
-                f"key must be {self.key_readouts.first} to {self.key_readouts.stop - 1}, "
+                f"key_readout must be {self.key_readouts.first} to {self.key_readouts.stop - 1}, "
                 f"found {key_readout}."
             )
         if method == SPIKES:
@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _frame(self, query: str) -> bytes:
         asked = {name: values[0] for name, values in parse_qs(query).items()}
         tone = Tone(gain=float(asked.get("gain", 1)), gamma=float(asked.get("gamma", 1)))
-        return self.viewer.frame(asked["method"], int(asked["key"]), tone)
+        return self.viewer.frame(asked["method"], int(asked["key_readout"]), tone)
 
     def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         self.server.awaited[self.connection] = time.monotonic() + PATIENCE_SECONDS

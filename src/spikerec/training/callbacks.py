@@ -126,8 +126,9 @@ class ValidationVideo(Callback):
         # Key readouts whose window lies inside; all, completed at the ends, where none does.
         inside = range(before, total - (module.network.window - 1 - before))
         frames = []
-        for key in (inside or range(total))[:: self.stride][: self.frames]:
-            readouts = mirrored(key - before, key - before + module.network.window, total)
+        for key_readout in (inside or range(total))[:: self.stride][: self.frames]:
+            start = key_readout - before
+            readouts = mirrored(start, start + module.network.window, total)
             first = readouts.min()
             piece = torch.from_numpy(stream[first : readouts.max() + 1][readouts - first])
             image = module(piece[None].to(module.device), light_scale)
