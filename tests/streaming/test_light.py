@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import spikerec
 from spikerec import spikes
 from spikerec.errors import ConfigError, GeometryError
+from spikerec.models import Network
+from spikerec.models.hann import Hann
+from spikerec.simulation import Camera, bundled_images
 from spikerec.spikes.defects import sample
 from spikerec.streaming import FixedPattern, Tone, white_rate
+from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import mean_rate
+from spikerec.streaming.video import Video
 from tests.fakes import fake_spikes
 
 
@@ -91,6 +99,43 @@ def test_calibration_takes_the_fixed_pattern_out(tmp_path: Path) -> None:
     corrected = pattern(rate / 0.5, light_scale=0.5)
     assert corrected.std() / corrected.mean() < 0.1 < 0.25 < rate.std() / rate.mean()
     assert corrected.mean() == pytest.approx(0.2 * gain.mean() / 0.5, rel=0.05)
+
+
+def uneven_scene(folder: Path) -> tuple[spikes.SpikeStream, FixedPattern, torch.Tensor]:
+    """A still photograph by a sensor with a fixed pattern, what a calibration finds, the truth."""
+    image = next(one.image for one in bundled_images() if one.name == "astronaut.png")
+    truth = image[100:164, 180:244]
+    camera = Camera(0.6, gain_spread=0.056, dark_current=0.0045, dark_spread=0.46, sensor_seed=1)
+    for name, light, count in (
+        ("dark", torch.zeros(64, 64), 20_000),
+        ("flat", torch.full((64, 64), 0.8), 4000),
+        ("scene", truth, 61),
+    ):
+        parts = camera.stream(
+            [light.expand(min(count, 500), 64, 64)] * max(1, count // 500), seed=1
+        )
+        spikes.save(folder / f"{name}.npy", torch.cat(list(parts)).numpy(), light_scale=0.6)
+    dark, flat, scene = (spikes.open(folder / f"{name}.npy") for name in ("dark", "flat", "scene"))
+    return scene, FixedPattern.measured(dark, flat), truth
+
+
+def test_a_calibration_gives_a_network_the_pictures_of_an_even_sensor(tmp_path: Path) -> None:
+    scene, pattern, truth = uneven_scene(tmp_path)
+
+    def psnr(calibration: FixedPattern | None, **networks: Network) -> float:
+        video = Video(scene, networks, KeyReadouts(30, 31, 1), calibration=calibration)
+        (frame,) = video.frames()
+        assert frame.spikes.dtype == torch.uint8
+        assert torch.equal(frame.spikes, torch.from_numpy(scene[30:31][0]))
+        return -10 * math.log10((frame.images[0].clamp(0, 1) - truth).square().mean().item())
+
+    fast, hann, tfp = spikerec.load("fast"), Hann(61), spikerec.load("tfp", window=61)
+    assert psnr(pattern, fast=fast) > psnr(None, fast=fast) + 4
+    # Beside a method that takes spikes alone, the pattern comes off the pictures.
+    assert psnr(pattern, fast=fast) > psnr(pattern, fast=fast, tfp=tfp) + 2
+    # For what is linear throughout, one is the other.
+    alone, beside = psnr(pattern, hann=hann), psnr(pattern, hann=hann, tfp=tfp)
+    assert alone == pytest.approx(beside, abs=0.01)
 
 
 def test_calibration_of_another_camera_is_refused(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ class Network(nn.Module, ABC):
     Class attributes:
         multiple: height and width must be multiples of it inside `forward`.
         padding: how pictures are padded to it.
+        starts_linear: True where the first layer is linear in the spikes and takes any numbers, so
+            that a sensor's fixed pattern is best taken out of the spikes.
         provides: names of the extras that `forward` returns in training mode.
         image_extras: those of them that are images in the unit of `image`, and so are scaled with
             it, and cropped with it where they have its size.
@@ -104,6 +106,7 @@ class Network(nn.Module, ABC):
     multiple: ClassVar[int] = 1
     padding: ClassVar[Padding] = Padding()
     provides: ClassVar[tuple[str, ...]] = ()
+    starts_linear: ClassVar[bool] = False
     image_extras: ClassVar[tuple[str, ...]] = ()
     is_per_pixel: ClassVar[bool] = False
     published_names: ClassVar[Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]] = ()

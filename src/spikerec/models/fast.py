@@ -67,6 +67,7 @@ class Fast(Network):
         ConfigError: `channels` and `blocks` of different lengths, or a window below 9.
     """
 
+    starts_linear = True
     bank: Tensor
 
     def __init__(

@@ -23,6 +23,7 @@ class Hann(Network):
     """
 
     is_per_pixel = True
+    starts_linear = True
     weights: Tensor
 
     def __init__(self, window: int) -> None:

@@ -18,6 +18,7 @@ from spikerec.models.base import Network, Reconstruction, darken
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair
 from spikerec.streaming.key_readouts import KeyReadouts, reach
+from spikerec.streaming.light import Calibrated
 from spikerec.streaming.readouts import Readouts, ahead, read
 from spikerec.streaming.tiles import Tiled, Tiling
 
@@ -48,7 +49,7 @@ def make_frames(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     tilings: Sequence[Tiling | None] | None = None,
-    repair: Repair | None = None,
+    repair: Repair | Calibrated | None = None,
 ) -> Generator[Frame, None, None]:
     """Make the frame of each key readout, in order.
 
@@ -61,7 +62,7 @@ def make_frames(
         device: where the networks compute.
         tilings: of each network, how its pictures are split (`tiles.choose_tiling`); None for whole
             pictures.
-        repair: replaces broken pixels; None for none.
+        repair: replaces broken pixels, or takes a fixed pattern out; None for none.
 
     Yields:
         Frames, made ahead of the reader in a thread of their own.
@@ -90,7 +91,7 @@ def make_frames(
                 ]
                 ready = torch.cat(images, 1).cpu()  # (B, M, H, W)
                 for key_readout, image in zip(batch, ready, strict=True):
-                    fired = readouts.part(key_readout, key_readout + 1)[0].cpu()
+                    fired = readouts.fired(key_readout, key_readout + 1)[0].cpu()
                     if not fired.any():
                         image = _darkened(image, networks, key_readout, readouts)
                     yield Frame(key_readout, image, fired)
@@ -104,7 +105,7 @@ def _darkened(
 ) -> Tensor:
     """The images (M, H, W) of a key readout without spikes, as `Network.reconstruct` has them."""
     windows = (
-        readouts.part(first, first + network.window)[None]
+        readouts.fired(first, first + network.window)[None]
         for network in networks
         for first in [key_readout - network.key_readout]
     )

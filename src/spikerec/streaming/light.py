@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from spikerec.errors import ConfigError, GeometryError
 from spikerec.spikes import SpikeStream
-from spikerec.spikes.defects import Sample
+from spikerec.spikes.defects import Repair, Sample
 
 Curve = Literal["linear", "reinhard", "log"]
 CURVES = ("linear", "reinhard", "log")
@@ -154,13 +156,45 @@ class FixedPattern:
         Raises:
             GeometryError: another size.
         """
-        if intensity.shape[-2:] != self.dark.shape:
-            raise GeometryError(
-                f"calibration is {self.dark.shape[0]} × {self.dark.shape[1]}, but the stream is "
-                f"{intensity.shape[-2]} × {intensity.shape[-1]}: use the same camera's."
-            )
+        self.check(*intensity.shape[-2:])
         corrected: NDArray[np.float32] = (intensity - self.dark / light_scale) * self.gain
         return np.maximum(corrected, 0, dtype=np.float32)
+
+    def check(self, height: int, width: int) -> None:
+        """Refuse a stream of another size.
+
+        Raises:
+            GeometryError: the size is not that of the pattern.
+        """
+        if (height, width) != self.dark.shape:
+            raise GeometryError(
+                f"calibration is {self.dark.shape[0]} × {self.dark.shape[1]}, but the stream is "
+                f"{height} × {width}: use the same camera's."
+            )
+
+
+class Calibrated:
+    """Spikes without a sensor's fixed pattern, for networks that start linear: (s − dark) · gain.
+
+    A network that sees the pattern takes part of it for texture and smooths part of it away, and
+    then it no longer comes off the picture. Each mean of corrected spikes is what an even sensor
+    would give.
+
+    Args:
+        pattern: of the stream's sensor.
+        repair: replaces broken pixels first; None for none.
+    """
+
+    def __init__(self, pattern: FixedPattern, repair: Repair | None) -> None:
+        self._dark = torch.from_numpy(pattern.dark)
+        self._gain = torch.from_numpy(pattern.gain)
+        self._repair = repair
+
+    def __call__(self, spikes: Tensor) -> Tensor:
+        """Correct (..., H, W) of 0 and 1: float32, on the same device."""
+        spikes = spikes if self._repair is None else self._repair(spikes)
+        dark, gain = self._dark.to(spikes.device), self._gain.to(spikes.device)
+        return spikes.float().sub_(dark).mul_(gain)
 
 
 def mean_rate(stream: SpikeStream, readouts_at_once: int = 64) -> NDArray[np.float32]:

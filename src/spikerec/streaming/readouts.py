@@ -17,6 +17,7 @@ from spikerec.models.padding import Margins
 from spikerec.models.reconstructors import Spikes
 from spikerec.spikes import NpzStream, PackedSpikes, SpikeStream, unpack_bits
 from spikerec.spikes.defects import Repair
+from spikerec.streaming.light import Calibrated
 
 #: Bytes read from a mapped file before it is let go: pages read count as memory until then.
 RELEASE_BYTES = 1 << 22
@@ -56,7 +57,7 @@ class Readouts:
         repair: replaces the spikes of broken pixels; None for none.
     """
 
-    def __init__(self, device: torch.device, repair: Repair | None = None) -> None:
+    def __init__(self, device: torch.device, repair: Repair | Calibrated | None = None) -> None:
         self._device = device
         self._repair = repair
         self._chunks: deque[tuple[int, int, Tensor]] = deque()
@@ -89,6 +90,11 @@ class Readouts:
         assert len(bits) == stop - first
         spikes = unpack_bits(bits, self._width, self._offset)
         return spikes if self._repair is None else self._repair(spikes)
+
+    def fired(self, first: int, stop: int) -> Tensor:
+        """Where pixels fire, 0 and 1 also where a calibration has corrected the spikes."""
+        spikes = self.part(first, stop)
+        return (spikes > 0.5).to(torch.uint8) if spikes.is_floating_point() else spikes
 
 
 class Cut:

@@ -32,7 +32,7 @@ from spikerec.spikes.defects import Repair, Sample, find_defects, sample
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.engine import Frame, make_frames
 from spikerec.streaming.key_readouts import KeyReadouts
-from spikerec.streaming.light import FixedPattern, Tone, white_level, white_rate
+from spikerec.streaming.light import Calibrated, FixedPattern, Tone, white_level, white_rate
 from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, distribute_frames
 from spikerec.streaming.sinks import open_sink
@@ -109,7 +109,7 @@ class Video:
         self.show_spikes = show_spikes
         self.caption = caption
         self._calibration = calibration
-        self._repair: Repair | None = None
+        repair: Repair | None = None
         looked_at: Sample | None = None
         broken: NDArray[np.bool_] | None = None
         self._is_measured = _is_measured(exposure, stream)
@@ -117,7 +117,14 @@ class Video:
             looked_at = sample(stream, key_readouts.first, key_readouts.stop)
         if mask_defects and looked_at is not None:
             broken = find_defects(looked_at.rate, looked_at.num_readouts).broken
-            self._repair = Repair(broken) if broken.any() else None
+            repair = Repair(broken) if broken.any() else None
+        self._repair: Repair | Calibrated | None = repair
+        if calibration is not None:
+            calibration.check(stream.height, stream.width)
+            if all(network.starts_linear for network in networks.values()):
+                self._repair = Calibrated(calibration, repair)
+                self._calibration = None  # nothing is left to take out of the images
+        self._is_calibrated = calibration is not None
         self.light_scale, gain = _light(exposure, stream, looked_at, broken)
         self._display = Tone(**{**asdict(self.tone), "gain": self.tone.gain * gain})
         self._batch_size = batch_size
@@ -342,7 +349,7 @@ class Video:
             "measured": self._is_measured,
             "tone": asdict(self._display),
             "mask_defects": self._masks_defects,
-            "calibrated": self._calibration is not None,
+            "calibrated": self._is_calibrated,
             "show_spikes": self.show_spikes,
             "caption": self.caption,
         }

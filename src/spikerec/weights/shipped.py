@@ -65,7 +65,9 @@ def pack_weights(
     """
     arguments = read_arguments(checkpoint)
     network: Network = build("model", name, **arguments)
-    load_weights(network, read_state(checkpoint), str(checkpoint))
+    trained = read_state(checkpoint)
+    network.prepare_for(trained)
+    load_weights(network, trained, str(checkpoint))
     state = {key: _halved(value) if half else value for key, value in network.state_dict().items()}
     load_weights(network, state, name)  # as readers do: halves have zeros with a sign
     metadata = {
