@@ -12,7 +12,6 @@ import functools
 import importlib
 import logging
 import os
-import resource
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -71,6 +70,10 @@ def _command(arguments: Sequence[str]) -> None:
 
 def _allow_files() -> None:
     """Let this process open as many files as the system allows: shells begin with a few."""
+    if sys.platform == "win32":
+        return
+    import resource
+
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS allows less than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from spikerec.results.record import (
     WeightsInfo,
 )
 from spikerec.results.store import Store
+from spikerec.spikes.files import atomic_path
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first
 from spikerec.training.evaluation import SampleImages, SampleScores, Split, score
@@ -104,9 +106,16 @@ def evaluate(
     store, records = Store(results), []
     for name in data.sets:
         part = Split(data, name, split)
-        pictures.folder = store.folder / "images" / f"{method}-{name}-{_stamp()}"
-        scores = score(trainer, module, part)
+        folder = store.folder / "images" / f"{method}-{name}-{_stamp()}"
+        # The pictures appear together, just before the record that names them.
+        with atomic_path(folder) if is_first() else nullcontext(folder) as pictures.folder:
+            if is_first():
+                pictures.folder.mkdir()
+            scores = score(trainer, module, part)
+        pictures.folder = folder
         if is_first():
+            if not pictures.keys:
+                folder.rmdir()
             record = _record(part, scores, protocol, pictures, store, facts)
             path = store.write(record)
             records.append(record)

@@ -9,17 +9,20 @@ to dead processes, on this machine or another that shares the disk, and removes 
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from spikerec.errors import DataError, LockError
+
+if sys.platform != "win32":
+    import fcntl
 
 #: The folder in which files are while they are being written.
 WRITING = ".writing"
@@ -210,7 +213,9 @@ def sync(path: Path) -> None:
     Raises:
         OSError: it cannot be written there.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    if sys.platform == "win32" and path.is_dir():  # has no such thing
+        return
+    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -237,7 +242,7 @@ def _acquire(path: Path, *, wait: bool) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         _held.add(descriptor)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _flock(descriptor, wait=wait)
             with suppress(FileNotFoundError):  # its last holder has removed it: lock a new one
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
                     return descriptor
@@ -248,6 +253,12 @@ def _acquire(path: Path, *, wait: bool) -> int | None:
             _release(descriptor)
             raise
         _release(descriptor)
+
+
+def _flock(descriptor: int, *, wait: bool) -> None:
+    if sys.platform == "win32":
+        raise OSError(errno.ENOSYS, "Windows has none")
+    fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def _release(descriptor: int | None) -> None:
@@ -262,4 +273,5 @@ def _release_all() -> None:
 
 
 # A forked worker would otherwise keep the locks of a parent that was killed.
-os.register_at_fork(after_in_child=_release_all)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_release_all)

@@ -18,6 +18,7 @@ from torch import Tensor
 from spikerec.data import SpikeDataModule
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream, mirrored, tfp
+from spikerec.spikes.files import atomic_path
 from spikerec.spikes.grey import grey_levels
 from spikerec.training.module import ReconstructionModule
 
@@ -61,8 +62,8 @@ class ValidationImages(Callback):
         pictures = sample_pictures(module.network, batch, outputs, self.tfp_window)
         strip = _grey(torch.cat([picture[0, 0].float() for picture in pictures.values()], dim=-1))
         path = self.folder / f"epoch_{trainer.current_epoch:04d}" / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(strip).save(path)
+        with atomic_path(path) as temporary:
+            Image.fromarray(strip).save(temporary)
         self._log(trainer, f"val/images/{name}", strip)
 
     @staticmethod
@@ -114,9 +115,9 @@ class ValidationVideo(Callback):
         with clip.open() as stream:
             frames = self._reconstruct(module, stream, clip.light_scale)
         path = self.folder / f"epoch_{trainer.current_epoch:04d}" / "video.gif"
-        path.parent.mkdir(parents=True, exist_ok=True)
         first, *others = (Image.fromarray(frame) for frame in frames)
-        first.save(path, save_all=True, append_images=others, duration=100, loop=0)
+        with atomic_path(path) as temporary:
+            first.save(temporary, save_all=True, append_images=others, duration=100, loop=0)
         self._log(trainer, path, np.stack(frames))
 
     def _reconstruct(
