@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-accumulates, peak memory, latency.
+"""The cost of a network: parameters, multiply-accumulates, peak memory, latency.
 
 Operations and memory are derived on PyTorch's `meta` device, where tensors have shapes and no
 values: a 720 × 1280 image costs no memory and no time, and the figures are the same on every

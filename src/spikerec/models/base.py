@@ -8,8 +8,8 @@ One place owns three rules that all methods share:
   (`to_intensity`).
 
 Classical methods are networks without parameters, and a network says of itself what others need to
-know: its extras that are images, its cheapest way along a stream (`along`), and what tells it from
-others of its class (`variant`). Nothing outside asks for the class of a network.
+know: its extras that are images, its cheapest way along a stream (`along`), and its text in a
+table (`variant`). Nothing outside asks for the class of a network.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from spikerec.spikes.geometry import check_light_scale
 
 
 class Reconstruction(NamedTuple):
-    """What a network returns: an image, and named extras that a loss may ask for.
+    """The result of a network: an image, and named extras that a loss may ask for.
 
     Attributes:
         image: (B, 1, H, W) float32. Intensity in [0, 1] for a network whose `output_scale` is None;
@@ -50,7 +50,7 @@ class Reconstruction(NamedTuple):
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a network cuts its window into blocks of readouts that it encodes alike.
+    """The blocks of readouts into which a network cuts its window, and which it encodes alike.
 
     Block k is readouts [k·stride, k·stride + length). Windows that share a block share its
     features, so a streaming engine encodes each block once (`Network.encode`) and joins the
@@ -134,7 +134,7 @@ class Network(nn.Module, ABC):
 
     @property
     def variant(self) -> str:
-        """The text that tells this network from others of its class, in a table; often empty."""
+        """Text that distinguishes this network from others of its class in a table; often empty."""
         return ""
 
     def along(self, stride: int) -> Reconstructor:

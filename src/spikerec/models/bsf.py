@@ -32,12 +32,12 @@ from spikerec.errors import ConfigError
 from spikerec.models.base import Network, Reconstruction, check_window
 from spikerec.models.deform import DeformConv2d
 from spikerec.models.padding import Padding
-from spikerec.models.short_windows import check_levels, conv, upsample, window_length
+from spikerec.models.short_windows import check_levels, conv, fusion, upsample, window_length
 from spikerec.spikes.representations import isi, running_maximum
 
 Interval = Literal["right_closed", "left_closed"]
 
-#: What the authors store, in 8 bits, where an interval is longer or has no end in the recording.
+#: The value that the authors store, in 8 bits, where an interval is longer or has no end.
 LONGEST_INTERVAL = 255
 
 #: Intervals in a merged one.
@@ -158,13 +158,7 @@ class BSF(Network):
             if align
             else None
         )
-        self.fuse = nn.Sequential(
-            conv(num_windows * channels, 3 * channels),
-            nn.ReLU(),
-            conv(3 * channels, channels),
-            nn.ReLU(),
-            conv(channels, 1),
-        )
+        self.fuse = fusion(num_windows, channels)
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """See `Network.forward`."""
@@ -300,7 +294,7 @@ class BidirectionalAlign(nn.Module):
 
 
 class AlignLevel(nn.Module):
-    """What a level does not share: the convolutions of its guide and of its memory.
+    """The convolutions that a level does not share: those of its guide and of its memory.
 
     Args:
         channels: C, of the features.

@@ -22,13 +22,13 @@ from spikerec.models.base import BlockNetwork, Blocks, Reconstruction, check_win
 from spikerec.models.padding import Padding
 from spikerec.models.recurrent import RecurrentState
 
-#: How a window becomes calls. `key_frame`: blocks of num_bins readouts from the window's start,
+#: Ways of making calls of a window. `key_frame`: blocks of num_bins readouts from the start on,
 #: each from the last readout of the one before, up to the last block that holds the key readout;
 #: the image of that call is the result. `look_ahead`: one block more. `binned`: one call, the key
 #: readout alone in the middle bin, means of equally many readouts in the others.
 Feeding = Literal["key_frame", "look_ahead", "binned"]
 
-#: What a core computes from a voxel grid alone, before any state.
+#: The part of a call that a core computes from a voxel grid alone, before any state.
 Features = tuple[Tensor, ...]
 
 

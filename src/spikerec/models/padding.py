@@ -14,7 +14,7 @@ Mode = Literal["replicate", "zeros", "symmetric"]
 
 @dataclass(frozen=True)
 class Padding:
-    """How a picture is padded to the multiple a network needs.
+    """The rule by which a picture is padded to the multiple that a network needs.
 
     Attributes:
         mode: `replicate` repeats the edge; `zeros`; `symmetric` mirrors with the edge repeated.

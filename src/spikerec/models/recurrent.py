@@ -24,7 +24,7 @@ Memory = tuple[Tensor, Tensor]
 
 
 class RecurrentState(NamedTuple):
-    """What a recurrent network carries from one call to the next.
+    """The state that a recurrent network carries from one call to the next.
 
     Attributes:
         memory: hidden map and cell of each level, finest first.

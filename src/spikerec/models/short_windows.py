@@ -1,4 +1,4 @@
-"""What Spk2ImgNet and BSF share: short windows whose features are aligned to the middle one's.
+"""Parts of Spk2ImgNet and BSF: short windows whose features are aligned to the middle one's.
 
 readouts   |-- 0 --|
                |-- 1 --|
@@ -47,6 +47,17 @@ def check_levels(levels: int) -> None:
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     """The 3 × 3 convolution that both networks are made of."""
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
+
+
+def fusion(num_windows: int, channels: int) -> nn.Sequential:
+    """The convolutions that make the image of the aligned features of all short windows."""
+    return nn.Sequential(
+        conv(num_windows * channels, 3 * channels),
+        nn.ReLU(),
+        conv(3 * channels, channels),
+        nn.ReLU(),
+        conv(channels, 1),
+    )
 
 
 def upsample(x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from spikerec.errors import ConfigError
 from spikerec.models.base import BlockNetwork, Blocks, Reconstruction
 from spikerec.models.deform import DeformConv2d
 from spikerec.models.padding import Padding
-from spikerec.models.short_windows import check_levels, conv, upsample, window_length
+from spikerec.models.short_windows import check_levels, conv, fusion, upsample, window_length
 
 #: The authors' names as patterns, and ours.
 RENAMES = (
@@ -136,13 +136,7 @@ class Spk2ImgNet(BlockNetwork):
         self.masks = nn.ModuleDict(
             {str(k): fusion_mask(channels) for k in neighbours if mask_fusion}
         )
-        self.fuse = nn.Sequential(
-            conv(num_windows * channels, 3 * channels),
-            nn.ReLU(),
-            conv(3 * channels, channels),
-            nn.ReLU(),
-            conv(channels, 1),
-        )
+        self.fuse = fusion(num_windows, channels)
 
     def encode(self, block: Tensor) -> tuple[Tensor, ...]:
         """Feature pyramid of a short window from full size down, then its estimates."""

@@ -358,7 +358,7 @@ class PlainConcatenation(nn.Module):
 
 
 class Level(NamedTuple):
-    """What a decoder knows of its level of the pyramid.
+    """The inputs of a decoder at its level of the pyramid.
 
     Attributes:
         image: (B, 1, h, w), not clamped.

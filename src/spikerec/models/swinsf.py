@@ -325,7 +325,7 @@ def relative_positions(window: int) -> Tensor:
 
 
 def shift_mask(height: int, width: int, window: int, device: torch.device) -> Tensor:
-    """What keeps apart tokens of a shifted square that the roll brought together from two edges.
+    """Mask that keeps apart tokens of a shifted square that the roll brought from two edges.
 
     Returns:
         (squares, tokens, tokens), `MASKED` between tokens of different parts of the picture, else

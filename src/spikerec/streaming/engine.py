@@ -27,7 +27,7 @@ DEPTH = 2
 
 
 class Frame(NamedTuple):
-    """What becomes one picture of a video.
+    """The images and the spikes that become one picture of a video.
 
     Attributes:
         key_readout: the key readout.

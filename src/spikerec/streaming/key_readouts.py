@@ -1,4 +1,4 @@
-"""Which readouts of a stream become images."""
+"""The readouts of a stream that become images."""
 
 from __future__ import annotations
 

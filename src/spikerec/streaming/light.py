@@ -1,6 +1,6 @@
 """From intensity to what a screen shows: exposure, tone curve, and fixed-pattern correction.
 
-One gain serves a whole clip: what flickers in the video flickered in the scene.
+The gain is one for a whole clip: what flickers in the video flickered in the scene.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ CURVES = ("linear", "reinhard", "log")
 #: 0.5 %, are overexposed.
 WHITE_PERCENTILE = 99.5
 #: Side of the squares over which rates are averaged before the percentile is taken: at a rate of
-#: 3 %, 64 readouts of one pixel tell it to 70 %, of 16 pixels to 17 %.
+#: 3 %, 64 readouts of one pixel give it to 70 %, of 16 pixels to 17 %.
 SQUARE = 4
 #: Steepness of the logarithmic curve.
 LOG_STRENGTH = 50.0
 
 
 def white_rate(sample: Sample, broken: NDArray[np.bool_] | None = None) -> float:
-    """The firing rate that stands for white in a clip whose light scale nobody states.
+    """Estimate the firing rate of white in a clip whose light scale is not stated.
 
     Nearly all of the clip is darker: the 99.5th percentile over squares of pixels and pieces of
     time. A few hot pixels or a glint do not move it.
@@ -68,7 +68,7 @@ def white_level(images: NDArray[np.float32]) -> float:
 
 @dataclass(frozen=True)
 class Tone:
-    """How intensity becomes grey, in this order: gain, curve, gamma.
+    """The mapping of intensity to grey, in this order: gain, curve, gamma.
 
     Args:
         curve: `linear` clips at 1; `reinhard` is x·(1 + x/w²) / (1 + x), which bends highlights
@@ -109,7 +109,7 @@ class Tone:
 
 @dataclass(frozen=True)
 class FixedPattern:
-    """What a sensor adds and multiplies at each pixel, measured lens covered and evenly lit.
+    """The offset and gain of each pixel of a sensor, measured lens covered and evenly lit.
 
     corrected = (rate − dark) / (flat − dark) · mean(flat − dark)
 

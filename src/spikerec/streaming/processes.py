@@ -34,7 +34,7 @@ END_SECONDS = 5
 
 
 def choose_devices(device: torch.device | str | None, count: int | str) -> list[torch.device]:
-    """Where each of the processes computes.
+    """Choose the device on which each of the processes computes.
 
     Args:
         device: None for a GPU where there is one.
@@ -126,7 +126,7 @@ def part_length(total: int, processes: int, batch_size: int, longest: int) -> in
 
 @dataclass(frozen=True)
 class Job:
-    """What the processes share.
+    """The work that the processes share.
 
     Attributes:
         stream: to read.
@@ -208,7 +208,7 @@ class Worker:
 
 
 def _end_of(exit_code: int | None) -> str:
-    """How a process ended, in words."""
+    """Say in words how a process ended."""
     if exit_code is not None and exit_code < 0:
         hint = ": memory may have run out, lower devices or batch_size"
         name = signal.Signals(-exit_code).name
@@ -219,7 +219,7 @@ def _end_of(exit_code: int | None) -> str:
 def _work(
     connection: Connection, name: str, device: torch.device, parts: Sequence[range], threads: int
 ) -> None:
-    """What a process does: take the job, and send frames until there are no more."""
+    """Take the job, and send its frames until there are no more: the task of a process."""
     torch.set_num_threads(threads)
     try:
         job: Job = connection.recv()

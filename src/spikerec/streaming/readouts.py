@@ -36,7 +36,7 @@ class Chunk(NamedTuple):
 def read(
     stream: SpikeStream, key_readouts: Iterable[int], before: int, after: int
 ) -> Generator[Chunk, None, None]:
-    """What each key readout needs beyond the ones before it; no readout is read twice."""
+    """Read what each key readout needs beyond the ones before it; no readout is read twice."""
     done = unreleased = 0
     for key_readout in key_readouts:
         first, stop = max(key_readout - before, done), key_readout + after
@@ -75,7 +75,7 @@ class Readouts:
         self._chunks.append((chunk.first, chunk.stop, bits))
 
     def forget(self, first: int) -> None:
-        """Let go of what lies wholly before a readout."""
+        """Drop the chunks that lie wholly before a readout."""
         while self._chunks and self._chunks[0][1] <= first:
             self._chunks.popleft()
 

@@ -27,7 +27,7 @@ MOST_WINDOWS = 8
 
 
 class Tiling:
-    """How a picture is cut, and joined again.
+    """A cut of a picture into overlapping tiles, and the joining of their images.
 
     Tiles begin and end at multiples of what the network needs, so that its grids of coarser levels
     fall where they would in the whole picture.
@@ -76,7 +76,7 @@ class Tiling:
         return self.margins.crop(total / weights)
 
     def _weight(self, part: slice, size: int) -> Tensor:
-        """Of the rows or columns of a tile: 1 inside, falling to 0 before a cut."""
+        """Weights of the rows or columns of a tile: 1 inside, falling to 0 before a cut."""
         position = torch.arange(part.start, part.stop) + 0.5
         reaches = torch.full_like(position, float(size))
         if part.start > 0:
@@ -202,7 +202,7 @@ def windows_at_once(devices: Sequence[torch.device]) -> int:
 
 
 def _sharing(device: torch.device, devices: Sequence[torch.device]) -> int:
-    """How many processes share a device's memory."""
+    """Count the processes that share a device's memory."""
     return sum(other == device for other in devices)
 
 

@@ -46,7 +46,7 @@ Path_ = str | Path
 
 #: Images by which the white of a network is measured whose unit does not follow from firing rates.
 WHITE_IMAGES = 8
-#: Of images of darkness.
+#: White level of images that are dark throughout.
 LEAST_WHITE = 1e-3
 
 
@@ -165,7 +165,7 @@ class Video:
 
     @cached_property
     def _layout(self) -> tuple[int, list[Tiling | None]]:
-        """How many windows go through a network at once, and how each network's are split."""
+        """Choose how many windows go through a network at once, and each network's tiling."""
         if self._batch_size is not None:
             return self._batch_size, self._tilings(self._batch_size)
         most = windows_at_once(self._devices)
@@ -194,7 +194,7 @@ class Video:
 
     @cached_property
     def _gains(self) -> Tensor:
-        """What the images of each network are multiplied by, (M, 1, 1)."""
+        """Factors by which the images of each network are multiplied, (M, 1, 1)."""
         gains = [
             self._measured_gain(network, tiling)
             if self._is_measured and network.output_scale is None
@@ -265,7 +265,7 @@ class Video:
         )
 
     def slow_motion(self, fps: float) -> float | None:
-        """How many times slower than life; None where the sampling rate is unknown."""
+        """Return how many times slower than life it plays; None if the sampling rate is unknown."""
         rate_hz = self.stream.rate_hz
         return None if rate_hz is None else rate_hz / self.key_readouts.stride / fps
 

@@ -24,7 +24,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Source:
-    """Where weights can be fetched.
+    """A place that weights can be fetched from.
 
     Attributes:
         package: what to download.

@@ -32,10 +32,10 @@ from spikerec.targets import refuse_targets
 #: anything else of the standard library (`os.system`, `builtins.eval`) is refused outright.
 HARMLESS_MODULES = {"argparse", "collections", "datetime", "enum", "logging", "pathlib", "types"}
 
-#: What wraps the names of a network saved from inside a DataParallel module or a compiled one.
+#: Prefixes of the names of a network saved from inside a DataParallel module or a compiled one.
 WRAPPERS = ("module.", "_orig_mod.")
 
-#: Where our LightningModule keeps its network.
+#: Prefix of the network's names in our LightningModule.
 LIGHTNING_PREFIX = "network."
 
 #: Bounds of what is built of a checkpoint: modules in a pickled one, and an entry of JSON beside the
@@ -93,7 +93,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """What `save_state` wrote beside the tensors of a safetensors file.
+    """Read what `save_state` wrote beside the tensors of a safetensors file.
 
     Raises:
         WeightsNotFoundError: no such file.

@@ -22,7 +22,7 @@ from spikerec.weights.checkpoint import digest, load_weights, read_arguments, re
 if TYPE_CHECKING:
     from spikerec.models.base import Network
 
-#: What `spikerec reconstruct` uses where no model is named; `conf/reconstruct.yaml` says the same.
+#: The model that `spikerec reconstruct` uses by default; `conf/reconstruct.yaml` says the same.
 DEFAULT_MODEL = "fast_wide"
 
 
