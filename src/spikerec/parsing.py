@@ -197,7 +197,7 @@ def _check_events(text: str, path: Path, bounds: Bounds) -> None:
     depth = nodes = 0
     for event in yaml.parse(text, Loader=_PlainLoader):
         if isinstance(event, yaml.AliasEvent):
-            _refuse(path, "an alias (*name): write the value out")
+            _refuse(path, "an alias (*name)")
         if isinstance(event, yaml.NodeEvent):
             nodes += 1
             if getattr(event, "tag", None) is not None:

@@ -84,8 +84,9 @@ def test_a_transparent_palette_is_read_by_its_colours(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_grey(path).numpy(), RAMP / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_image_is_shown_upright(tmp_path: Path, orientation: int) -> None:
+def test_an_image_is_shown_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     upright = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
@@ -100,7 +101,7 @@ def test_an_image_is_shown_upright(tmp_path: Path, orientation: int) -> None:
         8: np.rot90(upright, -1),
     }
     stored = Image.fromarray(np.ascontiguousarray(turns[orientation]))
-    path = saved(tmp_path / "a.png", stored, exif=exif)
+    path = saved(tmp_path / f"a.{suffix}", stored, exif=exif)
     np.testing.assert_allclose(read_grey(path).numpy(), upright / 255, atol=1e-6)
     assert image_size(path) == (6, 8)
 

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError
@@ -155,6 +156,9 @@ def image_size(path: Path) -> tuple[int, int]:
     with open_image(path) as opened:
         lies_on_its_side = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
         height, width = opened.height, opened.width
+        if isinstance(opened, TiffImageFile):  # some versions of Pillow turn its size on opening
+            stored = ExifTags.Base.ImageLength, ExifTags.Base.ImageWidth
+            height, width = (int(opened.tag_v2[tag]) for tag in stored)
     return (width, height) if lies_on_its_side else (height, width)
 
 
@@ -172,7 +176,8 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise DataError(f"{path} holds more than the {MAX_IMAGE_BYTES:,} bytes of an image.")
     with parsing(path, "an image"), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is the lower bound
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
+        # From a file object: of a path, Pillow maps a TIFF that lies on its side in wrong rows.
+        with path.open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise DataError(
                     f"{path} has {image.height:,} × {image.width:,} pixels, expected at most "
