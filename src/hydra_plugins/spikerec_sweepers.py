@@ -167,7 +167,7 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
             view.add_row(*map(Text, row))
         rich.print(view)
         for note in [*notes(self.jobs), f"table: {self.folder / 'table.md'}"]:
-            rich.print(Text(note))
+            rich.get_console().print(Text(note), soft_wrap=True)  # a path stays whole
         self._log(table)
 
     def _log(self, table: pd.DataFrame) -> None:

@@ -168,6 +168,7 @@ def test_killed_anywhere_ends_the_same(
     ("signum", "hook", "step", "written"),
     [
         ("SIGTERM", "on_train_batch_start", 8, 9),
+        ("SIGINT", "on_train_batch_start", 8, 9),
         ("SIGUSR1", "on_validation_batch_start", 12, 10),
     ],
 )

@@ -18,12 +18,16 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError
 from spikerec.metrics.efficiency import device_name
 from spikerec.spikes.files import atomic_path
 
 #: Steps that run before time is taken: memory is allocated, kernels are chosen.
 WARMUP_STEPS = 3
+
+#: Steps after which an epoch of the measurement ends, which takes time that is no step's.
+MEASURED_STEPS = 10_000
 
 #: Fewest steps that are timed, and the part of the budget that timing takes.
 LEAST_STEPS, TIMED_PART = 2, 1 / 30
@@ -119,7 +123,7 @@ def find(
     trainer: L.Trainer,
     clock: StepClock,
     module: L.LightningModule,
-    data: L.LightningDataModule,
+    data: SpikeDataModule,
     *,
     seconds: float,
     epochs: int,
@@ -136,6 +140,7 @@ def find(
         epochs: into which the steps are to be cut.
         batch: samples that one step sees.
     """
+    data.samples_per_epoch = MEASURED_STEPS * batch  # no epoch ends meanwhile, however few samples
     trainer.fit(module, data)
     steps = seconds / clock.seconds_per_step
     return Budget(

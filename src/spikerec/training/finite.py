@@ -279,8 +279,8 @@ def _run_again(module: ReconstructionModule, batch: dict[str, Any]) -> Replayed:
     gradients = [p.grad for p in module.network.parameters() if p.grad is not None]
     return Replayed(
         list(batch["key"]),
-        float(total),
-        {name: float(value) for name, value in terms.items()},
+        float(total.detach()),
+        {name: float(value.detach()) for name, value in terms.items()},
         float(torch.nn.utils.get_total_norm(gradients)),
         spoiled[0] if spoiled else None,
     )
