@@ -18,13 +18,16 @@ MEMORY = (
     "a higher trainer.accumulate_grad_batches keeps the step as it is"
 )
 
+#: A dead worker of a loader, which reports itself in several ways.
+READER = (
+    "a process that reads data died, mostly for want of memory: fewer data.num_workers, or "
+    "data.num_workers=0, need less"
+)
+
 #: Words of an error → what failed, and what to do.
 WORDS = {
     r"DefaultCPUAllocator: .*memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED": MEMORY,
-    r"DataLoader worker .*(killed|exited unexpectedly)": (
-        "a process that reads data died, mostly for want of memory: fewer data.num_workers, or "
-        "data.num_workers=0, need less"
-    ),
+    r"DataLoader worker .*(killed|exited unexpectedly)": READER,
     r"shared memory|/dev/shm|bus error": (
         "shared memory (/dev/shm) is used up: data.num_workers=0 does without it"
     ),
@@ -72,6 +75,8 @@ def _explain(error: BaseException) -> str | None:
         return f"{error.filename}: {fault} ({way})" if error.filename else f"{fault} ({way})"
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return MEMORY
+    if isinstance(error, ConnectionError | EOFError):  # Python's: the queue of a loader's worker
+        return READER
     if isinstance(error, MisconfigurationException):
         return f"{text[:QUOTED]}"
     if not isinstance(error, RuntimeError | OSError):

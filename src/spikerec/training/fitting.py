@@ -152,8 +152,8 @@ def fit(
     except SystemExit:  # what Lightning makes of Ctrl-C
         if not trainer.interrupted:
             raise
-        _log.warning("interrupted at step %d. %s", trainer.global_step, saved(trainer))
-        raise KeyboardInterrupt from None
+        told = f"interrupted at step {trainer.global_step}. {saved(trainer)}."
+        raise KeyboardInterrupt(told) from None
     except Exception as error:
         told = explain(error)
         if told is None:
