@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import statistics
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from spikerec.training.curves import read_rows
 from tests.end_to_end.command import Command, Outcome
 from tests.fakes import fake_image, fake_reds, fake_spikes, write_dat, write_image
 from tests.training.command import words
+from tests.training.interruptions import Watch
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*"),  # Lightning 2.6 with PyTorch 2.15
@@ -217,3 +219,20 @@ def test_a_budget_that_is_also_counted_is_refused(train: Training) -> None:
     outcome = train("budget={seconds:0.5}")
     assert outcome.status == 1
     assert "data.samples_per_epoch=12 is found by measuring under a budget" in outcome.err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_memory_files_and_steps_stay_flat_in_a_long_run(train: Training) -> None:
+    # A short stand-in for hours: an epoch of 40 steps with its validation, pictures, logs and
+    # checkpoints, 15 times.
+    Watch.notes.clear()
+    watch = "callbacks.progress={_target_:tests.training.interruptions.Watch,every_n_steps:40}"
+    often = ("callbacks.last.every_n_steps=10", "logger.csv.flush_every=5")
+    outcome = train(watch, *often, "trainer.max_epochs=15", "data.samples_per_epoch=80")
+    assert outcome.status == 0, outcome.err
+    memory, files, seconds = zip(*Watch.notes[4:], strict=True)  # caches are full by then
+    assert len(memory) == 11
+    assert max(memory) - memory[0] < 24 << 20
+    assert max(files) <= files[0] + 2
+    assert statistics.median(seconds[-4:]) < 1.5 * statistics.median(seconds[:4])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from spikerec.training.distributed import job_processes
 from spikerec.training.faults import explain
 
 CPU_MEMORY = (
@@ -53,3 +55,16 @@ def test_a_fault_is_told_with_what_to_do(error: BaseException, told: str) -> Non
 )
 def test_an_error_of_a_programmer_is_no_fault(error: BaseException) -> None:
     assert explain(error) is None
+
+
+def test_a_dead_process_is_told_with_what_is_safe(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script")
+    log.addHandler(caplog.handler)  # Lightning's logs do not reach the root
+    message = "[rank: 1] Child process with PID 7 terminated with code -9. Forcefully terminating"
+    try:
+        with job_processes(["spikerec", "train"]):
+            log.warning(message)
+    finally:
+        log.removeHandler(caplog.handler)
+    assert "process 1 of this training died (status -9)" in caplog.text
+    assert "the same command goes on from there" in caplog.text

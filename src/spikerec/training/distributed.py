@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from spikerec.errors import ConfigError
 
 #: What Lightning sets for the processes that it starts, and leaves set.
 PROCESS_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+#: Watches the other processes of a node, and kills this one where one of them died.
+_observer = logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script")
 
 T = TypeVar("T")
 
@@ -43,9 +47,11 @@ def job_processes(command: Sequence[str]) -> Iterator[None]:
     joined = _in_group()
     if not is_first():
         silence_log()
+    _observer.addFilter(tell_dead_process)
     try:
         yield
     finally:
+        _observer.removeFilter(tell_dead_process)
         sys.argv = arguments
         if _in_group() and not joined:
             distributed.destroy_process_group()
@@ -53,6 +59,21 @@ def job_processes(command: Sequence[str]) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def tell_dead_process(record: logging.LogRecord) -> bool:
+    """Say what is safe where Lightning only says that it kills all processes."""
+    found = re.search(r"rank: (\d+).* terminated with code (-?\d+)", record.getMessage())
+    if found:
+        record.msg, record.args = (
+            (
+                f"process {found[1]} of this training died (status {found[2]}), mostly for want of "
+                "memory: the others are ended too. The last checkpoint is whole; the same command "
+                "goes on from there."
+            ),
+            None,
+        )
+    return True
 
 
 def silence_log() -> None:

@@ -152,8 +152,9 @@ def fit(
     except SystemExit:  # what Lightning makes of Ctrl-C
         if not trainer.interrupted:
             raise
-        told = f"interrupted at step {trainer.global_step}. {saved(trainer)}."
-        raise KeyboardInterrupt(told) from None
+        raise KeyboardInterrupt(
+            f"interrupted at step {trainer.global_step}. {saved(trainer)}."
+        ) from None
     except Exception as error:
         told = explain(error)
         if told is None:
