@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TIME   ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench bench-gpu test test-slow fuzz check format clean
+.PHONY: help setup demo bench bench-gpu test test-slow torture fuzz check format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -43,6 +43,9 @@ test: setup  ## run the tests (minutes on two cores)
 
 test-slow: setup  ## run every test
 	$(BIN)/python -m pytest
+
+torture: setup  ## kill and fault trials over the verbs, with a table (TRIALS=3 of each)
+	$(BIN)/python -m tests.torture --trials $(or $(TRIALS),3)
 
 fuzz: setup  ## try made-up files on every parser: TIME=60 seconds each, TARGET=npy for one
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
