@@ -101,6 +101,9 @@ def _help() -> str:
         summary = (ast.get_docstring(module) or "").splitlines()[0]
         lines.append(f"  {verb:<12} {summary}")
     lines += ["", 'eval "$(spikerec -sc install=bash)" completes what you type.']
+    lines += [
+        "--config-dir=FOLDER adds configuration of your own: it is code, use none of strangers."
+    ]
     lines += [f"{TRACE_VARIABLE}=1 shows where an error came from.", ""]
     return "\n".join(lines)
 
