@@ -92,9 +92,12 @@ class Readouts:
         return spikes if self._repair is None else self._repair(spikes)
 
     def fired(self, first: int, stop: int) -> Tensor:
-        """Where pixels fire, 0 and 1 also where a calibration has corrected the spikes."""
+        """Return 1 where a pixel fires, else 0, also where a calibration has corrected the spikes.
+
+        What a calibration makes of no spike, −dark · gain, is never above 0.
+        """
         spikes = self.part(first, stop)
-        return (spikes > 0.5).to(torch.uint8) if spikes.is_floating_point() else spikes
+        return (spikes > 0).to(torch.uint8) if spikes.is_floating_point() else spikes
 
 
 class Cut:
