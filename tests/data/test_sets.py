@@ -80,6 +80,32 @@ def test_a_name_is_that_of_one_clip(tmp_path: Path) -> None:
         Windows(spike_set.clips("test"), window=21, margin=0)
 
 
+def test_a_held_out_end_shares_no_readout_with_the_beginning(tmp_path: Path) -> None:
+    write_dat(tmp_path / "real" / "a.dat", fake_spikes(800, 8, 16))
+    arguments = {"root": str(tmp_path / "real"), "height": 8, "width": 16, "key_stride": 10}
+    spike_set: SpikeSet = build("data", "real", **arguments, held_out=0.3)
+    (train,), (val,) = spike_set.clips("train"), spike_set.clips("val")
+    assert max(train.key_readouts) < 800 * 0.7 - 99
+    assert min(val.key_readouts) >= 800 * 0.7 + 100
+    assert spike_set.clips("test") == [val]
+    whole: SpikeSet = build("data", "real", **arguments)
+    assert whole.clips("train") == whole.clips("val")
+
+
+@pytest.mark.parametrize(("held_out", "split"), [(0.5, "val"), (0.95, "train")])
+def test_a_stream_too_short_to_hold_out_a_part_is_refused(
+    held_out: float, split: str, tmp_path: Path
+) -> None:
+    write_dat(tmp_path / "real" / "a.dat", fake_spikes(180, 8, 16))
+    spike_set: SpikeSet = build(
+        "data", "real", root=str(tmp_path / "real"), height=8, width=16, held_out=held_out
+    )
+    with pytest.raises(DataError, match=rf"180 readouts: no key readout is left for {split}"):
+        spike_set.clips(split)
+    with pytest.raises(ConfigError, match=r"held_out must be in \[0, 1\), found 1"):
+        build("data", "real", root=str(tmp_path / "real"), held_out=1.0)
+
+
 @pytest.mark.parametrize("value", [float("nan"), 0, -1, "text", 1.5])
 def test_a_light_scale_that_cannot_be_is_refused(value: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"light_scale must be a number in \(0, 1\]"):

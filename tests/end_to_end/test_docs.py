@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from spikerec import weights
+from spikerec import spikes, weights
 from spikerec.cli import verbs
 from spikerec.errors import WeightsNotFoundError
 from tests.end_to_end.command import Command
-from tests.fakes import fake_reds, fake_sreds
+from tests.fakes import fake_reds, fake_spikes, fake_sreds
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -68,6 +68,7 @@ def workplace(spikerec_command: Command, monkeypatch: pytest.MonkeyPatch) -> Com
         fake_reds(folder / "data" / place, height=96, width=96, num_readouts=121)
     (folder / "data" / "pairs" / "val").symlink_to(folder / "data" / "pairs" / "test")
     fake_sreds(folder / "data" / "sreds", height=96, width=96, files=9)
+    spikes.save(folder / "recordings" / "one.npy", fake_spikes(700, 96, 96, rate=0.1))
     for page in DOCS.glob("*.md"):
         for language in ("python", "yaml"):
             for block in blocks(page, language):

@@ -6,6 +6,8 @@ import copy
 import logging
 import sys
 from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -44,6 +46,8 @@ from spikerec.training.identity import (
     settings_of,
     step_facts,
 )
+from spikerec.weights import digest
+from spikerec.weights.trained import load_trained
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +107,7 @@ def _config_flags(words: list[str]) -> list[str]:
 
 def _train(config: DictConfig, training: Run, *, overwrites: bool) -> float | None:
     L.seed_everything(config.seed, workers=True, verbose=False)
-    network: Network = instantiate(config.model, Network, "model")
+    network = _network(config)
     data: SpikeDataModule = instantiate(config.data, SpikeDataModule, "data", window=network.window)
     check_trainable(network, data)
     if is_first() and (overwrites or training.finished() is None):
@@ -155,6 +159,18 @@ def _train(config: DictConfig, training: Run, *, overwrites: bool) -> float | No
     return sweep_score(scores)
 
 
+def _network(config: DictConfig) -> Network:
+    """The network, with the weights that training starts from."""
+    make = partial(instantiate, config.model, Network, "model")
+    if config.start_from is None:
+        network: Network = make()
+        return network
+    checkpoint = None if config.start_from == "shipped" else Path(config.start_from)
+    network = load_trained(make, checkpoint)
+    config.model.output_scale = network.output_scale  # what the run's checkpoints say of it
+    return network.train()
+
+
 def _identity(config: DictConfig, network: Network, data: SpikeDataModule) -> Identity:
     """The run that the configuration describes, whatever it is called."""
     settings = settings_of(plain(config))
@@ -177,9 +193,10 @@ def _identity(config: DictConfig, network: Network, data: SpikeDataModule) -> Id
         )
     # A longer training under the same budget would be more than the budget.
     growing = () if config.budget else (*LENGTHS, *referring(config, LENGTHS))
-    return Identity(
-        settings, step | data_facts(data) | code_facts(settings), growing=frozenset(growing)
-    )
+    facts = step | data_facts(data) | code_facts(settings)
+    if config.start_from is not None:
+        facts["weights at the start"] = digest(network.state_dict())
+    return Identity(settings, facts, growing=frozenset(growing))
 
 
 def _loss(config: DictConfig, network: Network, data: SpikeDataModule) -> Loss:

@@ -44,6 +44,13 @@ class Term(nn.Module, ABC):
             raise ConfigError(f"the weight of a loss term must be ≥ 0, found {weight}.")
         self.weight = weight
 
+    def hide(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the batch as the network may see it; the default hides nothing.
+
+        A term that learns without true images may keep a part of the spikes to itself.
+        """
+        return batch
+
     @abstractmethod
     def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
         """The term's value, unweighted: a scalar, the mean over the batch.
@@ -84,6 +91,12 @@ class Loss(nn.Module):
             total = total + term.weight * value
             values[name] = value.detach()
         return total, values
+
+    def hide(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the batch as the network may see it, by all terms (see `Term.hide`)."""
+        for term in self.named_terms().values():
+            batch = term.hide(batch)
+        return batch
 
     def named_terms(self) -> dict[str, Term]:
         """The terms by name, in the order of the config."""
@@ -129,7 +142,7 @@ class Loss(nn.Module):
             given = shell.reconstruct(spikes.to("meta"), 1.0, validate=False)
             image, extras = tree_map(_zeros, (given.image, dict(given.extras)))
             batch = {"spikes": spikes, "light_scale": torch.ones(1), "target": image}
-            self(Reconstruction(image, extras), batch)
+            self(Reconstruction(image, extras), self.hide(batch))
 
 
 def _zeros(shape: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Chen et al., "Self-Supervised Mutual Learning for Dynamic Scene Reconstruction o
 IJCAI 2022. The *teacher* is a blind-spot network: it predicts a pixel from all others, so it cannot
 copy the noise of the classical image that it is fitted to. The *student*, an ordinary network, is
 fitted to the teacher, and alone makes the images once training is over. No true image is needed
-(`spikerec.losses.mutual`).
+(`spikerec.losses.blind`).
 
 Two networks of the published code go by this name. `fin3g` (Spike-Zoo, and the authors' "3g"
 weights) has a four-way U-Net with motion features on both sides; `lite` (SpikeCV) has a plain U-Net

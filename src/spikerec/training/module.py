@@ -81,6 +81,7 @@ class ReconstructionModule(L.LightningModule):
         """The loss of a batch, its terms logged by name."""
         del batch_idx
         assert self.loss is not None
+        batch = self.loss.hide(batch)
         reconstruction = self.reconstruct(batch)
         total: Tensor
         total, terms = self.loss(reconstruction, batch)
@@ -133,7 +134,10 @@ class ReconstructionModule(L.LightningModule):
         image = reconstruction.image
         scores = self.protocol.score(image, batch.get("target"), batch["key"])
         if "target" not in batch and self.loss is not None:
-            scores["loss"] = self.loss(reconstruction, batch)[0].expand(len(image))
+            seen = self.loss.hide(batch)
+            if seen is not batch:
+                reconstruction = self.reconstruct(seen)
+            scores["loss"] = self.loss(reconstruction, seen)[0].expand(len(image))
         kept = self.scores.setdefault(group, {})
         for index, key in enumerate(batch["key"]):
             kept[key] = {name: float(values[index]) for name, values in scores.items()}
