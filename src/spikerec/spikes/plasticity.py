@@ -12,7 +12,7 @@ offset without.
 
 Source: Zheng et al., "Capture the moment: high-speed imaging with spiking cameras through
 short-term plasticity", TPAMI 2023, in the form of SpikeCV. Departures: no state is kept between
-calls but the one that is handed on; the fixed point of u can be inverted exactly (`exact`).
+calls; the fixed point of u can be inverted exactly (`exact`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GRAY_LEVELS = 256
 
 @dataclass(frozen=True)
 class Plasticity:
-    """The synapse: its constants, one step, and the inversion to a rate.
+    """The synapse: its constants, its states after some spikes, and their inversion to a rate.
 
     Args:
         mode: `offline` updates at every spike of a pixel but its first; `online` at every spike,
