@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spikerec.cli import verbs
-from spikerec.configs import config_dir, config_names, load_config
+from spikerec.configs import build, config_dir, config_names, load_config
 from tests.end_to_end.command import Command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,15 +48,29 @@ def test_tables_name_every_model_and_data_set() -> None:
         assert set(re.findall(r"`([a-z0-9_]+)`", table)) == set(config_names(group)), group
 
 
+def model_rows() -> list[list[str]]:
+    """The cells of each row of the table of models."""
+    table = README[README.index("| `model=`") :].split("\n\n")[0]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+
+
+def test_the_table_states_each_model_s_parameters() -> None:
+    for names, _, _, parameters in model_rows():
+        stated = re.findall(r"([\d.]+) M", re.sub(r"\(.*?\)", "", parameters))
+        for name, millions in zip(re.findall(r"`([a-z0-9_]+)`", names), stated, strict=False):
+            network = build("model", name)
+            found = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+            decimals = len(millions.partition(".")[2])
+            assert f"{found:.{decimals}f}" == millions, name
+
+
 def test_the_first_sentence_counts_the_published_methods() -> None:
     numbers = dict(
         enumerate(["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"], 10)
     )
-    table = README[README.index("| `model=`") :].split("\n\n")[0]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     published = {
         load_config("model", name)["_target_"]
-        for names, _, venue, _ in rows
+        for names, _, venue, _ in model_rows()
         if venue != "–"
         for name in re.findall(r"`([a-z0-9_]+)`", names)
     }
