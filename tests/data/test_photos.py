@@ -177,7 +177,9 @@ def test_scenes_take_their_speeds_in_turn(tmp_path: Path, pictures: Path) -> Non
         changes.append((first - last).abs().max())
     assert max(changes[::2]) < 0.01  # levels of 8 bits, rounded
     assert min(changes[1::2]) > 0.02
-    with pytest.raises(ConfigError, match=r"still\.speeds must be speeds from 0 up, .* found \[-1\]"):
+    with pytest.raises(
+        ConfigError, match=r"still\.speeds must be speeds from 0 up, .* found \[-1\]"
+    ):
         build("data", "still", **small | {"speeds": [-1]})
 
 

@@ -12,7 +12,14 @@ from torch import Tensor
 import spikerec
 from spikerec.configs import build
 from spikerec.errors import ConfigError, WeightsError
-from spikerec.weights import digest, import_weights, load_published, load_weights, read_metadata, read_state
+from spikerec.weights import (
+    digest,
+    import_weights,
+    load_published,
+    load_weights,
+    read_metadata,
+    read_state,
+)
 from tests.golden_cases import GoldenCase, load_case
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from spikerec import weights
 from spikerec.errors import ConfigError, WeightsError, WeightsNotFoundError
 from spikerec.metrics.calibration import check_score
-from spikerec.weights.checkpoint import digest
 from spikerec.weights import cache, catalog, convert
+from spikerec.weights.checkpoint import digest
 
 
 @pytest.fixture(autouse=True)

@@ -37,7 +37,7 @@ class SpikeDataModule(L.LightningDataModule):
         batch_size: training samples in a process's batch. Whole images go one by one.
         crop: height and width of training crops, in pixels.
         augment: symmetries of a training crop: `none`, `flips` (4) or `dihedral` (8).
-        ends: share of training windows that are cut and mirrored, as at a stream's ends; see `Crop`.
+        ends: share of training windows cut and mirrored, as at a stream's ends; see `Crop`.
         samples_per_epoch: draws in an epoch, of all processes; null: each key readout once.
         margin: readouts a key readout must have on both sides; see `Windows`.
         num_workers: reading processes of each loader; 0 reads in the main process.

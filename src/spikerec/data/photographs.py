@@ -52,9 +52,7 @@ def catalogue() -> list[Photograph]:
     """All photographs of `photographs.yaml`."""
     text = files("spikerec.data").joinpath("photographs.yaml").read_text(encoding="utf-8")
     return [
-        Photograph(
-            entry["package"], f"{entry['folder']}/{name}", split=entry.get("split"), **facts
-        )
+        Photograph(entry["package"], f"{entry['folder']}/{name}", split=entry.get("split"), **facts)
         for entry in yaml.safe_load(text)
         for name, facts in entry["files"].items()
     ]

@@ -132,9 +132,7 @@ class Photos(MadeSet):
             ("width", width),
         ):
             if value < 1:
-                raise ConfigError(
-                    f"data.sets.{name}.{argument} must be at least 1, found {value}."
-                )
+                raise ConfigError(f"data.sets.{name}.{argument} must be at least 1, found {value}.")
         if speeds is not None and (not speeds or min(speeds) < 0):
             raise ConfigError(
                 f"data.sets.{name}.speeds must be speeds from 0 up, in pixels a readout, found "
@@ -205,7 +203,11 @@ class Photos(MadeSet):
         self._check()
         if self.layout == "sreds":
             return SREDS(
-                self.root, self.light_scale[0], self.readouts_per_image, key_offset=0, name=self.name
+                self.root,
+                self.light_scale[0],
+                self.readouts_per_image,
+                key_offset=0,
+                name=self.name,
             ).clips(split)
         clips = [self._clip(path) for path in listed(self.root / split, (".dat",))]
         if not clips:

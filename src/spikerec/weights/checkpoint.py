@@ -38,8 +38,8 @@ WRAPPERS = ("module.", "_orig_mod.")
 #: Prefix of the network's names in our LightningModule.
 LIGHTNING_PREFIX = "network."
 
-#: Bounds of what is built of a checkpoint: modules in a pickled one, and an entry of JSON beside the
-#: tensors.
+#: Bounds of what is built of a checkpoint: modules in a pickled one, and an entry of JSON beside
+#: the tensors.
 MAX_MODULES = 10_000
 ENTRY_BOUNDS = Bounds(bytes=1 << 16, depth=12, nodes=2_000)
 
@@ -341,8 +341,8 @@ def _check_archive(path: Path) -> None:
             unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > path.stat().st_size:
             raise WeightsError(
-                f"{path} is compressed, or states more than it holds: expected an archive as PyTorch "
-                "writes it. Get it again."
+                f"{path} is compressed, or states more than it holds: expected an archive as "
+                "PyTorch writes it. Get it again."
             )
 
 
@@ -442,7 +442,9 @@ def _walk(module: object) -> Iterator[tuple[str, Any]]:
                 if tensor is not None and name not in transient:
                     yield f"{prefix}{name}", tensor
         children = list((current.get("_modules") or {}).items())
-        modules += [(f"{prefix}{name}.", getattr(one, "state", None)) for name, one in children[::-1]]
+        modules += [
+            (f"{prefix}{name}.", getattr(one, "state", None)) for name, one in children[::-1]
+        ]
 
 
 def _described(value: object) -> str:
