@@ -26,7 +26,7 @@ RENAMED = {"model.light_scale": "model.output_scale"}
 
 #: Overrides that change where or how loudly a run happens, but not what it computes.
 UNNAMED = (
-    *("name", "run", "overwrite", "on_error", "logger"),
+    *("name", "run", "overwrite", "on_error", "logger", "test"),
     *("paths.outputs", "paths.data", "paths.results", "data.num_workers"),
 )
 

@@ -25,6 +25,7 @@ from spikerec.kernels.memory import keep_freed_memory
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
+from spikerec.results.evaluation import evaluate, evaluated_sets
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.budgets import TIMED_PART, Budget, StepClock, check_budget, find
 from spikerec.training.checkpoints import AtomicCheckpointIO
@@ -60,6 +61,7 @@ def run(config: DictConfig) -> float | None:
     """
     with open_dict(config):  # about this call, and no part of what a run computes
         overwrites, replays = config.pop("overwrite"), config.pop("replay")
+        tests = config.pop("test")
     training = Run(config.run)
     own = training.claimed() if is_first() else nullcontext()
     with job_processes(own_command()), own:
@@ -67,11 +69,40 @@ def run(config: DictConfig) -> float | None:
             _replay(config, training)
             return None
         try:
-            return _train(config, training, overwrites=overwrites)
+            best = _train(config, training, overwrites=overwrites)
         except SpikerecError:
             if is_first() and training.is_empty:  # it was wrong from the start
                 training.clear()
             raise
+        if tests and not config.trainer.get("fast_dev_run"):
+            _test(config, training)
+        return best
+
+
+def _test(config: DictConfig, training: Run) -> None:
+    """Score the run's weights on the test split: a record for each set, where there is none yet."""
+    checkpoint = training.best if training.best.exists() else training.last
+    network = load_trained(partial(instantiate, config.model, Network, "model"), checkpoint)
+    data: SpikeDataModule = instantiate(config.data, SpikeDataModule, "data", window=network.window)
+    protocol: Protocol = instantiate(config.protocol, Protocol, "protocol")
+    known = evaluated_sets(config.paths.results, network, protocol, "test")
+    if not set(data.sets) - known:
+        _log.info("tested before: the records are in %s", config.paths.results)
+        return
+    records = evaluate(
+        network,
+        data,
+        protocol,
+        config.paths.results,
+        method=HydraConfig.get().runtime.choices["model"],
+        checkpoint=checkpoint,
+        trainer=instantiate(config.trainer, L.Trainer, "trainer", logger=False),
+        config={key: value for key, value in plain(config).items() if key != "run"},
+    )
+    for record in records:
+        means = ((name, record.mean(name)) for name in record.samples.values)
+        told = ", ".join(f"{name} {mean:.4g}" for name, mean in means if mean is not None)
+        _log.info("test on %s: %s (%s)", record.dataset.name, told, record.file_name)
 
 
 def own_command() -> list[str]:

@@ -26,7 +26,7 @@ from spikerec.results.record import (
     Samples,
     WeightsInfo,
 )
-from spikerec.results.store import Store
+from spikerec.results.store import Store, scan
 from spikerec.spikes.files import atomic_path
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first
@@ -122,6 +122,28 @@ def evaluate(
             if report is not None:
                 report(record, path, pictures)
     return records
+
+
+def evaluated_sets(
+    results: str | Path, network: Network, protocol: Protocol, split: str
+) -> set[str]:
+    """Names of the sets that these very weights were evaluated on under the protocol.
+
+    Args:
+        results: folder of records; may be absent.
+        network: with its weights.
+        protocol: the metrics.
+        split: of the sets.
+    """
+    folder, own = Path(results), digest(network.state_dict())
+    records = scan([folder]) if folder.is_dir() else ()
+    return {
+        record.dataset.name
+        for record in records
+        if isinstance(record, Record)
+        and (record.weights.digest, record.protocol.digest) == (own, protocol.digest)
+        and record.dataset.split == split
+    }
 
 
 def default_label(network: Network, method: str) -> str:
