@@ -170,6 +170,14 @@ def test_published_student_imports_by_either_word(published: Path, tmp_path: Pat
     assert sum(p.numel() for p in network.parameters()) == 904_176
 
 
+def test_weights_of_the_other_form_are_told_apart() -> None:
+    for name, case in (("ssml", "ssml_lite"), ("ssml_lite", "ssml_fin3g")):
+        with pytest.raises(
+            WeightsError, match=r"weights of SSML's form .* model=ssml_lite for lite"
+        ):
+            load_published(name, load_case(case).state())
+
+
 def test_a_student_without_teacher_cannot_learn_by_its_loss(tmp_path: Path) -> None:
     whole = build("model", "ssml_lite")
     state = {k: v for k, v in whole.state_dict().items() if k.startswith("student.")}

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikerec.errors import ConfigError, InputError
+from spikerec.errors import ConfigError, InputError, WeightsError
 from spikerec.models.base import Network, Reconstruction, check_window
 
 Form = Literal["fin3g", "lite"]
@@ -100,6 +100,7 @@ class SSML(Network):
             raise ConfigError(f"form must be fin3g or lite, found {form!r}.")
         if window < max(AVERAGES):
             raise ConfigError(f"window must be at least {max(AVERAGES)}, found {window}.")
+        self.form = form
         moves = form == "fin3g"
         self.student = FourWay(window, motion=True) if moves else UNet(window, 1, is_blind=False)
         self.teacher: FourWay | None = FourWay(window, motion=moves, is_blind=True, border="zeros")
@@ -113,7 +114,21 @@ class SSML(Network):
         return super().from_published(used)
 
     def prepare_for(self, state: Mapping[str, Tensor]) -> None:
-        """Drop the teacher where weights hold a student alone (see `Network.prepare_for`)."""
+        """Drop the teacher where weights hold a student alone (see `Network.prepare_for`).
+
+        Raises:
+            WeightsError: the weights are those of the other form.
+        """
+        found = {
+            form
+            for form, start in (("lite", "student.enc1."), ("fin3g", "student.unet."))
+            if any(name.startswith(start) for name in state)
+        }
+        if found and self.form not in found:
+            raise WeightsError(
+                f"these are weights of SSML's form {found.pop()}, and the network is {self.form}: "
+                "choose model=ssml_lite for lite, model=ssml for fin3g."
+            )
         if state and all(name.startswith("student.") for name in state):
             self._drop_teacher()
 
