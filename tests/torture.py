@@ -107,7 +107,7 @@ QUICK = ("efficiency=null", *(f"~protocol.metrics.{name}" for name in ("lpips", 
 def cases() -> list[Case]:
     """All of them; a verb without files of its own (`view`) has none."""
     reds, runs = STATE / "reds", OUT / "runs"
-    train = training_words("train", reds, runs, "name=mine", "trainer.max_epochs=2", "logger=null")
+    train = training_words("train", reds, runs, "name=mine", "trainer.max_epochs=2")
     evaluate = training_words("evaluate", reds, OUT, *QUICK, model="tfp")
     pack = ("weights", "pack", "state/run/checkpoints/best.ckpt", "--model", "fast")
     return [
@@ -160,8 +160,10 @@ def _be_the_command(words: tuple[str, ...], fault: Fault | None) -> None:
         os.dup2(os.open(name, os.O_WRONLY), stream.fileno())
     status = 0
     try:
+        encoding = "ascii" if fault is ascii_terminal else "utf-8"
         if fault is not None:
             fault()
+        sys.stdout = sys.__stdout__ = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
         sys.argv = ["spikerec", *words]
         cli.main()
     except SystemExit as stop:
@@ -217,7 +219,6 @@ def output_full() -> None:
 
 def ascii_terminal() -> None:
     """Standard output knows ASCII alone."""
-    sys.stdout.reconfigure(encoding="ascii", errors="strict")  # type: ignore[union-attr]
 
 
 FAULTS: dict[str, Fault] = {
@@ -281,7 +282,9 @@ def torture(chosen: list[Case], kinds: list[str], trials: int, seed: int) -> tup
         for kind in kinds:
             for _ in range(trials):
                 tried[kind] += 1
-                if complaint := trial(case, kind, whole, seconds):
+                complaint = trial(case, kind, whole, seconds)
+                sys.stderr.write(f"{case.name}, {kind}: {complaint or 'survived'}\n")
+                if complaint:
                     complaints[kind].append(f"{case.name}: {complaint}")
     return tried, complaints
 
