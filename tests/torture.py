@@ -45,6 +45,9 @@ from tests.training.command import words as training_words
 STATE = Path("state")  # what a case begins with
 OUT = Path("out")  # and what it makes
 
+#: Seconds after which a command that has not ended counts as hung, and its status then.
+LONGEST_SECONDS, HUNG = 180, 255
+
 
 def prepare() -> None:
     """Inputs of all cases, in the present folder."""
@@ -150,7 +153,7 @@ def run(
         signum, seconds = end
         time.sleep(seconds)
         os.kill(child, signum)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = _ended(child)
     return End(status, Path("stdout").read_text(), Path("stderr").read_text())
 
 
@@ -174,6 +177,18 @@ def _be_the_command(words: tuple[str, ...], fault: Fault | None) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _ended(child: int) -> int:
+    """The status of a process, which is killed when it has hung for `LONGEST_SECONDS`."""
+    until = time.monotonic() + LONGEST_SECONDS
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > until:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return HUNG
+        time.sleep(0.02)
+    return os.waitstatus_to_exitcode(ended[1])
 
 
 def full_disk() -> None:
@@ -244,6 +259,8 @@ def trial(case: Case, kind: str, whole: dict[str, str], seconds: float) -> str:
         end = run(case.words, FAULTS[kind])
         moment = 0.0
     OUT.chmod(0o755)
+    if end.status == HUNG:
+        return "hung"
     if "Traceback" in end.err + end.out or "Error in sys" in end.err:
         return f"a trace: {end.err[-300:]}"
     told = [line for line in end.err.splitlines() if line.startswith("spikerec: ")]
