@@ -258,6 +258,7 @@ def trial(case: Case, kind: str, whole: dict[str, str], seconds: float) -> str:
     else:
         end = run(case.words, FAULTS[kind])
         moment = 0.0
+    OUT.mkdir(exist_ok=True)  # a command that wrote nothing removes its folders
     OUT.chmod(0o755)
     if end.status == HUNG:
         return "hung"

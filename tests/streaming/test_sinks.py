@@ -160,6 +160,14 @@ def test_output_made_by_the_same_settings_is_done(name: str, tmp_path: Path) -> 
         open_sink(path, 6, {**SETTINGS, "stride": 4})
 
 
+def test_output_that_was_killed_at_its_very_start_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "x.npy.partial").mkdir()
+    (tmp_path / "x.npy.partial" / ".lock").touch()
+    write(tmp_path / "x.npy", pictures(3))
+    assert len(np.load(tmp_path / "x.npy")) == 3
+    assert [one.name for one in tmp_path.iterdir()] == ["x.npy"]
+
+
 def test_two_processes_do_not_write_one_output(tmp_path: Path) -> None:
     with (
         open_sink(tmp_path / "x.npy", 1, SETTINGS),

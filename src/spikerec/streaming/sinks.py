@@ -233,6 +233,8 @@ class Sink(ABC):
         Raises:
             DataError: not asked for, or made by other settings.
         """
+        if all(one.name.startswith(".") for one in self._partial.iterdir()):
+            return 0  # stopped before anything was kept
         try:
             state = json.loads((self._partial / STATE).read_text(encoding="utf-8"))
             frames, settings = int(state["frames"]), dict(state["settings"])
