@@ -160,6 +160,28 @@ def test_output_made_by_the_same_settings_is_done(name: str, tmp_path: Path) -> 
         open_sink(path, 6, {**SETTINGS, "stride": 4})
 
 
+@pytest.mark.parametrize("name", ["x.mp4", "x.webm", "x.gif"])
+def test_video_interrupted_while_it_takes_a_frame(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = pictures(7)
+    take = sinks.VideoFile.write
+
+    def interrupted(file: sinks.VideoFile, levels: NDArray[np.uint8]) -> None:
+        take(file, levels)
+        if file._count == 4:  # it has the frame, and nobody has counted it
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(sinks.VideoFile, "write", interrupted)
+        write(tmp_path / name, frames)
+    write(tmp_path / name, frames, resume=True)
+    found = shown(tmp_path / name)
+    assert len(found) == 7
+    for one, frame in zip(found, frames, strict=True):
+        assert np.abs(one[:33, :47].astype(float) - 255 * frame).mean() < 6
+
+
 def test_output_that_was_killed_at_its_very_start_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "x.npy.partial").mkdir()
     (tmp_path / "x.npy.partial" / ".lock").touch()

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -372,14 +373,13 @@ class VideoSink(Sink):
             self._segment = None
 
     def _finish(self) -> Path:
-        segments = self._segments()
         whole = self._partial / f"whole{self.path.suffix}"
         whole.unlink(missing_ok=True)
         if self.encoding.joins:
-            _join(segments, whole, self.rate, self._mark)
+            _join(self._lengths(), whole, self.rate, self._mark)
             return whole
         file = VideoFile(whole, self.encoding, self.rate, self._mark)
-        for levels in _decoded(segments):
+        for levels in _decoded(self._lengths()):
             file.write(levels)
         file.close()
         _append_mark(whole, self._mark)
@@ -393,6 +393,16 @@ class VideoSink(Sink):
         with av.open(str(self.path)) as container:
             about = {key.lower(): value for key, value in container.metadata.items()}
         return str(about.get("comment", ""))
+
+    def _lengths(self) -> dict[Path, int]:
+        """Segments and the frames that count in them.
+
+        A segment that was interrupted while it took a frame may hold that frame, which the next
+        segment begins with.
+        """
+        segments = self._segments()
+        ends = [*(int(path.stem) for path in segments[1:]), self.count]
+        return {path: end - int(path.stem) for path, end in zip(segments, ends, strict=True)}
 
     def _segments(self) -> list[Path]:
         return sorted(self._partial.glob(f"[0-9]*{self.path.suffix}"))
@@ -576,33 +586,32 @@ def _check_codec(path: Path, codec: str) -> None:
         )
 
 
-def _join(segments: list[Path], whole: Path, rate: Fraction, comment: str) -> None:
+def _join(segments: Mapping[Path, int], whole: Path, rate: Fraction, comment: str) -> None:
     """Put segments together packet by packet."""
     import av
 
     with av.open(str(whole), "w") as output:
         output.metadata["comment"] = comment
         stream = None
-        for path in segments:
+        for path, length in segments.items():
             with av.open(str(path)) as source:
                 video = source.streams.video[0]
                 stream = stream or output.add_stream_from_template(video)
                 begin = int(path.stem) / rate / video.time_base
-                for packet in source.demux(video):
-                    if packet.dts is None:  # the end of the segment
-                        continue
+                packets = (one for one in source.demux(video) if one.dts is not None)
+                for packet in islice(packets, length):  # one a frame
                     packet.pts += int(begin)
                     packet.dts += int(begin)
                     packet.stream = stream
                     output.mux(packet)
 
 
-def _decoded(segments: list[Path]) -> Generator[NDArray[np.uint8], None, None]:
+def _decoded(segments: Mapping[Path, int]) -> Generator[NDArray[np.uint8], None, None]:
     import av
 
-    for path in segments:
+    for path, length in segments.items():
         with av.open(str(path)) as source:
-            for frame in source.decode(video=0):
+            for frame in islice(source.decode(video=0), length):
                 yield frame.to_ndarray(format="gray")
 
 
