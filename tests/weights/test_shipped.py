@@ -112,11 +112,20 @@ def test_the_card_says_what_the_weights_and_their_recipe_say(name: str) -> None:
     assert re.search(rf"\b({training['steps']}|{training['steps']:,}) steps", section)
     seconds = training["seconds"]
     assert f"{seconds:.0f} seconds" in section or f"{seconds / 60:.0f} minutes" in section
-    for recipe in re.findall(r"Trained by `experiment=(\w+)`", section):
+
+
+def test_the_card_counts_the_windows_of_the_recipes_it_names() -> None:
+    card = files("spikerec.weights").joinpath("shipped/README.md").read_text(encoding="utf-8")
+    pattern = r"([\d,]+) steps of (\d+) crops of 96×96 \(([\d,]+) windows\) by `experiment=(\w+)`"
+    named = re.findall(pattern, " ".join(card.split()))
+    assert named
+    for steps, batch, windows, recipe in named:
         path = config_dir() / f"experiment/{recipe}.yaml"
         experiment = yaml.safe_load(path.read_text(encoding="utf-8"))
         data, epochs = experiment["data"], experiment["trainer"]["max_epochs"]
-        assert epochs * data["samples_per_epoch"] == training["steps"] * data["batch_size"]
+        assert int(batch) == data["batch_size"]
+        assert epochs * data["samples_per_epoch"] == int(windows.replace(",", ""))
+        assert int(steps.replace(",", "")) * int(batch) == int(windows.replace(",", ""))
 
 
 @pytest.mark.parametrize("light_scale", [0.25, 0.6, 1.0])
