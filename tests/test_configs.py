@@ -147,6 +147,12 @@ def read_word(word: str) -> Any:
     return OverridesParser.create().parse_override(word).value()
 
 
+def test_null_is_a_name_and_elsewhere_none() -> None:
+    name, label = text_words(["name=null", "label=null"], sweeps=False)
+    assert read_word(name) == "null"
+    assert read_word(label) is None
+
+
 @given(TEXT)
 def test_folder_names_need_no_quoting_and_paste_as_they_are(name: str) -> None:
     folder = folder_name(name)

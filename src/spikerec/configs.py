@@ -273,7 +273,8 @@ def job_name(name: str, overrides: Sequence[str], varying: Container[str]) -> st
 def folder_name(name: str) -> str:
     """Turn a name into a folder's: letters that need neither quoting nor escaping.
 
-    A slash makes a folder inside a folder. Where letters are lost a digest keeps names apart.
+    A slash makes a folder inside a folder. Signs become dashes; where letters of another script are
+    lost, a digest keeps names apart.
 
     Example:
         >>> folder_name("my first run")
@@ -310,7 +311,8 @@ def _text_word(word: str, *, sweeps: bool) -> str:
     if sweeps and re.match(r"\w+\(.*\)$", value):  # choice(…), glob(…)
         return word
     parts = re.findall(r"""(?:'[^']*'|"[^"]*"|[^,])+""", value) if sweeps else [value]
-    return f"{key}={','.join(map(_quoted, parts))}"
+    nothing = () if bare == "name" else ("null",)  # all of them but a name may be none
+    return f"{key}={','.join(part if part in nothing else _quoted(part) for part in parts)}"
 
 
 def _quoted(value: str) -> str:
@@ -318,7 +320,7 @@ def _quoted(value: str) -> str:
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     is_text = re.fullmatch(r"(\.{0,2}/|[A-Za-z_])[\w./-]*", value, re.ASCII) is not None
     is_word = value.lower() in ("true", "false", "nan", "inf", "null")
-    if is_quoted or value in ("", "null", "???") or (is_text and not is_word):
+    if is_quoted or value in ("", "???") or (is_text and not is_word):
         return value
     escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
     return f"'{escaped}'"
