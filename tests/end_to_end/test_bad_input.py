@@ -169,9 +169,10 @@ def test_training_folder_of_another_configuration_is_left_alone(spikerec_command
     fake_reds(Path("data/reds"))
     Path("outputs/train/mine").mkdir(parents=True)
     Path("outputs/train/mine/config.yaml").write_text("seed: 7\n")
-    words = ("name=mine", "model=ssir", "loss=l1", "data=reds", "data.crop=[16,16]")
+    size = ("data.sets.reds.height=24", "data.sets.reds.width=40", "data.margin=20")
+    words = ("name=mine", "model=ssir", "loss=l1", "data=reds", "data.crop=[16,16]", *size)
     line = complaint(spikerec_command("train", *words))
-    assert "outputs/train/mine was begun with" in line
+    assert "outputs/train/mine holds another run: seed=7, now 0" in line
     assert Path("outputs/train/mine/config.yaml").read_text() == "seed: 7\n"
 
 

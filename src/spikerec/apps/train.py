@@ -141,16 +141,16 @@ def _train(config: DictConfig, training: Run, *, overwrites: bool) -> float | No
     network = _network(config)
     data: SpikeDataModule = instantiate(config.data, SpikeDataModule, "data", window=network.window)
     check_trainable(network, data)
+    protocol = _validation_protocol(config)
+    monitor = config.monitor
+    monitor.name, monitor.mode = choose_monitor(monitor.name, monitor.mode, data, protocol)
+    loss = _loss(config, network, data)
     if is_first() and (overwrites or training.finished() is None):
         data.prepare_data()  # its content is part of what the run is
     identity, resolved = _identity(config, network, data), plain(config)
     if not overwrites and (report := training.check(identity, resolved)) is not None:
         _log.info("finished before, skipped: %s (name=… starts another)", training.folder)
         return sweep_score(report)
-    protocol = _validation_protocol(config)
-    monitor = config.monitor
-    monitor.name, monitor.mode = choose_monitor(monitor.name, monitor.mode, data, protocol)
-    loss = _loss(config, network, data)
     is_trial = bool(config.trainer.get("fast_dev_run"))  # it leaves nothing behind
     if is_first() and not is_trial:
         if overwrites:
