@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
-from spikerec.apps.train import _score
 from spikerec.training.curves import read_rows
+from spikerec.training.fitting import sweep_score
 from tests.fakes import fake_real
 from tests.training.command import MODELS, TRAINING, call
 
@@ -57,6 +57,6 @@ def test_without_validation_the_last_weights_are_named(
 
 
 def test_searches_see_a_score_that_is_better_when_higher() -> None:
-    assert _score({"best": 0.25, "mode": "min"}) == -0.25
-    assert _score({"best": 25.0, "mode": "max"}) == 25.0
-    assert _score({"best": None, "mode": "max"}) is None
+    assert sweep_score({"best": 0.25, "mode": "min"}) == -0.25
+    assert sweep_score({"best": 25.0, "mode": "max"}) == 25.0
+    assert sweep_score({"best": None, "mode": "max"}) is None
