@@ -147,6 +147,11 @@ def read_word(word: str) -> Any:
     return OverridesParser.create().parse_override(word).value()
 
 
+def test_a_long_name_is_the_name_of_its_folder() -> None:
+    name = run_name([f"model.part_{k}={'v' * 10}" for k in range(20)], {"seed"})
+    assert folder_name(name) == name
+
+
 def test_null_is_a_name_and_elsewhere_none() -> None:
     name, label = text_words(["name=null", "label=null"], sweeps=False)
     assert read_word(name) == "null"

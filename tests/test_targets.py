@@ -100,6 +100,7 @@ def test_the_table_is_long() -> None:
     assert len(set(HOSTILE)) > 100
 
 
+@pytest.mark.filterwarnings("ignore:The distutils package is deprecated")  # one of PyTorch's
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_target_in_a_configuration(name: str) -> None:
     refusal = r"may not be named|is not there|must be the full name"

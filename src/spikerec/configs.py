@@ -30,7 +30,7 @@ UNNAMED = (
     *("paths.outputs", "paths.data", "paths.results", "data.num_workers"),
 )
 
-#: Letters of a run's name before it is cut (file systems allow 255 bytes).
+#: Letters of a run's name, beyond which it is cut (file systems allow 255 bytes).
 LONGEST_NAME = 100
 
 #: Keys whose values are text whatever they look like: `name=2024_11_27`, `output=7`.
@@ -357,4 +357,4 @@ def _plain_letters(text: str) -> str:
 
 def _with_digest(shown: str, whole: str) -> str:
     digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-    return f"{shown[:LONGEST_NAME].rstrip('-_./')}-{digest}"
+    return f"{shown[: LONGEST_NAME - len(digest) - 1].rstrip('-_./')}-{digest}"

@@ -167,10 +167,19 @@ def test_crop_that_does_not_divide(spikerec_command: Command) -> None:
 
 def test_training_folder_of_another_configuration_is_left_alone(spikerec_command: Command) -> None:
     fake_reds(Path("data/reds"))
-    Path("outputs/train/mine").mkdir(parents=True)
+    Path("outputs/train/mine/checkpoints").mkdir(parents=True)
+    Path("outputs/train/mine/checkpoints/last.ckpt").touch()
     Path("outputs/train/mine/config.yaml").write_text("seed: 7\n")
     size = ("data.sets.reds.height=24", "data.sets.reds.width=40", "data.margin=20")
-    words = ("name=mine", "model=ssir", "loss=l1", "data=reds", "data.crop=[16,16]", *size)
+    words = (
+        "name=mine",
+        "model=ssir",
+        "loss=l1",
+        "data=reds",
+        "data.crop=[16,16]",
+        "data.batch_size=2",
+        *size,
+    )
     line = complaint(spikerec_command("train", *words))
     assert "outputs/train/mine holds another run: seed=7, now 0" in line
     assert Path("outputs/train/mine/config.yaml").read_text() == "seed: 7\n"

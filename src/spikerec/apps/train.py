@@ -72,7 +72,7 @@ def run(config: DictConfig) -> float | None:
             best = _train(config, training, overwrites=overwrites)
         except SpikerecError:
             if is_first() and training.is_empty:  # it was wrong from the start
-                training.clear()
+                training.clear(with_log=True)
             raise
         if tests and not config.trainer.get("fast_dev_run"):
             _test(config, training)

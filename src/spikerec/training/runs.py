@@ -30,9 +30,12 @@ from spikerec.training.identity import NEUTRAL, Identity, settings_of
 #: What a run writes into its folder, and `clear` removes.
 OWN_FILES = (
     *("config.yaml", "identity.json", "finished.json", "failed.json", "pruned.json"),
-    *("budget.json", "nonfinite.json", "metrics.csv", "train.log", "fit-profile.txt"),
+    *("budget.json", "nonfinite.json", "metrics.csv", "fit-profile.txt"),
     *("checkpoints", "images", "tensorboard", "wandb"),
 )
+
+#: The log of every command that worked in a run's folder.
+LOG = "train.log"
 
 #: Differing settings that an error names before it counts the rest.
 NAMED_DIFFERENCES = 5
@@ -185,9 +188,13 @@ class Run:
             with atomic_path(self.folder / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
 
-    def clear(self) -> None:
-        """Remove what a run wrote into the folder, so that another can begin there."""
-        for name in OWN_FILES:
+    def clear(self, *, with_log: bool = False) -> None:
+        """Remove what a run wrote into the folder, so that another can begin there.
+
+        Args:
+            with_log: remove the log too, to which the command at work is writing.
+        """
+        for name in (*OWN_FILES, *([LOG] if with_log else [])):
             path = self.folder / name
             if path.is_dir():
                 shutil.rmtree(path)
