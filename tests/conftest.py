@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # One thread here as in the processes that tests start: sums are then split alike, and equal bits
@@ -21,6 +23,18 @@ from tests.golden_cases import SHARED
 def _seeded() -> None:
     """Tests draw from PyTorch's global generator as they like, and repeat."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _same_log_handlers() -> Iterator[None]:
+    """Take away the log handlers of a command that ran in this process: its streams are closed."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
 
 
 @pytest.fixture

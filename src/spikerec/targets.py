@@ -177,8 +177,8 @@ def _allowed_class(name: object, kind: type | None, key: str, conf: Path) -> typ
         raise refusal
     try:
         found = getattr(importlib.import_module(module), last)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{key}._target_={shown} is not there: {error}.") from error
+    except Exception as error:  # a module may raise anything while it is imported
+        raise ConfigError(f"{key}._target_={shown} cannot be imported: {error}.") from error
     if not isinstance(found, type) or not (name in _named(conf) or _has_base(found)):
         raise refusal
     if kind is not None and not issubclass(found, kind):
