@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: Tells a job, and so its loggers, which sweep it is part of.
 SWEEP_VARIABLE = "SPIKEREC_SWEEP"
 
-#: What a name refers to, in `${…}`.
+#: A reference to another key, in `${…}`.
 _REFERENCE = re.compile(r"\$\{([^}]+)\}")
 
 #: The end of a name that stands for words which it does not show.

@@ -29,7 +29,7 @@ WORD = r"[\w./+-]{0,40}"
 
 @dataclass(frozen=True)
 class Bounds:
-    """How large a YAML or JSON document may be.
+    """Largest size of a YAML or JSON document.
 
     Attributes:
         bytes: of the file.

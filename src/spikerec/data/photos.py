@@ -231,7 +231,7 @@ class Photos(MadeSet):
         return self.speeds[index % len(self.speeds)]
 
     def _style(self, index: int) -> SceneStyle:
-        """How much happens in a scene, by its number."""
+        """The amount of motion and change in a scene, by its number."""
         if self.speeds is None:
             return self.style
         span = self._speed(index) * MOTION_SPAN

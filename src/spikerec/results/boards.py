@@ -239,7 +239,7 @@ class Row:
         return getattr(self.aspects[name], name) if name in self.aspects else {}
 
     def disagreement(self, metric: Metric) -> str:
-        """How the row's evaluations contradict each other in a metric; empty if they agree.
+        """Contradictions between the row's evaluations in a metric; empty if they agree.
 
         Means agree if they differ by one unit of the last digit that is printed, or by `ROUNDING`
         of themselves.
@@ -302,7 +302,7 @@ class Board:
 
 @dataclass(frozen=True)
 class Choice:
-    """What to show of all that was evaluated; None shows everything.
+    """The part of all evaluations to show; None shows everything.
 
     Attributes:
         rows: most rows of a board, the best ones.
@@ -530,7 +530,7 @@ def _choose_metrics(board: Board, rows: Iterable[Row]) -> None:
 
 
 class _Name(NamedTuple):
-    """What a row may be called by; the newest record's counts."""
+    """The label of a row: the newest record's counts."""
 
     created: str
     id: str
@@ -557,7 +557,7 @@ class _Name(NamedTuple):
         )
 
     def details(self, twins: Iterable[_Name]) -> list[str]:
-        """What tells it from others of its label, from the shortest to what is surely unique."""
+        """Additions that tell it from others of its label, from the shortest to a unique one."""
         if not self.weights:
             alike = set.intersection(*(set(twin.arguments) for twin in twins))
             own = ", ".join(f"{k}={v}" for k, v in self.arguments if (k, v) not in alike)
@@ -592,7 +592,7 @@ def unique_labels(names: Mapping[Hashable, _Name]) -> dict[Hashable, str]:
 
 
 def _comparable(record: Record) -> Hashable:
-    """What must be equal for records to share a board."""
+    """The facts that must be equal for records to share a board."""
     keys = json.dumps(sorted(record.samples.keys))
     samples = hashlib.sha256(keys.encode()).digest()
     return record.dataset.digest, record.dataset.light_scale, samples
