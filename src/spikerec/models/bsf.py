@@ -80,7 +80,7 @@ class Intervals(NamedTuple):
 
 
 class BSF(Network):
-    """BSF; the published network has the values of `conf/model/bsf.yaml`.
+    """BSF; the defaults are the published network.
 
     Spike-Zoo's variant of 41 readouts is `win_r=6, win_step=7`.
 
@@ -115,21 +115,21 @@ class BSF(Network):
     def __init__(
         self,
         *,
-        num_windows: int,
-        win_r: int,
-        win_step: int,
-        channels: int,
-        representation: Literal["intervals", "spikes"],
-        interval: Interval,
-        merged: Sequence[int],
-        align: bool,
-        levels: int,
-        attention: bool,
-        cell: int,
-        deform_groups: int,
-        memory: bool,
-        right_pairing: bool,
-        output_scale: float | None,
+        num_windows: int = 5,
+        win_r: int = 10,
+        win_step: int = 10,
+        channels: int = 64,
+        representation: Literal["intervals", "spikes"] = "intervals",
+        interval: Interval = "right_closed",
+        merged: Sequence[int] = (12, 21, 22),
+        align: bool = True,
+        levels: int = 3,
+        attention: bool = True,
+        cell: int = 3,
+        deform_groups: int = 4,
+        memory: bool = True,
+        right_pairing: bool = False,
+        output_scale: float | None = 1.0,
     ) -> None:
         super().__init__(window_length(num_windows, win_r, win_step), output_scale)
         check_levels(levels)

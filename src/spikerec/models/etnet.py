@@ -241,12 +241,12 @@ class ETNet(EventNetwork):
 
     def __init__(
         self,
-        window: int,
-        num_bins: int,
-        feeding: Feeding,
-        channels: int,
-        dropout: float,
-        output_scale: float | None = None,
+        window: int = 61,
+        num_bins: int = 21,
+        feeding: Feeding = "key_frame",
+        channels: int = 32,
+        dropout: float = 0.1,
+        output_scale: float | None = 1.0,
     ) -> None:
         if channels < 1:
             raise ConfigError(f"model.channels must be at least 1, found {channels}.")

@@ -72,12 +72,12 @@ class Fast(Network):
 
     def __init__(
         self,
-        window: int,
-        filters: int,
-        channels: Sequence[int],
-        blocks: Sequence[int],
-        choice: bool,
-        output_scale: float | None,
+        window: int = 61,
+        filters: int = 12,
+        channels: Sequence[int] = (32, 64),
+        blocks: Sequence[int] = (2, 2),
+        choice: bool = True,
+        output_scale: float | None = 1.0,
     ) -> None:
         super().__init__(window, output_scale)
         if not channels or len(channels) != len(blocks):

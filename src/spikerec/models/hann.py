@@ -26,7 +26,7 @@ class Hann(Network):
     starts_linear = True
     weights: Tensor
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int = 61) -> None:
         super().__init__(window, output_scale=1.0)
         times = torch.arange(window, dtype=torch.float32)
         weights = hann_weights(times, self.key_readout, window)

@@ -264,13 +264,13 @@ class HyperE2VID(EventNetwork):
 
     def __init__(
         self,
-        window: int,
-        num_bins: int,
-        feeding: Feeding,
-        channels: int,
-        residual_blocks: int,
-        dynamic_decoder: bool,
-        output_scale: float | None = None,
+        window: int = 61,
+        num_bins: int = 21,
+        feeding: Feeding = "key_frame",
+        channels: int = 32,
+        residual_blocks: int = 2,
+        dynamic_decoder: bool = True,
+        output_scale: float | None = 1.0,
     ) -> None:
         if channels < 1:
             raise ConfigError(f"model.channels must be at least 1, found {channels}.")

@@ -60,7 +60,7 @@ BRANCH_CHANNELS = 16
 
 
 class Spk2ImgNet(BlockNetwork):
-    """Spk2ImgNet; the published network has the values of `conf/model/spk2imgnet.yaml`.
+    """Spk2ImgNet; the defaults are the published network.
 
     In training mode it gives `estimates`: for each short window, from first to last, (B, branches,
     H, W) rates at its centre.
@@ -94,20 +94,20 @@ class Spk2ImgNet(BlockNetwork):
     def __init__(
         self,
         *,
-        num_windows: int,
-        win_r: int,
-        win_step: int,
-        channels: int,
-        branches: int,
-        gate: bool,
-        depth: int,
-        align: bool,
-        levels: int,
-        cascade: bool,
-        modulation: bool,
-        deform_groups: int,
-        mask_fusion: bool,
-        output_scale: float | None,
+        num_windows: int = 5,
+        win_r: int = 6,
+        win_step: int = 7,
+        channels: int = 64,
+        branches: int = 4,
+        gate: bool = True,
+        depth: int = 10,
+        align: bool = True,
+        levels: int = 3,
+        cascade: bool = True,
+        modulation: bool = True,
+        deform_groups: int = 8,
+        mask_fusion: bool = True,
+        output_scale: float | None = 1.0,
     ) -> None:
         super().__init__(window_length(num_windows, win_r, win_step), output_scale)
         check_levels(levels)

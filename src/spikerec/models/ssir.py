@@ -212,13 +212,13 @@ class SSIR(Network):
 
     def __init__(
         self,
-        window: int,
-        channels: int,
-        neuron: Literal["plif", "lif", "if", "relu"],
-        surrogate: Literal["arctan", "sigmoid", "triangle"],
-        reset: Literal["hard", "soft"],
-        detach_reset: bool,
-        output_scale: float | None,
+        window: int = 41,
+        channels: int = 128,
+        neuron: Literal["plif", "lif", "if", "relu"] = "plif",
+        surrogate: Literal["arctan", "sigmoid", "triangle"] = "arctan",
+        reset: Literal["hard", "soft"] = "hard",
+        detach_reset: bool = True,
+        output_scale: float | None = 1.0,
     ) -> None:
         super().__init__(window, output_scale)
         _check_choice("neuron", neuron, [*NEURONS, "relu"])

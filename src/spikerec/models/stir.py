@@ -107,15 +107,15 @@ class STIR(BlockNetwork):
 
     def __init__(
         self,
-        window: int,
-        output_scale: float | None,
-        channels: Sequence[int],
-        representation: Representation,
-        attention: Attention,
-        heads: int,
-        motion_fields: int,
-        hidden_channels: int,
-        image_guidance: bool,
+        window: int = 61,
+        output_scale: float | None = 1.0,
+        channels: Sequence[int] = (16, 24, 32, 64, 96),
+        representation: Representation = "hybrid",
+        attention: Attention = "symmetric",
+        heads: int = 4,
+        motion_fields: int = 3,
+        hidden_channels: int = 8,
+        image_guidance: bool = True,
     ) -> None:
         super().__init__(window, output_scale)
         if window < 7 or window % 2 == 0:

@@ -37,7 +37,7 @@ class TFI(Network):
 
     is_per_pixel = True
 
-    def __init__(self, window: int, rule: TfiRule) -> None:
+    def __init__(self, window: int = 41, rule: TfiRule = "key") -> None:
         super().__init__(window, output_scale=1.0)
         if window < 2:
             raise ConfigError(f"model.window must be at least 2 for an interval, found {window}.")

@@ -26,7 +26,7 @@ class TFP(Network):
 
     is_per_pixel = True
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int = 31) -> None:
         super().__init__(window, output_scale=1.0)
 
     def forward(self, spikes: Tensor) -> Reconstruction:

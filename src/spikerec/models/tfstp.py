@@ -35,7 +35,11 @@ class TFSTP(Network):
     is_per_pixel = True
 
     def __init__(
-        self, window: int, recovery_time: float, facilitation_time: float, exact: bool
+        self,
+        window: int = 61,
+        recovery_time: float = 1.0,
+        facilitation_time: float = 10.0,
+        exact: bool = False,
     ) -> None:
         super().__init__(window, output_scale=1.0)
         self.plasticity = Plasticity(

@@ -233,16 +233,16 @@ class WGSE(Network):
 
     def __init__(
         self,
-        window: int,
-        wavelet: str | None,
-        levels: int,
-        kernel_size: int,
-        filters: bool,
-        border: str,
-        channels: int,
-        blocks: int,
-        norm: Literal["batch", "instance"] | None,
-        output_scale: float | None,
+        window: int = 41,
+        wavelet: str | None = "db8",
+        levels: int = 5,
+        kernel_size: int = 3,
+        filters: bool = True,
+        border: str = "zero",
+        channels: int = 256,
+        blocks: int = 3,
+        norm: Literal["batch", "instance"] | None = None,
+        output_scale: float | None = 1.0,
     ) -> None:
         super().__init__(window, output_scale)
         _check_arguments(wavelet, levels, kernel_size, border, norm)
