@@ -18,8 +18,8 @@ from rich.table import Table
 from benchmarks import commands, data, networks
 from benchmarks.harness import Benchmark, Measured, measure
 from benchmarks.startup import Startup, measure_startups
+from spikerec.kernels.devices import device_name
 from spikerec.kernels.memory import keep_freed_memory
-from spikerec.metrics.efficiency import device_name
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     *data.BENCHMARKS,

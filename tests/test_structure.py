@@ -141,6 +141,39 @@ def test_nothing_outside_models_asks_for_a_method() -> None:
             assert not set(names) & methods, path
 
 
+def asks_for_device_types(source: str) -> bool:
+    """True if a module compares the type of a device with a name, or asks a tensor for it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in ("is_cuda", "is_cpu", "is_mps"):
+            return True
+        parts = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+        parts += [node.subject] if isinstance(node, ast.Match) else []
+        texts = [ast.unparse(part) for part in parts]
+        if any(text.endswith("device.type") or text in ("'cpu'", "'cuda'") for text in texts):
+            return True
+    return False
+
+
+def test_one_module_chooses_by_the_type_of_a_device() -> None:
+    asking = [path for path in MODULES if asks_for_device_types(path.read_text(encoding="utf-8"))]
+    assert asking == [PACKAGE / "kernels" / "devices.py"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x.device.type == 'cpu'",
+        "y = 1 if 'cuda' != device.type else 2",
+        "a and x.device.type in NAMES",
+        "if spikes.is_cuda: ...",
+        "match device.type:\n    case 'cpu': ...",
+        "kind = x.device.type\nif kind == 'cpu': ...",
+    ],
+)
+def test_a_choice_by_the_type_of_a_device_is_seen(source: str) -> None:
+    assert asks_for_device_types(source)
+
+
 def test_padding_is_written_once() -> None:
     for path in MODULES:
         source = path.read_text(encoding="utf-8")

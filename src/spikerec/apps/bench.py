@@ -15,6 +15,7 @@ from rich.table import Table
 from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
 from spikerec.fetch import write_atomically
+from spikerec.kernels.devices import default_device, each_its_own
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
@@ -61,12 +62,12 @@ def choose_device(name: str) -> torch.device:
         ConfigError: no such device here.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        return default_device()
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"device={name} is unknown: expected auto, cpu or cuda.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if each_its_own(device) and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"device={name} is not here: found {torch.cuda.device_count()} GPUs. Set device=cpu."
         )

@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.progress import Progress
 
 from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
+from spikerec.kernels.devices import default_device
 from spikerec.simulation import Camera, SceneStyle
 from spikerec.simulation.footage import Footage
 from spikerec.simulation.images import IMAGE_SUFFIXES, read_grey
@@ -118,7 +118,7 @@ def _scene(config: DictConfig, inputs: list[Path]) -> tuple[Scene, int]:
 def _moving_photographs(config: DictConfig, inputs: list[Path]) -> RandomScene:
     photographs = [read_grey(path) for path in inputs]
     height, width = _size(config) or photographs[0].shape
-    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = config.device or default_device()
     style = instantiate(config.style, SceneStyle, "style")
     return RandomScene(
         photographs, height=height, width=width, seed=config.seed, style=style, device=device

@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from spikerec.configs import instantiate, plain, referring
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError, SpikerecError
+from spikerec.kernels.devices import prefers_channels_last
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
@@ -169,7 +170,7 @@ def _train(config: DictConfig, training: Run, *, overwrites: bool) -> float | No
         logger=_parts(config.get("logger"), Logger, "logger") or False,
         plugins=AtomicCheckpointIO(),
     )
-    if trainer.strategy.root_device.type == "cpu":  # a fifth of a step of STIR, with both
+    if prefers_channels_last(trainer.strategy.root_device):  # a fifth of a step of STIR, with both
         keep_freed_memory()
         network.to(memory_format=torch.channels_last)
     module = _module(config, network, data, loss, protocol, trainer.world_size)

@@ -27,6 +27,7 @@ from torch import nn
 
 from spikerec.inference.rewrites import rewritten
 from spikerec.inference.winograd import WinogradConv2d, suits_winograd
+from spikerec.kernels.devices import has_kernels
 from spikerec.models.base import Network
 from spikerec.models.deform import DeformConv2d
 
@@ -49,7 +50,7 @@ def optimised(network: AnyNetwork, device: torch.device | None = None) -> AnyNet
         return fast
     device = device or next((p.device for p in fast.parameters()), torch.device("cpu"))
     with torch.no_grad():  # merged weights must not drag along how they were made
-        _rearrange(fast, on_cpu=device.type == "cpu")
+        _rearrange(fast, on_cpu=has_kernels(device))
     return fast.requires_grad_(False).to(memory_format=torch.channels_last)
 
 

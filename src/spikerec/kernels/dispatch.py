@@ -25,6 +25,7 @@ from torch import Tensor
 
 from spikerec.errors import ConfigError
 from spikerec.kernels.compiled import numba_works
+from spikerec.kernels.devices import has_kernels
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,12 +106,7 @@ def may_serve(*arguments: object) -> bool:
 def _is_plain(tensor: Tensor) -> bool:
     is_recorded = tensor.requires_grad and torch.is_grad_enabled()
     is_ordinary = type(tensor) in (Tensor, torch.nn.Parameter)
-    return (
-        tensor.device.type == "cpu"
-        and tensor.dtype in SERVED_TYPES
-        and is_ordinary
-        and not is_recorded
-    )
+    return has_kernels(tensor) and tensor.dtype in SERVED_TYPES and is_ordinary and not is_recorded
 
 
 def _is_on() -> bool:

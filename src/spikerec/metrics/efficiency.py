@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from spikerec.errors import ConfigError
 from spikerec.inference.footprint import peak_memory, whole_window
 from spikerec.inference.rearrangement import optimised
-from spikerec.kernels.processor import processor_name
+from spikerec.kernels.devices import counts_memory, device_name, wait_for
 from spikerec.models.base import Network, Recurrent
 from spikerec.models.deform import DeformConv2d
 
@@ -222,8 +222,7 @@ def _time(network: Network, spikes: Tensor, runs: int, *, least: int, until: flo
         while len(times) < runs and (len(times) < least or time.perf_counter() < until):
             start = time.perf_counter()
             network.reconstruct(spikes, 1.0, validate=False)
-            if spikes.is_cuda:
-                torch.cuda.synchronize(spikes.device)
+            wait_for(spikes)
             times.append(1e3 * (time.perf_counter() - start))
     return times
 
@@ -267,7 +266,7 @@ def measure(
     }
     if is_recurrent:
         cost["macs_in_video"] = macs(network, size, in_video=True)
-    if device.type == "cuda":
+    if counts_memory(device):
         cost["memory_measured_bytes"] = measured_peak_memory(network, size, device)
     run = optimised(network, device) if optimise else network
     timed = [latency(run, s, device, repeats=repeats, warmup=warmup) for s in latency_sizes]
@@ -283,10 +282,3 @@ def random_window(network: Network, size: Size, device: torch.device) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     spikes = torch.rand((1, network.window, *size), generator=generator) < 0.3
     return spikes.to(device, network.dtype)
-
-
-def device_name(device: torch.device) -> str:
-    """The processor's name as its maker gives it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{processor_name()}, {torch.get_num_threads()} threads"

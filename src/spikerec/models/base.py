@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from spikerec.errors import ConfigError, InputError, WindowError
+from spikerec.kernels.devices import can_branch
 from spikerec.models.padding import Margins, Padding
 from spikerec.models.reconstructors import ByBlocks, ByWindows, Reconstructor
 from spikerec.spikes.geometry import check_light_scale
@@ -291,8 +292,7 @@ def darken(image: Tensor, spikes: Tensor, key_readout: int) -> Tensor:
         spikes: (B, T, H, W), the windows.
         key_readout: a readout that is looked at first: one spike in it settles the question.
     """
-    can_branch = spikes.device.type == "cpu" and not torch.compiler.is_exporting()
-    if can_branch and bool((spikes[:, key_readout].flatten(1).amax(1) > 0).all()):
+    if can_branch(spikes) and bool((spikes[:, key_readout].flatten(1).amax(1) > 0).all()):
         return image
     is_dark = spikes.flatten(1).amax(1) == 0
     return image.masked_fill(is_dark.view(-1, 1, 1, 1), 0)

@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from torchvision import ops
 
 from spikerec.errors import ConfigError
-
-#: Types of device that torchvision's operator is built for.
-OPERATOR_DEVICES = frozenset({"cpu", "cuda"})
+from spikerec.kernels.devices import has_operators
 
 
 def deform_conv2d(
@@ -51,7 +49,7 @@ def deform_conv2d(
         be rounded to sixteenths of a pixel from 16 pixels on.
     """
     if use_operator is None:
-        use_operator = x.device.type in OPERATOR_DEVICES and not torch.compiler.is_exporting()
+        use_operator = has_operators(x)
     dtype = torch.promote_types(weight.dtype, torch.float32)
     x_, offset, weight, bias = (each.to(dtype) for each in (x, offset, weight, bias))
     mask = None if mask is None else mask.to(dtype)

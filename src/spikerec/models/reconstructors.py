@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from spikerec.kernels.devices import keeps_threads_busy
 from spikerec.kernels.threads import each_alone
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class ByBlocks(Reconstructor):
 def _suit_threads(batch: Tensor | Sequence[tuple[Tensor, ...]]) -> bool:
     """True if a batch, or the features of each of its windows, keeps all threads of a CPU busy."""
     tensor = batch if isinstance(batch, Tensor) else batch[0][0]
-    return tensor.device.type == "cpu" and len(batch) >= torch.get_num_threads() > 1
+    return keeps_threads_busy(tensor, len(batch))
 
 
 def _stacked(features: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikerec.errors import ConfigError, WeightsError
+from spikerec.kernels.devices import at_once
 from spikerec.models.base import Network, Reconstruction, check_window
 
 #: Width of the filters between their first and last convolutions.
@@ -178,7 +179,7 @@ def _chunk_pixels(signals: Tensor) -> int:
     """Pixels to filter at once; a compiled graph takes them all, since it would unroll the loop."""
     if torch.compiler.is_compiling():
         return signals.shape[1]
-    return CPU_CHUNK_PIXELS if signals.device.type == "cpu" else DEVICE_CHUNK_PIXELS
+    return at_once(signals, in_cache=CPU_CHUNK_PIXELS, in_bulk=DEVICE_CHUNK_PIXELS)
 
 
 class ResidualBlock(nn.Module):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikerec.errors import GeometryError, InputError
+from spikerec.kernels.devices import has_arrays
 
 
 @overload
@@ -31,7 +32,7 @@ def pack_bits(spikes: np.ndarray | Tensor) -> np.ndarray | Tensor:
         integers = spikes if spikes.dtype.kind in "biu" else spikes.astype(np.uint8)
         return np.packbits(integers, axis=-1, bitorder="little")
     spikes = spikes.to(torch.uint8)
-    if spikes.device.type == "cpu":  # NumPy has an instruction for it
+    if has_arrays(spikes):  # NumPy has an instruction for it
         return torch.from_numpy(pack_bits(spikes.numpy()))
     return _pack_by_shifts(spikes)
 
@@ -69,7 +70,7 @@ def unpack_bits(bits: np.ndarray | Tensor, width: int, offset: int = 0) -> np.nd
             f"bits hold {8 * bits.shape[-1]} pixels a row, expected at least offset + width = "
             f"{offset} + {width}, both 0 or more."
         )
-    if isinstance(bits, Tensor) and bits.device.type == "cpu":
+    if isinstance(bits, Tensor) and has_arrays(bits):
         return torch.from_numpy(unpack_bits(bits.numpy(), width, offset))
     bits = bits[..., offset // 8 : -(-(offset + width) // 8)]
     offset %= 8

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from spikerec.errors import ConfigError, ProcessError, SpikerecError
+from spikerec.kernels.devices import default_device, each_its_own
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
 from spikerec.streaming.engine import Frame, make_frames
@@ -45,8 +46,8 @@ def choose_devices(device: torch.device | str | None, count: int | str) -> list[
     """
     if not isinstance(count, int) or count < 1:
         raise ConfigError(f"devices must be a whole number of at least 1, found {count!r}.")
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if count == 1 or chosen.type != "cuda":
+    chosen = torch.device(device or default_device())
+    if count == 1 or not each_its_own(chosen):
         return [chosen] * count
     if chosen != torch.device("cuda"):
         raise ConfigError(

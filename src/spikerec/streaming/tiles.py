@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from spikerec.errors import ConfigError
 from spikerec.inference.footprint import peak_memory
+from spikerec.kernels.devices import free_bytes, images_at_once
 from spikerec.models.base import Network
 from spikerec.models.reconstructors import Reconstructor, Spikes
 from spikerec.streaming.readouts import Cut
@@ -174,7 +174,7 @@ def fitting_side(
     Raises:
         ConfigError: not even the smallest tile fits.
     """
-    free = min(_free_bytes(device) / _sharing(device, devices) for device in devices)
+    free = min(free_bytes(device) / _sharing(device, devices) for device in devices)
     available = MEMORY_SHARE * free / batch_size
     if peak_memory(network, (height, width)) <= available:
         return None
@@ -198,15 +198,9 @@ def windows_at_once(devices: Sequence[torch.device]) -> int:
         devices: of each process; each has its share of the threads.
     """
     threads = torch.get_num_threads() // _sharing(devices[0], devices)
-    return threads if devices[0].type == "cpu" and 1 < threads <= MOST_WINDOWS else 1
+    return images_at_once(devices[0], threads, MOST_WINDOWS)
 
 
 def _sharing(device: torch.device, devices: Sequence[torch.device]) -> int:
     """Count the processes that share a device's memory."""
     return sum(other == device for other in devices)
-
-
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError
-from spikerec.metrics.efficiency import device_name
+from spikerec.kernels.devices import device_name, wait_for
 from spikerec.spikes.files import atomic_path
 
 #: Steps that run before time is taken: memory is allocated, kernels are chosen.
@@ -108,8 +107,7 @@ class StepClock(Callback):
         if trainer.global_step == self._steps:  # gradients are being accumulated
             return
         self._steps = trainer.global_step
-        if pl_module.device.type == "cuda":
-            torch.cuda.synchronize(pl_module.device)
+        wait_for(pl_module.device)
         now, timed = time.perf_counter(), self._steps - WARMUP_STEPS
         if timed <= 0:
             self._began = now

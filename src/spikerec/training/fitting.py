@@ -13,8 +13,9 @@ from lightning.pytorch.tuner.tuning import Tuner
 
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError, RunError, SpikerecError
+from spikerec.kernels.devices import device_name
 from spikerec.metrics import Protocol
-from spikerec.metrics.efficiency import PAPER_SIZE, device_name, macs, parameters
+from spikerec.metrics.efficiency import PAPER_SIZE, macs, parameters
 from spikerec.models.base import Network
 from spikerec.training.checkpoints import LastCheckpoint, Preempted
 from spikerec.training.continuation import check_conditions, conditions

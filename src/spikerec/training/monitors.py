@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from torch import Tensor
 
+from spikerec.kernels.devices import runs_ahead
 from spikerec.metrics import efficiency
 from spikerec.training.module import ReconstructionModule
 
@@ -184,7 +185,7 @@ class StepTimes(Callback):
 
 
 def _moment(device: torch.device) -> Moment:
-    if device.type != "cuda":
+    if not runs_ahead(device):
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
     event.record()

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from spikerec.configs import RENAMED
 from spikerec.errors import DataError, WeightsError, WeightsNotFoundError
+from spikerec.kernels.devices import has_arrays
 from spikerec.parsing import Bounds, parse_json, parsing, shown
 from spikerec.spikes.files import atomic_path
 from spikerec.targets import refuse_targets
@@ -355,7 +356,7 @@ def _check_memory(state: Mapping[str, Tensor], path: Path) -> None:
     for name, tensor in state.items():
         is_plain = (
             tensor.layout == torch.strided
-            and tensor.device.type == "cpu"
+            and has_arrays(tensor)
             and not tensor.is_quantized
             and not tensor.is_nested
         )

@@ -1,0 +1,119 @@
+"""The choices that depend on the device that computes, each under the name of what is chosen.
+
+No other module compares the type of a device: a further kind of device is answered here.
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor
+
+from spikerec.kernels.processor import processor_name
+
+CPU, CUDA = "cpu", "cuda"
+#: Devices for which torchvision has compiled operators.
+OPERATOR_DEVICES = frozenset({CPU, CUDA})
+
+#: A device, or a tensor that says by its place which one it is.
+Place = torch.device | Tensor
+
+
+def default_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device(CUDA if torch.cuda.is_available() else CPU)
+
+
+def has_kernels(place: Place) -> bool:
+    """True if the compiled kernels can run there: on the CPU."""
+    return _type(place) == CPU
+
+
+def has_operators(place: Place) -> bool:
+    """True if torchvision's operators can run there, and the program is not being exported."""
+    return _type(place) in OPERATOR_DEVICES and not torch.compiler.is_exporting()
+
+
+def has_arrays(tensor: Tensor) -> bool:
+    """True if NumPy can work on the tensor's own memory."""
+    return _type(tensor) == CPU
+
+
+def can_branch(tensor: Tensor) -> bool:
+    """True if a look at the tensor's values neither waits for a device nor breaks an export."""
+    return _type(tensor) == CPU and not torch.compiler.is_exporting()
+
+
+def keeps_threads_busy(place: Place, count: int) -> bool:
+    """True if so many images at once, each computed by one thread, keep all threads of a CPU busy.
+
+    Elsewhere the device shares out the work on each image.
+    """
+    return _type(place) == CPU and count >= torch.get_num_threads() > 1
+
+
+def images_at_once(place: Place, threads: int, most: int) -> int:
+    """Return the number of images that are made soonest together: one a thread on a CPU, else 1.
+
+    Args:
+        place: the device.
+        threads: that the process has.
+        most: threads above which they share the work on one image instead.
+    """
+    return threads if _type(place) == CPU and 1 < threads <= most else 1
+
+
+def at_once(place: Place, *, in_cache: int, in_bulk: int) -> int:
+    """Return how much to work on at once.
+
+    Args:
+        place: the device.
+        in_cache: what stays in the cache of a core, for a CPU.
+        in_bulk: what fills the device, for others.
+    """
+    return in_cache if _type(place) == CPU else in_bulk
+
+
+def prefers_channels_last(place: Place) -> bool:
+    """True if training in float32 is sooner with the channels of a pixel side by side."""
+    return _type(place) == CPU
+
+
+def runs_ahead(place: Place) -> bool:
+    """True if the program goes on while the device computes, so that clocks must wait for it."""
+    return _type(place) == CUDA
+
+
+def wait_for(place: Place) -> None:
+    """Return when the device has computed what it was given."""
+    if runs_ahead(place):
+        torch.cuda.synchronize(place.device if isinstance(place, Tensor) else place)
+
+
+def counts_memory(place: Place) -> bool:
+    """True if PyTorch counts the memory that it takes there."""
+    return _type(place) == CUDA
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on the device, in bytes."""
+    if device.type == CUDA:
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def each_its_own(device: torch.device) -> bool:
+    """True if processes take a device each, of which there may be several, and do not share one."""
+    return device.type == CUDA
+
+
+def device_name(device: torch.device) -> str:
+    """The processor's name as its maker gives it, and the number of threads where it is a CPU."""
+    if device.type == CUDA:
+        return torch.cuda.get_device_name(device)
+    return f"{processor_name()}, {torch.get_num_threads()} threads"
+
+
+def _type(place: Place) -> str:
+    return (place.device if isinstance(place, Tensor) else place).type
