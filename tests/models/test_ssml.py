@@ -11,7 +11,8 @@ import spikerec
 from spikerec.configs import build
 from spikerec.errors import ConfigError, InputError, WeightsError
 from spikerec.losses import Loss
-from spikerec.models.ssml import SSML, FourWay, inverse_interval, squared, turned, turned_back
+from spikerec.models.ssml import SSML, FourWay, squared, turned, turned_back
+from spikerec.spikes.representations import inverse_interval
 from spikerec.weights import import_weights, load_published, read_state, save_state
 from tests.golden_cases import GoldenCase, fill, load_case
 
@@ -201,25 +202,6 @@ def test_only_training_computes_the_teacher(name: str) -> None:
     assert set(network.train().reconstruct(spikes, 1.0).extras) == {"blind"}
     network.teacher.forward = None
     network.eval().reconstruct(spikes, 1.0)
-
-
-def test_label_of_every_interval() -> None:
-    def label(*fired: int) -> float:
-        spikes = torch.zeros(1, 41, 1, 1)
-        spikes[0, list(fired)] = 1
-        return float(1 / inverse_interval(spikes, 20, 12))
-
-    assert label(18, 23) == pytest.approx(5)
-    assert label(20, 21) == pytest.approx(1)
-    assert label(2, 9, 12, 32, 40) == pytest.approx(20)
-    assert label(8, 25) == pytest.approx(17)  # readout 8 is out of reach, and stands for none
-    assert label(18) == pytest.approx(14)  # the second is taken to be at 32
-    assert label() == pytest.approx(24)
-
-
-def test_a_search_beyond_the_window_is_refused() -> None:
-    with pytest.raises(InputError, match="12 readouts around readout 10 leaves the window of 21"):
-        inverse_interval(torch.zeros(1, 21, 2, 2), 10, 12)
 
 
 def test_turning_back_undoes_turning() -> None:

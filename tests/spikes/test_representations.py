@@ -22,6 +22,7 @@ from spikerec.spikes import (
     tfp,
     tfp_sequence,
 )
+from spikerec.spikes.representations import inverse_interval
 from tests.golden_cases import GoldenCase, load_case
 from tests.spikes.edge import edge_input
 
@@ -242,3 +243,22 @@ def test_windows_that_leave_the_stream_are_refused(call: Callable[[Tensor], Tens
 def test_a_missing_axis_is_named(name: str) -> None:
     with pytest.raises(InputError, match=r"must be \(B, T, H, W\), found 3 axes"):
         PER_PIXEL[name](random_spikes(21, 4, 4))
+
+
+def test_inverse_interval_of_every_pair_of_spikes() -> None:
+    def length(*fired: int) -> float:
+        spikes = torch.zeros(1, 41, 1, 1)
+        spikes[0, list(fired)] = 1
+        return float(1 / inverse_interval(spikes, 20, 12))
+
+    assert length(18, 23) == pytest.approx(5)
+    assert length(20, 21) == pytest.approx(1)
+    assert length(2, 9, 12, 32, 40) == pytest.approx(20)
+    assert length(8, 25) == pytest.approx(17)  # readout 8 is out of reach, and stands for none
+    assert length(18) == pytest.approx(14)  # the second is taken to be at 32
+    assert length() == pytest.approx(24)
+
+
+def test_a_search_beyond_the_window_is_refused() -> None:
+    with pytest.raises(InputError, match="12 readouts around readout 10 leaves the window of 21"):
+        inverse_interval(torch.zeros(1, 21, 2, 2), 10, 12)

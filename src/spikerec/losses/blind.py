@@ -27,7 +27,7 @@ from torch import Tensor
 from spikerec.errors import ConfigError, InputError
 from spikerec.losses.base import Term
 from spikerec.models.base import Reconstruction
-from spikerec.models.ssml import inverse_interval
+from spikerec.spikes.representations import inverse_interval
 
 
 class BlindInterval(Term):

@@ -24,7 +24,6 @@ from spikerec.inference.footprint import peak_memory, whole_window
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import counts_memory, device_name, wait_for
 from spikerec.models.base import Network, Recurrent
-from spikerec.models.deform import DeformConv2d
 
 Size = tuple[int, int]
 Counting = Literal["full", "published"]
@@ -73,7 +72,8 @@ def macs(
         counting: `full` counts every convolution, deformable ones too, linear layer, matrix
             product and attention, as the device executes them. `published` counts as thop does,
             which the papers' tables fit: attention and deformable convolutions are left out, and a
-            transposed convolution counts at its output's size, which is more than it executes.
+            transposed convolution counts at its output's size, which is more than it executes. A
+            layer that thop leaves out states it: `unseen_by_thop = True`.
         in_video: of a recurrent network, one call with the state of the call before, instead of
             all calls of a window from zero state.
 
@@ -110,25 +110,18 @@ def _published_macs(shell: Network, run: Callable[[], object]) -> int:
         nonlocal unseen
         unseen += _macs_of(counter)
 
-    def skip(module: nn.Module, _inputs: object, output: Tensor) -> None:
-        nonlocal unseen
-        weight = module.get_parameter("weight")  # (out, in, kh, kw)
-        unseen += output.numel() * weight[0].numel()
-
     for module in shell.modules():
-        if _is_multihead_attention(module):
+        if _is_unseen_by_thop(module):
             module.register_forward_pre_hook(enter)
             module.register_forward_hook(leave)
-        if isinstance(module, DeformConv2d):  # its plain convolution for the offsets is seen
-            module.register_forward_hook(skip)
     with counter:
         run()
     return _macs_of(counter) - unseen
 
 
-def _is_multihead_attention(module: nn.Module) -> bool:
-    """True for PyTorch's own module, which the published counters leave out, and for its like."""
-    stated = getattr(module, "is_multihead_attention", False)
+def _is_unseen_by_thop(module: nn.Module) -> bool:
+    """True for modules that state it, and for PyTorch's own attention."""
+    stated = getattr(module, "unseen_by_thop", False)
     return isinstance(module, nn.MultiheadAttention) or bool(stated)
 
 

@@ -104,10 +104,13 @@ class DeformConv2d(nn.Module):
     Attributes:
         guide_channels: channels of the guide, 18·G for the offsets and then 9·G for the masks.
         use_operator: as in `deform_conv2d`.
+        unseen_by_thop: see `spikerec.metrics.efficiency.macs`.
 
     Raises:
         ConfigError: the groups do not divide the channels.
     """
+
+    unseen_by_thop = True
 
     def __init__(self, channels: int, groups: int, modulation: bool = True) -> None:
         super().__init__()

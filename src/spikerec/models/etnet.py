@@ -54,7 +54,7 @@ class Attention(nn.Module):
     """
 
     #: Published counts of operations leave this module out, as they do `nn.MultiheadAttention`.
-    is_multihead_attention = True
+    unseen_by_thop = True
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()

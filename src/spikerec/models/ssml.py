@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from spikerec.errors import ConfigError, InputError, WeightsError
 from spikerec.models.base import Network, Reconstruction, check_window
+from spikerec.spikes.representations import inverse_interval
 
 Form = Literal["fin3g", "lite"]
 Border = Literal["zeros", "reflect"]
@@ -359,35 +360,3 @@ def turned(x: Tensor) -> Tensor:
 def turned_back(x: Tensor) -> Tensor:
     """Undo `turned`, with the four along channels: (4·B, C, S, S) → (B, 4·C, S, S)."""
     return torch.cat([part.rot90(turn, (-2, -1)) for turn, part in enumerate(x.chunk(4))], 1)
-
-
-def inverse_interval(spikes: Tensor, key_readout: int, search: int) -> Tensor:
-    """The inverse of the interval around a key readout, in a bounded search.
-
-    The interval begins at the latest spike of the `search` readouts up to the key readout, and ends
-    at the earliest of the `search` readouts after it. A missing first spike counts as one just
-    beyond the search, a missing second one as one at its last readout, as published; the key rule
-    of `spikerec.spikes.representations.tfi` treats both alike.
-
-    Args:
-        spikes: (B, T, H, W) float, 0 and 1.
-        key_readout: in [search − 1, T − search).
-        search: readouts on either side.
-
-    Returns:
-        (B, 1, H, W), firing rates from 1 / (2 · search) to 1.
-
-    Raises:
-        InputError: the search leaves the window.
-    """
-    first, stop = key_readout - search + 1, key_readout + 1 + search
-    if first < 0 or stop > spikes.shape[1]:
-        raise InputError(
-            f"a search of {search} readouts around readout {key_readout} leaves the window of "
-            f"{spikes.shape[1]}: shorten the search, or set window to at least {2 * search + 1}."
-        )
-    ranks = torch.arange(1, search + 1, dtype=spikes.dtype, device=spikes.device)[:, None, None]
-    since = (spikes[:, first : key_readout + 1] * ranks).amax(1, keepdim=True)
-    until = (spikes[:, key_readout + 1 : stop] * ranks.flip(0)).amax(1, keepdim=True)
-    interval = (search - since) + (search + 1 - until).clamp(max=search)
-    return interval.reciprocal()

@@ -208,6 +208,40 @@ def tfi_interval(
     return _interval(since, until, size, undefined)
 
 
+def inverse_interval(spikes: Tensor, key_readout: int, search: int) -> Tensor:
+    """The inverse of the inter-spike interval around a key readout, in a bounded search.
+
+    The interval begins at the latest spike of the `search` readouts up to the key readout, and ends
+    at the earliest of the `search` readouts after it. A missing first spike counts as one just
+    beyond the search, a missing second one as one at its last readout, as published; the key rule
+    of `tfi` treats both alike.
+
+    Args:
+        spikes: (B, T, H, W) float, 0 and 1.
+        key_readout: in [search − 1, T − search).
+        search: readouts on either side.
+
+    Returns:
+        (B, 1, H, W), firing rates from 1 / (2 · search) to 1.
+
+    Raises:
+        InputError: the search leaves the window.
+
+    Source: the labels of SSML (Chen et al., IJCAI 2022), TFI in its code.
+    """
+    first, stop = key_readout - search + 1, key_readout + 1 + search
+    if first < 0 or stop > spikes.shape[1]:
+        raise InputError(
+            f"a search of {search} readouts around readout {key_readout} leaves the window of "
+            f"{spikes.shape[1]}: shorten the search, or set window to at least {2 * search + 1}."
+        )
+    ranks = torch.arange(1, search + 1, dtype=spikes.dtype, device=spikes.device)[:, None, None]
+    since = (spikes[:, first : key_readout + 1] * ranks).amax(1, keepdim=True)
+    until = (spikes[:, key_readout + 1 : stop] * ranks.flip(0)).amax(1, keepdim=True)
+    interval = (search - since) + (search + 1 - until).clamp(max=search)
+    return interval.reciprocal()
+
+
 def _divide(counts: Tensor, length: int) -> Tensor:
     """Counts / length in float32, correctly rounded.
 
