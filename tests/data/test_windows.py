@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from spikerec import spikes
 from spikerec.data import Clip, Windows, decode
 from spikerec.data.windows import Crop, Draw, EpochSampler, apply_symmetry
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import ConfigError, DataError, WindowError
 from spikerec.spikes import Geometry
 from tests.fakes import fake_image, fake_spikes, write_dat, write_image
 
@@ -120,15 +120,32 @@ def test_symmetries_are_the_eight_of_the_square() -> None:
     assert len({tuple(apply_symmetry(x, k).flatten().tolist()) for k in range(8)}) == 8
 
 
-def test_margin_keeps_only_key_readouts_with_room(clip: Clip) -> None:
-    roomy = Clip("a", clip.files, 0.6, Geometry(21, 43), key_readouts=range(50))
-    assert len(Windows([roomy], window=11, margin=0)) == 40
-    assert len(Windows([roomy], window=11, margin=20)) == 10
+def test_every_key_readout_has_a_window_unless_a_margin_is_asked_for(clip: Clip) -> None:
+    every = Clip("a", clip.files, 0.6, Geometry(21, 43), key_readouts=range(50))
+    windows = Windows([every], window=61, margin=0)
+    assert len(windows) == 50
+    with clip.open() as stream:
+        for item in (0, 3, 49):
+            batch = one_batch(windows, [Draw(item, 0, item)])
+            assert np.array_equal(batch["spikes"][0].numpy(), stream.window(item, 61))
+    assert [windows.mirrored(item) for item in (0, 25, 49)] == [30, 5 + 6, 30]
+    within = Windows([every], window=11, margin=20)
+    assert [within.key(item) for item in (0, -1 + len(within))] == ["a/20", "a/29"]
+    assert not any(within.mirrored(item) for item in range(len(within)))
 
 
-def test_stream_too_short_names_window_and_margin(clip: Clip) -> None:
-    with pytest.raises(DataError, match=r"model\.window=61.*longest of 1 streams has 50"):
-        Windows([clip], window=61, margin=0)
+def test_a_margin_that_no_key_readout_has_is_refused(clip: Clip) -> None:
+    with pytest.raises(DataError, match=r"30 readouts on both sides \(data\.margin\).*has 50"):
+        Windows([clip], window=5, margin=30)
+    with pytest.raises(ConfigError, match=r"data\.margin must be at least 0, found -1"):
+        Windows([clip], window=5, margin=-1)
+
+
+def test_a_stream_too_short_to_be_mirrored_is_refused(clip: Clip) -> None:
+    write_dat(clip.files[0].with_name("b.dat"), fake_spikes(2, 21, 43))
+    short = Clip("b", (clip.files[0].with_name("b.dat"),), 0.6, Geometry(21, 43), key_readouts=[0])
+    with pytest.raises(WindowError, match=r"b\.dat holds 2 readouts.*at least 3"):
+        Windows([short], window=1, margin=0)
 
 
 def test_crop_larger_than_the_image_names_the_key(clip: Clip) -> None:

@@ -28,7 +28,7 @@ def _protocol(**metrics: object) -> Protocol:
     return Protocol("own", {}, metrics, clip=True, border=0, rounding="none")  # type: ignore[arg-type]
 
 
-def _data(spike_set: SpikeSet, window: int = 11) -> SpikeDataModule:
+def _data(spike_set: SpikeSet, window: int = 11, margin: int = 20) -> SpikeDataModule:
     return SpikeDataModule(
         {spike_set.name: spike_set},
         window=window,
@@ -36,7 +36,7 @@ def _data(spike_set: SpikeSet, window: int = 11) -> SpikeDataModule:
         crop=[16, 16],
         augment="none",
         samples_per_epoch=None,
-        margin=20,
+        margin=margin,
         num_workers=0,
         seed=0,
         val_samples=None,
@@ -72,6 +72,15 @@ def test_a_notebook_evaluates_with_objects_alone(tmp_path: Path) -> None:
     for roles in record.images.values():
         assert set(roles) == {"prediction", "target", "tfp"}
         assert all((tmp_path / "results" / image).exists() for image in roles.values())
+
+
+def test_a_record_says_how_much_of_each_sample_was_mirrored(tmp_path: Path) -> None:
+    fake_reds(tmp_path / "reds", num_readouts=41)
+    data = _data(REDS(tmp_path / "reds", height=24, width=40, light_scale=0.6), 61, margin=0)
+    network = build("model", "tfp", window=61)
+    (record,) = evaluate(network, data, _protocol(psnr=PSNR), tmp_path / "results")
+    assert record.samples.mirrored == (20, 20, 20)
+    assert record.dataset.margin == 0
 
 
 def test_a_label_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -28,6 +28,26 @@ def test_what_is_written_is_what_is_read(column: list[float | None]) -> None:
     assert again.id == record.id
 
 
+def test_how_much_of_a_sample_was_mirrored_is_kept() -> None:
+    samples = Samples(["a", "b"], {"psnr": [30.0, 31.0]}, {"psnr": True}, mirrored=[0, 25])
+    record = make_record(samples=samples)
+    again = _read(record.to_json())
+    assert again.samples.mirrored == (0, 25)
+    assert again.id == record.id
+    with pytest.raises(ResultsError, match="mirrored must hold one number for each of 2 keys"):
+        Samples(["a", "b"], {"psnr": [30.0, 31.0]}, {"psnr": True}, mirrored=[0])
+    with pytest.raises(ResultsError, match=r"samples\.mirrored must be a number from 0"):
+        Samples(["a"], {"psnr": [30.0]}, {"psnr": True}, mirrored=[-1])
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_records_of_older_layouts_say_nothing_of_mirrored_readouts(schema: int) -> None:
+    record = make_record(schema=schema)
+    again = _read(record.to_json())
+    assert (again.samples.mirrored, again.dataset.margin) == (None, None)
+    assert again.id == record.id
+
+
 def _read(text: str) -> Record:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record.json"
@@ -88,9 +108,9 @@ def test_every_truncation_is_refused(cut: int) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"schema": 2', '"schema": 3', "schema 3.*reads up to 2.*Update spikerec"),
-        ('"schema": 2', '"schema": 0', "schema 0"),
-        ('"schema": 2', '"schema": true', "whole number `schema`"),
+        ('"schema": 3', '"schema": 4', "schema 4.*reads up to 3.*Update spikerec"),
+        ('"schema": 3', '"schema": 0', "schema 0"),
+        ('"schema": 3', '"schema": true', "whole number `schema`"),
         ('"label": "STIR"', '"label": "Better"', "changed after it was written"),
         ('"label": "STIR"', '"label": 3', "`label` must be text, found 3"),
         ('"split":"test",', "", "`dataset.split` is missing"),

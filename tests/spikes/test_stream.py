@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from spikerec import spikes
-from spikerec.errors import WindowError
+from spikerec.errors import ConfigError, WindowError
+from spikerec.spikes import reflect
 from spikerec.spikes import stream as stream_module
 from spikerec.spikes.stream import FileStream, SpikeStream
 
@@ -72,7 +73,36 @@ def test_a_window_that_leaves_the_stream_is_refused(
     stream: SpikeStream, centre: int, length: int
 ) -> None:
     with pytest.raises(WindowError, match=r"a\.\w+ holds 12 readouts, expected those in \["):
-        stream.window(centre, length)
+        stream.window(centre, length, ends="drop")
+
+
+@pytest.mark.parametrize(("centre", "length"), [(0, 5), (11, 4), (6, 12), (6, 61), (3, 300)])
+def test_a_window_that_leaves_the_stream_is_mirrored(
+    stream: SpikeStream, centre: int, length: int
+) -> None:
+    readouts = reflect(centre - length // 2 + np.arange(length), 12)
+    np.testing.assert_array_equal(stream.window(centre, length), ARRAY[readouts])
+    packed = stream.packed(
+        centre - length // 2, centre - length // 2 + length, 1, 4, 2, 7, ends="reflect"
+    )
+    np.testing.assert_array_equal(packed.unpack(), ARRAY[readouts, 1:4, 2:7])
+
+
+def test_only_a_readout_of_the_stream_has_a_window(stream: SpikeStream) -> None:
+    for centre, length in ((-1, 3), (12, 3), (5, 0)):
+        with pytest.raises(WindowError, match="holds 12 readouts, expected those in"):
+            stream.window(centre, length)
+    with pytest.raises(ConfigError, match="ends must be reflect or drop, found 'mirror'"):
+        stream.window(5, 3, ends="mirror")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_stream_too_short_to_be_mirrored_is_refused(count: int, tmp_path: Path) -> None:
+    spikes.save(tmp_path / "a.npy", ARRAY[:count])
+    short = spikes.open(tmp_path / "a.npy")
+    np.testing.assert_array_equal(short.window(0, 1), ARRAY[:1])
+    with pytest.raises(WindowError, match=rf"a\.npy holds {count} readouts?: .* at least 3"):
+        short.window(0, 3)
 
 
 @pytest.mark.parametrize("part", [(0, 13), (3, 3), (0, 1, 2, 2), (0, 1, 0, 6), (0, 1, 0, 5, -1)])

@@ -53,10 +53,12 @@ def plain(
     network.eval()
     with torch.inference_mode():
         windows = [
-            torch.from_numpy(stream[first : first + network.window])[None]
+            torch.from_numpy(stream.packed(first, first + network.window, ends="reflect").unpack())
             for first in (key_readout - network.key_readout for key_readout in key_readouts)
         ]
-        return torch.cat([network.reconstruct(one, light_scale).image[:, 0] for one in windows])
+        return torch.cat(
+            [network.reconstruct(one[None], light_scale).image[:, 0] for one in windows]
+        )
 
 
 def streamed(
@@ -81,10 +83,51 @@ def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_streaming_equals_the_plain_forward(name: str, tmp_path: Path) -> None:
     network: Network = build("model", name)
     stream = saved(network.window + 49, tmp_path)
-    key_readouts = KeyReadouts.of(stream, [network], stride=20)
+    key_readouts = KeyReadouts.of(stream, [network], stride=20, ends="drop")
+    assert (key_readouts.first, key_readouts.stop) == (
+        network.window // 2,
+        network.window // 2 + 50,
+    )
     found = streamed(stream, network, key_readouts, light_scale=0.5, batch_size=2)
     torch.testing.assert_close(
         found, plain(stream, network, key_readouts, 0.5), atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("num_readouts", [5, 90])  # shorter than all windows, or longer than most
+def test_ends_are_mirrored_along_a_stream_as_in_a_window(
+    name: str, num_readouts: int, tmp_path: Path
+) -> None:
+    network: Network = build("model", name)
+    stream = saved(num_readouts, tmp_path)
+    stride = max(1, num_readouts // 8)
+    key_readouts = KeyReadouts.of(stream, [network], stride)
+    assert list(key_readouts) == list(range(0, num_readouts, stride))
+    found = streamed(stream, network, key_readouts, light_scale=0.5, batch_size=2)
+    torch.testing.assert_close(
+        found, plain(stream, network, key_readouts, 0.5), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_a_part_has_the_frames_of_the_whole(stream: SpikeStream) -> None:
+    network = build("model", "tfp", window=31)
+    whole = streamed(stream, network, KeyReadouts.of(stream, [network], 1))
+    part = streamed(stream, network, KeyReadouts.of(stream, [network], 1, start=5, stop=100))
+    assert len(whole) == 110
+    assert torch.equal(part, whole[5:100])
+
+
+@pytest.mark.parametrize("overlap", [24, 20])
+def test_tiles_see_mirrored_ends_as_the_whole_picture_does(overlap: int, tmp_path: Path) -> None:
+    spikes.save(tmp_path / "large.npy", fake_spikes(4, 70, 93))
+    stream = spikes.open(tmp_path / "large.npy")
+    network = Blur()
+    key_readouts = KeyReadouts.of(stream, [network], 1)
+    tilings = [Tiling(network, 70, 93, 40, overlap)]
+    found = streamed(stream, network, key_readouts, tilings=tilings, batch_size=3)
+    torch.testing.assert_close(
+        found, plain(stream, network, key_readouts, 1.0), atol=1e-5, rtol=1e-5
     )
 
 
@@ -95,7 +138,7 @@ def test_a_stream_without_spikes_is_black(name: str, tmp_path: Path) -> None:
     array[: network.window + 20] = 0
     spikes.save(tmp_path / "dusk.npy", array)
     stream = spikes.open(tmp_path / "dusk.npy")
-    key_readouts = KeyReadouts.of(stream, [network], stride=20)
+    key_readouts = KeyReadouts.of(stream, [network], stride=20, ends="drop")
     found = streamed(stream, network, key_readouts, light_scale=0.4, batch_size=2)
     assert not found[:2].any()
     assert all(image.any() for image in found[2:])
@@ -168,6 +211,8 @@ def test_each_block_is_encoded_once(stride: int, batch_size: int, stream: SpikeS
 def test_no_readout_is_read_twice(stream: SpikeStream) -> None:
     seen = [t for chunk in read(stream, range(10, 90, 3), 10, 11) for t in range(*chunk[:2])]
     assert seen == list(range(seen[-1] + 1))
+    seen = [t for chunk in read(stream, range(0, 110, 3), 10, 11) for t in range(*chunk[:2])]
+    assert seen == list(range(-10, 119))
 
 
 def test_a_long_file_is_let_go_of_again_and_again(
@@ -190,11 +235,11 @@ def test_several_networks_share_their_key_readouts(stream: SpikeStream) -> None:
     networks = [build("model", "tfp", window=31), build("model", "tfi", window=11)]
     key_readouts = KeyReadouts.of(stream, networks, 10)
     found = list(make_frames(stream, networks, key_readouts))
-    assert [frame.key_readout for frame in found] == list(range(15, 95, 10))
+    assert [frame.key_readout for frame in found] == list(range(0, 110, 10))
     for k, network in enumerate(networks):
         expected = plain(stream, network, key_readouts, 1.0)
         assert torch.equal(torch.stack([frame.images[k] for frame in found]), expected)
-    assert torch.equal(found[0].spikes, torch.from_numpy(stream[15]))
+    assert torch.equal(found[1].spikes, torch.from_numpy(stream[10]))
 
 
 @pytest.mark.parametrize(("tile", "overlap"), [(32, 24), (40, 20), (36, 26)])
@@ -226,10 +271,22 @@ def test_a_tile_no_larger_than_its_overlap_is_refused(stream: SpikeStream) -> No
         reconstruct(stream, Blur(), tile=16, tile_overlap=16)[0]
 
 
-def test_part_shorter_than_the_window_names_both(stream: SpikeStream) -> None:
+def test_key_readouts_without_a_window_are_refused(stream: SpikeStream, tmp_path: Path) -> None:
     network = build("model", "tfp", window=31)
-    with pytest.raises(WindowError, match=r"\[50, 70\) are 20, but TFP needs a window of 31"):
-        KeyReadouts.of(stream, [network], 1, start=50, stop=70)
+    spikes.save(tmp_path / "short.npy", fake_spikes(30, 20, 28))
+    short = spikes.open(tmp_path / "short.npy")
+    with pytest.raises(WindowError, match=r"window of 31 readouts that TFP needs, in the 30 that"):
+        KeyReadouts.of(short, [network], 1, ends="drop")
+    with pytest.raises(WindowError, match=r"\[90, 110\).*Set ends=reflect"):
+        KeyReadouts.of(stream, [build("model", "tfp", window=41)], 1, start=90, ends="drop")
+    with pytest.raises(WindowError, match=r"holds 110 readouts, of which \[110, 110\) are none"):
+        KeyReadouts.of(stream, [network], 1, start=110)
+    spikes.save(tmp_path / "two.npy", fake_spikes(2, 20, 28))
+    two = spikes.open(tmp_path / "two.npy")
+    with pytest.raises(WindowError, match=r"holds 2 readouts.*at least 3"):
+        KeyReadouts.of(two, [network], 1)
+    with pytest.raises(ConfigError, match="ends must be reflect or drop, found 'crop'"):
+        KeyReadouts.of(stream, [network], 1, ends="crop")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="stride must be at least 1, found 0"):
         KeyReadouts.of(stream, [network], 0)
 

@@ -35,11 +35,11 @@ def test_three_lines_make_a_video(stream: SpikeStream, tmp_path: Path) -> None:
 
 def test_a_notebook_shows_a_frame(stream: SpikeStream) -> None:
     video = reconstruct(stream, "tfp", stride=10)
-    assert len(video) == 6
+    assert len(video) == 9
     assert video._repr_png_().startswith(b"\x89PNG")
     assert video[-1].size == (28, 20)
     with pytest.raises(IndexError):
-        video[6]
+        video[9]
 
 
 class Watched(Network):
@@ -72,7 +72,7 @@ def test_a_loop_over_the_pictures_runs_the_engine_once(
     monkeypatch.setattr("spikerec.streaming.processes.make_frames", counted)
     video = reconstruct(stream, network, stride=4, device="cpu", batch_size=1, optimise=False)
     pictures = list(video)
-    assert len(pictures) == len(video) == 15
+    assert len(pictures) == len(video) == 23
     assert len(runs) == network.moves == 1
     assert network.windows == len(video)
     one_by_one = [video[index] for index in range(len(video))]
@@ -103,7 +103,7 @@ def test_a_network_stays_where_it_computes(stream: SpikeStream, device: str) -> 
 
 def test_frames_are_intensity(stream: SpikeStream) -> None:
     frame = next(iter(reconstruct(stream, "tfp").frames()))
-    expected = stream[0:31].mean(0) / 0.5
+    expected = stream.window(0, 31).mean(0) / 0.5
     assert frame.images[0].numpy() == pytest.approx(expected)
 
 
@@ -151,7 +151,7 @@ def test_measured_exposure_makes_white_of_every_kind_of_method(
 
 def test_a_stated_light_scale_leaves_intensity_alone(stream: SpikeStream) -> None:
     images = next(iter(reconstruct(stream, InUnit(None)).frames())).images
-    assert images[0].numpy() == pytest.approx(7 * stream[:31].mean(0), rel=1e-5)
+    assert images[0].numpy() == pytest.approx(7 * stream.window(0, 31).mean(0), rel=1e-5)
 
 
 def test_exposure_is_the_same_for_all_frames(tmp_path: Path) -> None:
@@ -239,13 +239,13 @@ def test_interrupted_and_resumed_equals_uninterrupted(stream: SpikeStream, tmp_p
     with pytest.raises(KeyboardInterrupt):
         video().save(outputs, on_frame=interrupt)
     assert not any(path.exists() for path in outputs)
-    with pytest.raises(DataError, match=r"part.npy.partial holds 8 of 17 frames"):
+    with pytest.raises(DataError, match=r"part.npy.partial holds 8 of 30 frames"):
         video().save(outputs)
     counts: list[int] = []
     video().save(outputs, resume=True, on_frame=counts.append)
-    assert counts == list(range(8, 18))
+    assert counts == list(range(8, 31))
     assert np.array_equal(np.load(outputs[0]), np.load(tmp_path / "whole.npy"))
-    assert len(list(outputs[1].iterdir())) == 17
+    assert len(list(outputs[1].iterdir())) == 30
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_the_page_learns_what_there_is(port: int) -> None:
     assert status == 200
     assert b"<title>spikerec view</title>" in page
     facts = json.loads(ask(port, "/facts")[1])
-    assert (facts["first"], facts["last"]) == (20, 59)
+    assert (facts["first"], facts["last"]) == (0, 79)
     assert facts["methods"] == ["tfp", "tfi", "spikes"]
 
 
@@ -74,7 +74,7 @@ def test_a_frame_is_the_methods_image(port: int, viewer: Viewer) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("method=tfp&key_readout=5", "key_readout must be 20 to 59, found 5"),
+        ("method=tfp&key_readout=500", "key_readout must be 0 to 79, found 500"),
         ("method=stir&key_readout=30", "method must be one of tfp, tfi, found stir"),
         ("method=tfp&key_readout=30&gamma=0", "tone.gamma must be above 0"),
         ("method=tfp&key_readout=x", "invalid literal"),

@@ -78,6 +78,11 @@ def print_record(record: Record, path: Path, pictures: SampleImages) -> None:
         present = int(np.isfinite(record.column(metric)).sum())
         total = len(record.samples.keys)
         lines.append(f"{metric.upper()}: {present} of {total} samples have a value. {reason}")
+    if count := np.count_nonzero(record.samples.mirrored or ()):
+        lines.append(
+            f"{count} of {len(record.samples.keys)} samples lie so near an end of their stream "
+            "that a part of their window was mirrored (data.margin leaves such out)."
+        )
     lines.append(f"record: {path}")
     if pictures.keys:
         lines.append(f"images: {pictures.folder}")

@@ -93,7 +93,7 @@ def _video(config: DictConfig, stream: SpikeStream) -> Video:
     settings: dict[str, Any] = {
         key: config[key]
         for key in (
-            *("stride", "start", "stop", "slow_motion", "fps", "exposure", "mask_defects"),
+            *("stride", "start", "stop", "ends", "slow_motion", "fps", "exposure", "mask_defects"),
             *("show_spikes", "caption", "batch_size", "device", "devices"),
             *("tile", "tile_overlap", "optimise"),
         )

@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from spikerec.data.clips import Clip, LiveSet, check_unique
 from spikerec.errors import ConfigError, DataError
 from spikerec.simulation.images import read_grey
-from spikerec.spikes import SpikeStream, mirrored, unpack_bits
+from spikerec.spikes import SpikeStream, mirrored, reflect, unpack_bits
+from spikerec.spikes.ends import check_mirrors, count_mirrored
 
 Augmentation = Literal["none", "flips", "dihedral"]
 
@@ -80,15 +81,19 @@ class Crop:
 class Windows(Dataset[dict[str, Any]]):
     """Windows around the key readouts of clips.
 
+    A window that leaves its stream is completed by mirroring in time (`spikerec.spikes.ends`).
+
     Args:
         clips: where to read.
         window: readouts a window holds.
-        margin: readouts a key readout must have on both sides. At least window // 2; a larger one
-            gives methods of different windows the same samples.
+        margin: readouts a key readout must have on both sides. 0 takes all; half the longest window
+            that is compared leaves out all that any method would see mirrored.
         crop: random crops for training; None for whole images.
 
     Raises:
-        DataError: no key readout leaves room for the window, or two clips have one name.
+        DataError: no key readout has the margin, or two clips have one name.
+        WindowError: a stream is too short to be mirrored.
+        ConfigError: a margin below 0.
     """
 
     def __init__(
@@ -100,7 +105,8 @@ class Windows(Dataset[dict[str, Any]]):
         self.window = window
         self.crop = crop
         self.streams = [clip.open() for clip in self.clips]
-        margin = max(margin, window // 2)
+        if margin < 0:
+            raise ConfigError(f"data.margin must be at least 0, found {margin}.")
         self.items = [
             (index, key_readout)
             for index in range(len(self.clips))
@@ -109,10 +115,12 @@ class Windows(Dataset[dict[str, Any]]):
         if not self.items:
             longest = max((stream.num_readouts for stream in self.streams), default=0)
             raise DataError(
-                f"no key readout leaves {margin} readouts on both sides (model.window={window}, "
-                f"data.margin={margin}); the longest of {len(self.clips)} streams has {longest}. "
-                "Set a smaller data.margin or model.window, or give longer streams."
+                f"no key readout has {margin} readouts on both sides (data.margin); the longest of "
+                f"{len(self.clips)} streams has {longest}. Set a smaller data.margin (0: windows "
+                "are completed by mirroring), or give longer streams."
             )
+        for index in {index for index, _ in self.items}:
+            check_mirrors(self.streams[index].path, self.streams[index].num_readouts)
 
     def _key_readouts(self, index: int, margin: int) -> list[int]:
         last = self.streams[index].num_readouts - 1 - margin
@@ -127,18 +135,23 @@ class Windows(Dataset[dict[str, Any]]):
         index, key_readout = self.items[item]
         return f"{self.clips[index].name}/{key_readout}"
 
+    def mirrored(self, item: int) -> int:
+        """Readouts of the sample's window that lie outside its stream and are mirrored."""
+        index, key_readout = self.items[item]
+        first = key_readout - self.window // 2
+        return count_mirrored(first, first + self.window, self.streams[index].num_readouts)
+
     def __getitem__(self, draw: int | Draw) -> dict[str, Any]:
         """A sample with packed bits (see `decode` for what becomes of it)."""
         if isinstance(draw, int):
             draw = Draw(draw, 0, draw)
         index, key_readout = self.items[draw.item]
         clip, stream = self.clips[index], self.streams[index]
-        rows, columns, symmetry, readouts = self._place(draw, stream, clip)
-        first = key_readout - self.window // 2
-        start = first + int(readouts.min())
-        stop = first + int(readouts.max()) + 1
+        rows, columns, symmetry, offsets = self._place(draw, stream, clip)
+        readouts = reflect(key_readout - self.window // 2 + offsets, stream.num_readouts)
+        start, stop = int(readouts.min()), int(readouts.max()) + 1
         packed = stream.packed(start, stop, rows.start, rows.stop, columns.start, columns.stop)
-        bits = packed.bits[readouts - readouts.min()]
+        bits = packed.bits[readouts - start]
         sample: dict[str, Any] = {
             "bits": _to_bytes(bits, (columns.stop - columns.start + 14) // 8),
             "offset": packed.offset,
@@ -156,7 +169,7 @@ class Windows(Dataset[dict[str, Any]]):
     def _place(
         self, draw: Draw, stream: SpikeStream, clip: Clip
     ) -> tuple[slice, slice, int, NDArray[np.int64]]:
-        """Rows, columns and symmetry of a sample, and the window's readouts from its first."""
+        """Rows, columns and symmetry of a sample, and its readouts, counted in the window."""
         height, width = stream.height, stream.width
         readouts = np.arange(self.window)
         if self.crop is None:

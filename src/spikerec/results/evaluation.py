@@ -207,7 +207,7 @@ def _record(
     store: Store,
     facts: Mapping[str, Any],
 ) -> Record:
-    samples = _samples(scores, protocol)
+    samples = _samples(scores, protocol, part)
     environment = facts["environment"] | {"metrics": protocol.provenance()}
     return Record(
         **{**facts, "environment": environment},
@@ -218,6 +218,7 @@ def _record(
             num_samples=len(part.windows),
             has_target=part.data.sets[part.set_name].has_images(),
             light_scale=_light_scale(part.windows),
+            margin=part.data.margin,
         ),
         samples=samples,
         undefined=_undefined(samples, protocol),
@@ -229,7 +230,7 @@ def _record(
     )
 
 
-def _samples(scores: SampleScores, protocol: Protocol) -> Samples:
+def _samples(scores: SampleScores, protocol: Protocol, part: Split) -> Samples:
     """Scores by sample as columns by metric; a sample without a target has none for some."""
     names = dict.fromkeys(name for values in scores.values() for name in values)
     better = protocol.higher_is_better
@@ -237,6 +238,7 @@ def _samples(scores: SampleScores, protocol: Protocol) -> Samples:
         keys=list(scores),
         values={name: [values.get(name) for values in scores.values()] for name in names},
         higher_is_better={name: better[name] for name in names},
+        mirrored=[part.windows.mirrored(item) for item in range(len(part.windows))],
     )
 
 

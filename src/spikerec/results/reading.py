@@ -133,6 +133,9 @@ def _check_texts(content: Mapping[str, Any]) -> None:
             raise ResultsError(f"`{name!r:.60}` holds text that is not Unicode.") from None
 
 
+_COUNT = "a whole number or null"
+
+
 def _record(part: _Part, path: Path) -> Record:
     schema = part.content["schema"]
     weights, dataset, protocol, samples = map(
@@ -159,6 +162,7 @@ def _record(part: _Part, path: Path) -> Record:
             num_samples=dataset.take("num_samples", (int,), "a whole number"),
             has_target=dataset.take("has_target", (bool,), "true or false"),
             light_scale=dataset.take("light_scale", (int, float, type(None)), "a number or null"),
+            margin=None if schema < 3 else dataset.take("margin", (int, type(None)), _COUNT),
         ),
         protocol=ProtocolInfo(
             name=protocol.text("name"), digest=protocol.text("digest"), description=description
@@ -170,6 +174,7 @@ def _record(part: _Part, path: Path) -> Record:
                 for name in values.content
             },
             higher_is_better=samples.mapping("higher_is_better", (bool,), "true or false"),
+            mirrored=None if schema < 3 else _mirrored(samples),
         ),
         unavailable=part.mapping("unavailable", (str,), "text"),
         undefined={} if schema == 1 else part.mapping("undefined", (str,), "text"),
@@ -183,6 +188,13 @@ def _record(part: _Part, path: Path) -> Record:
         schema=schema,
         path=path,
     )
+
+
+def _mirrored(samples: _Part) -> list[int] | None:
+    """How many readouts of each sample were mirrored, where that is known."""
+    if samples.content.get("mirrored", ()) is None:
+        return None
+    return samples.sequence("mirrored", (int,), "whole numbers")
 
 
 def _origin(weights: _Part) -> str:

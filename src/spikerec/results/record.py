@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from spikerec.errors import ResultsError
 from spikerec.spikes.files import atomic_path
 
-#: Version of the JSON layout; a reader refuses newer ones. 2 added `weights.origin`, `undefined`.
-SCHEMA = 2
+#: Version of the JSON layout; a reader refuses newer ones. 2 added `weights.origin`, `undefined`;
+#: 3 added `dataset.margin`, `samples.mirrored`.
+SCHEMA = 3
 
 #: Bounds of what a record may hold, so that no file can make the board slow or large.
 MOST_SAMPLES = 100_000
@@ -73,6 +74,7 @@ class DatasetInfo:
         num_samples: how many samples the split holds.
         has_target: whether there is ground truth.
         light_scale: firing rate of a pixel of intensity 1; None where samples differ in it.
+        margin: readouts that each key readout has on both sides; None where it is not known.
     """
 
     name: str
@@ -81,6 +83,7 @@ class DatasetInfo:
     num_samples: int
     has_target: bool
     light_scale: float | None = None
+    margin: int | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ class Samples:
         keys: one per sample, unique; at least one.
         values: metric → one value per key; what is not finite, or None, has no value.
         higher_is_better: metric → direction, for exactly the metrics of `values`.
+        mirrored: one per key: how many readouts of the sample's window lie outside its stream and
+            were mirrored; None where it is not known.
 
     Attributes:
         values: metric → read-only float64 array, NaN where there is no value.
@@ -136,6 +141,7 @@ class Samples:
         keys: Sequence[str],
         values: Mapping[str, Sequence[float | None] | NDArray[np.float64]],
         higher_is_better: Mapping[str, bool],
+        mirrored: Sequence[int] | None = None,
     ) -> None:
         if not 1 <= len(keys) <= MOST_SAMPLES:
             raise ResultsError(
@@ -150,6 +156,15 @@ class Samples:
                 f"samples.keys must have at most {MOST_KEY} characters each, found {longest!r:.60}."
             )
         self.keys = tuple(keys)
+        self.mirrored = None if mirrored is None else tuple(mirrored)
+        if self.mirrored is not None:
+            for count in self.mirrored:
+                _check_number(count, "a number in samples.mirrored")
+            if len(self.mirrored) != len(self.keys):
+                raise ResultsError(
+                    f"samples.mirrored must hold one number for each of {len(self.keys)} keys, "
+                    f"found {len(self.mirrored)}."
+                )
         self.higher_is_better = dict(higher_is_better)
         self.values = {metric: _column(metric, column) for metric, column in values.items()}
         if len(set(self.keys)) != len(self.keys):
@@ -178,6 +193,7 @@ class Samples:
                 for name, column in columns.items()
             },
             "higher_is_better": self.higher_is_better,
+            "mirrored": None if self.mirrored is None else list(self.mirrored),
         }
 
 
@@ -249,6 +265,8 @@ class Record:
         values = {name: _plain(getattr(self, name), name) for name in names}
         if self.schema == 1:
             del values["undefined"], values["weights"]["origin"]
+        if self.schema < 3:
+            del values["dataset"]["margin"], values["samples"]["mirrored"]
         return {"schema": self.schema} | values
 
     @cached_property
@@ -385,8 +403,8 @@ def _check_identity(record: Record) -> None:
             raise ResultsError(
                 f"{place} must have at most {MOST_LABEL} characters, found {len(text):,}."
             )
-    light_scale = record.dataset.light_scale
-    _check_number(light_scale, "dataset.light_scale")
+    _check_number(record.dataset.light_scale, "dataset.light_scale")
+    _check_number(record.dataset.margin, "dataset.margin")
 
 
 def _check_name(name: str, place: str) -> None:

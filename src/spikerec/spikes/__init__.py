@@ -7,7 +7,7 @@ from spikerec.spikes.arrays import H5Stream, NpyStream, NpzStream
 from spikerec.spikes.bits import PackedSpikes, pack_bits, unpack_bits
 from spikerec.spikes.concatenated import ConcatenatedStream
 from spikerec.spikes.dat import DatStream, DatWriter
-from spikerec.spikes.ends import mirrored
+from spikerec.spikes.ends import Ends, mirrored, reflect
 from spikerec.spikes.formats import SUFFIXES, open, save, save_parts
 from spikerec.spikes.geometry import (
     Geometry,
@@ -37,6 +37,7 @@ __all__ = [
     "ConcatenatedStream",
     "DatStream",
     "DatWriter",
+    "Ends",
     "Geometry",
     "H5Stream",
     "NpyStream",
@@ -52,6 +53,7 @@ __all__ = [
     "open",
     "pack_bits",
     "read_sidecar",
+    "reflect",
     "save",
     "save_parts",
     "sidecar_path",

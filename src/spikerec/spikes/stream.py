@@ -6,6 +6,7 @@ import os
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from types import EllipsisType
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -14,6 +15,7 @@ import numpy as np
 
 from spikerec.errors import GeometryError, WindowError
 from spikerec.spikes.bits import PackedSpikes, pack_bits
+from spikerec.spikes.ends import Ends, check_ends, check_mirrors, mirrored
 from spikerec.spikes.geometry import Sidecar
 
 #: Files kept open at once in a process: below the usual limit of 1024 with room for others.
@@ -103,18 +105,27 @@ class SpikeStream(ABC):
         )
         return block.squeeze(dropped) if dropped else block
 
-    def window(self, centre: int, length: int) -> np.ndarray:
+    def window(self, centre: int, length: int, *, ends: Ends = "reflect") -> np.ndarray:
         """Decode the readouts around one: [centre − length // 2, centre − length // 2 + length).
+
+        Args:
+            centre: a readout of the stream.
+            length: of the window, at least 1.
+            ends: `reflect` completes a window that leaves the stream by mirroring it in time (see
+                `spikerec.spikes.ends`); `drop` refuses it.
 
         Returns:
             (length, H, W) uint8, 0 and 1.
 
         Raises:
-            WindowError: the window leaves the stream, or length < 1.
+            WindowError: the centre is outside the stream, length < 1, the window leaves the stream
+                and is not to be completed, or the stream is too short to complete it.
+            ConfigError: another value of `ends`.
         """
+        if not 0 <= centre < self.num_readouts:
+            self._check_window(centre, centre + 1)
         first = centre - length // 2
-        self._check_window(first, first + length)
-        return self[first : first + length]
+        return self.packed(first, first + length, ends=ends).unpack()
 
     def packed(
         self,
@@ -124,6 +135,8 @@ class SpikeStream(ABC):
         y1: int | None = None,
         x0: int = 0,
         x1: int | None = None,
+        *,
+        ends: Ends = "drop",
     ) -> PackedSpikes:
         """Part of the stream as bits, without decoding them where the file allows it.
 
@@ -134,16 +147,25 @@ class SpikeStream(ABC):
             y1: row after the last; None for all.
             x0: first column.
             x1: column after the last; None for all.
+            ends: `reflect` mirrors in time what lies before or after the stream, `drop` refuses it
+                (see `window`).
 
         Returns:
             Bits of (t1 − t0) × (y1 − y0) × (x1 − x0) pixels.
 
         Raises:
-            WindowError: a range that is empty or leaves the stream.
+            WindowError: a range that is empty or leaves the stream, or a stream too short to be
+                mirrored.
+            ConfigError: another value of `ends`.
         """
         y1 = self.height if y1 is None else y1
         x1 = self.width if x1 is None else x1
-        self._check_window(t0, t1)
+        check_ends(ends)
+        is_inside = 0 <= t0 < t1 <= self.num_readouts
+        if ends == "drop" or t0 >= t1:
+            self._check_window(t0, t1)
+        elif not is_inside:
+            check_mirrors(self.path, self.num_readouts)
         for name, low, high, size in (
             ("rows", y0, y1, self.height),
             ("columns", x0, x1, self.width),
@@ -152,7 +174,13 @@ class SpikeStream(ABC):
                 raise WindowError(
                     f"{self.path}: {name} must be a part of [0, {size}), found [{low}, {high})."
                 )
-        return self._pack(slice(t0, t1, 1), slice(y0, y1, 1), slice(x0, x1, 1))
+        rows, columns = slice(y0, y1, 1), slice(x0, x1, 1)
+        if is_inside:
+            return self._pack(slice(t0, t1, 1), rows, columns)
+        readouts = mirrored(t0, t1, self.num_readouts)
+        first = int(readouts.min())
+        packed = self._pack(slice(first, int(readouts.max()) + 1, 1), rows, columns)
+        return replace(packed, bits=packed.bits[readouts - first])
 
     @abstractmethod
     def close(self) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from spikerec.errors import ConfigError, WindowError
 from spikerec.models.base import Network
-from spikerec.spikes import SpikeStream
+from spikerec.spikes import Ends, SpikeStream
+from spikerec.spikes.ends import check_ends, check_mirrors
 
 
 @dataclass(frozen=True)
 class KeyReadouts:
-    """Evenly spaced key readouts, each with a whole window around it.
+    """Evenly spaced key readouts of a stream.
 
     Attributes:
         first: the first of them.
@@ -32,26 +33,54 @@ class KeyReadouts:
         stride: int,
         start: int = 0,
         stop: int | None = None,
+        ends: Ends = "reflect",
     ) -> KeyReadouts:
-        """Every `stride`-th readout of [start, stop) with the windows of all networks inside it.
+        """Every `stride`-th readout of [start, stop).
+
+        Windows see what the stream holds on either side of [start, stop), so that the images of a
+        part are those that the whole stream would give.
+
+        Args:
+            stream: whose readouts they are.
+            networks: that reconstruct them.
+            stride: readouts from one to the next.
+            start: the first.
+            stop: they are below it; None for the end of the stream.
+            ends: `reflect` takes all, and windows that leave the stream are completed by mirroring
+                in time (`spikes.ends`); `drop` takes those whose windows lie inside the stream, for
+                all networks.
 
         Raises:
-            ConfigError: a stride below 1, or a start below 0.
-            WindowError: the part is shorter than what the networks need.
+            ConfigError: a stride below 1, a start below 0, or another value of `ends`.
+            WindowError: no readout is left, or the stream is too short to be mirrored.
         """
         if stride < 1:
             raise ConfigError(f"stride must be at least 1, found {stride}.")
         if start < 0:
             raise ConfigError(f"start must be at least 0, found {start}.")
-        end = stream.num_readouts if stop is None else min(stop, stream.num_readouts)
+        check_ends(ends)
+        total = stream.num_readouts
+        end = total if stop is None else min(stop, total)
+        if start >= end:
+            raise WindowError(
+                f"{stream.path} holds {total} readouts, of which [{start}, {end}) are none: set "
+                "start and stop within them."
+            )
         before, after = reach(networks)
-        if end - start < before + after:
+        first, last = start, end
+        if ends == "drop":
+            first, last = max(start, before), min(end, total - after + 1)
+        elif start < before or end > total - after + 1:
+            check_mirrors(stream.path, total)
+        if first >= last:
             names = ", ".join(type(network).__name__ for network in networks)
             raise WindowError(
-                f"{stream.path}: readouts [{start}, {end}) are {max(end - start, 0)}, but {names} "
-                f"needs a window of {before + after}. Give a longer part, or set model.window."
+                f"{stream.path}: no readout of [{start}, {end}) has the window of "
+                f"{before + after} readouts that {names} needs, in the {total} that the stream "
+                "holds. Set ends=reflect to complete windows by mirroring, or a smaller "
+                "model.window."
             )
-        return cls(start + before, end - after + 1, stride)
+        return cls(first, last, stride)
 
     def __len__(self) -> int:
         return len(self._range)

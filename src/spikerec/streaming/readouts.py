@@ -1,6 +1,10 @@
 """The readouts that pass through memory: read once, held as bits, let go when no window needs them.
 
 What is held at a time depends on window, stride and batch, and not on the length of the stream.
+
+Readouts are counted on an axis that goes on beyond both ends of the stream, below 0 and above its
+last: what lies there is mirrored when it is read (`spikes.ends`), and is like any other readout to
+all that follows. So every way along a stream, and every tile, sees the ends as one window does.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ Item = TypeVar("Item")
 
 
 class Chunk(NamedTuple):
-    """Readouts [first, stop) of a stream."""
+    """Readouts [first, stop) of a stream, mirrored where they lie outside."""
 
     first: int
     stop: int
@@ -36,11 +40,16 @@ class Chunk(NamedTuple):
 def read(
     stream: SpikeStream, key_readouts: Iterable[int], before: int, after: int
 ) -> Generator[Chunk, None, None]:
-    """Read what each key readout needs beyond the ones before it; no readout is read twice."""
-    done = unreleased = 0
+    """Read what each rising key readout needs beyond the ones before it.
+
+    No readout is read twice, but for those that are mirrored at the ends.
+    """
+    done: int | None = None
+    unreleased = 0
     for key_readout in key_readouts:
-        first, stop = max(key_readout - before, done), key_readout + after
-        packed = stream.packed(first, stop)
+        first, stop = key_readout - before, key_readout + after
+        first = first if done is None else max(first, done)
+        packed = stream.packed(first, stop, ends="reflect")
         yield Chunk(first, stop, packed)
         done = stop
         unreleased += packed.bits.nbytes

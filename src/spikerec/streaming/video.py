@@ -27,7 +27,7 @@ from torch import Tensor
 from spikerec.errors import ConfigError
 from spikerec.inference.rearrangement import optimised
 from spikerec.models.base import Network
-from spikerec.spikes import SpikeStream
+from spikerec.spikes import Ends, SpikeStream
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.engine import Frame, make_frames
@@ -362,6 +362,7 @@ def reconstruct(
     stride: int | None = None,
     start: int = 0,
     stop: int | None = None,
+    ends: Ends = "reflect",
     slow_motion: float | None = None,
     fps: float = 25,
     **settings: Any,  # noqa: ANN401 (those of `Video`)
@@ -374,15 +375,18 @@ def reconstruct(
         checkpoint: of a method with weights; by name where several have some.
         stride: readouts from one frame to the next; None to take it from `slow_motion`, or half
             the shortest window.
-        start: first readout used.
-        stop: readout after the last; None for the end.
+        start: first readout that has a frame; windows see what lies before it.
+        stop: readout after the last that may have one; None for the end.
+        ends: `reflect` completes windows that leave the stream by mirroring it in time, so that
+            every readout may have a frame; `drop` leaves out the readouts of such windows.
         slow_motion: how many times slower than life it is to play at `fps`.
         fps: for `slow_motion`.
         **settings: those of `Video`.
 
     Raises:
         ConfigError: a method named twice, or a setting out of range.
-        WindowError: the part is shorter than a window.
+        WindowError: the part holds no readout that can have a frame, or the stream is shorter than
+            can be mirrored.
         WeightsError: a checkpoint that does not fit.
     """
     networks: dict[str, Network] = {}
@@ -399,7 +403,7 @@ def reconstruct(
         networks[name] = load(method, own) if isinstance(method, str) else method
     if stride is None:
         stride = default_stride(stream, list(networks.values()), slow_motion, fps)
-    key_readouts = KeyReadouts.of(stream, list(networks.values()), stride, start, stop)
+    key_readouts = KeyReadouts.of(stream, list(networks.values()), stride, start, stop, ends)
     return Video(stream, networks, key_readouts, **settings)
 
 

@@ -24,7 +24,7 @@ from PIL import Image
 
 from spikerec.errors import ConfigError, SpikerecError, one_line
 from spikerec.models.base import Network
-from spikerec.spikes import SpikeStream
+from spikerec.spikes import Ends, SpikeStream
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import Tone
@@ -45,12 +45,15 @@ class Viewer:
     Args:
         stream: to look at.
         networks: methods to look at it by, in eval mode, by name.
+        ends: as of `spikerec.reconstruct`.
     """
 
-    def __init__(self, stream: SpikeStream, networks: Mapping[str, Network]) -> None:
+    def __init__(
+        self, stream: SpikeStream, networks: Mapping[str, Network], ends: Ends = "reflect"
+    ) -> None:
         self.stream = stream
         self.networks = dict(networks)
-        self.key_readouts = KeyReadouts.of(stream, list(networks.values()), 1)
+        self.key_readouts = KeyReadouts.of(stream, list(networks.values()), 1, ends=ends)
         self._videos = {
             name: Video(stream, {name: network}, self.key_readouts)
             for name, network in networks.items()
@@ -73,7 +76,7 @@ class Viewer:
         """The image of a key readout as PNG.
 
         Raises:
-            ConfigError: an unknown method, or a key readout without a whole window.
+            ConfigError: an unknown method, or a key readout that the page does not offer.
         """
         if not self.key_readouts.first <= key_readout < self.key_readouts.stop:
             raise ConfigError(

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from spikerec.data import SpikeDataModule
 from spikerec.models.base import Network
-from spikerec.spikes import SpikeStream, mirrored, tfp
+from spikerec.spikes import SpikeStream, tfp
 from spikerec.spikes.files import atomic_path
 from spikerec.spikes.grey import grey_levels
+from spikerec.streaming import KeyReadouts
 from spikerec.training.module import ReconstructionModule
 
 
@@ -123,15 +124,12 @@ class ValidationVideo(Callback):
     def _reconstruct(
         self, module: ReconstructionModule, stream: SpikeStream, light_scale: float
     ) -> list[NDArray[Any]]:
-        before, total = module.network.window // 2, stream.num_readouts
-        # Key readouts whose window lies inside; all, completed at the ends, where none does.
-        inside = range(before, total - (module.network.window - 1 - before))
+        network = module.network
         frames = []
-        for key_readout in (inside or range(total))[:: self.stride][: self.frames]:
-            start = key_readout - before
-            readouts = mirrored(start, start + module.network.window, total)
-            first = readouts.min()
-            piece = torch.from_numpy(stream[first : readouts.max() + 1][readouts - first])
+        for key_readout in KeyReadouts.of(stream, [network], self.stride)[: self.frames]:
+            first = key_readout - network.key_readout
+            packed = stream.packed(first, first + network.window, ends="reflect")
+            piece = torch.from_numpy(packed.unpack())
             image = module(piece[None].to(module.device), light_scale)
             frames.append(_grey(image[0, 0]))
         return frames
