@@ -33,7 +33,7 @@ R = TypeVar("R")
 #: The environment variable that lets the references run when it is 0.
 SWITCH = "SPIKEREC_KERNELS"
 #: The types of tensors that kernels take.
-SERVED_TYPES = (torch.float32, torch.int32, torch.uint8)
+SERVED_TYPES = (torch.float32, torch.bool)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from spikerec.kernels.threads import each_alone
 #: Pixels that a thread takes at once: their states stay in the cache of a core.
 PIXELS_AT_ONCE = 1 << 13
 #: The interval of a pixel that has not fired yet: below 0 for longer than any stream lasts.
-NEVER = -(1 << 30)
+NEVER = np.int32(-(1 << 30))
 
-ONE = np.float32(1)  # with Python's own number the kernel would compute in float64
+# With Python's own numbers the kernel would compute in 64 bits.
+ZERO, ONE = np.int32(0), np.float32(1)
 
 
 def _settle(
@@ -44,7 +45,7 @@ def _settle(
 
 @compiled()
 def _take_spikes(
-    spikes: NDArray[np.uint8],
+    spikes: NDArray[np.bool_],
     decays: NDArray[np.float32],
     u0: np.float32,
     f: np.float32,
@@ -53,21 +54,28 @@ def _take_spikes(
     facilitation: NDArray[np.float32],
 ) -> None:
     """Change the states (N,) of pixels by their spikes (T, N); `decays` is (2, T + 1)."""
-    interval = np.full(len(recovery), np.int32(0 if from_start else NEVER), np.int32)
+    pixels = len(recovery)
+    interval = np.full(pixels, ZERO if from_start else NEVER, np.int32)
+    decay = np.empty((2, pixels), np.float32)
     for t in range(len(spikes)):
-        for p in range(len(recovery)):
+        fired = spikes[t]
+        # Looked up for all pixels first, so that the rest is arithmetic on many pixels at once.
+        for p in range(pixels):
             interval[p] += np.int32(1)
-            if spikes[t, p]:
-                d = interval[p]
-                if d > 0:
-                    r, u = recovery[p], facilitation[p]
-                    recovery[p] = ONE - (ONE - r * (ONE - u)) * decays[0, d]
-                    facilitation[p] = u0 + (u + f * (ONE - u) - u0) * decays[1, d]
-                interval[p] = 0
+            d = max(interval[p], ZERO)
+            decay[0, p], decay[1, p] = decays[0, d], decays[1, d]
+        for p in range(pixels):
+            r, u = recovery[p], facilitation[p]
+            recovered = ONE - (ONE - r * (ONE - u)) * decay[0, p]
+            facilitated = u0 + (u + f * (ONE - u) - u0) * decay[1, p]
+            is_updated = fired[p] & (interval[p] > ZERO)
+            recovery[p] = recovered if is_updated else r
+            facilitation[p] = facilitated if is_updated else u
+            interval[p] = ZERO if fired[p] else interval[p]
 
 
 def _example(height: int, width: int) -> tuple[Tensor, Tensor, float, float, bool]:
-    fired = (torch.rand(2, 9, height, width) < 0.4).to(torch.uint8)
+    fired = torch.rand(2, 9, height, width) < 0.4
     return fired, torch.rand(2, 10), 0.15, 0.2, False
 
 

@@ -69,7 +69,7 @@ def _convolve(
         biases[:out] = bias
     if slope is not None:
         slopes[:out] = slope
-    images = x.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
+    images = _channels_last(x)
     batch, height, width, inner = images.shape
     results = images.new_empty(batch, height, width, out)
     rows, columns = _tiles(height), _tiles(width)
@@ -95,6 +95,18 @@ def _convolve(
 
     each_alone(run, range(workers))
     return results.permute(0, 3, 1, 2)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, H, W, C), contiguous."""
+    images = x.permute(0, 2, 3, 1)
+    if images.is_contiguous():
+        return images
+    # PyTorch transposes a matrix block by block, in half the time that it takes to permute axes.
+    filled = torch.empty_like(images, memory_format=torch.contiguous_format)
+    for image, one in zip(filled, x, strict=True):
+        image.flatten(0, 1).copy_(one.flatten(1).T)
+    return filled
 
 
 def _suits(

@@ -83,8 +83,7 @@ class Plasticity:
                 torch.exp(-intervals / self.facilitation_time),
             ]
         )
-        fired = (spikes.detach() != 0).to(torch.uint8)
-        return _settle(fired, decays, self.u0, self.f, self.mode == "online")
+        return _settle(spikes.detach() != 0, decays, self.u0, self.f, self.mode == "online")
 
     def rate(self, recovery: Tensor, facilitation: Tensor) -> Tensor:
         """Invert states of any shape to the image; 0 where no spike has updated them.
@@ -135,7 +134,7 @@ def _settle(
     """Return R and u after the last readout.
 
     Args:
-        fired: (B, T, H, W) uint8, 0 and 1.
+        fired: (B, T, H, W) bool.
         decays: (2, T + 1), exp(−d / D) and exp(−d / F) of the intervals d = 0, …, T.
         u0: facilitation at rest.
         f: facilitation per spike.
@@ -146,7 +145,7 @@ def _settle(
     facilitation = torch.full_like(recovery, u0)
     interval = torch.zeros_like(recovery, dtype=torch.int64)
     is_counted = torch.full_like(fired[:, 0], from_start, dtype=torch.bool)
-    for has_fired in fired.bool().unbind(1):
+    for has_fired in fired.unbind(1):
         interval = interval + 1
         of_recovery, of_facilitation = decays[:, interval]
         unrecovered = (1 - recovery * (1 - facilitation)) * of_recovery
