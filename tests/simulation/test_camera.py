@@ -105,6 +105,15 @@ def test_chunks_do_not_change_the_spikes(camera: Camera, cut: int) -> None:
     assert torch.equal(parts, whole)
 
 
+def test_readouts_summed_at_once_fire_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy = Camera(0.7, threshold=20, shot_noise=True, gain_spread=0.2, stray_rate=0.05)
+    scene = torch.rand(130, 5, 6, generator=torch.Generator().manual_seed(1))
+    one_by_one = noisy.expose(scene, seed=3)
+    monkeypatch.setattr("spikerec.simulation.camera.at_once", lambda _, **sizes: sizes["in_bulk"])
+    assert torch.equal(noisy.expose(scene, seed=3), one_by_one)
+    assert Camera(1.0).expose(torch.ones_like(scene), seed=0).all()
+
+
 def test_a_seed_repeats_and_another_differs() -> None:
     scene = torch.rand(60, 8, 8)
     assert torch.equal(NOISY.expose(scene, seed=5), NOISY.expose(scene, seed=5))

@@ -6,9 +6,9 @@ c_t the charge of readout t and q₀ ~ U(0, θ) the charge at the start,
 
     n_t = ⌊(q₀ + c_0 + … + c_t) / θ⌋,    spike_t = n_t − n_(t−1) ∈ {0, 1},
 
-so that only what the charge exceeds whole thresholds by has to be kept from one readout to the
-next. A readout gathers at most θ: beyond that the pixel is saturated, and the excess is lost. Hence
-at most one spike a readout.
+so that the spikes of a few readouts follow from one cumulative sum, and only what the charge
+exceeds whole thresholds by has to be kept for the next ones. A readout gathers at most θ: beyond
+that the pixel is saturated, and the excess is lost. Hence at most one spike a readout.
 
 Charge is counted in whole units of θ / 2²⁴. Integer sums do not depend on order, so the spikes are
 the same however the scene is cut into chunks, on the CPU and on a GPU, and nothing drifts over long
@@ -41,11 +41,14 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import ConfigError, InputError
+from spikerec.kernels.devices import at_once
 from spikerec.simulation.sensor import SensorMaps, draw_maps, read_maps
 from spikerec.spikes.geometry import check_light_scale
 
 THETA_BITS = 24  # a threshold is 2²⁴ units of charge: the precision of float32 intensities
 THETA = 1 << THETA_BITS
+#: Readouts summed at once on a GPU: the charge of 65 thresholds fits into int32.
+READOUTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -197,11 +200,11 @@ class Exposure:
         self._check(intensity)
         charge = self._begin(intensity) if self._charge is None else self._charge
         spikes = torch.empty(intensity.shape, dtype=torch.uint8, device=intensity.device)
-        for light, fired in zip(intensity, spikes, strict=True):
-            charge += self._gathered(self._with_shot_noise(light.float()))
-            torch.bitwise_right_shift(charge, THETA_BITS, out=fired)
-            charge &= THETA - 1
-            self._add_stray(fired)
+        step = at_once(intensity, in_cache=1, in_bulk=READOUTS_AT_ONCE)
+        for light, fired in zip(
+            torch.split(intensity, step), torch.split(spikes, step), strict=True
+        ):
+            self._fire(charge, self._with_shot_noise(light.float()), fired)
         self._charge = charge
         return spikes
 
@@ -218,8 +221,27 @@ class Exposure:
         self._stray = torch.Generator(device).manual_seed(stray_seed)
         return charge.to(device)
 
+    def _fire(self, charge: Tensor, intensity: Tensor, spikes: Tensor) -> None:
+        """Gather charge and fire.
+
+        Args:
+            charge: (H, W), left by the readout before; afterwards, by the last of these.
+            intensity: (t, H, W) float32, t ≤ READOUTS_AT_ONCE.
+            spikes: (t, H, W) to fill.
+        """
+        total = self._gathered(intensity)
+        total[0] += charge
+        if len(total) > 1:
+            total = total.cumsum(0, dtype=torch.int32)
+        torch.bitwise_and(total[-1], THETA - 1, out=charge)
+        torch.bitwise_right_shift(total, THETA_BITS, out=spikes)  # spikes so far
+        if len(total) > 1:
+            spikes[1:] -= spikes[:-1].clone()
+        for fired in spikes:
+            self._add_stray(fired)
+
     def _gathered(self, intensity: Tensor) -> Tensor:
-        """Return the charge that a readout gathers: (H, W) float32 → int32 in [0, THETA]."""
+        """Return the charge that readouts gather: (t, H, W) float32 → int32 in [0, THETA]."""
         light = intensity * self._scale
         if self._sensor is not None:
             sensor = self._sensor
@@ -232,11 +254,13 @@ class Exposure:
         return self.camera.light_scale * self.camera.gain * THETA
 
     def _with_shot_noise(self, intensity: Tensor) -> Tensor:
-        """Return a readout's intensity (H, W) as counted in whole electrons."""
+        """Return the intensity (t, H, W) as counted in whole electrons."""
         if not self.camera.shot_noise:
             return intensity
         electrons = self.camera.light_scale * self.camera.threshold
-        return torch.poisson(intensity * electrons, self._shot) / electrons
+        # Drawn readout by readout, so that no draw depends on how the scene is cut.
+        counts = [torch.poisson(light, self._shot) for light in intensity * electrons]
+        return torch.stack(counts) / electrons
 
     def _add_stray(self, fired: Tensor) -> None:
         """Set bits of a readout (H, W) that no charge has set."""
