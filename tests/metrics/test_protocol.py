@@ -11,7 +11,7 @@ from spikerec.metrics import LPIPS, NIQE, PSNR, SSIM, Protocol
 
 def protocol(**changes: object) -> Protocol:
     settings = {"clip": True, "border": 0, "rounding": "none"} | changes
-    return Protocol("test", {"frames": "all"}, {"psnr": PSNR, "ssim": SSIM}, **settings)  # type: ignore[arg-type]
+    return Protocol("test", {"psnr": PSNR, "ssim": SSIM}, {"frames": "all"}, **settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_real_recordings_skip_what_compares() -> None:
 
 def test_description_is_plain_and_names_arguments() -> None:
     metrics = {"lpips": partial(LPIPS, input_range="unit"), "niqe": NIQE}
-    described = Protocol("p", {}, metrics, clip=True, border=0, rounding="none").describe()
+    described = Protocol("p", metrics, clip=True, border=0, rounding="none").describe()
     assert described["metrics"]["lpips"]["arguments"] == {"input_range": "unit"}
     assert described["metrics"]["niqe"]["needs_target"] is False
 
@@ -112,4 +112,4 @@ def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"protocol\.rounding"):
         protocol(rounding="up")
     with pytest.raises(ConfigError, match=r"protocol\.metrics"):
-        Protocol("p", {}, {}, clip=True, border=0, rounding="none")
+        Protocol("p", {}, clip=True, border=0, rounding="none")

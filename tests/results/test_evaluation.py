@@ -25,7 +25,7 @@ from tests.fakes import fake_reds, fake_spikes, write_dat
 
 
 def _protocol(**metrics: object) -> Protocol:
-    return Protocol("own", {}, metrics, clip=True, border=0, rounding="none")  # type: ignore[arg-type]
+    return Protocol("own", metrics, clip=True, border=0, rounding="none")  # type: ignore[arg-type]
 
 
 def _data(spike_set: SpikeSet, window: int = 11, margin: int = 20) -> SpikeDataModule:

@@ -78,6 +78,11 @@ class SpikeSet(ABC):
         self.name = name
         self.root = Path(root)
 
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        label = "" if name.lower() == self.name else f", name={self.name!r}"
+        return f"{name}({str(self.root)!r}{label})"
+
     def prepare(self) -> None:
         """Make the set on first use, where it can be made; else check that it is there.
 

@@ -32,45 +32,48 @@ class SpikeDataModule(L.LightningDataModule):
     are unpacked on the device.
 
     Args:
-        sets: name → data set.
+        sets: one data set, a list of them, or name → data set.
         window: readouts a window holds; the network's.
         batch_size: training samples in a process's batch. Whole images go one by one.
         crop: height and width of training crops, in pixels.
         augment: symmetries of a training crop: `none`, `flips` (4) or `dihedral` (8).
         ends: share of training windows cut and mirrored, as at a stream's ends; see `Crop`.
-        samples_per_epoch: draws in an epoch, of all processes; null: each key readout once.
+        samples_per_epoch: draws in an epoch, of all processes; None: each key readout once, and
+            several crops of each where the set is smaller than one batch.
         margin: readouts a key readout must have on both sides; see `Windows`.
         num_workers: reading processes of each loader; 0 reads in the main process.
         seed: of shuffles, crops and symmetries.
-        val_samples: at most so many validation samples of each set, spread evenly; null: all.
+        val_samples: at most so many validation samples of each set, spread evenly; None: all.
         repeat_epoch: every epoch draws what the first one drew, for a network to learn by heart.
 
     Raises:
-        ConfigError: no set, or a batch size below 1.
+        ConfigError: no set, two of one name, or a batch size below 1.
+
+    Example:
+        >>> SpikeDataModule(REDS("data/reds"), window=61)
+        SpikeDataModule(reds=REDS('data/reds'), window=61, batch_size=8, crop=96×96)
     """
 
     def __init__(
         self,
-        sets: Mapping[str, SpikeSet],
+        sets: SpikeSet | Sequence[SpikeSet] | Mapping[str, SpikeSet],
         *,
         window: int,
-        batch_size: int,
-        crop: Sequence[int],
-        augment: Augmentation,
+        batch_size: int = 8,
+        crop: Sequence[int] = (96, 96),
+        augment: Augmentation = "dihedral",
         ends: float = 0.0,
-        samples_per_epoch: int | None,
-        margin: int,
-        num_workers: int,
-        seed: int,
-        val_samples: int | None,
-        repeat_epoch: bool,
+        samples_per_epoch: int | None = None,
+        margin: int = 0,
+        num_workers: int = 0,
+        seed: int = 0,
+        val_samples: int | None = None,
+        repeat_epoch: bool = False,
     ) -> None:
         super().__init__()
-        if not sets:
-            raise ConfigError("data names no set: choose one or more, as data=[synthetic,reds].")
         if batch_size < 1:
             raise ConfigError(f"data.batch_size must be at least 1, found {batch_size}.")
-        self.sets = dict(sets)
+        self.sets = _by_name(sets)
         self.window = window
         self.batch_size = batch_size
         self.crop = Crop(crop[0], crop[1], augment, seed, ends)
@@ -83,6 +86,13 @@ class SpikeDataModule(L.LightningDataModule):
         self.val_windows: dict[str, Windows] = {}
         self._train_loader: EpochLoader | None = None
         self._continued: dict[str, int] | None = None
+
+    def __repr__(self) -> str:
+        sets = ", ".join(f"{name}={one!r}" for name, one in self.sets.items())
+        return (
+            f"SpikeDataModule({sets}, window={self.window}, batch_size={self.batch_size}, "
+            f"crop={self.crop.height}×{self.crop.width})"
+        )
 
     def prepare_data(self) -> None:
         """Make or check every set; runs in one process of a machine."""
@@ -150,12 +160,18 @@ class SpikeDataModule(L.LightningDataModule):
     def _sampler(self, rank: int, processes: int) -> EpochSampler:
         return EpochSampler(
             len(_built(self.train_windows)),
-            samples_per_epoch=self.samples_per_epoch,
+            samples_per_epoch=self._draws(processes),
             seed=self.crop.seed,
             rank=rank,
             world_size=processes,
             repeat=self.repeat_epoch,
         )
+
+    def _draws(self, processes: int) -> int:
+        """Draws of an epoch, of all processes: those asked for, or each key readout once."""
+        if self.samples_per_epoch is not None:
+            return self.samples_per_epoch
+        return max(len(_built(self.train_windows)), self.batch_size * processes)
 
     def training_batches(
         self, epoch: int, first: int, *, count: int, rank: int, processes: int
@@ -239,6 +255,34 @@ class SpikeDataModule(L.LightningDataModule):
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }
+
+
+def _by_name(sets: SpikeSet | Sequence[SpikeSet] | Mapping[str, SpikeSet]) -> dict[str, SpikeSet]:
+    """The data sets by name.
+
+    Raises:
+        ConfigError: none, two of one name, or something else among them.
+    """
+    named: dict[str, SpikeSet] = {}
+    if isinstance(sets, Mapping):
+        named = {str(name): one for name, one in sets.items()}
+    else:
+        for one in [sets] if isinstance(sets, SpikeSet) else sets:
+            name = getattr(one, "name", type(one).__name__)
+            if name in named:
+                raise ConfigError(
+                    f"sets holds two data sets named {name}: give the second another name."
+                )
+            named[name] = one
+    if not named:
+        raise ConfigError("sets names no data set: choose one or more, as data=[synthetic,reds].")
+    for name, one in named.items():
+        if not isinstance(one, SpikeSet):
+            raise ConfigError(
+                f"sets must hold data sets such as REDS(folder), found {type(one).__name__} "
+                f"under {name}."
+            )
+    return named
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -14,11 +14,12 @@ what one size tests on, no size trains on. Two layouts on disk serve the same sc
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, lru_cache, wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec
 
 import numpy as np
 import rich.progress
@@ -48,6 +49,7 @@ from spikerec.simulation.synthesise import CARD, CARD_VERSION, UNFINISHED_CARD, 
 from spikerec.spikes.folders import listed
 
 Layout = Literal["streams", "sreds"]
+Arguments = ParamSpec("Arguments")
 
 DEAL_SEED = 0
 #: How photographs are shared out: by these proportions, at least two a split.
@@ -62,16 +64,41 @@ class CameraChoice:
         ConfigError: a weight that is not positive.
     """
 
-    camera: Camera
-    weight: float
+    camera: Camera = field(default_factory=Camera)
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.weight <= 0:
             raise ConfigError(f"cameras: a weight must be above 0, found {self.weight}.")
 
 
+#: Ideal cameras, and some with shot noise or stray spikes. None has a fixed pattern: texture that
+#: stands still looks like one, and would be erased.
+MIXED_CAMERAS: Mapping[str, CameraChoice] = {
+    "ideal": CameraChoice(weight=3.0),
+    "shot": CameraChoice(Camera(threshold=255.0, shot_noise=True)),
+    "stray": CameraChoice(Camera(stray_rate=0.007)),
+}
+
+#: Motion from 0.01 to 2 pixels a readout, over 61 readouts, and changing light.
+VARIED_STYLE = SceneStyle(
+    motion=(0.6, 122.0),
+    object_motion=(0.6, 122.0),
+    warp=3.0,
+    limbs=0.4,
+    brightness=(0.4, 1.0),
+    still=0.2,
+    parallax=0.3,
+    linear=0.3,
+    flicker=0.1,
+)
+
+
+SMALL_SCENES: Mapping[str, int] = {"train": 400, "val": 8, "test": 24}
+
+
 class Photos(MadeSet):
-    """Scenes from photographs, simulated once.
+    """Scenes from photographs, simulated once; the defaults are the set `photos_small`.
 
     Args:
         root: folder of the set.
@@ -101,21 +128,22 @@ class Photos(MadeSet):
     def __init__(
         self,
         root: str | Path,
-        cameras: Mapping[str, CameraChoice],
-        light_scale: tuple[float, float],
-        scenes: Mapping[str, int],
-        images_per_scene: int,
-        readouts_per_image: int,
-        height: int,
-        width: int,
-        seed: int,
-        style: SceneStyle,
+        *,
+        cameras: Mapping[str, CameraChoice] = MIXED_CAMERAS,
+        light_scale: tuple[float, float] = (0.1, 1.0),
+        scenes: Mapping[str, int] = SMALL_SCENES,
+        images_per_scene: int = 10,
+        readouts_per_image: int = 10,
+        height: int = 256,
+        width: int = 256,
+        seed: int = 0,
+        style: SceneStyle = VARIED_STYLE,
         sources: str | Path | None = None,
         photographs: str | Path | None = None,
         layout: Layout = "streams",
         speeds: Sequence[float] | None = None,
         on_first_use: bool = False,
-        name: str = "photos",
+        name: str = "photos_small",
     ) -> None:
         super().__init__(name, root)
         if not cameras:
@@ -333,19 +361,45 @@ def _deal(sources: Path | None, own: Path | None) -> dict[str, list[SourceImage]
     return {split: share + photographs(sources, split) for split, share in dealt.items()}
 
 
+def with_defaults(
+    init: Callable[Arguments, None],
+    **defaults: Any,  # noqa: ANN401
+) -> Callable[Arguments, None]:
+    """Return the constructor of a set that differs from its base in its defaults alone.
+
+    Args:
+        init: the base's constructor.
+        **defaults: argument, by keyword → default.
+    """
+
+    @wraps(init)
+    def __init__(*args: Arguments.args, **given: Arguments.kwargs) -> None:  # noqa: N807
+        init(*args, **defaults | given)
+
+    signature = inspect.signature(init)
+    changed = [
+        one.replace(default=defaults.get(name, one.default))
+        for name, one in signature.parameters.items()
+    ]
+    __init__.__signature__ = signature.replace(parameters=changed)  # type: ignore[attr-defined]
+    return __init__
+
+
 class LivePhotos(Photos, LiveSet):
     """Photos that go on for ever: every training window is a new scene, simulated on the device.
 
     `spikerec data fetch NAME` gets the photographs and simulates the validation and test scenes.
     The photographs of the training split are held on the device.
 
-    Args:
-        **arguments: those of `Photos`; `scenes` names no `train`.
+    Its arguments are those of `Photos`; `scenes` names no `train`.
     """
 
-    def __init__(self, **arguments: Any) -> None:  # noqa: ANN401
-        super().__init__(**arguments)
-        self._held: dict[torch.device, list[Tensor]] = {}
+    __init__ = with_defaults(Photos.__init__, scenes={"val": 8, "test": 24}, name="photos_live")
+
+    @cached_property
+    def _held(self) -> dict[torch.device, list[Tensor]]:
+        """The photographs of the training split, by the device that holds them."""
+        return {}
 
     def simulate(
         self, seeds: Sequence[int], *, window: int, height: int, width: int, device: torch.device

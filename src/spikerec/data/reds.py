@@ -32,7 +32,12 @@ class REDS(SpikeSet):
     """
 
     def __init__(
-        self, root: str | Path, height: int, width: int, light_scale: float, name: str = "reds"
+        self,
+        root: str | Path,
+        height: int = 250,
+        width: int = 400,
+        light_scale: float = 0.6,
+        name: str = "reds",
     ) -> None:
         super().__init__(name, root)
         self.geometry = Geometry(height, width)

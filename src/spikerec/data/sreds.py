@@ -36,9 +36,9 @@ class SREDS(SpikeSet):
     def __init__(
         self,
         root: str | Path,
-        light_scale: float,
-        readouts_per_image: int,
-        key_offset: int,
+        light_scale: float = 0.4,
+        readouts_per_image: int = 20,
+        key_offset: int = -1,
         name: str = "sreds",
     ) -> None:
         super().__init__(name, root)

@@ -21,6 +21,12 @@ class UHSR(Real):
     """
 
     def __init__(
-        self, root: str | Path, light_scale: float, key_stride: int, name: str = "uhsr"
+        self,
+        root: str | Path,
+        light_scale: float = 1.0,
+        key_stride: int = 100,
+        name: str = "uhsr",
     ) -> None:
-        super().__init__(root, light_scale, key_stride, dataset="spk", name=name)
+        super().__init__(
+            root, light_scale, key_stride, height=None, width=None, dataset="spk", name=name
+        )

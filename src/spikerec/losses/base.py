@@ -66,19 +66,45 @@ class Loss(nn.Module):
     """A weighted sum of named terms.
 
     Args:
-        terms: name → term. A null entry drops the term of that name, so that a config may switch
-            off what it inherits.
+        terms: name → term. An entry of None drops the term of that name, so that a config may
+            switch off what it inherits.
+        **named: terms by keyword, in place of `terms` or beside it.
 
     Raises:
-        ConfigError: no term is left.
+        ConfigError: no term is left, or something else than a term is among them.
+
+    Example:
+        >>> from spikerec.losses import L1, Edges
+        >>> Loss(l1=L1(), edges=Edges(weight=0.5))
+        Loss(l1=1.0 · L1, edges=0.5 · Edges)
     """
 
-    def __init__(self, terms: Mapping[str, Term | None]) -> None:
+    def __init__(
+        self, terms: Mapping[str, Term | None] | None = None, **named: Term | None
+    ) -> None:
         super().__init__()
-        kept = {name: term for name, term in terms.items() if term is not None and term.weight > 0}
+        if isinstance(terms, Term):
+            raise ConfigError(
+                f"terms must map names to terms, found {type(terms).__name__}: name it, as in "
+                f"Loss({type(terms).__name__.lower()}={type(terms).__name__}())."
+            )
+        given = {**(terms or {}), **named}
+        for name, term in given.items():
+            if term is not None and not isinstance(term, Term):
+                raise ConfigError(
+                    f"terms must hold terms such as L1(), found {type(term).__name__} under {name}."
+                )
+        kept = {name: term for name, term in given.items() if term is not None and term.weight > 0}
         if not kept:
             raise ConfigError("loss.terms holds no term with a weight above 0: add one.")
         self.terms = nn.ModuleDict(kept)
+
+    def __repr__(self) -> str:
+        terms = (
+            f"{name}={term.weight:g} · {type(term).__name__}"
+            for name, term in self.named_terms().items()
+        )
+        return f"Loss({', '.join(terms)})"
 
     def forward(
         self, reconstruction: Reconstruction, batch: Mapping[str, Any]

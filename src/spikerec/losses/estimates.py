@@ -24,11 +24,17 @@ class WindowEstimates(Term):
     the image of the key readout alone is known, and the term is the sum over the branches of the
     middle window: the other windows' estimates are trained through the image.
 
+    Args:
+        weight: factor in the sum.
+
     Raises:
         InputError: (forward) `targets` holds another number of images than there are windows.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("estimates",)
+
+    def __init__(self, weight: float = 0.02) -> None:
+        super().__init__(weight)
 
     def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
         """See `Term.forward`; reads `targets` (B, N, H, W) where the batch has it."""
@@ -62,6 +68,9 @@ class SideImages(SmoothL1):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("sides",)
+
+    def __init__(self, weight: float = 25.5, beta: float = 1 / 255, clip: bool = True) -> None:
+        super().__init__(weight, beta, clip)
 
     def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
         """See `Term.forward`; reads `targets` (B, 2, H, W) where the batch has it."""

@@ -36,7 +36,9 @@ class FiringRate(Term):
 
     needs_target: ClassVar[bool] = False
 
-    def __init__(self, windows: Sequence[int], tolerance: float, weight: float = 1.0) -> None:
+    def __init__(
+        self, windows: Sequence[int] = (11, 21, 41), tolerance: float = 1.0, weight: float = 1.0
+    ) -> None:
         super().__init__(weight)
         if not windows or any(window < 1 or window % 2 == 0 for window in windows):
             raise ConfigError(

@@ -18,8 +18,14 @@ class FourierL1(Term):
     The transform is orthonormal, so that the term does not grow with the picture. Fine detail, of
     little energy, weighs as much as coarse.
 
+    Args:
+        weight: factor in the sum.
+
     Source: Cho et al., ICCV 2021 (MIMO-UNet), equation 5, there at weight 0.1 and not normalised.
     """
+
+    def __init__(self, weight: float = 0.1) -> None:
+        super().__init__(weight)
 
     def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
         """See `Term.forward`."""

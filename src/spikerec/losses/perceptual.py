@@ -44,7 +44,7 @@ class VGGPerceptual(Term):
     Source: STIR, code `losses.py`; torchvision's `features` up to relu5_1.
     """
 
-    def __init__(self, trunk: str, weight: float = 1.0) -> None:
+    def __init__(self, trunk: str = "vgg19", weight: float = 0.2) -> None:
         super().__init__(weight)
         # A term that is left out needs no weights.
         self.features = trunk_to_relu5_1(trunk) if weight > 0 else nn.Identity()
@@ -83,7 +83,7 @@ class LPIPS(Term):
         InputError: (forward) images of fewer than 32 pixels a side.
     """
 
-    def __init__(self, trunk: Literal["vgg", "alex"], weight: float = 1.0) -> None:
+    def __init__(self, trunk: Literal["vgg", "alex"] = "vgg", weight: float = 0.1) -> None:
         super().__init__(weight)
         if trunk not in LPIPS_WEIGHTS:
             raise ConfigError(

@@ -43,6 +43,9 @@ class MSE(Term):
 class SmoothL1(Term):
     """Mean of an absolute difference that is quadratic where it is small (Girshick, ICCV 2015).
 
+    The defaults are SwinSF's (ICVRV 2024), which is published in grey levels: a weight of 255 and a
+    beta of 1/255 give the same for intensities.
+
     Args:
         weight: factor in the sum.
         beta: difference below which it is quadratic, in intensity.
@@ -52,7 +55,7 @@ class SmoothL1(Term):
         ConfigError: beta ≤ 0.
     """
 
-    def __init__(self, weight: float = 1.0, beta: float = 1 / 255, clip: bool = False) -> None:
+    def __init__(self, weight: float = 255.0, beta: float = 1 / 255, clip: bool = True) -> None:
         super().__init__(weight)
         if beta <= 0:
             raise ConfigError(f"beta must be above 0, found {beta}.")
@@ -133,7 +136,9 @@ class MultiScaleL1(Term):
 
     needs: ClassVar[tuple[str, ...]] = ("pyramid",)
 
-    def __init__(self, scales: Sequence[float], weight: float = 1.0) -> None:
+    def __init__(
+        self, scales: Sequence[float] = (0.5, 0.25, 0.25, 0.25), weight: float = 1.0
+    ) -> None:
         super().__init__(weight)
         if not scales:
             raise ConfigError("loss.terms.multiscale.scales is empty: give one weight a level.")

@@ -57,7 +57,7 @@ class MultiScaleSSIM(Term):
     Source: Wang et al., Asilomar 2003.
     """
 
-    def __init__(self, scales: int, weight: float = 1.0) -> None:
+    def __init__(self, scales: int = 4, weight: float = 1.0) -> None:
         super().__init__(weight)
         if not 1 <= scales <= len(SCALE_WEIGHTS):
             raise ConfigError(
@@ -101,7 +101,13 @@ class Edges(Term):
 
     Source: the gradient difference of Mathieu et al., ICLR 2016 (α = 1), of signed differences, so
     that the direction of an edge counts.
+
+    Args:
+        weight: factor in the sum.
     """
+
+    def __init__(self, weight: float = 0.5) -> None:
+        super().__init__(weight)
 
     def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
         """See `Term.forward`."""
@@ -111,10 +117,16 @@ class Edges(Term):
 class TotalVariation(Term):
     """Mean difference between neighbouring pixels of the image: a prior, without a target.
 
+    Args:
+        weight: factor in the sum.
+
     Source: Rudin et al., Physica D 1992 (the anisotropic kind).
     """
 
     needs_target: ClassVar[bool] = False
+
+    def __init__(self, weight: float = 0.02) -> None:
+        super().__init__(weight)
 
     def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
         """See `Term.forward`."""

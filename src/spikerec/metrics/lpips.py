@@ -37,7 +37,7 @@ class LPIPS(ImageMetric):
     needs_weights = ("alexnet",)
     smallest = SMALLEST
 
-    def __init__(self, input_range: Literal["symmetric", "unit"]) -> None:
+    def __init__(self, input_range: Literal["symmetric", "unit"] = "symmetric") -> None:
         super().__init__()
         weights.find("alexnet")
         self.input_range = input_range

@@ -8,6 +8,7 @@ digest travels with every record: figures of two digests never share a column.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -35,9 +36,9 @@ class Protocol(nn.Module):
         unavailable: metric → the reason, and the command that would make it available.
 
     Args:
-        name: of the protocol, in conf/protocol.
-        statement: what else it states, as text by topic (`frames`, `light_scale`, `quirks`, …).
+        name: of the protocol.
         metrics: name → a class of metric, or a `functools.partial` of one.
+        statement: what else it states, as text by topic (`frames`, `light_scale`, `quirks`, …).
         clip: bring the reconstruction into [0, 1] first. Targets are taken as they are.
         border: pixels dropped at each side of both images.
         rounding: of the reconstruction to 8-bit grey levels: `none`, `nearest`, or `down`, which
@@ -45,17 +46,21 @@ class Protocol(nn.Module):
 
     Raises:
         ConfigError: no metric, or a negative border.
+
+    Example:
+        >>> Protocol("mine", {"psnr": PSNR}, border=8)
+        Protocol(mine: psnr; clip=True, border=8, rounding=none)
     """
 
     def __init__(
         self,
         name: str,
-        statement: Mapping[str, str],
         metrics: Mapping[str, Callable[[], ImageMetric]],
+        statement: Mapping[str, str] | None = None,
         *,
-        clip: bool,
-        border: int,
-        rounding: Rounding,
+        clip: bool = True,
+        border: int = 0,
+        rounding: Rounding = "none",
     ) -> None:
         super().__init__()
         if not metrics:
@@ -65,7 +70,7 @@ class Protocol(nn.Module):
         if rounding not in ("none", "nearest", "down"):
             raise ConfigError(f"protocol.rounding must be none, nearest or down, found {rounding}.")
         self.name = name
-        self.statement = dict(statement)
+        self.statement = dict(statement or {})
         self.clip = clip
         self.border = border
         self.rounding = rounding
@@ -77,6 +82,16 @@ class Protocol(nn.Module):
                 self.metrics[key] = factory()
             except WeightsNotFoundError as error:
                 self.unavailable[key] = str(error)
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(
+            f"{name} (unavailable)" if name in self.unavailable else name
+            for name in self._factories
+        )
+        return (
+            f"Protocol({self.name}: {metrics}; clip={self.clip}, border={self.border}, "
+            f"rounding={self.rounding})"
+        )
 
     def prepare(self, image: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Image and target as the metrics see them: clipped, rounded and cut.
@@ -214,11 +229,13 @@ def _check_finite(kind: str, images: Tensor, keys: Sequence[str] | None) -> None
 
 def _describe(factory: Callable[[], ImageMetric]) -> dict[str, Any]:
     """A metric's class and arguments, whether or not its weights are here."""
-    arguments = dict(factory.keywords) if isinstance(factory, partial) else {}
+    given = factory.keywords if isinstance(factory, partial) else {}
     metric: Any = factory.func if isinstance(factory, partial) else factory
+    parameters = inspect.signature(metric).parameters.values()
+    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
     return {
         "metric": metric.name,
-        "arguments": arguments,
+        "arguments": {**defaults, **given},
         "implementation": metric.implementation,
         "unit": metric.unit,
         "higher_is_better": metric.higher_is_better,

@@ -82,7 +82,7 @@ class Camera:
         (torch.Size([100, 4, 4]), tensor(0.2000))
     """
 
-    light_scale: float
+    light_scale: float = 0.4
     threshold: float = 1.0
     shot_noise: bool = False
     gain: float = 1.0

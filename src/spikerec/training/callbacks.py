@@ -37,7 +37,11 @@ class ValidationImages(Callback):
     """
 
     def __init__(
-        self, folder: str | Path, samples: int, every_n_epochs: int, tfp_window: int
+        self,
+        folder: str | Path,
+        samples: int = 2,
+        every_n_epochs: int = 1,
+        tfp_window: int = 21,
     ) -> None:
         self.folder = Path(folder)
         self.samples = samples
@@ -90,7 +94,9 @@ class ValidationVideo(Callback):
         every_n_epochs: how often.
     """
 
-    def __init__(self, folder: str | Path, frames: int, stride: int, every_n_epochs: int) -> None:
+    def __init__(
+        self, folder: str | Path, frames: int = 12, stride: int = 4, every_n_epochs: int = 5
+    ) -> None:
         self.folder = Path(folder)
         self.frames = frames
         self.stride = stride

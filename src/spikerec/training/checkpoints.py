@@ -80,7 +80,7 @@ class LastCheckpoint(Checkpoint):
         every_n_steps: optimizer steps between two writings inside an epoch.
     """
 
-    def __init__(self, path: str | Path, every_n_steps: int) -> None:
+    def __init__(self, path: str | Path, every_n_steps: int = 100) -> None:
         self.path = Path(path)
         self.every_n_steps = every_n_steps
         self._step = 0

@@ -27,7 +27,7 @@ class CurveLog(Logger):
         flush_every: rows between two writings.
     """
 
-    def __init__(self, path: str | Path, flush_every: int) -> None:
+    def __init__(self, path: str | Path, flush_every: int = 20) -> None:
         super().__init__()
         self.path = Path(path)
         self.flush_every = flush_every

@@ -57,6 +57,13 @@ SAMPLED_BYTES = 1 << 14
 #: Top packages whose code is not the user's, beside all that lies in the installed packages.
 OURS = "spikerec"
 
+#: Classes that took over from another: they differ from it in defaults alone, and a configuration
+#: states every argument, so that runs of either are the same run.
+SAME_CLASS = {
+    "spikerec.data.still.Still": "spikerec.data.photos.Photos",
+    "spikerec.data.synthetic.Synthetic": "spikerec.data.photos.Photos",
+}
+
 Value = Any  # a plain value of a configuration
 
 
@@ -137,9 +144,11 @@ def settings_of(
 
 
 def _placed(value: Value, places: Iterable[tuple[str, str]]) -> Value:
-    """A path inside one of the places, written with the place's key for the place."""
+    """A path inside one of the places, with the place's key for the place; else the value."""
     if isinstance(value, list):
         return [_placed(item, places) for item in value]
+    if isinstance(value, str) and value in SAME_CLASS:
+        return SAME_CLASS[value]
     for place, key in places if isinstance(value, str) else ():
         if value == place or value.startswith(f"{place}/"):
             return f"${{{key}}}{value.removeprefix(place)}"

@@ -37,7 +37,7 @@ class RunFacts(Callback):
         size: H, W of the image whose MACs are counted.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int] = (250, 400)) -> None:
         self.size = (size[0], size[1])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -83,7 +83,7 @@ class StepTimes(Callback):
         every_n_batches: over how many batches a mean goes.
     """
 
-    def __init__(self, every_n_batches: int) -> None:
+    def __init__(self, every_n_batches: int = 10) -> None:
         self.every_n_batches = every_n_batches
         self._last_end: float | None = None
         self._wait_s = 0.0

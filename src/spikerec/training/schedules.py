@@ -34,7 +34,7 @@ class WarmupCosine(LRScheduler):
     """
 
     def __init__(
-        self, optimizer: Optimizer, *, total_steps: int, warmup: float, floor: float
+        self, optimizer: Optimizer, *, total_steps: int, warmup: float = 0.05, floor: float = 0.01
     ) -> None:
         if not 0 <= warmup < 1:
             raise ConfigError(f"scheduler.warmup must be in [0, 1), found {warmup}.")

@@ -45,10 +45,10 @@ class WandbLog(WandbLogger):
         self,
         folder: str | Path,
         *,
-        mode: Mode,
-        fall_back: bool,
-        timeout_s: float,
-        artifact: Literal["best", "last"] | None,
+        mode: Mode = "offline",
+        fall_back: bool = True,
+        timeout_s: float = 30.0,
+        artifact: Literal["best", "last"] | None = None,
         **about: Any,  # noqa: ANN401
     ) -> None:
         self.artifact = artifact
