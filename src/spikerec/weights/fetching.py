@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from spikerec.errors import WeightsNotFoundError
-from spikerec.fetch import download_package
+from spikerec.packages import download_package
 from spikerec.weights.cache import describe, find, install_package, list_weights
 from spikerec.weights.catalog import Package, Weights
 

