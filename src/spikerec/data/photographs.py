@@ -1,26 +1,34 @@
 """Photographs to make scenes from, out of Debian packages that carry them.
 
-`photographs.yaml` lists them: package, file, licence, digest. A package is downloaded with the
-user's own apt and unpacked without being installed; each picture is checked before it is kept.
-Where there is no apt, a folder of one's own pictures serves (`photographs` of the data set).
+`photographs.yaml` lists them: package, file, licence, digest. A package is downloaded from Debian's
+archive, which works on any system, or with the user's own apt where that cannot be reached; it is
+unpacked without being installed, and each picture is checked before it is kept. In place of them, a
+folder of one's own pictures serves (`photographs` of the data set), or those that scikit-image
+brings (`sources: null`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 
 from spikerec.errors import DataNotFoundError
-from spikerec.fetch import FetchError, is_fetched, write_atomically
+from spikerec.fetch import Download, Downloader, FetchError, Progress, is_fetched, write_atomically
+from spikerec.packages import download_debian, read_debian
 from spikerec.simulation.images import SourceImage, source_image
+
+#: The ways that need no package, for the end of an error.
+OTHER_WAYS = (
+    "Use pictures of your own (--photographs FOLDER), or those that scikit-image brings "
+    "(--photographs skimage)."
+)
 
 
 @dataclass(frozen=True)
@@ -50,40 +58,57 @@ class Photograph:
 
 def catalogue() -> list[Photograph]:
     """All photographs of `photographs.yaml`."""
-    text = files("spikerec.data").joinpath("photographs.yaml").read_text(encoding="utf-8")
     return [
         Photograph(entry["package"], f"{entry['folder']}/{name}", split=entry.get("split"), **facts)
-        for entry in yaml.safe_load(text)
+        for entry in _entries()
         for name, facts in entry["files"].items()
     ]
 
 
+def _entries() -> list[dict[str, Any]]:
+    text = files("spikerec.data").joinpath("photographs.yaml").read_text(encoding="utf-8")
+    entries: list[dict[str, Any]] = yaml.safe_load(text)
+    return entries
+
+
+def packages() -> dict[str, Download]:
+    """The Debian packages that carry the photographs, by name."""
+    return {
+        entry["package"]: Download(entry["url"], entry["sha256"], entry["size_bytes"])
+        for entry in _entries()
+    }
+
+
 def fetch_photographs(
-    folder: str | Path, *, report: Callable[[str], None] | None = None
+    folder: str | Path,
+    *,
+    report: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Path]:
     """Put the photographs of the catalogue into a folder; those that are there are kept.
 
     Args:
         folder: made if need be.
         report: called with a line for each package that is downloaded.
+        progress: called as bytes of a package arrive.
 
     Returns:
         Their files, in the catalogue's order.
 
     Raises:
-        FetchError: no apt, or a package or picture cannot be had.
+        FetchError: a package or picture cannot be had in either way.
         DataError: a file of that name holds something else.
     """
     folder = Path(folder)
     missing = [one for one in catalogue() if not is_fetched(folder / one.name, one.sha256)]
+    downloader, report = Downloader(progress), report or (lambda _: None)
     for package in dict.fromkeys(one.package for one in missing):
-        if report is not None:
-            report(f"downloading {package}")
+        wanted = {one.member: one for one in missing if one.package == package}
         with TemporaryDirectory() as scratch:
-            unpacked = _unpack(package, Path(scratch))
-            for one in missing:
-                if one.package == package:
-                    _keep(one, unpacked / one.member, folder)
+            archive = _get(package, folder, Path(scratch), downloader, report)
+            for member, content in read_debian(archive, list(wanted)):
+                _keep(wanted[member], content, folder)
+            archive.unlink()
     return [folder / one.name for one in catalogue()]
 
 
@@ -110,42 +135,32 @@ def photographs(folder: str | Path, split: str | None = None) -> list[SourceImag
     ]
 
 
-def _unpack(package: str, scratch: Path) -> Path:
-    """Download a Debian package into `scratch` and unpack it there, without installing it."""
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise FetchError(
-                f"{package} is fetched with {tool}, which this system does not have: name a folder "
-                "of your own pictures instead (photographs=FOLDER of the data set)."
-            )
-    _run(["apt-get", "download", package], scratch, package)
-    archives = sorted(scratch.glob("*.deb"))
-    if not archives:
-        raise FetchError(f"{package}: apt-get download left no .deb.")
-    unpacked = scratch / "unpacked"
-    _run(["dpkg-deb", "--extract", str(archives[0]), str(unpacked)], scratch, package)
-    return unpacked
+def _get(
+    package: str,
+    folder: Path,
+    scratch: Path,
+    downloader: Downloader,
+    report: Callable[[str], None],
+) -> Path:
+    """Download a Debian package: from Debian's archive, or else by apt."""
+    wanted = packages()[package]
+    report(f"downloading {package}, {(wanted.size_bytes or 0) / 1e6:.0f} MB, from {wanted.host}")
+    path = folder / wanted.name
+    try:
+        downloader.get(wanted, path)
+    except FetchError as error:
+        report(f"{error} The second way: the same package by apt.")
+        try:
+            return download_debian(package, scratch)
+        except FetchError as second:
+            raise FetchError(f"{second} {OTHER_WAYS}") from second
+    return path
 
 
-def _run(command: list[str], folder: Path, package: str) -> None:
-    result = subprocess.run(  # noqa: S603 (our own arguments, no shell)
-        command, cwd=folder, capture_output=True, text=True, check=False
-    )
-    if result.returncode != 0:
-        errors = [line for line in result.stderr.splitlines() if line.startswith("E:")]
-        reason = errors[0].removeprefix("E: ") if errors else f"{command[0]} gave no reason"
-        raise FetchError(
-            f"{package} could not be fetched: {reason}. Run `apt-get update` first, check the "
-            "network, or name a folder of your own pictures (photographs=FOLDER of the data set)."
-        )
-
-
-def _keep(photograph: Photograph, source: Path, folder: Path) -> None:
-    content = source.read_bytes() if source.is_file() else b""
+def _keep(photograph: Photograph, content: bytes, folder: Path) -> None:
     if hashlib.sha256(content).hexdigest() != photograph.sha256:
         raise FetchError(
             f"{photograph.package} of this system does not hold the {photograph.member} that "
-            f"spikerec knows (SHA-256 {photograph.sha256[:12]}…): it has changed. Name a folder of "
-            "your own pictures (photographs=FOLDER of the data set)."
+            f"spikerec knows (SHA-256 {photograph.sha256[:12]}…): it has changed. {OTHER_WAYS}"
         )
     write_atomically(folder / photograph.name, content)

