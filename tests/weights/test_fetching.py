@@ -125,9 +125,7 @@ def test_parameters_as_pyiqa_keeps_them_are_those_of_the_package(
 
 
 def test_where_neither_way_works_the_way_by_hand_is_told(host: Host) -> None:
-    with pytest.raises(
-        FetchError, match="run `spikerec weights install vgg19 vgg19-dcbb"
-    ):
+    with pytest.raises(FetchError, match="run `spikerec weights install vgg19 vgg19-dcbb"):
         fetch("vgg19")
     assert host.asked == [("/vgg19-dcbb9e9d.pth", None)]
 

