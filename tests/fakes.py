@@ -53,6 +53,21 @@ def fake_reds(root: Path, *, height: int = 24, width: int = 40, num_readouts: in
             write_image(root / split / "gt" / f"{stem}.png", fake_image(height, width, k))
 
 
+def fake_reds_base(root: Path, *, folder: str, height: int = 24, width: int = 40) -> None:
+    """REDS_base: streams of 41 readouts with five true images, and one of 301 with one."""
+    for split in ("train", "test"):
+        for scene, ids, middle in (
+            ("000_part1", (7, 14, 21, 28, 35), 21),
+            ("001_part1", (7, 14, 21, 28, 35), 21),
+            ("200_part1", (151,), 151),
+        ):
+            stream = fake_spikes(2 * middle - 1, height, width, seed=middle)
+            write_dat(root / split / folder / f"{scene}_key_id{middle}.dat", stream)
+            for key_id in ids:
+                image = fake_image(height, width, key_id)
+                write_image(root / split / "gt" / f"{scene}_key_id{key_id}.png", image)
+
+
 def fake_sreds(root: Path, *, height: int = 24, width: int = 40, files: int = 8) -> None:
     """Two scenes a split in the SREDS layout."""
     for split in ("train", "val"):

@@ -13,7 +13,15 @@ from spikerec.configs import build, config_names
 from spikerec.data import Windows
 from spikerec.data.clips import Clip, SpikeSet, digest
 from spikerec.errors import ConfigError, DataError, DataNotFoundError, SpikerecError
-from tests.fakes import FAKE_ARGUMENTS, FAKES, fake_spikes, write_dat
+from tests.fakes import (
+    FAKE_ARGUMENTS,
+    FAKES,
+    fake_image,
+    fake_reds_base,
+    fake_spikes,
+    write_dat,
+    write_image,
+)
 
 
 def fake(name: str, root: Path) -> SpikeSet:
@@ -127,6 +135,66 @@ def test_reds_reports_files_without_partner(
 
 def test_reds_key_readout_is_the_middle(tmp_path: Path) -> None:
     assert [list(clip.images) for clip in fake("reds", tmp_path).clips("test")] == [[40]] * 3
+
+
+def reds_base(root: Path, folder: str) -> SpikeSet:
+    """The fuller layout: 41 readouts with five true images beside 301 readouts with one."""
+    fake_reds_base(root / "reds", folder=folder)
+    reds: SpikeSet = build("data", "reds", root=str(root / "reds"), height=24, width=40)
+    return reds
+
+
+@pytest.mark.parametrize("folder", ["spike", "input"])
+def test_reds_base_has_all_its_true_images(
+    folder: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reds = reds_base(tmp_path, folder)
+    with caplog.at_level(logging.WARNING):
+        clips = {clip.name: clip for clip in reds.clips("test")}
+    assert not caplog.records
+    assert {name: list(clip.images) for name, clip in clips.items()} == {
+        "000_part1_key_id21": [6, 13, 20, 27, 34],
+        "001_part1_key_id21": [6, 13, 20, 27, 34],
+        "200_part1_key_id151": [150],
+    }
+    for clip in clips.values():
+        for readout, image in clip.images.items():
+            assert image.stem == f"{clip.name.split('_key')[0]}_key_id{readout + 1}"
+    windows = Windows(list(clips.values()), window=61, margin=0)
+    assert [windows.key(item) for item in range(6)] == [
+        *(f"000_part1_key_id21/{readout}" for readout in (6, 13, 20, 27, 34)),
+        "001_part1_key_id21/6",
+    ]
+    assert [windows.mirrored(item) for item in (0, 2, 10)] == [24, 20, 0]
+    assert windows[0]["target"].shape == (1, 24, 40)
+    assert len(Windows(list(clips.values()), window=61, margin=30)) == 1
+
+
+def test_reds_images_that_fit_no_stream_or_two_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reds = reds_base(tmp_path, "input")
+    folder = tmp_path / "reds" / "test"
+    write_image(folder / "gt" / "777_part1_key_id21.png", fake_image(24, 40))
+    with caplog.at_level(logging.WARNING):
+        assert len(reds.clips("test")) == 3
+    assert "777_part1_key_id21.png has no stream; it is skipped" in caplog.text
+    late = folder / "gt" / "000_part1_key_id42.png"
+    write_image(late, fake_image(24, 40))
+    with pytest.raises(DataError, match=r"key_id42\.png shows readout 41 .*holds 41 readouts"):
+        reds.clips("test")
+    late.unlink()
+    twin = folder / "gt" / "000_part1_key_id07.png"
+    write_image(twin, fake_image(24, 40))
+    with pytest.raises(DataError, match="show one readout"):
+        reds.clips("test")
+    twin.unlink()
+    write_dat(folder / "input" / "000_part1_key_id151.dat", fake_spikes(301, 24, 40))
+    with pytest.raises(DataError, match=r"could belong to 000_part1_key_id21\.dat and 000_part1"):
+        reds.clips("test")
+    write_dat(folder / "spike" / "5.dat", fake_spikes(41, 24, 40))
+    with pytest.raises(DataError, match="streams in spike and in input"):
+        reds.clips("test")
 
 
 def test_sreds_windows_are_those_of_the_paper(tmp_path: Path) -> None:
