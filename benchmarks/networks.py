@@ -15,9 +15,9 @@ from benchmarks.harness import Benchmark, Case
 from benchmarks.references.wgse import WGSEReference
 from spikerec.configs import build
 from spikerec.inference.rearrangement import optimised
+from spikerec.kernels.devices import images_at_once
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network
-from spikerec.streaming.tiles import windows_at_once
 
 RATE = 0.3
 
@@ -117,7 +117,7 @@ def as_video(network: Network, stream: Tensor, starts: range) -> Tensor:
     """The images of the windows that begin at `starts`, as `spikerec reconstruct` makes them."""
     way = network.along(starts.step)
     keys = [start + network.key_readout for start in starts]
-    at_once = windows_at_once([stream.device])
+    at_once = images_at_once([stream.device])
     batches = [keys[first : first + at_once] for first in range(0, len(keys), at_once)]
     return torch.cat([way.images(batch, Held(stream)) for batch in batches])
 

@@ -6,6 +6,7 @@ No other module compares the type of a device: a further kind of device is answe
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ CPU, CUDA = "cpu", "cuda"
 #: Devices for which torchvision has compiled operators.
 OPERATOR_DEVICES = frozenset({CPU, CUDA})
 
-#: A device, or a tensor that says by its place which one it is.
-Place = torch.device | Tensor
+#: Images at once above which threads share the work on one instead.
+MOST_IMAGES = 8
 
 
 def default_device() -> torch.device:
@@ -25,75 +26,81 @@ def default_device() -> torch.device:
     return torch.device(CUDA if torch.cuda.is_available() else CPU)
 
 
-def has_kernels(place: Place) -> bool:
+def has_kernels(device: torch.device) -> bool:
     """True if the compiled kernels can run there: on the CPU."""
-    return _type(place) == CPU
+    return device.type == CPU
 
 
-def has_operators(place: Place) -> bool:
+def has_operators(device: torch.device) -> bool:
     """True if torchvision's operators can run there, and the program is not being exported."""
-    return _type(place) in OPERATOR_DEVICES and not torch.compiler.is_exporting()
+    return device.type in OPERATOR_DEVICES and not torch.compiler.is_exporting()
 
 
 def has_arrays(tensor: Tensor) -> bool:
     """True if NumPy can work on the tensor's own memory."""
-    return _type(tensor) == CPU
+    return tensor.device.type == CPU
 
 
 def can_branch(tensor: Tensor) -> bool:
     """True if a look at the tensor's values neither waits for a device nor breaks an export."""
-    return _type(tensor) == CPU and not torch.compiler.is_exporting()
+    return tensor.device.type == CPU and not torch.compiler.is_exporting()
 
 
-def keeps_threads_busy(place: Place, count: int) -> bool:
+def keeps_threads_busy(device: torch.device, count: int) -> bool:
     """True if so many images at once, each computed by one thread, keep all threads of a CPU busy.
 
     Elsewhere the device shares out the work on each image.
     """
-    return _type(place) == CPU and count >= torch.get_num_threads() > 1
+    return device.type == CPU and count >= torch.get_num_threads() > 1
 
 
-def images_at_once(place: Place, threads: int, most: int) -> int:
+def images_at_once(devices: Sequence[torch.device]) -> int:
     """Return the number of images that are made soonest together: one a thread on a CPU, else 1.
 
+    Also 1 where threads are more than `MOST_IMAGES`.
+
     Args:
-        place: the device.
-        threads: that the process has.
-        most: threads above which they share the work on one image instead.
+        devices: of each process; each has its share of the threads.
     """
-    return threads if _type(place) == CPU and 1 < threads <= most else 1
+    threads = torch.get_num_threads() // processes_on(devices[0], devices)
+    return threads if devices[0].type == CPU and 1 < threads <= MOST_IMAGES else 1
 
 
-def at_once(place: Place, *, in_cache: int, in_bulk: int) -> int:
+def processes_on(device: torch.device, devices: Sequence[torch.device]) -> int:
+    """Count the processes, each on one of the devices, that share a device."""
+    return sum(other == device for other in devices)
+
+
+def at_once(device: torch.device, *, in_cache: int, in_bulk: int) -> int:
     """Return how much to work on at once.
 
     Args:
-        place: the device.
+        device: that computes.
         in_cache: what stays in the cache of a core, for a CPU.
         in_bulk: what fills the device, for others.
     """
-    return in_cache if _type(place) == CPU else in_bulk
+    return in_cache if device.type == CPU else in_bulk
 
 
-def prefers_channels_last(place: Place) -> bool:
+def prefers_channels_last(device: torch.device) -> bool:
     """True if training in float32 is sooner with the channels of a pixel side by side."""
-    return _type(place) == CPU
+    return device.type == CPU
 
 
-def runs_ahead(place: Place) -> bool:
+def runs_ahead(device: torch.device) -> bool:
     """True if the program goes on while the device computes, so that clocks must wait for it."""
-    return _type(place) == CUDA
+    return device.type == CUDA
 
 
-def wait_for(place: Place) -> None:
+def wait_for(device: torch.device) -> None:
     """Return when the device has computed what it was given."""
-    if runs_ahead(place):
-        torch.cuda.synchronize(place.device if isinstance(place, Tensor) else place)
+    if runs_ahead(device):
+        torch.cuda.synchronize(device)
 
 
-def counts_memory(place: Place) -> bool:
+def counts_memory(device: torch.device) -> bool:
     """True if PyTorch counts the memory that it takes there."""
-    return _type(place) == CUDA
+    return device.type == CUDA
 
 
 def free_bytes(device: torch.device) -> int:
@@ -113,7 +120,3 @@ def device_name(device: torch.device) -> str:
     if device.type == CUDA:
         return torch.cuda.get_device_name(device)
     return f"{processor_name()}, {torch.get_num_threads()} threads"
-
-
-def _type(place: Place) -> str:
-    return (place.device if isinstance(place, Tensor) else place).type

@@ -106,7 +106,12 @@ def may_serve(*arguments: object) -> bool:
 def _is_plain(tensor: Tensor) -> bool:
     is_recorded = tensor.requires_grad and torch.is_grad_enabled()
     is_ordinary = type(tensor) in (Tensor, torch.nn.Parameter)
-    return has_kernels(tensor) and tensor.dtype in SERVED_TYPES and is_ordinary and not is_recorded
+    return (
+        has_kernels(tensor.device)
+        and tensor.dtype in SERVED_TYPES
+        and is_ordinary
+        and not is_recorded
+    )
 
 
 def _is_on() -> bool:

@@ -215,7 +215,7 @@ def _time(network: Network, spikes: Tensor, runs: int, *, least: int, until: flo
         while len(times) < runs and (len(times) < least or time.perf_counter() < until):
             start = time.perf_counter()
             network.reconstruct(spikes, 1.0, validate=False)
-            wait_for(spikes)
+            wait_for(spikes.device)
             times.append(1e3 * (time.perf_counter() - start))
     return times
 

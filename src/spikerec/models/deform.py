@@ -49,7 +49,7 @@ def deform_conv2d(
         be rounded to sixteenths of a pixel from 16 pixels on.
     """
     if use_operator is None:
-        use_operator = has_operators(x)
+        use_operator = has_operators(x.device)
     dtype = torch.promote_types(weight.dtype, torch.float32)
     x_, offset, weight, bias = (each.to(dtype) for each in (x, offset, weight, bias))
     mask = None if mask is None else mask.to(dtype)

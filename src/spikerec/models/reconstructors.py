@@ -62,7 +62,7 @@ class ByWindows(Reconstructor):
         windows = torch.stack([spikes.part(first, first + network.window) for first in starts])
         margins = network.margins(*windows.shape[-2:])
         padded = margins.pad(windows).to(network.dtype)
-        if _suit_threads(padded):
+        if keeps_threads_busy(padded.device, len(padded)):
             images = each_alone(lambda window: network(window).image, padded.chunk(len(padded)))
             return margins.crop(torch.cat(images)).float()
         image: Tensor = network(padded).image
@@ -97,7 +97,7 @@ class ByBlocks(Reconstructor):
 
     def _encoded(self, blocks: Tensor) -> Iterable[tuple[Tensor, ...]]:
         """The features of each block of (n, T, H, W)."""
-        if _suit_threads(blocks):
+        if keeps_threads_busy(blocks.device, len(blocks)):
             return each_alone(self.network.encode, blocks.chunk(len(blocks)))
         return zip(
             *(feature.chunk(len(blocks)) for feature in self.network.encode(blocks)), strict=True
@@ -105,16 +105,10 @@ class ByBlocks(Reconstructor):
 
     def _joined(self, features: Sequence[Sequence[tuple[Tensor, ...]]]) -> Tensor:
         """The image of each window: features by block of a window, then by window."""
-        if _suit_threads(features[0]):
+        if keeps_threads_busy(features[0][0][0].device, len(features[0])):
             windows = list(zip(*features, strict=True))
             return torch.cat(each_alone(lambda one: self.network.join(one).image, windows))
         return self.network.join([_stacked(same) for same in features]).image
-
-
-def _suit_threads(batch: Tensor | Sequence[tuple[Tensor, ...]]) -> bool:
-    """True if a batch, or the features of each of its windows, keeps all threads of a CPU busy."""
-    tensor = batch if isinstance(batch, Tensor) else batch[0][0]
-    return keeps_threads_busy(tensor, len(batch))
 
 
 def _stacked(features: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

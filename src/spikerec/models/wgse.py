@@ -179,7 +179,7 @@ def _chunk_pixels(signals: Tensor) -> int:
     """Pixels to filter at once; a compiled graph takes them all, since it would unroll the loop."""
     if torch.compiler.is_compiling():
         return signals.shape[1]
-    return at_once(signals, in_cache=CPU_CHUNK_PIXELS, in_bulk=DEVICE_CHUNK_PIXELS)
+    return at_once(signals.device, in_cache=CPU_CHUNK_PIXELS, in_bulk=DEVICE_CHUNK_PIXELS)
 
 
 class ResidualBlock(nn.Module):

@@ -200,7 +200,7 @@ class Exposure:
         self._check(intensity)
         charge = self._begin(intensity) if self._charge is None else self._charge
         spikes = torch.empty(intensity.shape, dtype=torch.uint8, device=intensity.device)
-        step = at_once(intensity, in_cache=1, in_bulk=READOUTS_AT_ONCE)
+        step = at_once(intensity.device, in_cache=1, in_bulk=READOUTS_AT_ONCE)
         for light, fired in zip(
             torch.split(intensity, step), torch.split(spikes, step), strict=True
         ):

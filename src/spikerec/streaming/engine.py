@@ -86,7 +86,9 @@ def make_frames(
                 while readouts.stop < batch[-1] + after:
                     readouts.add(next(chunks))
                 images = [
-                    _intensity(network, way.images(batch, readouts), light_scale)
+                    network.to_intensity(
+                        Reconstruction(way.images(batch, readouts)), light_scale
+                    ).image
                     for network, way in zip(networks, ways, strict=True)
                 ]
                 ready = torch.cat(images, 1).cpu()  # (B, M, H, W)
@@ -111,7 +113,3 @@ def _darkened(
     )
     pairs = zip(image[:, None, None], windows, networks, strict=True)
     return torch.cat([darken(one, window.cpu(), n.key_readout)[:, 0] for one, window, n in pairs])
-
-
-def _intensity(network: Network, image: Tensor, light_scale: float) -> Tensor:
-    return network.to_intensity(Reconstruction(image), light_scale).image

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spikerec.errors import ConfigError
 from spikerec.inference.footprint import peak_memory
-from spikerec.kernels.devices import free_bytes, images_at_once
+from spikerec.kernels.devices import free_bytes, processes_on
 from spikerec.models.base import Network
 from spikerec.models.reconstructors import Reconstructor, Spikes
 from spikerec.streaming.readouts import Cut
@@ -22,8 +22,6 @@ TILE_OVERLAP = 64
 MARGIN = 0.25
 #: Share of the free memory that images may take; the rest is for what cannot be foreseen.
 MEMORY_SHARE = 0.6
-#: Most windows at once where nothing else is said.
-MOST_WINDOWS = 8
 
 
 class Tiling:
@@ -174,7 +172,7 @@ def fitting_side(
     Raises:
         ConfigError: not even the smallest tile fits.
     """
-    free = min(free_bytes(device) / _sharing(device, devices) for device in devices)
+    free = min(free_bytes(device) / processes_on(device, devices) for device in devices)
     available = MEMORY_SHARE * free / batch_size
     if peak_memory(network, (height, width)) <= available:
         return None
@@ -187,20 +185,3 @@ def fitting_side(
         f"{type(network).__name__} does not fit into {available / 1e9:.1f} GB even tile by tile: "
         f"lower batch_size ({batch_size}), or free memory on {devices[0]}."
     )
-
-
-def windows_at_once(devices: Sequence[torch.device]) -> int:
-    """The windows by which images are made soonest: on a CPU one for each thread, elsewhere 1.
-
-    Also 1 where threads are more than `MOST_WINDOWS`: they then share the work on one.
-
-    Args:
-        devices: of each process; each has its share of the threads.
-    """
-    threads = torch.get_num_threads() // _sharing(devices[0], devices)
-    return images_at_once(devices[0], threads, MOST_WINDOWS)
-
-
-def _sharing(device: torch.device, devices: Sequence[torch.device]) -> int:
-    """Count the processes that share a device's memory."""
-    return sum(other == device for other in devices)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from spikerec.errors import ConfigError
 from spikerec.inference.rearrangement import optimised
+from spikerec.kernels.devices import images_at_once
 from spikerec.models.base import Network
 from spikerec.spikes import Ends, SpikeStream
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
@@ -36,7 +37,7 @@ from spikerec.streaming.light import Calibrated, FixedPattern, Tone, white_level
 from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, distribute_frames
 from spikerec.streaming.sinks import open_sink
-from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling, windows_at_once
+from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling
 from spikerec.weights.checkpoint import digest
 from spikerec.weights.shipped import DEFAULT_MODEL
 from spikerec.weights.trained import load
@@ -168,7 +169,7 @@ class Video:
         """Choose how many windows go through a network at once, and each network's tiling."""
         if self._batch_size is not None:
             return self._batch_size, self._tilings(self._batch_size)
-        most = windows_at_once(self._devices)
+        most = images_at_once(self._devices)
         try:
             tilings = self._tilings(most)
         except ConfigError:
