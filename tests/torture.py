@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +40,7 @@ from spikerec.results.store import Problem, Store
 from spikerec.weights import read_state
 from spikerec.weights.checkpoint import digest
 from tests.fakes import fake_image, fake_reds, fake_spikes, write_image
+from tests.soak import frames_of, judge, make_long_stream, steps_of, watch
 from tests.training.command import words as training_words
 
 STATE = Path("state")  # what a case begins with
@@ -141,14 +142,7 @@ def run(
     words: tuple[str, ...], fault: Fault | None = None, end: tuple[int, float] | None = None
 ) -> End:
     """Run a command in a process, which a fault is set up in, or which ends by a signal in time."""
-    for name in ("stdout", "stderr"):
-        Path(name).write_text("")
-    child = os.fork()
-    if child == 0:
-        try:
-            _be_the_command(words, fault)
-        finally:  # a signal may come at any moment: this process never becomes the trials' own
-            os._exit(1)
+    child = start(words, fault)
     if end is not None:
         signum, seconds = end
         time.sleep(seconds)
@@ -157,7 +151,20 @@ def run(
     return End(status, Path("stdout").read_text(), Path("stderr").read_text())
 
 
-def _be_the_command(words: tuple[str, ...], fault: Fault | None) -> None:
+def start(words: tuple[str, ...], fault: Fault | None = None, *, repeats: bool = False) -> int:
+    """Start a command in a process of its own, which runs it again and again where it repeats."""
+    for name in ("stdout", "stderr"):
+        Path(name).write_text("")
+    child = os.fork()
+    if child == 0:
+        try:
+            _be_the_command(words, fault, repeats)
+        finally:  # a signal may come at any moment: this process never becomes the trials' own
+            os._exit(1)
+    return child
+
+
+def _be_the_command(words: tuple[str, ...], fault: Fault | None, repeats: bool) -> None:
     os.setsid()
     for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
         os.dup2(os.open(name, os.O_WRONLY), stream.fileno())
@@ -169,6 +176,8 @@ def _be_the_command(words: tuple[str, ...], fault: Fault | None) -> None:
         sys.stdout = sys.__stdout__ = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
         sys.argv = ["spikerec", *words]
         cli.main()
+        while repeats:
+            cli.main()
     except SystemExit as stop:
         status = int(stop.code or 0)
     except BaseException as error:  # noqa: BLE001 (the trial fails by it)
@@ -307,6 +316,46 @@ def torture(chosen: list[Case], kinds: list[str], trials: int, seed: int) -> tup
     return tried, complaints
 
 
+def soak(minutes: float) -> tuple[list[list[str]], list[str]]:
+    """Run the commands that take days, each for a third of the time: table rows and complaints."""
+    make_long_stream(STATE / "long.npy")
+    reds, runs = STATE / "reds", OUT / "runs"
+    train = ("name=soak", "trainer.max_epochs=1000000", "data.samples_per_epoch=120")
+    shown = (f"output={OUT / 'long.mp4'}", "stride=1", "device=cpu", "batch_size=8")
+    parts = (
+        (
+            "training",
+            training_words("train", reds, runs, *train),
+            lambda: steps_of(runs / "train" / "soak" / "metrics.csv"),
+        ),
+        (
+            "evaluation",
+            training_words("evaluate", reds, OUT, *QUICK, "save_images=2", model="tfp"),
+            lambda: len(list((OUT / "results").glob("*.json"))),
+        ),
+        (
+            "streaming",
+            ["reconstruct", f"input={STATE / 'long.npy'}", "model=fast", *shown],
+            lambda: frames_of(OUT / "long.mp4.partial"),
+        ),
+    )
+    rows, complaints = [], []
+    for name, words, made in parts:
+        shutil.rmtree(OUT, ignore_errors=True)
+        OUT.mkdir()
+        child = start(tuple(words), repeats=name == "evaluation")
+        looks = watch(child, made, 60 * minutes / len(parts))
+        os.kill(child, signal.SIGKILL)
+        status = _ended(child)
+        cells, complaint = judge(looks)
+        rows.append([name, *cells])
+        if complaint:
+            complaints.append(f"{name}: {complaint}")
+        if status not in (0, -signal.SIGKILL):
+            complaints.append(f"{name}: status {status}: {Path('stderr').read_text()[-300:]}")
+    return rows, complaints
+
+
 def main() -> int:
     """Run the trials and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
@@ -314,6 +363,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", help="those whose name begins so (default: all)", default="")
     parser.add_argument("--fault", choices=[*SIGNALS, *FAULTS], action="append")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="watch long commands instead")
     options = parser.parse_args()
     for verb in verbs():
         importlib.import_module(f"spikerec.apps.{verb}")
@@ -321,17 +371,32 @@ def main() -> int:
         os.chdir(folder)
         Path(folder).chmod(0o755)
         prepare()
+        if options.soak:
+            rows, found = soak(options.soak)
+            os.chdir("/")
+            return _tell(("soak", "made", "MB", "threads", "files", "made a second"), rows, found)
         chosen = [case for case in cases() if case.name.startswith(options.case)]
         kinds = options.fault or [*SIGNALS, *FAULTS]
         tried, complaints = torture(chosen, kinds, options.trials, options.seed)
         os.chdir("/")
-    lines = [f"{'fault':<24}{'tried':>8}{'survived':>10}{'lost':>6}"]
-    for kind in kinds:
-        lost = len(complaints[kind])
-        lines.append(f"{kind:<24}{tried[kind]:>8}{tried[kind] - lost:>10}{lost:>6}")
-    lines += [f"{kind}: {one}" for kind in kinds for one in complaints[kind]]
-    sys.stdout.write("\n".join(lines) + "\n")
-    return int(any(complaints.values()))
+    lost = {kind: len(complaints[kind]) for kind in kinds}
+    rows = [
+        [kind, *map(str, (tried[kind], tried[kind] - lost[kind], lost[kind]))] for kind in kinds
+    ]
+    found = [f"{kind}: {one}" for kind in kinds for one in complaints[kind]]
+    return _tell(("fault", "tried", "survived", "lost"), rows, found)
+
+
+def _tell(heading: Sequence[str], rows: list[list[str]], complaints: list[str]) -> int:
+    """Print a table and the complaints; the status of the trials as a whole."""
+    table = [list(heading), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(heading))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in table
+    ]
+    sys.stdout.write("\n".join([*lines, *complaints]) + "\n")
+    return int(bool(complaints))
 
 
 if __name__ == "__main__":
