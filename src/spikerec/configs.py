@@ -69,7 +69,7 @@ def config_names(group: str) -> list[str]:
     return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
 
 
-def load_config(group: str, name: str, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401
+def load_config(group: str, name: str, /, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401
     """The composed content of `conf/GROUP/NAME.yaml` as plain Python values.
 
     Args:
@@ -108,7 +108,7 @@ def load_config(group: str, name: str, **overrides: Any) -> dict[str, Any]:  # n
     return {str(key): value for key, value in content.items()} | overrides
 
 
-def build(group: str, name: str, **overrides: Any) -> Any:  # noqa: ANN401
+def build(group: str, name: str, /, **overrides: Any) -> Any:  # noqa: ANN401
     """The object that `conf/GROUP/NAME.yaml` describes.
 
     Example:

@@ -129,7 +129,7 @@ def one_line(error: BaseException) -> str:
     message = " ".join(f"{type(cause).__name__}: {cause}".split())[:LONGEST_LINE]
     if isinstance(cause, SpikerecError):
         return message
-    number = _number(cause)
+    number = fault_number(cause)
     if number in FAULTS:
         fault, way = FAULTS[number]
         name = getattr(cause, "filename", None)
@@ -143,7 +143,7 @@ def one_line(error: BaseException) -> str:
     return f"unexpected {message} ({TRACE_VARIABLE}=1 shows where it came from.)"
 
 
-def _number(error: BaseException) -> int | None:
+def fault_number(error: BaseException) -> int | None:
     """The `errno` of a fault of the machine, also where a library wraps it in words."""
     text = str(error)
     if isinstance(error, MemoryError) or any(words in text.lower() for words in MEMORY_WORDS):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +42,27 @@ class Bounds:
     nodes: int
 
 
+@dataclass(frozen=True)
+class PlainBounds:
+    """Largest plain value that a file may state.
+
+    Attributes:
+        number: a whole number's distance from 0.
+        letters: of one text.
+        depth: of mappings and lists inside one another.
+        nodes: mappings, lists, keys and values, all together.
+    """
+
+    number: int
+    letters: int
+    depth: int
+    nodes: int
+
+
 #: Sidecars and cards, which people write by hand or simulations write about themselves.
 SMALL_DOCUMENT = Bounds(bytes=1 << 16, depth=12, nodes=2_000)
+#: Documents that commands write into the folder of a run or of an output: configurations, reports.
+RUN_DOCUMENT = Bounds(bytes=4 << 20, depth=32, nodes=200_000)
 
 
 @contextmanager
@@ -119,18 +138,34 @@ def read_yaml(path: Path, bounds: Bounds = SMALL_DOCUMENT) -> Any:  # noqa: ANN4
         DataNotFoundError: no such file.
         DataError: beyond the bounds, not YAML, or with one of the things refused.
     """
-    content = read_bytes(path, bounds.bytes, "YAML")
+    return parse_yaml(read_bytes(path, bounds.bytes, "YAML"), path, bounds)
+
+
+def parse_yaml(text: str | bytes, name: str | Path, bounds: Bounds = SMALL_DOCUMENT) -> Any:  # noqa: ANN401
+    """The value of a YAML text, as `read_yaml` gives it.
+
+    Args:
+        text: YAML, as UTF-8 where it is bytes.
+        name: what errors call it.
+        bounds: of the text.
+
+    Raises:
+        DataError: beyond the bounds, not YAML, or with one of the things refused.
+    """
+    path = Path(name)
+    if len(text) > bounds.bytes:
+        raise DataError(f"{name} holds more than the {bounds.bytes:,} bytes that YAML may have.")
     with parsing(path, "YAML"):
         try:
-            text = content.decode("utf-8-sig")
+            text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
             _check_events(text, path, bounds)
             return yaml.load(text, Loader=_PlainLoader)  # noqa: S506  # a SafeLoader with less
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-            raise DataError(f"{path} is not YAML that can be read here{where}.") from error
+            raise DataError(f"{name} is not YAML that can be read here{where}.") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} is not YAML: it holds what is not text.") from error
+            raise DataError(f"{name} is not YAML: it holds what is not text.") from error
 
 
 def parse_json(text: str | bytes, name: str | Path, bounds: Bounds) -> Any:  # noqa: ANN401
@@ -160,6 +195,63 @@ def parse_json(text: str | bytes, name: str | Path, bounds: Bounds) -> Any:  # n
         )
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # and those that were escaped
         return value
+
+
+def check_plain(
+    value: object, source: str, error: type[SpikerecError], bounds: PlainBounds
+) -> None:
+    """Refuse what is no plain value, or beyond the bounds, wherever in a value it is.
+
+    A pickled value may hold itself, be no value of JSON's kinds, or be of any size.
+
+    Args:
+        value: numbers, text, booleans, null, and lists and mappings of these.
+        source: the file, for the error.
+        error: the class of the error.
+        bounds: of the value.
+
+    Raises:
+        SpikerecError: an `error`: something in it is of another kind, or beyond the bounds.
+    """
+    left: list[tuple[object, int]] = [(value, 1)]
+    nodes = 0
+    while left:
+        one, depth = left.pop()
+        nodes += 1
+        complaint = _not_plain(one, bounds)
+        if isinstance(one, Mapping):
+            left += [(key, depth + 1) for key in one] + [(each, depth + 1) for each in one.values()]
+        elif isinstance(one, list | tuple):
+            left += [(each, depth + 1) for each in one]
+        if depth > bounds.depth:
+            complaint = f"more than {bounds.depth} levels of mappings and lists"
+        elif nodes + len(left) > bounds.nodes:
+            complaint = f"more than {bounds.nodes:,} keys and values"
+        if complaint:
+            raise error(f"{source} states {complaint}, which is refused in files of this kind.")
+
+
+def _not_plain(value: object, bounds: PlainBounds) -> str:
+    """A word for what is wrong with a value apart from what it holds; empty if nothing is."""
+    if value is None or isinstance(value, bool | list | tuple | Mapping):
+        return ""
+    if isinstance(value, int):
+        return "" if abs(value) <= bounds.number else f"{shown(value)} (at most {bounds.number:,})"
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else "a number that is not finite"
+    if isinstance(value, str):
+        return "" if len(value) <= bounds.letters else f"text of {len(value):,} characters"
+    return f"a {type(value).__name__}"
+
+
+def read_json(path: Path, bounds: Bounds) -> Any:  # noqa: ANN401
+    """The value that a JSON file holds (see `parse_json`).
+
+    Raises:
+        DataNotFoundError: no such file.
+        DataError: beyond the bounds, not JSON, or with one of the things refused.
+    """
+    return parse_json(read_bytes(path, bounds.bytes, "JSON"), path, bounds)
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spikerec.errors import ConfigError, SpikerecError
+from spikerec.errors import ConfigError, SpikerecError, fault_number
 
 #: Classes whose subclasses a configuration may name, from whichever package they are.
 BASES = (
@@ -47,6 +47,9 @@ NAME = re.compile(r"(?!__)[^\W\d]\w*(\.(?!__)[^\W\d]\w*)+")
 
 #: Classes of the standard library that a logging configuration may name.
 LOGGING = re.compile(r"logging\.(handlers\.)?\w*(Handler|Formatter)")
+
+#: Letters of a library's own message that an error quotes.
+QUOTED = 160
 
 #: Keys by which Hydra changes a call; `_target_` and `_partial_` are the ones in use here.
 MARKS = re.compile(r"_\w+_")
@@ -88,6 +91,11 @@ def make(node: object, kind: type | None, key: str, conf: Path, **given: Any) ->
         raise _placed(error, key, arguments) from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{key}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, AssertionError, RuntimeError) as error:
+        if fault_number(error) is not None:  # no memory left, say
+            raise
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:QUOTED]
+        raise ConfigError(f"{key}: no {cls.__name__} comes of these values ({told}).") from error
 
 
 def check_hydra(node: Mapping[str, Any], conf: Path) -> None:

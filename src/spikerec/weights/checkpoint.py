@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from spikerec.configs import RENAMED
 from spikerec.errors import DataError, WeightsError, WeightsNotFoundError
 from spikerec.kernels.devices import has_arrays
-from spikerec.parsing import Bounds, parse_json, parsing, shown
+from spikerec.parsing import Bounds, PlainBounds, check_plain, parse_json, parsing, shown
 from spikerec.spikes.files import atomic_path
 from spikerec.targets import refuse_targets
 
@@ -39,10 +39,11 @@ WRAPPERS = ("module.", "_orig_mod.")
 #: Prefix of the network's names in our LightningModule.
 LIGHTNING_PREFIX = "network."
 
-#: Bounds of what is built of a checkpoint: modules in a pickled one, and an entry of JSON beside
-#: the tensors.
+#: Bounds of what is built of a checkpoint: modules in a pickled one, an entry of JSON beside the
+#: tensors, and the arguments of its network (a window of a million readouts is 50 seconds).
 MAX_MODULES = 10_000
 ENTRY_BOUNDS = Bounds(bytes=1 << 16, depth=12, nodes=2_000)
+ARGUMENT_BOUNDS = PlainBounds(number=1_000_000, letters=200, depth=6, nodes=1_000)
 
 #: Names that an error spells out before it counts the rest.
 NAMES_SHOWN = 5
@@ -135,7 +136,8 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
 
     Raises:
         WeightsNotFoundError: no such file.
-        WeightsError: the file cannot be read, or states more than plain values.
+        WeightsError: the file cannot be read, or states more than plain values within
+            `ARGUMENT_BOUNDS`.
     """
     path = _existing(path)
     arguments: object
@@ -147,6 +149,7 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
         arguments = about.get("model", {}) if isinstance(about, Mapping) else {}
     if not isinstance(arguments, Mapping):
         raise WeightsError(f"{path} states its network's arguments as {_described(arguments)}.")
+    check_plain(arguments, str(path), WeightsError, ARGUMENT_BOUNDS)
     plain = {
         RENAMED.get(f"model.{name}", str(name)).removeprefix("model."): value
         for name, value in arguments.items()

@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from spikerec.configs import build
+from spikerec.weights.arguments import build_stated
 from spikerec.weights.checkpoint import digest, load_weights, read_arguments, read_state, save_state
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def pack_weights(
         WeightsError: the checkpoint cannot be read or does not fit, or `output` is there already.
     """
     arguments = read_arguments(checkpoint)
-    network: Network = build("model", name, **arguments)
     trained = read_state(checkpoint)
+    network = build_stated(name, arguments, trained, checkpoint)
     network.prepare_for(trained)
     load_weights(network, trained, str(checkpoint))
     state = {key: _halved(value) if half else value for key, value in network.state_dict().items()}

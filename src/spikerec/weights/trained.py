@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikerec.configs import build
-from spikerec.errors import ConfigError, WeightsNotFoundError
+from spikerec.errors import (
+    ConfigError,
+    SpikerecError,
+    WeightsError,
+    WeightsNotFoundError,
+    root_cause,
+)
 from spikerec.weights.checkpoint import load_weights, read_arguments, read_state
 from spikerec.weights.shipped import shipped_weights
 
@@ -73,7 +79,12 @@ def load_trained(make: Callable[..., Network], checkpoint: str | Path | None) ->
         )
     scale = read_arguments(checkpoint).get("output_scale", network.output_scale)
     if network.output_scale != scale:
-        network = make(output_scale=scale)
+        try:
+            network = make(output_scale=scale)
+        except SpikerecError as error:  # the file's number: the user typed none
+            raise WeightsError(
+                f"{checkpoint} states an output scale that is none: {root_cause(error)}"
+            ) from error
     state = read_state(checkpoint)
     network.prepare_for(state)
     load_weights(network, state, str(checkpoint))
