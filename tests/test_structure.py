@@ -180,6 +180,43 @@ def test_padding_is_written_once() -> None:
         assert (".amounts(" in source) == (path == PACKAGE / "models" / "padding.py"), path
 
 
+#: Read YAML and JSON within bounds: everything else does so through them.
+READERS = {PACKAGE / "parsing.py", PACKAGE / "results" / "reading.py"}
+
+
+def unbounded(source: str) -> list[str]:
+    """Calls that parse YAML or JSON without bounds, other than of what was just written."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            own = node.args and ast.unparse(node.args[0]).startswith("json.dumps(")
+            if re.fullmatch(r"yaml\.\w*load\w*|json\.loads?|OmegaConf\.load", name) and not own:
+                found.append(name)
+    return found
+
+
+def test_documents_are_read_within_bounds() -> None:
+    found = {path: unbounded(path.read_text(encoding="utf-8")) for path in MODULES}
+    assert {path for path, calls in found.items() if calls} <= READERS
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "yaml.safe_load(text)",
+        "yaml.load(text, Loader=Loader)",
+        "yaml.full_load(text)",
+        "yaml.safe_load_all(text)",
+        "json.load(file)",
+        "json.loads(path.read_text())",
+        "OmegaConf.load(path)",
+    ],
+)
+def test_a_document_read_without_bounds_is_seen(source: str) -> None:
+    assert unbounded(source)
+
+
 def test_only_apps_know_hydra() -> None:
     free = {"cli.py", "configs.py"}
     for path in PACKAGE.rglob("*.py"):

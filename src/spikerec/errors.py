@@ -126,14 +126,14 @@ def one_line(error: BaseException) -> str:
     line says so, and how to see where it came from.
     """
     cause = root_cause(error)
-    message = " ".join(f"{type(cause).__name__}: {cause}".split())[:LONGEST_LINE]
+    message = printable(" ".join(f"{type(cause).__name__}: {cause}".split())[:LONGEST_LINE])
     if isinstance(cause, SpikerecError):
         return message
     number = fault_number(cause)
     if number in FAULTS:
         fault, way = FAULTS[number]
         name = getattr(cause, "filename", None)
-        where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes) else ""
+        where = f"{printable(os.fsdecode(name))}: " if isinstance(name, str | bytes) else ""
         return (
             f"{where}{fault}. Files that were finished are whole, and none is left half-written; "
             f"{way}, then run the same command again."
@@ -141,6 +141,13 @@ def one_line(error: BaseException) -> str:
     if type(cause).__module__.split(".")[0] in CONFIGURATION:
         return message
     return f"unexpected {message} ({TRACE_VARIABLE}=1 shows where it came from.)"
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal or a page would obey (ESC, …) written out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in text)
 
 
 def fault_number(error: BaseException) -> int | None:

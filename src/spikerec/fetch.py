@@ -30,6 +30,7 @@ import urllib3
 from filelock import FileLock
 
 from spikerec.errors import DataError, SpikerecError
+from spikerec.parsing import SMALL_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path, sync
 
 #: Names a prefix that is put before every address.
@@ -276,7 +277,7 @@ class _Partial:
 
     def _read_facts(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):
-            facts = json.loads(self._facts.read_text(encoding="utf-8"))
+            facts = read_json(self._facts, SMALL_DOCUMENT)
             if isinstance(facts, dict):
                 return facts
         return {}

@@ -11,10 +11,10 @@ import torch
 
 from spikerec.configs import build, config_names, load_config
 from spikerec.errors import WeightsError
-from spikerec.weights import load
 from spikerec.weights.arguments import build_stated
 from spikerec.weights.checkpoint import read_arguments
 from spikerec.weights.shipped import pack_weights
+from spikerec.weights.trained import load
 
 SECONDS = 5.0
 

@@ -17,11 +17,11 @@ from rich.text import Text
 from spikerec.apps.train import own_command
 from spikerec.configs import instantiate, plain
 from spikerec.data import SpikeDataModule
+from spikerec.errors import printable
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.results import Record
 from spikerec.results.evaluation import evaluate
-from spikerec.results.store import printable
 from spikerec.training.distributed import job_processes
 from spikerec.training.evaluation import SampleImages
 from spikerec.weights.trained import load_trained

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,12 +18,17 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from spikerec.configs import config_names
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, DataError, WeightsError, printable
+from spikerec.parsing import parse_yaml
 
 #: Where imported networks go unless told otherwise.
 FOLDER = Path("weights")
+
+#: Letters of what a file states that are shown.
+MOST_LETTERS = 100
 
 
 def main(arguments: list[str]) -> None:
@@ -96,9 +100,13 @@ def _networks(paths: Sequence[Path]) -> Table:
 
     table = Table("network", "model", "imported from", "digest", box=None, header_style="bold")
     for path in paths:
-        metadata = read_metadata(path)
-        model, source, digest = (metadata.get(key, "?") for key in ("model", "source", "digest"))
-        table.add_row(str(path), model, source, digest[:12])
+        try:
+            metadata = read_metadata(path)
+        except WeightsError:
+            metadata = {"model": "cannot be read"}
+        cells = [str(path), *(metadata.get(key, "?") for key in ("model", "source", "digest"))]
+        cells[-1] = cells[-1][:12]
+        table.add_row(*(Text(printable(cell)[:MOST_LETTERS]) for cell in cells))
     return table
 
 
@@ -189,7 +197,7 @@ def _values(words: Sequence[str]) -> dict[str, Any]:
                 f"'{word}' is no argument of a model: expected key=value, such as output_scale=0.6."
             )
         try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            values[key] = parse_yaml(text, word)
+        except DataError as error:
             raise ConfigError(f"'{word}' cannot be read: the value is no YAML.") from error
     return values

@@ -17,11 +17,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
 from spikerec.errors import DataNotFoundError
 from spikerec.fetch import Download, Downloader, FetchError, Progress, is_fetched, write_atomically
 from spikerec.packages import download_debian, read_debian
+from spikerec.parsing import RUN_DOCUMENT, parse_yaml
 from spikerec.simulation.images import SourceImage, source_image
 
 #: The ways that need no package, for the end of an error.
@@ -67,7 +66,7 @@ def catalogue() -> list[Photograph]:
 
 def _entries() -> list[dict[str, Any]]:
     text = files("spikerec.data").joinpath("photographs.yaml").read_text(encoding="utf-8")
-    entries: list[dict[str, Any]] = yaml.safe_load(text)
+    entries: list[dict[str, Any]] = parse_yaml(text, "photographs.yaml", RUN_DOCUMENT)
     return entries
 
 

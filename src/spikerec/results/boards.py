@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spikerec.configs import RENAMED
-from spikerec.errors import ResultsError
+from spikerec.errors import ResultsError, printable
 from spikerec.results.reading import read_record
 from spikerec.results.record import Definition, Record
-from spikerec.results.store import Problem, printable
+from spikerec.results.store import Problem
 
 #: Order of the metrics that the field reports; others follow by name.
 METRIC_ORDER = ("psnr", "ssim", "lpips", "niqe", "brisque")

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-import yaml
-
+from spikerec.parsing import RUN_DOCUMENT, parse_yaml
 from spikerec.results.boards import Board, Metric, Row
 
 
@@ -50,7 +49,7 @@ def references() -> tuple[Reference, ...]:
 
 
 def _parse(text: str) -> Reference:
-    content = yaml.safe_load(text)
+    content = parse_yaml(text, "results/reference", RUN_DOCUMENT)
     methods = content["methods"]
     return Reference(
         title=content["title"],

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from spikerec.errors import ResultsError
+from spikerec.errors import ResultsError, printable
 from spikerec.results.reading import read_record
 from spikerec.results.record import YEARS, Record, file_word
 
@@ -120,13 +120,6 @@ def scan(folders: Sequence[Path | str]) -> Iterator[Record | Problem]:
             if record.id not in seen:
                 seen.add(record.id)
                 yield record
-
-
-def printable(text: str) -> str:
-    """The text on one line, with what a terminal or a page would obey (ESC, …) written out."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in text)
 
 
 def _time(name: str) -> datetime | None:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.text import Text
 
+from spikerec.errors import printable
 from spikerec.results.boards import DIGITS, Board, BoardName, Metric, Row
 from spikerec.results.record import Record
 from spikerec.results.references import (
@@ -30,7 +31,6 @@ from spikerec.results.references import (
     reported_label,
 )
 from spikerec.results.statistics import SIGNIFICANCE, Standing, p_floor, scenes, standing
-from spikerec.results.store import printable
 from spikerec.results.trained import training_of
 
 Mark = Literal["", "best", "second"]

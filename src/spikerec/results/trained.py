@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from spikerec.errors import printable
 from spikerec.results.boards import Row
-from spikerec.results.store import printable
 
 UNKNOWN = "–"
 MOST_TEXT = 60  # characters of a data set's or a machine's name that are shown

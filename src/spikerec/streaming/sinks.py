@@ -28,6 +28,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from spikerec.errors import FAULTS, ConfigError, DataError
+from spikerec.parsing import RUN_DOCUMENT, SMALL_DOCUMENT, parse_json, read_json
 from spikerec.spikes.files import atomic_path, lock_folder, sync
 from spikerec.spikes.grey import grey_levels
 
@@ -194,10 +195,11 @@ class Sink(ABC):
         """
         found = None
         with suppress(OSError, ValueError, KeyError):  # no file of ours, or a damaged one
-            found = json.loads(self._found_mark().removeprefix(MARK) or "null")
+            mark = self._found_mark().removeprefix(MARK) or "null"
+            found = parse_json(mark, self.path, SMALL_DOCUMENT)
         if not isinstance(found, dict):
             raise DataError(f"output={self.path} is there already: name another, or move it away.")
-        own = json.loads(self._mark.removeprefix(MARK))
+        own = parse_json(self._mark.removeprefix(MARK), self.path, SMALL_DOCUMENT)
         differing = [key for key in own.keys() | found.keys() if own.get(key) != found.get(key)]
         if differing:
             raise DataError(
@@ -237,9 +239,9 @@ class Sink(ABC):
         if all(one.name.startswith(".") for one in self._partial.iterdir()):
             return 0  # stopped before anything was kept
         try:
-            state = json.loads((self._partial / STATE).read_text(encoding="utf-8"))
+            state = read_json(self._partial / STATE, RUN_DOCUMENT)
             frames, settings = int(state["frames"]), dict(state["settings"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self._partial} cannot be continued: delete it ({error}).") from error
         if not resume:
             raise DataError(

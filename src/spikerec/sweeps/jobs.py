@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from spikerec.errors import one_line
+from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
 from spikerec.training.runs import Run
 
@@ -61,7 +62,7 @@ class Job:
     def error(self) -> str:
         """Kind and message of its last error; empty where there is none."""
         try:
-            content = json.loads((self.folder / FAILED).read_text(encoding="utf-8"))
+            content = read_json(self.folder / FAILED, RUN_DOCUMENT)
             return str(content["error"])
         except FileNotFoundError:
             if (self.folder / "finished.json").exists() and Run(self.folder).finished() is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
+from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
 from spikerec.sweeps.jobs import PRUNED
 
@@ -61,7 +62,7 @@ class Pruning(Callback):
         if trainer.sanity_checking or not path.exists():
             return
         ends = trainer.is_global_zero and self._should_prune(
-            json.loads(path.read_text(encoding="utf-8")),
+            read_json(path, RUN_DOCUMENT),
             self.sign * float(trainer.callback_metrics[self.monitor]),
             trainer.current_epoch,
         )

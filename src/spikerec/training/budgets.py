@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError
 from spikerec.kernels.devices import device_name, wait_for
+from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
 
 #: Steps that run before time is taken: memory is allocated, kernels are chosen.
@@ -75,7 +76,7 @@ class Budget:
     def read(cls, path: Path) -> Self | None:
         """The budget that a run was begun with; None if it has none, or the file is damaged."""
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = read_json(path, RUN_DOCUMENT)
             return cls(**{name: stored[name] for name in cls.__dataclass_fields__})
         except (OSError, ValueError, KeyError, TypeError):
             return None

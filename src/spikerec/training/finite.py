@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from spikerec.data import SpikeDataModule
-from spikerec.errors import ConfigError, NonFiniteError
+from spikerec.errors import ConfigError, DataError, NonFiniteError
+from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
 from spikerec.training.distributed import gather_objects
 from spikerec.training.module import ReconstructionModule
@@ -246,8 +247,7 @@ def replay(
     state = TorchCheckpointIO().load_checkpoint(weights_path(folder), weights_only=True)
     module.load_state_dict(state["state_dict"], strict=False)
     module.train()
-    for item in json.loads(path.read_text(encoding="utf-8"))["batches"]:
-        batches = Batches(**item)
+    for batches in _stopped_batches(path):
         found = data.training_batches(
             batches.epoch,
             batches.first,
@@ -259,6 +259,20 @@ def replay(
             with precision():
                 replayed = _run_again(module, batch)
             yield replayed
+
+
+def _stopped_batches(path: Path) -> list[Batches]:
+    """The batches of the step at which a run ended.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    try:
+        return [Batches(**item) for item in read_json(path, RUN_DOCUMENT)["batches"]]
+    except (DataError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path} is damaged ({type(error).__name__}), so that the step cannot be run again."
+        ) from error
 
 
 def _run_again(module: ReconstructionModule, batch: dict[str, Any]) -> Replayed:

@@ -23,7 +23,8 @@ from typing import Any
 import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, DataError
+from spikerec.parsing import RUN_DOCUMENT, read_json, read_yaml
 from spikerec.spikes.files import atomic_path, lock_folder
 from spikerec.training.identity import NEUTRAL, Identity, settings_of
 
@@ -162,8 +163,8 @@ class Run:
         # Data without true images used to replace the monitor; the checkpoint speaks of processes.
         neutral = (*NEUTRAL, "monitor", "trainer.devices", "trainer.num_nodes")
         try:
-            old = settings_of(yaml.safe_load(path.read_text(encoding="utf-8")), neutral=neutral)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+            old = settings_of(read_yaml(path, RUN_DOCUMENT), neutral=neutral)
+        except (DataError, AttributeError) as error:
             raise ConfigError(
                 f"{path} cannot be read ({type(error).__name__}), so that this command cannot be "
                 "compared with it. Give this run a name of its own (name=…), or replace that one "
@@ -249,7 +250,7 @@ def _told(changed: Mapping[str, tuple[Any, Any]]) -> str:
 def _read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file; None where it is absent or damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path, RUN_DOCUMENT)
+    except DataError:
         return None
     return content if isinstance(content, dict) else None

@@ -43,6 +43,7 @@ LIGHTNING_PREFIX = "network."
 #: tensors, and the arguments of its network (a window of a million readouts is 50 seconds).
 MAX_MODULES = 10_000
 ENTRY_BOUNDS = Bounds(bytes=1 << 16, depth=12, nodes=2_000)
+HEADER_BOUNDS = Bounds(bytes=100_000_000, depth=12, nodes=10_000_000)  # safetensors' own
 ARGUMENT_BOUNDS = PlainBounds(number=1_000_000, letters=200, depth=6, nodes=1_000)
 
 #: Names that an error spells out before it counts the rest.
@@ -234,7 +235,7 @@ def _sort_metadata(path: Path) -> None:
     """Put the metadata of a safetensors file in order, where the library draws one at random."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+        header = parse_json(file.read(length), path, HEADER_BOUNDS)
         if "__metadata__" in header:
             header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
         content = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()

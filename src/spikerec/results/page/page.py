@@ -20,6 +20,7 @@ from typing import Any
 from PIL import Image
 
 from spikerec import __version__
+from spikerec.errors import printable
 from spikerec.results.boards import Board, Metric, Row, Summary
 from spikerec.results.record import Record
 from spikerec.results.references import (
@@ -29,7 +30,7 @@ from spikerec.results.references import (
     reported_label,
 )
 from spikerec.results.statistics import Standing, scenes
-from spikerec.results.store import Problem, printable
+from spikerec.results.store import Problem
 from spikerec.results.tables import (
     Figure,
     Standings,
