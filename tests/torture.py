@@ -14,6 +14,7 @@ The process is forked from one that has imported everything, so that a trial tak
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import hashlib
 import importlib
 import os
@@ -166,6 +167,7 @@ def start(words: tuple[str, ...], fault: Fault | None = None, *, repeats: bool =
 
 def _be_the_command(words: tuple[str, ...], fault: Fault | None, repeats: bool) -> None:
     os.setsid()
+    faulthandler.register(signal.SIGUSR2, all_threads=True)  # where it hangs
     for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
         os.dup2(os.open(name, os.O_WRONLY), stream.fileno())
     status = 0
@@ -193,6 +195,8 @@ def _ended(child: int) -> int:
     until = time.monotonic() + LONGEST_SECONDS
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
         if time.monotonic() > until:
+            os.kill(child, signal.SIGUSR2)
+            time.sleep(1)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return HUNG
@@ -270,7 +274,7 @@ def trial(case: Case, kind: str, whole: dict[str, str], seconds: float) -> str:
     OUT.mkdir(exist_ok=True)  # a command that wrote nothing removes its folders
     OUT.chmod(0o755)
     if end.status == HUNG:
-        return "hung"
+        return f"hung: {end.err[-1500:]}"
     if "Traceback" in end.err + end.out or "Error in sys" in end.err:
         return f"a trace: {end.err[-300:]}"
     told = [line for line in end.err.splitlines() if line.startswith("spikerec: ")]
