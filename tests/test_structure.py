@@ -26,7 +26,7 @@ def stated_order() -> list[set[str]]:
 
 ORDER = stated_order()
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
-ROOT = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+ROOT = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
 
 
 def imported(tree: ast.AST, package: str = "spikerec") -> Iterator[str]:

@@ -187,7 +187,7 @@ def _allowed_class(name: object, kind: type | None, key: str, conf: Path) -> typ
         found = getattr(importlib.import_module(module), last)
     except Exception as error:  # a module may raise anything while it is imported
         raise ConfigError(f"{key}._target_={shown} cannot be imported: {error}.") from error
-    if not isinstance(found, type) or not (name in _named(conf) or _has_base(found)):
+    if not isinstance(found, type) or not (name in named(conf) or _has_base(found)):
         raise refusal
     if kind is not None and not issubclass(found, kind):
         raise ConfigError(f"{key}._target_ must be a {kind.__name__}, found {shown}.")
@@ -198,7 +198,7 @@ def _has_base(cls: type) -> bool:
     return any(f"{one.__module__}.{one.__qualname__}" in BASES for one in cls.__mro__)
 
 
-def _named(conf: Path) -> set[str]:
+def named(conf: Path) -> set[str]:
     """Every `_target_` in the YAML files of a folder."""
     texts = (path.read_text(encoding="utf-8") for path in conf.rglob("*.yaml"))
     return {name for text in texts for name in re.findall(r"_target_: *([\w.]+)", text)}

@@ -1,7 +1,5 @@
 """Data sets: clips on disk, windows of them, and the one DataModule."""
 
-from spikerec.data.clips import Clip, SpikeSet
-from spikerec.data.module import SpikeDataModule
-from spikerec.data.windows import Windows, decode
+from spikerec.doors import open_door
 
-__all__ = ["Clip", "SpikeDataModule", "SpikeSet", "Windows", "decode"]
+__getattr__, __dir__, __all__ = open_door(__name__, __file__)

@@ -1,5 +1,5 @@
 """Losses: sums of named, weighted terms."""
 
-from spikerec.losses.base import Loss, Term
+from spikerec.doors import open_door
 
-__all__ = ["Loss", "Term"]
+__getattr__, __dir__, __all__ = open_door(__name__, __file__)

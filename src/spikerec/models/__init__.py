@@ -1,17 +1,5 @@
 """Reconstruction networks, one file a method, and the layers that two or more of them share."""
 
-from spikerec.models.base import (
-    BlockNetwork,
-    Blocks,
-    Network,
-    Reconstruction,
-)
-from spikerec.models.padding import Padding
+from spikerec.doors import open_door
 
-__all__ = [
-    "BlockNetwork",
-    "Blocks",
-    "Network",
-    "Padding",
-    "Reconstruction",
-]
+__getattr__, __dir__, __all__ = open_door(__name__, __file__)

@@ -3,26 +3,6 @@
 `reconstruct` gives a `Video`, which `save`s itself; `make_frames` is the engine below it.
 """
 
-from spikerec.streaming.engine import Frame, make_frames
-from spikerec.streaming.key_readouts import KeyReadouts
-from spikerec.streaming.light import FixedPattern, Tone, white_rate
-from spikerec.streaming.sinks import Sink, open_sink
-from spikerec.streaming.tiles import Tiling, choose_tiling, fitting_side
-from spikerec.streaming.video import Video, default_stride, reconstruct
+from spikerec.doors import open_door
 
-__all__ = [
-    "FixedPattern",
-    "Frame",
-    "KeyReadouts",
-    "Sink",
-    "Tiling",
-    "Tone",
-    "Video",
-    "choose_tiling",
-    "default_stride",
-    "fitting_side",
-    "make_frames",
-    "open_sink",
-    "reconstruct",
-    "white_rate",
-]
+__getattr__, __dir__, __all__ = open_door(__name__, __file__)

@@ -1,6 +1,5 @@
 """Training: the LightningModule, its callbacks, and runs that survive being killed."""
 
-from spikerec.training.module import ReconstructionModule
-from spikerec.training.runs import Run
+from spikerec.doors import open_door
 
-__all__ = ["ReconstructionModule", "Run"]
+__getattr__, __dir__, __all__ = open_door(__name__, __file__)

@@ -1,0 +1,32 @@
+from .clips import Clip, LiveSet, MadeSet, SpikeSet
+from .module import SpikeDataModule
+from .photos import CameraChoice, LivePhotos, Photos
+from .real import Real
+from .reds import REDS
+from .samples import fetch_reds_samples
+from .sreds import SREDS
+from .still import Still
+from .synthetic import Synthetic
+from .uhsr import UHSR
+from .windows import Crop, Windows, decode
+
+__all__ = [
+    "REDS",
+    "SREDS",
+    "UHSR",
+    "CameraChoice",
+    "Clip",
+    "Crop",
+    "LivePhotos",
+    "LiveSet",
+    "MadeSet",
+    "Photos",
+    "Real",
+    "SpikeDataModule",
+    "SpikeSet",
+    "Still",
+    "Synthetic",
+    "Windows",
+    "decode",
+    "fetch_reds_samples",
+]

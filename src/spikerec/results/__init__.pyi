@@ -1,0 +1,33 @@
+from .boards import Board, BoardName, Row, gather
+from .provenance import code_revision, environment
+from .reading import read_record
+from .record import DatasetInfo, Definition, ProtocolInfo, Record, Samples, WeightsInfo
+from .statistics import Comparison, Interval, Standing, compare, standing
+from .store import Problem, Reading, Store, long_frame, scan, summary_frame
+
+__all__ = [
+    "Board",
+    "BoardName",
+    "Comparison",
+    "DatasetInfo",
+    "Definition",
+    "Interval",
+    "Problem",
+    "ProtocolInfo",
+    "Reading",
+    "Record",
+    "Row",
+    "Samples",
+    "Standing",
+    "Store",
+    "WeightsInfo",
+    "code_revision",
+    "compare",
+    "environment",
+    "gather",
+    "long_frame",
+    "read_record",
+    "scan",
+    "standing",
+    "summary_frame",
+]

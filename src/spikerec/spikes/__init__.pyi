@@ -1,0 +1,48 @@
+from .arrays import H5Stream, NpyStream, NpzStream
+from .bits import PackedSpikes, pack_bits, unpack_bits
+from .concatenated import ConcatenatedStream
+from .dat import DatStream, DatWriter
+from .ends import Ends, mirrored, reflect
+from .formats import SUFFIXES, open, save, save_parts
+from .geometry import Geometry, Sidecar, read_sidecar, sidecar_path, write_sidecar
+from .inspection import Inspection, inspect
+from .plasticity import Plasticity, equalise_histogram, stretch_to_uint8, tfstp
+from .representations import isi, nested_means, tfi, tfi_interval, tfp, tfp_sequence
+from .stream import SpikeStream
+
+__all__ = [
+    "SUFFIXES",
+    "ConcatenatedStream",
+    "DatStream",
+    "DatWriter",
+    "Ends",
+    "Geometry",
+    "H5Stream",
+    "Inspection",
+    "NpyStream",
+    "NpzStream",
+    "PackedSpikes",
+    "Plasticity",
+    "Sidecar",
+    "SpikeStream",
+    "equalise_histogram",
+    "inspect",
+    "isi",
+    "mirrored",
+    "nested_means",
+    "open",
+    "pack_bits",
+    "read_sidecar",
+    "reflect",
+    "save",
+    "save_parts",
+    "sidecar_path",
+    "stretch_to_uint8",
+    "tfi",
+    "tfi_interval",
+    "tfp",
+    "tfp_sequence",
+    "tfstp",
+    "unpack_bits",
+    "write_sidecar",
+]

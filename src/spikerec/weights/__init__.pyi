@@ -1,0 +1,29 @@
+from .cache import Listed, describe, find, install, list_weights, load, weights_digest, weights_dir
+from .catalog import CATALOG, Package, Source, Weights
+from .checkpoint import digest, load_weights, read_metadata, read_state, save_state
+from .fetching import fetch, fetch_all
+from .published import import_weights, load_published
+
+__all__ = [
+    "CATALOG",
+    "Listed",
+    "Package",
+    "Source",
+    "Weights",
+    "describe",
+    "digest",
+    "fetch",
+    "fetch_all",
+    "find",
+    "import_weights",
+    "install",
+    "list_weights",
+    "load",
+    "load_published",
+    "load_weights",
+    "read_metadata",
+    "read_state",
+    "save_state",
+    "weights_digest",
+    "weights_dir",
+]
