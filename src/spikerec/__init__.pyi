@@ -10,14 +10,18 @@ from . import (
     training,
     weights,
 )
+from .results.evaluation import evaluate
 from .spikes import open
 from .streaming import reconstruct
+from .training import fit
 from .weights.trained import load
 
 __version__: str
 __all__ = [
     "__version__",
     "data",
+    "evaluate",
+    "fit",
     "load",
     "losses",
     "metrics",

@@ -81,7 +81,7 @@ def _allow_files() -> None:
 
 def verbs() -> list[str]:
     """The command's verbs: the modules of `spikerec.apps`."""
-    return sorted(path.stem for path in _apps().glob("*.py") if path.stem != "__init__")
+    return sorted(path.stem for path in _apps().glob("[!_]*.py"))
 
 
 def _apps() -> Path:

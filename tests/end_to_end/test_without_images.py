@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
+from spikerec.training import sweep_score
 from spikerec.training.curves import read_rows
-from spikerec.training.fitting import sweep_score
 from tests.fakes import fake_real
 from tests.training.command import MODELS, TRAINING, call
 

@@ -14,6 +14,7 @@ from spikerec.configs import build, config_names, load_config
 from spikerec.errors import ConfigError, WeightsNotFoundError
 from spikerec.losses import Loss
 from spikerec.models import Network, Reconstruction
+from spikerec.training.rehearsal import rehearse
 
 LOSSES = config_names("loss")
 MODELS = [n for n in config_names("model") if any(True for _ in build("model", n).parameters())]
@@ -126,7 +127,7 @@ def test_gradient_is_finite_or_the_network_is_refused(name: str, model: str) -> 
 @pytest.mark.parametrize("model", MODELS)
 def test_rehearsal_leaves_the_network_as_it_is(model: str) -> None:
     before = copy.deepcopy(network(model).state_dict())
-    built("l1").rehearse(network(model), (SMALL_SIDE, SMALL_SIDE))
+    rehearse(network(model), built("l1"), (SMALL_SIDE, SMALL_SIDE))
     after = network(model).state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
 
@@ -137,7 +138,7 @@ def test_rehearsal_passes_where_training_would(name: str) -> None:
     needs = {extra for term in loss.named_terms().values() for extra in term.needs}
     model = next(m for m in MODELS if needs <= {*network(m).provides})
     side = SIDES.get(name, SMALL_SIDE)
-    loss.rehearse(network(model), (side, side))
+    rehearse(network(model), loss, (side, side))
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -60,6 +60,7 @@ def test_a_notebook_evaluates_with_objects_alone(tmp_path: Path) -> None:
         tmp_path / "results",
         label="Fast, mine (λ=0.1)",
         save_images=1,
+        efficiency=None,
         report=lambda record, path, pictures: told.append((record.label, path, pictures.keys)),
     )
     ((label, path, keys),) = told
@@ -90,6 +91,7 @@ def test_a_label_that_is_no_text_is_refused(tmp_path: Path) -> None:
             _reds(tmp_path),
             _protocol(psnr=PSNR),
             tmp_path,
+            efficiency=None,
             label=3.1,  # type: ignore[arg-type]
         )
 
@@ -113,7 +115,13 @@ class _Broken(Network):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_an_image_that_is_not_finite_never_becomes_a_number(tmp_path: Path, value: float) -> None:
     with pytest.raises(InputError, match=r"sample '201_part1_key_id41/40': 1 of the image's 960"):
-        evaluate(_Broken(value), _reds(tmp_path), _protocol(psnr=PSNR), tmp_path / "results")
+        evaluate(
+            _Broken(value),
+            _reds(tmp_path),
+            _protocol(psnr=PSNR),
+            tmp_path / "results",
+            efficiency=None,
+        )
     assert not list((tmp_path / "results").glob("*.json"))
 
 
@@ -133,7 +141,8 @@ def test_a_dark_clip_has_no_blind_score_and_the_record_says_why(tmp_path: Path, 
     protocol = _protocol(niqe=NIQE, brisque=BRISQUE)
     if protocol.unavailable:
         pytest.skip("needs the weights of NIQE and BRISQUE: spikerec weights fetch")
-    (record,) = evaluate(build("model", "tfp", window=11), data, protocol, tmp_path / "results")
+    network, folder = build("model", "tfp", window=11), tmp_path / "results"
+    (record,) = evaluate(network, data, protocol, folder, efficiency=None)
     is_dark = np.array([key.startswith("dark") for key in record.samples.keys])
     assert is_dark.any()
     for metric in ("niqe", "brisque"):
@@ -167,7 +176,8 @@ def test_a_clock_set_back_makes_no_old_record_the_newest(
 ) -> None:
     data = _reds(tmp_path)
     network = build("model", "tfp", window=11)
-    evaluate_ = partial(evaluate, network, data, _protocol(psnr=PSNR), tmp_path / "results")
+    where = tmp_path / "results"
+    evaluate_ = partial(evaluate, network, data, _protocol(psnr=PSNR), where, efficiency=None)
     (first,) = evaluate_()
     _set_clock(monkeypatch, "2001-01-01T00:00:00+00:00")
     (second,) = evaluate_()

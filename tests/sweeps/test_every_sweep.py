@@ -18,6 +18,7 @@ from spikerec.configs import build, config_dir, config_names
 from spikerec.errors import WeightsNotFoundError
 from spikerec.losses import Loss
 from spikerec.models import Network
+from spikerec.training.rehearsal import rehearse
 
 SEARCHES = {"search"}
 ABLATIONS = [name for name in config_names("sweep") if name not in SEARCHES]
@@ -74,8 +75,7 @@ def test_every_job_trains_a_network_of_its_own_with_a_loss_that_fits(name: str) 
             if isinstance(error.__cause__, WeightsNotFoundError):
                 pytest.skip(str(error.__cause__))
             raise
-        loss.check(network, has_target=True)
-        loss.rehearse(network, tuple(config.data.crop))
+        rehearse(network, loss, tuple(config.data.crop))
         seen.append(
             (
                 OmegaConf.to_container(config.model, resolve=True),

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from spikerec import spikes
+from spikerec.describing import Described
 from spikerec.errors import DataError, DataNotFoundError
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.spikes.folders import in_order
@@ -66,7 +67,7 @@ class Clip:
         )
 
 
-class SpikeSet(ABC):
+class SpikeSet(Described, ABC):
     """A data set: clips by split, read from one layout on disk.
 
     Args:

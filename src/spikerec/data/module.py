@@ -21,10 +21,13 @@ from spikerec.data.windows import (
     Windows,
     decode,
 )
+from spikerec.describing import Described
 from spikerec.errors import ConfigError, DataError
 
+NOT_SET_UP = "SpikeDataModule is not set up: call setup('fit'), 'validate' or 'test' first."
 
-class SpikeDataModule(L.LightningDataModule):
+
+class SpikeDataModule(Described, L.LightningDataModule):
     """Training on the mix of all sets, validation and test set by set.
 
     A batch is what `decode` gives: `spikes` (B, T, H, W) uint8 in {0, 1}, `target` (B, 1, H, W)
@@ -84,6 +87,7 @@ class SpikeDataModule(L.LightningDataModule):
         self.repeat_epoch = repeat_epoch
         self.train_windows: Windows | LiveWindows | None = None
         self.val_windows: dict[str, Windows] = {}
+        self.test_windows: dict[str, Windows] = {}
         self._train_loader: EpochLoader | None = None
         self._continued: dict[str, int] | None = None
 
@@ -100,12 +104,15 @@ class SpikeDataModule(L.LightningDataModule):
             spike_set.prepare()
 
     def setup(self, stage: str) -> None:
-        """List the clips that a stage reads."""
+        """List the clips that a stage reads: `fit`, `validate` or `test`."""
         if stage == "fit" and self.train_windows is None:
             self.train_windows = self._training_windows()
+        if stage in ("fit", "validate") and not self.val_windows:
             self.val_windows = {
                 name: self._windows(self.sets[name].clips("val")) for name in self.validated
             }
+        if stage == "test" and not self.test_windows:
+            self.test_windows = {name: self.evaluation_windows(name, "test") for name in self.sets}
 
     def _training_windows(self) -> Windows | LiveWindows:
         live = {name: one for name, one in self.sets.items() if isinstance(one, LiveSet)}
@@ -135,13 +142,18 @@ class SpikeDataModule(L.LightningDataModule):
         return [name for name, one in self.sets.items() if one.has_images()] or list(self.sets)
 
     @property
+    def tested(self) -> list[str]:
+        """The sets that a test looks at: all."""
+        return list(self.sets)
+
+    @property
     def has_targets(self) -> bool:
         """Whether every training sample has a true image."""
         return all(spike_set.has_images() for spike_set in self.sets.values())
 
     def train_dataloader(self) -> EpochLoader:
         """Random crops of random key readouts, one process's share."""
-        windows = _built(self.train_windows)
+        windows = self._training()
         rank, world_size = self._process()
         sampler = self._sampler(rank, world_size)
         if len(sampler) < self.batch_size:
@@ -159,7 +171,7 @@ class SpikeDataModule(L.LightningDataModule):
 
     def _sampler(self, rank: int, processes: int) -> EpochSampler:
         return EpochSampler(
-            len(_built(self.train_windows)),
+            len(self._training()),
             samples_per_epoch=self._draws(processes),
             seed=self.crop.seed,
             rank=rank,
@@ -171,7 +183,7 @@ class SpikeDataModule(L.LightningDataModule):
         """Draws of an epoch, of all processes: those asked for, or each key readout once."""
         if self.samples_per_epoch is not None:
             return self.samples_per_epoch
-        return max(len(_built(self.train_windows)), self.batch_size * processes)
+        return max(len(self._training()), self.batch_size * processes)
 
     def training_batches(
         self, epoch: int, first: int, *, count: int, rank: int, processes: int
@@ -188,9 +200,14 @@ class SpikeDataModule(L.LightningDataModule):
         sampler = self._sampler(rank, processes)
         sampler.set_epoch(epoch)
         sampler.skip(epoch, first * self.batch_size * processes)
-        loader = EpochLoader(_built(self.train_windows), sampler, batch_size=self.batch_size)
+        loader = EpochLoader(self._training(), sampler, batch_size=self.batch_size)
         for batch in itertools.islice(loader, count):
             yield self.on_after_batch_transfer(batch, 0)
+
+    def _training(self) -> Windows | LiveWindows:
+        if self.train_windows is None:
+            raise DataError(NOT_SET_UP)
+        return self.train_windows
 
     def state_dict(self) -> dict[str, Any]:
         """How far training has read, for a checkpoint."""
@@ -202,11 +219,12 @@ class SpikeDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[dict[str, Any]]]:
         """Whole images of each set's validation split, one process's share."""
-        return [self.whole_images(windows, self.val_samples) for windows in self._val().values()]
+        windows = _built(self.val_windows)
+        return [self.whole_images(one, self.val_samples) for one in windows.values()]
 
-    def _val(self) -> dict[str, Windows]:
-        _built(self.train_windows)
-        return self.val_windows
+    def test_dataloader(self) -> list[DataLoader[dict[str, Any]]]:
+        """Whole images of each set's test split, one process's share."""
+        return [self.whole_images(windows) for windows in _built(self.test_windows).values()]
 
     def evaluation_windows(self, name: str, split: str) -> Windows:
         """All windows of one set's split."""
@@ -291,7 +309,7 @@ def _ignore_interrupts(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _built(windows: Windows | LiveWindows | None) -> Windows | LiveWindows:
-    if windows is None:
-        raise DataError("SpikeDataModule is not set up: call setup('fit') first.")
+def _built(windows: dict[str, Windows]) -> dict[str, Windows]:
+    if not windows:
+        raise DataError(NOT_SET_UP)
     return windows

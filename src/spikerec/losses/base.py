@@ -8,20 +8,19 @@ term states what it needs, so that a network that cannot give it is refused befo
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
+from spikerec.describing import Described
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network, Reconstruction
 
 
-class Term(nn.Module, ABC):
+class Term(Described, nn.Module, ABC):
     """One term of a loss.
 
     Class attributes:
@@ -62,7 +61,7 @@ class Term(nn.Module, ABC):
         """
 
 
-class Loss(nn.Module):
+class Loss(Described, nn.Module):
     """A weighted sum of named terms.
 
     Args:
@@ -148,31 +147,6 @@ class Loss(nn.Module):
                     f"loss.terms.{name} needs true images, but the training data have none. "
                     "Choose a data set with images, or a self-supervised loss."
                 )
-
-    def rehearse(self, network: Network, crop: tuple[int, int]) -> None:
-        """Evaluate the terms once on zeros, in the shapes that the network gives for a crop.
-
-        Finds before training starts what the names in `needs` cannot tell: more scales than the
-        pyramid has levels, windows longer than the network's, crops too small for a metric.
-
-        Args:
-            network: stays as it is; a copy runs where tensors have shapes and no values.
-            crop: H, W of the training crops.
-
-        Raises:
-            InputError: whatever a term finds wrong with the shapes.
-        """
-        shell = copy.deepcopy(network).to("meta").train()
-        spikes = torch.zeros(1, network.window, *crop, dtype=torch.uint8)
-        with torch.no_grad():
-            given = shell.reconstruct(spikes.to("meta"), 1.0, validate=False)
-            image, extras = tree_map(_zeros, (given.image, dict(given.extras)))
-            batch = {"spikes": spikes, "light_scale": torch.ones(1), "target": image}
-            self(Reconstruction(image, extras), self.hide(batch))
-
-
-def _zeros(shape: Tensor) -> Tensor:
-    return torch.zeros_like(shape, device="cpu")
 
 
 def clipped(image: Tensor) -> Tensor:

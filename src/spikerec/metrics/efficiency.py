@@ -8,6 +8,7 @@ machine. Latency is measured where the network runs, and names the device.
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import statistics
 import time
@@ -19,14 +20,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, SpikerecError
 from spikerec.inference.footprint import peak_memory, whole_window
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import counts_memory, device_name, wait_for
 from spikerec.models.base import Network, Recurrent
 
+_log = logging.getLogger(__name__)
+
 Size = tuple[int, int]
 Counting = Literal["full", "published"]
+
+#: Letters of a foreign message that are quoted.
+QUOTED = 160
 
 #: The size of SREDS, for which the papers state operations and memory.
 PAPER_SIZE: Size = (720, 1280)
@@ -87,6 +93,24 @@ def macs(
     run = run or whole_window(shell, size)
     with torch.no_grad():
         return _executed_macs(run) if counting == "full" else _published_macs(shell, run)
+
+
+def countable(count: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a function counts; nothing, with a warning, for a network that runs on values alone.
+
+    A network of one's own may ask for its device or look at values, which the device `meta` does
+    not have.
+    """
+    try:
+        return count()
+    except SpikerecError:
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever the network's own code raises)
+        text = " ".join(str(error).split())[:QUOTED]
+        _log.warning(
+            "operations were not counted, as the network does not run without values: %s", text
+        )
+        return {}
 
 
 def _executed_macs(run: Callable[[], object]) -> int:
@@ -249,16 +273,12 @@ def measure(
         network; `memory_measured_bytes` on a CUDA device; `latency`, a list of `Latency` as
         dictionaries; `optimised`, whether these are of the rearranged network.
     """
-    device, is_recurrent = torch.device(device), isinstance(network, Recurrent)
+    device = torch.device(device)
     cost: dict[str, Any] = {
         "size": list(size),
         "params": parameters(network),
-        "macs": macs(network, size),
-        "macs_published": macs(network, size, "published", in_video=is_recurrent),
-        "memory_bytes": peak_memory(network, size),
+        **countable(lambda: _counted(network, size)),
     }
-    if is_recurrent:
-        cost["macs_in_video"] = macs(network, size, in_video=True)
     if counts_memory(device):
         cost["memory_measured_bytes"] = measured_peak_memory(network, size, device)
     run = optimised(network, device) if optimise else network
@@ -268,6 +288,17 @@ def measure(
         asdict(t) | {"size": list(t.size), "quartiles_ms": list(t.quartiles_ms)} for t in timed
     ]
     return cost
+
+
+def _counted(network: Network, size: Size) -> dict[str, Any]:
+    """The figures of `measure` that are derived without computing an image."""
+    is_recurrent = isinstance(network, Recurrent)
+    figures = {
+        "macs": macs(network, size),
+        "macs_published": macs(network, size, "published", in_video=is_recurrent),
+        "memory_bytes": peak_memory(network, size),
+    }
+    return figures | ({"macs_in_video": macs(network, size, in_video=True)} if is_recurrent else {})
 
 
 def random_window(network: Network, size: Size, device: torch.device) -> Tensor:

@@ -93,6 +93,31 @@ class Protocol(nn.Module):
             f"rounding={self.rounding})"
         )
 
+    @property
+    def names(self) -> list[str]:
+        """All of its metrics, the unavailable ones included."""
+        return list(self._factories)
+
+    def only(self, metrics: Sequence[str]) -> Protocol:
+        """The protocol with some of its metrics.
+
+        Raises:
+            ConfigError: one that it does not have.
+        """
+        if unknown := [name for name in metrics if name not in self._factories]:
+            raise ConfigError(
+                f"metrics names {unknown[0]}, which protocol {self.name} does not have: expected "
+                f"some of {', '.join(self._factories)}."
+            )
+        return Protocol(
+            self.name,
+            {name: self._factories[name] for name in metrics},
+            statement=self.statement,
+            clip=self.clip,
+            border=self.border,
+            rounding=self.rounding,
+        )
+
     def prepare(self, image: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Image and target as the metrics see them: clipped, rounded and cut.
 

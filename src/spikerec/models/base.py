@@ -18,12 +18,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from spikerec.describing import Described
 from spikerec.errors import ConfigError, InputError, WindowError
 from spikerec.kernels.devices import can_branch
 from spikerec.models.padding import Margins, Padding
@@ -72,7 +74,7 @@ class Blocks:
         return [spikes[:, start : start + self.length] for start in starts]
 
 
-class Network(nn.Module, ABC):
+class Network(Described, nn.Module, ABC):
     """Base of every method.
 
     A subclass gives `forward`, passes `window` to this constructor, and overrides the class
@@ -92,6 +94,11 @@ class Network(nn.Module, ABC):
         published_output_scale: the `output_scale` of the published weights; 1 for firing rates.
         is_continuous: False if the image jumps where a rounding flips something inside, such as the
             spike of a neuron; such a network is not rearranged for inference.
+
+    Attributes:
+        is_loaded: True once weights were loaded in the place of those drawn at random.
+        weights_file: the file that the weights were read from, and their digest then; None where
+            they were drawn, or loaded otherwise. See `spikerec.weights.trained.weights_file`.
 
     Args:
         window: readouts the network sees.
@@ -122,6 +129,8 @@ class Network(nn.Module, ABC):
             output_scale = check_light_scale(output_scale, "output_scale")
         self.window = window
         self._output_scale = output_scale
+        self.is_loaded = False
+        self.weights_file: tuple[Path, str] | None = None
 
     @property
     def output_scale(self) -> float | None:
@@ -150,6 +159,12 @@ class Network(nn.Module, ABC):
     def margins(self, height: int, width: int) -> Margins:
         """The margins by which pictures of this size are padded, and cropped back."""
         return self.padding.margins(height, width, self.multiple)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (PyTorch's)
+        """Load weights, and note that these are no longer the ones drawn at random."""
+        result = super().load_state_dict(*args, **kwargs)
+        self.is_loaded, self.weights_file = True, None
+        return result
 
     @abstractmethod
     def forward(self, spikes: Tensor) -> Reconstruction:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import lightning as L
 
 from spikerec.data import SpikeDataModule, Windows
+from spikerec.data.clips import SpikeSet
+from spikerec.describing import describe
 from spikerec.errors import ConfigError
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.memory import keep_freed_memory
@@ -31,97 +33,182 @@ from spikerec.spikes.files import atomic_path
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first
 from spikerec.training.evaluation import SampleImages, SampleScores, Split, score
+from spikerec.training.standard import named_protocol
 from spikerec.weights.checkpoint import digest, read_entry
 from spikerec.weights.shipped import shipped_weights
+from spikerec.weights.trained import weights_file
 
 Report = Callable[[Record, Path, SampleImages], None]
 
 
+#: The cost that a record states: arguments of `spikerec.metrics.efficiency.measure`.
+COST: Mapping[str, Any] = {"latency_sizes": ((250, 400),), "repeats": 5, "warmup": 1}
+
+
+@overload
+def evaluate(
+    network: Network,
+    data: SpikeSet,
+    protocol: str | Protocol = ...,
+    folder: str | Path | None = ...,
+    **options: Any,  # noqa: ANN401 (those of the implementation)
+) -> Record: ...
+@overload
 def evaluate(
     network: Network,
     data: SpikeDataModule,
-    protocol: Protocol,
-    results: str | Path,
+    protocol: str | Protocol = ...,
+    folder: str | Path | None = ...,
+    **options: Any,  # noqa: ANN401
+) -> list[Record]: ...
+def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
+    network: Network,
+    data: SpikeSet | SpikeDataModule,
+    protocol: str | Protocol = "corrected",
+    folder: str | Path | None = None,
     *,
     method: str | None = None,
     label: str | None = None,
-    checkpoint: str | Path | None = None,
     split: str = "test",
     trainer: L.Trainer | None = None,
     optimise: bool = False,
-    efficiency: Mapping[str, Any] | None = None,
+    efficiency: Mapping[str, Any] | None = COST,
     save_images: int = 0,
     tfp_window: int = 21,
+    again: bool = True,
     config: Mapping[str, Any] | None = None,
     report: Report | None = None,
-) -> list[Record]:
-    """Score a network on each set of the data, and write one record for each.
+) -> Record | list[Record]:
+    """Score a network on each set of the data: one record for each.
 
     Args:
-        network: with its weights, in eval mode (`spikerec.load`).
-        data: the sets; their windows must be the network's.
-        protocol: the metrics.
-        results: folder that the records are written to; pictures go to its folder `images`.
+        network: with its weights; a record says which file they came from.
+        data: a set, or a data module of several, whose window is the network's.
+        protocol: the metrics, or the name of a choice of `conf/protocol`.
+        folder: where the records are written; pictures go to its folder `images`. None writes
+            nothing.
         method: key of the method; None takes the name of the network's module.
         label: its name in tables, any text; None takes the class's name.
-        checkpoint: the file that the weights come from; None for a method without weights, or for
-            the weights that come with the package.
         split: `train`, `val` or `test`.
         trainer: runs the network, on one process or several; None makes one for this process.
         optimise: rearrange the network to run sooner; its images differ by 1e-5 at most.
         efficiency: arguments of `spikerec.metrics.efficiency.measure`; None measures no cost.
         save_images: how many samples of each set to save as pictures; all for a negative count.
         tfp_window: readouts of the TFP picture beside them.
-        config: the resolved configuration, as plain values, for the record.
+        again: score sets again of which the folder has a record of these weights and protocol.
+        config: plain values for the record, in the place of the descriptions of these objects.
         report: called with each record as it is written, its path and its pictures.
 
     Returns:
-        The records, in the order of the sets; in a process other than the first, none.
+        The record of a set; of a data module a list, in the order of its sets. In a process other
+        than the first, an empty list.
 
     Raises:
-        ConfigError: the label is not text.
+        ConfigError: a label that is no text, pictures without a folder, or an unknown protocol.
         InputError: the network gave values that are not finite for a sample.
     """
     if label is not None and not isinstance(label, str):
         raise ConfigError(f"label must be text, found {label!r}: put it in quotes.")
-    method = method or type(network).__module__.rpartition(".")[2]
+    if folder is None and save_images:
+        raise ConfigError(f"save_images={save_images} needs a folder to write pictures to.")
+    if isinstance(protocol, str):
+        protocol = named_protocol(protocol)
+    one_set = isinstance(data, SpikeSet)
+    module: SpikeDataModule = _as_module(data, network.window)
+    names = list(module.sets)
+    if folder is not None and not again:
+        known = evaluated_sets(folder, network, protocol, split)
+        names = [name for name in names if name not in known]
+    method = method or _method(network)
     facts = {
         "method": method,
         "label": label or default_label(network, method),
-        **_provenance(network, Path(checkpoint) if checkpoint else None),
+        **(_provenance(network) if names else {}),
         **_definitions(protocol),
-        "config": dict(config or {}),
+        "config": dict(_described(network, module, split) if config is None else config),
     }
-    if efficiency is not None and is_first():  # the others do not run yet, or wait
+    if efficiency is not None and names and is_first():  # the others do not run yet, or wait
         facts["efficiency"] = measure(network, optimise=optimise, **efficiency)
     trainer = trainer or L.Trainer(
         devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False
     )
-    pictures = SampleImages(Path(), save_images, tfp_window)
-    trainer.callbacks.append(pictures)  # type: ignore[attr-defined]  # Trainer's own list
-    module = ReconstructionModule(network, protocol=protocol)
+    scoring = ReconstructionModule(network, protocol=protocol)
     if optimise:
         keep_freed_memory()
-        module.network = optimised(network, trainer.strategy.root_device)
-    store, records = Store(results), []
-    for name in data.sets:
-        part = Split(data, name, split)
-        folder = store.folder / "images" / f"{method}-{name}-{_stamp()}"
-        # The pictures appear together, just before the record that names them.
+        scoring.network = optimised(network, trainer.strategy.root_device)
+    records = []
+    for name in names:
+        part = Split(module, name, split)
+        if folder is None:
+            pictures, scores = SampleImages(Path(), 0, tfp_window), score(trainer, scoring, part)
+        else:
+            place = Path(folder) / "images" / f"{method}-{name}-{_stamp()}"
+            pictures, scores = _with_pictures(
+                trainer, scoring, part, place, save_images, tfp_window
+            )
+        if is_first():
+            store = Store(folder or "")
+            record = _record(part, scores, protocol, pictures, store, facts)
+            records.append(record)
+            path = store.write(record) if folder is not None else Path(record.file_name)
+            if report is not None:
+                report(record, path, pictures)
+    return records[0] if one_set and records else records
+
+
+def _as_module(data: SpikeSet | SpikeDataModule, window: int) -> SpikeDataModule:
+    """The sets to evaluate on; a single one as a module of one."""
+    if isinstance(data, SpikeDataModule):
+        return data
+    if not isinstance(data, SpikeSet):
+        raise ConfigError(
+            f"data must be a data set or a SpikeDataModule, found a {type(data).__name__}."
+        )
+    return SpikeDataModule(data, window=window)
+
+
+def _with_pictures(
+    trainer: L.Trainer,
+    module: ReconstructionModule,
+    part: Split,
+    folder: Path,
+    count: int,
+    tfp_window: int,
+) -> tuple[SampleImages, SampleScores]:
+    """Score a split, and save some samples as pictures in a folder of their own.
+
+    The pictures appear together, just before the record that names them.
+    """
+    pictures = SampleImages(folder, count, tfp_window)
+    trainer.callbacks.append(pictures)  # type: ignore[attr-defined]  # Trainer's own list
+    try:
         with atomic_path(folder) if is_first() else nullcontext(folder) as pictures.folder:
             if is_first():
                 pictures.folder.mkdir()
             scores = score(trainer, module, part)
-        pictures.folder = folder
-        if is_first():
-            if not pictures.keys:
-                folder.rmdir()
-            record = _record(part, scores, protocol, pictures, store, facts)
-            path = store.write(record)
-            records.append(record)
-            if report is not None:
-                report(record, path, pictures)
-    return records
+    finally:
+        trainer.callbacks.remove(pictures)  # type: ignore[attr-defined]
+    pictures.folder = folder
+    if is_first() and not pictures.keys:
+        folder.rmdir()
+    return pictures, scores
+
+
+def _method(network: Network) -> str:
+    """The key of a network's method: the name of its module, or of a class of a notebook's."""
+    module = type(network).__module__.rpartition(".")[2]
+    return type(network).__name__.lower() if module == "__main__" else module
+
+
+def _described(network: Network, data: SpikeDataModule, split: str) -> dict[str, Any]:
+    """What was evaluated on what, as plain values, as far as the objects say it."""
+    described: dict[str, Any] = {"split": split}
+    for key, value in {"model": network, "data.sets": data.sets}.items():
+        try:
+            described[key] = describe(value, key)
+        except ConfigError:  # a class that does not say what it was made with
+            described[key] = type(value).__name__
+    return described
 
 
 def evaluated_sets(
@@ -156,18 +243,16 @@ def default_label(network: Network, method: str) -> str:
     return f"{name} ({variant})" if variant else name
 
 
-def _provenance(network: Network, checkpoint: Path | None) -> dict[str, Any]:
+def _provenance(network: Network) -> dict[str, Any]:
     """Where the weights, the code and the machine come from."""
-    shipped = None if checkpoint else shipped_weights(network)
-    file, state = checkpoint or shipped, network.state_dict()
+    file, state = weights_file(network), network.state_dict()
     weights = WeightsInfo()
     if state:
-        in_run = file is not None and file.suffix == ".ckpt"
         weights = WeightsInfo(
             digest=digest(state),
             source=_folder(file) if file else "",
             name=file.name if file else "",
-            origin="shipped" if shipped else "run" if in_run else "file",
+            origin=_origin(network, file),
         )
     return {
         "weights": weights,
@@ -175,6 +260,15 @@ def _provenance(network: Network, checkpoint: Path | None) -> dict[str, Any]:
         "code": code_revision(),
         "environment": environment(),
     }
+
+
+def _origin(network: Network, file: Path | None) -> str:
+    """See `WeightsInfo.origin`."""
+    if file is None:
+        return "memory"
+    if file == shipped_weights(network):
+        return "shipped"
+    return "run" if file.suffix == ".ckpt" else "file"
 
 
 def _folder(checkpoint: Path) -> str:

@@ -53,8 +53,8 @@ class WeightsInfo:
         digest: SHA-256 of the weights, hexadecimal; None for a method without parameters.
         source: the name of the folder they were in (a run's, …); empty without parameters.
         name: short name for people, such as the checkpoint's file name.
-        origin: `shipped` with spikerec, of a training `run`, or another `file`; empty without
-            parameters.
+        origin: `shipped` with spikerec, of a training `run`, another `file`, or `memory`, where
+            none is known; empty without parameters.
     """
 
     digest: str | None = None
@@ -295,6 +295,12 @@ class Record:
             return None
         present = column[~np.isnan(column)]
         return float(present.mean()) if present.size else None
+
+    @property
+    def summary(self) -> str:
+        """The means, in one line: `psnr 34.52, ssim 0.9461`."""
+        means = ((name, self.mean(name)) for name in self.samples.values)
+        return ", ".join(f"{name} {mean:.4g}" for name, mean in means if mean is not None)
 
     @property
     def metrics(self) -> list[str]:

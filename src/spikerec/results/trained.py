@@ -50,9 +50,8 @@ def training_of(row: Row) -> Training:
         return Training(UNKNOWN, None, None, UNKNOWN, "")
     about = row.aspect("training")
     origin, name = record.weights.origin, record.weights.name
-    source = {"run": f"run {record.weights.source}", "shipped": "shipped"}.get(
-        origin, f"file {name}"
-    )
+    known = {"run": f"run {record.weights.source}", "shipped": "shipped", "memory": "in memory"}
+    source = known.get(origin, f"file {name}")
     samples = _number(about.get("samples"))
     return Training(
         data=_names(about.get("data")),

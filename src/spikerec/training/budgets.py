@@ -8,20 +8,28 @@ machine too, keeps them, and so does its learning-rate schedule.
 
 from __future__ import annotations
 
+import copy
 import json
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torch.optim import Optimizer
 
 from spikerec.data import SpikeDataModule
+from spikerec.describing import arguments
 from spikerec.errors import ConfigError
 from spikerec.kernels.devices import device_name, wait_for
+from spikerec.losses import Loss
+from spikerec.models.base import Network
 from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
+from spikerec.training.module import ReconstructionModule
 
 #: Steps that run before time is taken: memory is allocated, kernels are chosen.
 WARMUP_STEPS = 3
@@ -118,29 +126,42 @@ class StepClock(Callback):
             trainer.should_stop = True
 
 
-def find(
-    trainer: L.Trainer,
-    clock: StepClock,
-    module: L.LightningModule,
+def measure_budget(
+    make_trainer: Callable[..., L.Trainer],
+    network: Network,
+    loss: Loss,
+    optimizer: Callable[[Iterable[Tensor]], Optimizer],
     data: SpikeDataModule,
     *,
     seconds: float,
-    epochs: int,
-    batch: int,
 ) -> Budget:
-    """Measure a step, and find how many of them the budget holds.
+    """Measure a step on copies, and find how many of them the budget holds.
 
     Args:
-        trainer: one process, with `clock` among its callbacks, and without end.
-        clock: times the steps.
-        module: a copy of what will be trained; it is trained.
-        data: what it will be trained on, of its own.
+        make_trainer: makes a trainer of one process, with what it is given besides.
+        network: what will be trained; left as it is.
+        loss: of the training.
+        optimizer: makes the optimizer.
+        data: what it will be trained on; left as it is.
         seconds: of the budget.
-        epochs: into which the steps are to be cut.
-        batch: samples that one step sees.
     """
-    data.samples_per_epoch = MEASURED_STEPS * batch  # no epoch ends meanwhile, however few samples
-    trainer.fit(module, data)
+    clock, own = StepClock(seconds * TIMED_PART), SpikeDataModule(**arguments(data))
+    epochs = make_trainer(logger=False, enable_checkpointing=False).max_epochs
+    assert epochs is not None  # see `check_budget`
+    trainer = make_trainer(
+        max_epochs=-1,
+        limit_val_batches=0,
+        enable_progress_bar=False,
+        callbacks=[clock],
+        logger=False,
+        enable_checkpointing=False,
+    )
+    batch = data.batch_size * trainer.accumulate_grad_batches
+    own.samples_per_epoch = MEASURED_STEPS * batch  # no epoch ends meanwhile, however few samples
+    module = ReconstructionModule(
+        copy.deepcopy(network), loss=copy.deepcopy(loss), optimizer=optimizer
+    )
+    trainer.fit(module, own)
     steps = seconds / clock.seconds_per_step
     return Budget(
         seconds=seconds,

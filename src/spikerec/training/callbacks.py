@@ -64,7 +64,7 @@ class ValidationImages(Callback):
         assert isinstance(module, ReconstructionModule)
         set_name = module.val_sets[dataloader_idx]
         name = f"{set_name}-{batch['key'][0].replace('/', '_')}"
-        pictures = sample_pictures(module.network, batch, outputs, self.tfp_window)
+        pictures = sample_pictures(module.network, batch, outputs["image"], self.tfp_window)
         strip = _grey(torch.cat([picture[0, 0].float() for picture in pictures.values()], dim=-1))
         path = self.folder / f"epoch_{trainer.current_epoch:04d}" / f"{name}.png"
         with atomic_path(path) as temporary:

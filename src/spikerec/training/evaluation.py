@@ -42,6 +42,11 @@ class Split(L.LightningDataModule):
         self._windows: Windows | None = None
 
     @property
+    def tested(self) -> list[str]:
+        """The name of the one set."""
+        return [self.set_name]
+
+    @property
     def windows(self) -> Windows:
         """The split's windows, once the set is there."""
         if self._windows is None:
@@ -72,13 +77,41 @@ def score(trainer: L.Trainer, module: ReconstructionModule, split: Split) -> Sam
 
     Each process scores its share; all get the whole.
     """
-    module.scores = {}
-    with warnings.catch_warnings():
-        # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        trainer.test(module, split, verbose=False)
-    scores = gather(module.scores)["test"]
+    kept = KeptScores()
+    trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer's own list
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            trainer.test(module, split, verbose=False)
+    finally:
+        trainer.callbacks.remove(kept)  # type: ignore[attr-defined]
+    scores = gather({split.set_name: kept.samples})[split.set_name]
     return {key: scores[key] for key in split.keys}
+
+
+class KeptScores(Callback):
+    """Keeps the scores that the steps of a test return.
+
+    Attributes:
+        samples: key → metric → value, of this process.
+    """
+
+    def __init__(self) -> None:
+        self.samples: SampleScores = {}
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's signature)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add a batch's."""
+        del trainer, module, batch, batch_idx, dataloader_idx
+        self.samples.update(outputs["scores"])
 
 
 class SampleImages(Callback):
@@ -121,7 +154,7 @@ class SampleImages(Callback):
         assert isinstance(module, ReconstructionModule)
         if not self.keys.intersection(batch["key"]):
             return
-        pictures = sample_pictures(module.network, batch, outputs, self.tfp_window)
+        pictures = sample_pictures(module.network, batch, outputs["image"], self.tfp_window)
         for role, images in pictures.items():
             for key, image in zip(batch["key"], images, strict=True):
                 path = self.path(key, role)

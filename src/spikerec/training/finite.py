@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from torch.optim import Optimizer
 
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError, DataError, NonFiniteError
+from spikerec.losses import Loss
+from spikerec.models.base import Network
 from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
 from spikerec.training.distributed import gather_objects
@@ -219,21 +221,29 @@ class Replayed:
     gradient_norm: float
     layer: str | None
 
+    def __str__(self) -> str:
+        """State loss, terms, gradient, the first layer that is not finite, and the samples."""
+        terms = ", ".join(f"{name} {value:.6g}" for name, value in self.terms.items())
+        where = f"; first not finite: the output of {self.layer}" if self.layer else ""
+        keys = ", ".join(self.keys)
+        return f"loss {self.loss:.6g} ({terms}), gradient {self.gradient_norm:.6g}{where}: {keys}"
+
 
 def replay(
-    module: ReconstructionModule,
+    network: Network,
+    loss: Loss,
     data: SpikeDataModule,
     folder: Path,
-    *,
-    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    trainer: L.Trainer | None = None,
 ) -> Iterator[Replayed]:
-    """Run the batches again at which a run ended, with the weights it had; nothing is changed.
+    """Run the batches again at which a run ended, with the weights it had; no file is changed.
 
     Args:
-        module: with the network and the loss of the run.
-        data: set up for training.
+        network: of the run.
+        loss: of the run.
+        data: of the run.
         folder: of the run.
-        precision: makes the context in which to compute, where that is not float32.
+        trainer: of the precision in which to compute; None for float32.
 
     Raises:
         ConfigError: the run did not end so.
@@ -245,6 +255,9 @@ def replay(
             "nothing to replay. Name the run as it was trained (name=…)."
         )
     state = TorchCheckpointIO().load_checkpoint(weights_path(folder), weights_only=True)
+    data.setup("fit")
+    module = ReconstructionModule(network, loss=loss)
+    precision = trainer.precision_plugin.forward_context if trainer else nullcontext
     module.load_state_dict(state["state_dict"], strict=False)
     module.train()
     for batches in _stopped_batches(path):

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -63,6 +63,9 @@ SAME_CLASS = {
     "spikerec.data.still.Still": "spikerec.data.photos.Photos",
     "spikerec.data.synthetic.Synthetic": "spikerec.data.photos.Photos",
 }
+
+#: Module of a script, of a notebook and of the interpreter's prompt.
+MAIN = "__main__"
 
 Value = Any  # a plain value of a configuration
 
@@ -161,7 +164,7 @@ def step_facts(
     batch_size: int,
     processes: int,
     accumulated: int,
-    learning_rate: float,
+    learning_rate: float | None,
     sync_batchnorm: bool,
 ) -> dict[str, Value]:
     """The facts of one optimizer step that decide its result.
@@ -225,18 +228,25 @@ def _sampled(path: Path) -> bytes:
     return hashlib.sha256(b"%d|%b%b" % (size, start, end)).digest()
 
 
-def code_facts(settings: Mapping[str, Value]) -> dict[str, str]:
-    """Class → digest of its code, for the classes among the settings that are the user's own.
+def code_facts(
+    settings: Mapping[str, Value], named: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """Class → digest of its code, for the classes of a run that are the user's own.
 
     Code of ours, of Python and of installed packages changes with their versions, which a record
-    states; the user's own changes from one command to the next.
+    states; the user's own changes from one command to the next. Of a script or a notebook, which
+    holds much that is no part of a run, the classes and functions count that these draw on.
+
+    Args:
+        settings: name their classes by `_target_`.
+        named: full name → class or function, for those that cannot be imported by their names.
     """
-    targets = sorted({str(value) for key, value in settings.items() if _is_target(key)})
-    modules = {target: _module_of(target) for target in targets}
+    targets = {str(value) for key, value in settings.items() if _is_target(key)}
+    found = {name: _found(name) for name in targets} | dict(named or {})
     return {
-        f"{CODE}{target}": _code(module)
-        for target, module in modules.items()
-        if module is not None and _is_users(module)
+        f"{CODE}{name}": _code(found[name])
+        for name in sorted(found)
+        if found[name] is not None and _is_users(_module_of(found[name]))
     }
 
 
@@ -244,8 +254,8 @@ def _is_target(key: str) -> bool:
     return key.rpartition(".")[2] == "_target_"
 
 
-def _module_of(target: str) -> ModuleType | None:
-    """The module that defines a class or function named by its dotted path."""
+def _found(target: str) -> Any:  # noqa: ANN401 (a class or function)
+    """The class or function of a full name; None for one of Python's own, or that is not there."""
     parts = target.split(".")
     if parts[0] in sys.stdlib_module_names:
         return None
@@ -256,20 +266,34 @@ def _module_of(target: str) -> ModuleType | None:
             continue
         for name in parts[count:]:
             found = getattr(found, name, None)
-        return sys.modules.get(getattr(found, "__module__", ""))
+        return found
     return None
 
 
-def _is_users(module: ModuleType) -> bool:
+def _module_of(made_by: Any) -> ModuleType | None:  # noqa: ANN401 (a class or function)
+    return sys.modules.get(getattr(made_by, "__module__", None) or "")
+
+
+def _is_users(module: ModuleType | None) -> bool:
+    if module is None:
+        return False
+    if module.__name__ == MAIN:
+        return True
     source = getattr(module, "__file__", None)
     if source is None or module.__name__.partition(".")[0] in (OURS, *sys.stdlib_module_names):
         return False
     return not {"site-packages", "dist-packages"} & {*Path(source).parts}
 
 
-def _code(module: ModuleType) -> str:
-    """Digest of a module's source and of the user's modules that it draws on."""
+def _code(made_by: Any) -> str:  # noqa: ANN401 (a class or function)
+    """Digest of the code of a class or function and of the user's modules that it draws on."""
+    module = _module_of(made_by)
+    assert module is not None
     total = hashlib.sha256()
+    if module.__name__ == MAIN:
+        for piece in _pieces(made_by, {}):
+            total.update(piece.encode())
+        return total.hexdigest()[:16]
     for one in sorted(_reached(module, {}), key=lambda one: one.__name__):
         assert one.__file__ is not None
         total.update(one.__name__.encode() + Path(one.__file__).read_bytes())
@@ -277,7 +301,7 @@ def _code(module: ModuleType) -> str:
 
 
 def _reached(module: ModuleType, seen: dict[str, None]) -> Iterator[ModuleType]:
-    if module.__name__ in seen:
+    if module.__name__ in seen or module.__name__ == MAIN:
         return
     seen[module.__name__] = None
     yield module
@@ -286,6 +310,64 @@ def _reached(module: ModuleType, seen: dict[str, None]) -> Iterator[ModuleType]:
         other = sys.modules.get(name) if isinstance(name, str) else None
         if other is not None and _is_users(other):
             yield from _reached(other, seen)
+
+
+def _pieces(value: Any, seen: dict[int, Any]) -> Iterator[str]:  # noqa: ANN401 (whatever is named)
+    """The code of a class or function of a script or notebook, and of what it names there."""
+    if isinstance(value, type | FunctionType | ModuleType | Mapping | list):
+        if id(value) in seen:
+            return
+        seen[id(value)] = value
+    if inspect.ismodule(value):
+        yield value.__name__
+    elif isinstance(value, property):
+        for part in (value.fget, value.fset):
+            yield from _pieces(part, seen)
+    elif isinstance(value, staticmethod | classmethod):
+        yield from _pieces(value.__func__, seen)
+    elif isinstance(value, type | FunctionType) and not _is_users(_module_of(value)):
+        yield f"{value.__module__}.{value.__qualname__}"
+    elif isinstance(value, type | FunctionType) and value.__module__ != MAIN:
+        yield _code(value)
+    elif isinstance(value, type):
+        yield value.__qualname__
+        for base in value.__bases__:
+            yield from _pieces(base, seen)
+        for name, part in vars(value).items():
+            if not (name.startswith("__") and not callable(part)) and name[:5] != "_abc_":
+                yield name
+                yield from _pieces(part, seen)
+    elif isinstance(value, FunctionType):
+        yield from _function_pieces(value, seen)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _pieces(key, seen)
+            yield from _pieces(item, seen)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _pieces(item, seen)
+    elif isinstance(value, set | frozenset):
+        yield repr(sorted(map(repr, value)))
+    elif value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        yield repr(value)
+
+
+def _function_pieces(function: FunctionType, seen: dict[int, Any]) -> Iterator[str]:
+    """A function's instructions and constants, its defaults, and what it names around it.
+
+    The instructions, for want of the source: a notebook does not keep that of a class.
+    """
+    yield function.__qualname__
+    yield repr((function.__defaults__, function.__kwdefaults__))
+    left = [function.__code__]
+    while left:
+        code = left.pop()
+        left += [one for one in code.co_consts if inspect.iscode(one)]
+        yield repr((code.co_code, code.co_names, code.co_varnames))
+        yield from _pieces([one for one in code.co_consts if not inspect.iscode(one)], seen)
+        for name in code.co_names:
+            if name in function.__globals__:
+                yield from _pieces(function.__globals__[name], seen)
 
 
 def _is_part(key: str, parts: Iterable[str]) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
-from typing import Any
+from typing import Any, TypedDict
 
 import lightning as L
 import torch
@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from spikerec.errors import WeightsError
+from spikerec.configs import build
+from spikerec.describing import describe
+from spikerec.errors import ConfigError, WeightsError
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network, Reconstruction
@@ -24,25 +26,41 @@ from spikerec.training.distributed import Scores, gather
 #: Parts of a checkpoint that are weights: those to use, and under averaging those in training.
 _WEIGHTS = ("state_dict", "current_model_state")
 
+#: Loaders of a data module that does not name its sets.
+MOST_LOADERS = 100
+
+
+class Scored(TypedDict):
+    """Outputs of a validation or test step.
+
+    Keys:
+        image: the images (B, 1, H, W), in intensity, not clipped.
+        scores: sample's key → metric → value, NaN or infinite where a metric is not defined.
+    """
+
+    image: Tensor
+    scores: dict[str, dict[str, float]]
+
 
 class ReconstructionModule(L.LightningModule):
     """A network with its loss, optimizer, schedule and protocol.
 
-    What differs between methods is in these parts, so all are this class. Logged: `train/loss`
-    and `train/loss/TERM` every step, `val/METRIC` over all validation sets and `val/SET/METRIC`
-    where there are several. Sets without true images have `val/loss`, and of the metrics those that
-    need no reference.
+    What differs between methods is in these parts, so all are this class. A `lightning.Trainer`
+    takes it with a `SpikeDataModule` (`fit`, `validate`, `test`); `spikerec.fit` adds checkpoints
+    that survive being killed. Logged: `train/loss` and `train/loss/TERM` every step;
+    `val/METRIC` and `test/METRIC` over all sets, and `val/SET/METRIC` where there are several. Sets
+    without true images have `val/loss`, and of the metrics those that need no reference.
 
     Args:
         network: the method.
         loss: what training lowers; None for evaluation alone.
-        optimizer: makes the optimizer from parameters.
+        optimizer: makes the optimizer from parameters; None takes Adam, as conf/optimizer/adam.yaml
+            states it.
         scheduler: makes the schedule from the optimizer; None keeps the rate. One that takes
             `total_steps` is told them and stepped every optimizer step, any other every epoch.
-        protocol: the metrics of validation and test.
+        protocol: the metrics of validation and test; None takes the loss alone.
         description: plain values that tell, inside a checkpoint, how to build the network again
-            (`spikerec.load`).
-        val_sets: names of the validation loaders, in order.
+            (`spikerec.load`); None takes the arguments that the network was made with.
         learning_rate: replaces the optimizer's own (scaled, or found); None keeps that.
     """
 
@@ -55,17 +73,15 @@ class ReconstructionModule(L.LightningModule):
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         protocol: Protocol | None = None,
         description: Mapping[str, Any] | None = None,
-        val_sets: Iterable[str] = (),
         learning_rate: float | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.protocol = protocol
-        self.description = dict(description or {})
-        self.val_sets = tuple(val_sets)
+        self.description = dict(_description(network) if description is None else description)
         self.learning_rate = learning_rate
-        self.scores: Scores = {}
+        self._scores: Scores = {}
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
 
@@ -80,7 +96,8 @@ class ReconstructionModule(L.LightningModule):
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch, its terms logged by name."""
         del batch_idx
-        assert self.loss is not None
+        if self.loss is None:
+            raise ConfigError("ReconstructionModule has no loss to train with: give loss=Loss(…).")
         batch = self.loss.hide(batch)
         reconstruction = self.reconstruct(batch)
         total: Tensor
@@ -91,63 +108,91 @@ class ReconstructionModule(L.LightningModule):
         self.log_dict(named, batch_size=size, sync_dist=True)
         return total
 
+    @property
+    def val_sets(self) -> Sequence[str]:
+        """Names of the validation loaders, in order."""
+        return self._set_names("validated")
+
+    def _set_names(self, kind: str) -> Sequence[str]:
+        """Names of the loaders as the data module states them; their numbers for any other."""
+        names: Sequence[str] = getattr(getattr(self.trainer, "datamodule", None), kind, ())
+        return names or [str(number) for number in range(MOST_LOADERS)]
+
     def validation_step(
         self, batch: Mapping[str, Any], batch_idx: int, dataloader_idx: int = 0
-    ) -> Tensor:
-        """Score whole images, and return them."""
+    ) -> Scored:
+        """Score whole images."""
         del batch_idx
         return self._score(self.val_sets[dataloader_idx], batch)
 
     def on_validation_epoch_start(self) -> None:
         """Forget earlier scores."""
-        self.scores = {}
+        self._scores = {}
 
     def on_validation_epoch_end(self) -> None:
         """Log each metric's mean over all samples of all processes, and over each set's."""
-        scores = gather(self.scores)
+        self._log_means("val", self.val_sets)
+
+    def test_step(
+        self, batch: Mapping[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> Scored:
+        """Score whole images."""
+        del batch_idx
+        return self._score(self._set_names("tested")[dataloader_idx], batch)
+
+    def on_test_epoch_start(self) -> None:
+        """Forget earlier scores."""
+        self._scores = {}
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means, as validation does."""
+        self._log_means("test", self._set_names("tested"))
+
+    def _log_means(self, stage: str, sets: Sequence[str]) -> None:
+        scores = gather(self._scores)
+        self._scores = {}
         given = (values for samples in scores.values() for values in samples.values())
         for metric in dict.fromkeys(name for values in given for name in values):
             means = {
-                name: [values[metric] for values in samples.values()]
+                name: [values[metric] for values in samples.values() if metric in values]
                 for name, samples in scores.items()
             }
             # The mean is the same in all processes, and of no order: nothing is averaged again.
             everything = [value for values in means.values() for value in values]
-            self._log_mean(f"val/{metric}", everything, prog_bar=metric == "psnr")
-            for name in self.val_sets if len(self.val_sets) > 1 else ():
-                self._log_mean(f"val/{name}/{metric}", means[name])
+            self._log_mean(f"{stage}/{metric}", everything, prog_bar=metric == "psnr")
+            for name in sets if len(scores) > 1 else ():
+                if means.get(name):
+                    self._log_mean(f"{stage}/{name}/{metric}", means[name])
 
     def _log_mean(self, name: str, values: list[float], *, prog_bar: bool = False) -> None:
         defined = [value for value in values if math.isfinite(value)]
         mean = fmean(defined) if defined else math.nan
         self.log(name, mean, prog_bar=prog_bar, sync_dist=True, reduce_fx="max")
 
-    def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
-        """Keep the scores of each sample by its key, in `scores`, and return the images."""
-        del batch_idx
-        return self._score("test", batch)
-
-    def _score(self, group: str, batch: Mapping[str, Any]) -> Tensor:
-        """Keep a batch's scores by group and key, so that repetitions count once."""
-        assert self.protocol is not None
+    def _score(self, group: str, batch: Mapping[str, Any]) -> Scored:
+        """Score a batch by its samples' keys, so that repetitions count once."""
         reconstruction = self.reconstruct(batch)
         image = reconstruction.image
-        scores = self.protocol.score(image, batch.get("target"), batch["key"])
-        if "target" not in batch and self.loss is not None:
+        scores: dict[str, Tensor] = {}
+        if self.protocol is not None:
+            scores = self.protocol.score(image, batch.get("target"), batch["key"])
+        if self.loss is not None and ("target" not in batch or self.protocol is None):
             seen = self.loss.hide(batch)
             if seen is not batch:
                 reconstruction = self.reconstruct(seen)
             scores["loss"] = self.loss(reconstruction, seen)[0].expand(len(image))
-        kept = self.scores.setdefault(group, {})
-        for index, key in enumerate(batch["key"]):
-            kept[key] = {name: float(values[index]) for name, values in scores.items()}
-        return image
+        found = {
+            key: {name: float(values[index]) for name, values in scores.items()}
+            for index, key in enumerate(batch["key"])
+        }
+        self._scores.setdefault(group, {}).update(found)
+        return {"image": image, "scores": found}
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's union of seven types)
         """The optimizer over the network's parameters, and its schedule."""
-        assert self._make_optimizer is not None
+        make = self._make_optimizer or build("optimizer", "adam")
         chosen = {} if self.learning_rate is None else {"lr": self.learning_rate}
-        optimizer = partial(self._make_optimizer, **chosen)(self.network.parameters())
+        optimizer = partial(make, **chosen)(self.network.parameters())
         if self._make_scheduler is None:
             return optimizer
         if "total_steps" not in inspect.signature(self._make_scheduler).parameters:
@@ -189,3 +234,12 @@ class ReconstructionModule(L.LightningModule):
 
     def _kind(self) -> str:
         return type(self.network).__name__
+
+
+def _description(network: Network) -> dict[str, Any]:
+    """The arguments that a network was made with; the output scale where it cannot state them."""
+    try:
+        described: dict[str, Any] = describe(network, "network")
+    except ConfigError:  # an argument that no checkpoint could state
+        described = {"output_scale": network.output_scale}
+    return described

@@ -46,16 +46,16 @@ class RunFacts(Callback):
             return
         assert isinstance(pl_module, ReconstructionModule)
         network = pl_module.network
-        facts = {
-            "model/parameters": float(efficiency.parameters(network)),
-            "model/gmacs": efficiency.macs(network, self.size) / 1e9,
-        }
+        count = efficiency.countable(
+            lambda: {"model/gmacs": efficiency.macs(network, self.size) / 1e9}
+        )
+        facts = {"model/parameters": float(efficiency.parameters(network)), **count}
+        height, width = self.size
         _log.info(
-            "%s: %s parameters, %.4g GMACs an image of %d × %d",
+            "%s: %s parameters%s",
             type(network).__name__,
             f"{facts['model/parameters']:,.0f}",
-            facts["model/gmacs"],
-            *self.size,
+            f", {count['model/gmacs']:.4g} GMACs an image of {height} × {width}" if count else "",
         )
         for logger in trainer.loggers:
             logger.log_metrics(facts, step=0)

@@ -18,15 +18,20 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import ConfigError, DataError, SpikerecError
 from spikerec.parsing import RUN_DOCUMENT, read_json, read_yaml
 from spikerec.spikes.files import atomic_path, lock_folder
+from spikerec.training.curves import read_rows
+from spikerec.training.distributed import is_first
 from spikerec.training.identity import NEUTRAL, Identity, settings_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: What a run writes into its folder, and `clear` removes.
 OWN_FILES = (
@@ -43,6 +48,9 @@ NAMED_DIFFERENCES = 5
 
 #: Letters of a library's own message that are quoted.
 QUOTED = 160
+
+#: Folders that this process is training in.
+_claimed: set[Path] = set()
 
 _log = logging.getLogger(__name__)
 
@@ -73,11 +81,71 @@ class Run:
         """The checkpoint before the newest."""
         return self.checkpoints / "previous.ckpt"
 
+    def __repr__(self) -> str:
+        """State the folder, the best score and the checkpoint; or that it is unfinished."""
+        report = self.finished()
+        if report is None:
+            state = "empty" if self.is_empty else "unfinished"
+        elif report.get("best") is None:
+            state = f"finished, not validated, {self.checkpoint}"
+        else:
+            state = f"{report['monitor']} {report['best']:.4g}, {self.checkpoint}"
+        return f"Run({str(self.folder)!r}: {state})"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint to go on with: the best one, or the newest where nothing was validated."""
+        return self.best if self.best.exists() else self.last
+
+    @property
+    def best_score(self) -> float | None:
+        """The best validation score, by `monitor`; None while there is none."""
+        best = (self.finished() or {}).get("best")
+        return None if best is None else float(best)
+
+    @property
+    def monitor(self) -> str | None:
+        """Name of the validation score that chose the best weights; None while unfinished."""
+        name = (self.finished() or {}).get("monitor")
+        return None if name is None else str(name)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The curves: one row a logged step (the index), one column a quantity, NaN where absent.
+
+        Empty where the run was not logged to metrics.csv.
+        """
+        import pandas as pd
+
+        path = self.folder / "metrics.csv"
+        if not path.exists():
+            return pd.DataFrame(index=pd.Index([], name="step", dtype=int))
+        rows = {
+            step: {k: float(v) for k, v in row.items()} for step, row in read_rows(path).items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("step").sort_index()
+
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Let no other process train this run meanwhile; one that does is waited for."""
-        with lock_folder(self.folder, wait=True):
+        """Let no other process train this run meanwhile; one that does is waited for.
+
+        A training that was wrong from the start leaves nothing behind. A block inside another of
+        the same process and folder is a part of that.
+        """
+        folder = self.folder.resolve()
+        if folder in _claimed or not is_first():  # of several processes, the first claims for all
             yield
+            return
+        with lock_folder(self.folder, wait=True):
+            _claimed.add(folder)
+            try:
+                yield
+            except SpikerecError:
+                if self.is_empty:
+                    self.clear(with_log=True)
+                raise
+            finally:
+                _claimed.discard(folder)
 
     @property
     def is_empty(self) -> bool:
@@ -95,6 +163,10 @@ class Run:
         if report is None or not math.isfinite(report.get("best") or 0.0):
             return None
         return report
+
+    def stored_fact(self, name: str) -> Any:  # noqa: ANN401 (a plain value)
+        """A fact of the identity that the folder states; None where it has none."""
+        return ((_read_json(self.folder / "identity.json") or {}).get("facts") or {}).get(name)
 
     def budget(self) -> dict[str, Any]:
         """What the finished run was trained on and what it cost, for records and weights.

@@ -15,7 +15,7 @@ from spikerec.errors import (
     WeightsNotFoundError,
     root_cause,
 )
-from spikerec.weights.checkpoint import load_weights, read_arguments, read_state
+from spikerec.weights.checkpoint import digest, load_weights, read_arguments, read_state
 from spikerec.weights.shipped import shipped_weights
 
 if TYPE_CHECKING:
@@ -88,4 +88,28 @@ def load_trained(make: Callable[..., Network], checkpoint: str | Path | None) ->
     state = read_state(checkpoint)
     network.prepare_for(state)
     load_weights(network, state, str(checkpoint))
+    _note_file(network, Path(checkpoint))
     return network.eval()
+
+
+def restore(network: Network, checkpoint: Path) -> Network:
+    """Give a network the weights of a checkpoint of its own training, and put it in eval mode.
+
+    Raises:
+        WeightsError: the checkpoint does not exist, cannot be read, or is another network's.
+    """
+    load_weights(network, read_state(checkpoint), str(checkpoint))
+    _note_file(network, checkpoint)
+    return network.eval()
+
+
+def _note_file(network: Network, file: Path) -> None:
+    network.weights_file = (file, digest(network.state_dict()))
+
+
+def weights_file(network: Network) -> Path | None:
+    """The file whose weights a network holds; None where they were drawn, or changed since."""
+    if network.weights_file is None:
+        return None
+    file, loaded = network.weights_file
+    return file if digest(network.state_dict()) == loaded else None

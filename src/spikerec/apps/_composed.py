@@ -1,0 +1,133 @@
+"""Objects of a composed configuration, for the verbs that train and evaluate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf, read_write
+
+from spikerec.configs import instantiate, plain
+from spikerec.data import SpikeDataModule
+from spikerec.metrics import Protocol
+from spikerec.models.base import Network
+from spikerec.training.scores import Monitor, choose_monitor
+from spikerec.training.standard import check_metrics
+from spikerec.weights.trained import load_trained
+
+
+def own_command() -> list[str]:
+    """The command that runs this job alone, in its folder, with its log left to this process.
+
+    The job's own overrides stand for the command line, which may be a sweep's.
+    """
+    hydra = HydraConfig.get()
+    with read_write(hydra):  # Lightning sends the other processes of a node to this folder
+        hydra.run.dir = hydra.runtime.output_dir
+    program, verb, *words = sys.argv
+    return [
+        program,
+        verb,
+        *_config_flags(words),
+        *hydra.overrides.task,
+        "hydra/job_logging=none",
+        "hydra/hydra_logging=none",
+    ]
+
+
+def _config_flags(words: list[str]) -> list[str]:
+    """The flags among a command's words that say which configuration is meant."""
+    names = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
+    kept: list[str] = []
+    for index, word in enumerate(words):
+        if word in names:
+            kept += words[index : index + 2]
+        elif word.startswith(tuple(f"{name}=" for name in names)):
+            kept.append(word)
+    return kept
+
+
+def choice(group: str) -> str:
+    """The choice of a group that the command made."""
+    return str(HydraConfig.get().runtime.choices[group])
+
+
+def starting_network(config: DictConfig) -> Network:
+    """The network with the weights that training starts from: drawn anew, or of `start_from`.
+
+    The configuration then states the output scale that belongs to the weights, as the run's
+    checkpoints will.
+    """
+    if config.start_from is None:
+        fresh: Network = instantiate(config.model, Network, "model")
+        return fresh
+    loaded = trained_network(config, None if config.start_from == "shipped" else config.start_from)
+    config.model.output_scale = loaded.output_scale
+    return loaded
+
+
+def trained_network(config: DictConfig, checkpoint: str | Path | None) -> Network:
+    """The network with weights of a file, or those that ship, where it needs any."""
+    return load_trained(partial(instantiate, config.model, Network, "model"), checkpoint)
+
+
+def data_of(config: DictConfig, window: int) -> SpikeDataModule:
+    """The data, in windows of the network's length."""
+    module: SpikeDataModule = instantiate(config.data, SpikeDataModule, "data", window=window)
+    return module
+
+
+def protocol_of(config: DictConfig, metrics: list[str] | None = None) -> Protocol:
+    """The protocol, with all of its metrics or with some: the others need weights and time."""
+    node = config.protocol
+    if metrics is not None:
+        check_metrics(metrics, node.metrics, node.name)
+        chosen = OmegaConf.masked_copy(node.metrics, metrics)
+        node = OmegaConf.create({**node, "metrics": chosen})
+    protocol: Protocol = instantiate(node, Protocol, "protocol")
+    return protocol
+
+
+def settle_monitor(config: DictConfig, data: SpikeDataModule, protocol: Protocol) -> Monitor:
+    """The score that chooses the best weights, which other settings refer to."""
+    asked = Monitor(config.monitor.name, config.monitor.mode)
+    config.monitor.name, config.monitor.mode = choose_monitor(asked, data, protocol)
+    return Monitor(config.monitor.name, config.monitor.mode)
+
+
+def trainer_of(config: DictConfig, **options: Any) -> L.Trainer:  # noqa: ANN401 (Trainer's)
+    """A trainer, with options besides those of the configuration."""
+    trainer: L.Trainer = instantiate(config.trainer, L.Trainer, "trainer", **options)
+    return trainer
+
+
+def probe_of(config: DictConfig) -> L.Trainer:
+    """A trainer that logs and writes nothing."""
+    return trainer_of(config, logger=False, enable_checkpointing=False)
+
+
+def callbacks_of(config: DictConfig) -> list[Callback]:
+    """The callbacks; null entries are switched off."""
+    return _parts(config.callbacks, Callback, "callbacks")
+
+
+def loggers_of(config: DictConfig) -> list[Logger]:
+    """The loggers; null entries are switched off."""
+    return _parts(config.get("logger"), Logger, "logger")
+
+
+def _parts(group: DictConfig | None, kind: type, key: str) -> list[Any]:
+    nodes = (group or {}).items()
+    return [instantiate(node, kind, f"{key}.{name!s}") for name, node in nodes if node is not None]
+
+
+def settings_for_records(config: DictConfig) -> Mapping[str, Any]:
+    """The resolved configuration as records keep it: without the run's own folder."""
+    return {key: value for key, value in plain(config).items() if key != "run"}

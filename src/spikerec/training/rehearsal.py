@@ -1,0 +1,214 @@
+"""Rehearsal: a network and its loss run once, at a small size, before a training begins.
+
+What is wrong with a network of one's own shows here in one line, before data are read and a folder
+is written.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from spikerec import errors
+from spikerec.data import SpikeDataModule
+from spikerec.errors import ConfigError, SpikerecError
+from spikerec.losses import Loss
+from spikerec.models.base import Network, Reconstruction
+from spikerec.training.checkpoints import generator_states, restore_generators
+
+#: Pixels of a side that is tried first; a training crop is tried where that is too small.
+SMALL_SIDE = 32
+
+#: Letters of a foreign message that are quoted.
+QUOTED = 200
+
+#: Folders whose code is not the user's.
+LIBRARIES = tuple(
+    str(Path(path).resolve())
+    for path in (
+        *(sysconfig.get_path("stdlib"), sysconfig.get_path("platlib")),
+        *(Path(errors.__file__).parent, Path(torch.__file__).parent),
+    )
+)
+
+
+def check_trainable(network: Network, data: SpikeDataModule) -> None:
+    """Make sure that there is something to learn, and that crops fit the network.
+
+    Training takes crops as they are: padding would change what the network learns.
+
+    Raises:
+        ConfigError: the network has no parameters, or a crop is no multiple of what it needs.
+    """
+    name = type(network).__name__
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigError(
+            f"{name} has no parameters: there is nothing to train. Run `spikerec evaluate` or "
+            "`spikerec reconstruct` with it."
+        )
+    if network.window != data.window:
+        raise ConfigError(
+            f"window must be {name}'s, {network.window}, found {data.window}: make the data with "
+            "window=network.window."
+        )
+    for side in (data.crop.height, data.crop.width):
+        if side % network.multiple:
+            raise ConfigError(
+                f"crop must be multiples of {network.multiple} for {name}, found "
+                f"{data.crop.height} × {data.crop.width}."
+            )
+
+
+def rehearse(
+    network: Network,
+    loss: Loss,
+    crop: tuple[int, int],
+    *,
+    samples: int = 1,
+    has_target: bool = True,
+) -> None:
+    """Run the network and every term of the loss once, as training will.
+
+    The network sees a few random spikes at the smallest size that it takes, 32 pixels or the crop,
+    on the device where it is. The terms see zeros in the shapes that follow for the whole crop, so
+    that they find what no name in `needs` tells: more scales than the pyramid has levels, windows
+    longer than the network's, crops too small for a metric. Weights, buffers and random generators
+    are left as they were.
+
+    Args:
+        network: in the mode in which it will be trained.
+        loss: of the training.
+        crop: H, W of the training crops; multiples of what the network needs.
+        samples: of a batch; at most two are used.
+        has_target: the training data have true images.
+
+    Raises:
+        ConfigError: the network's own code fails, or does not return what a network returns. The
+            message names the line of it.
+        InputError: a term does not fit the shapes.
+    """
+    loss.check(network, has_target=has_target)
+    small = _small(crop, network.multiple)
+    with _undone(network):
+        try:
+            given = _run(network, small, min(samples, 2))
+        except Exception:
+            if small == crop:
+                raise
+            small, given = crop, _run(network, crop, min(samples, 2))
+    scale = (crop[0] // small[0], crop[1] // small[1])
+    image, extras = tree_map(lambda one: _zeros(one, scale), (given.image, dict(given.extras)))
+    spikes = torch.zeros(len(image), network.window, *crop, dtype=torch.uint8)
+    batch = {"spikes": spikes, "light_scale": torch.ones(len(image)), "target": image}
+    with torch.no_grad():
+        loss(Reconstruction(image, extras), loss.hide(batch))
+
+
+def _small(crop: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """The size to try first: it divides the crop, so that shapes at the crop follow from it."""
+
+    def side(whole: int) -> int:
+        fitting = range(multiple, whole + 1, multiple)
+        return next((one for one in fitting if one >= SMALL_SIDE and whole % one == 0), whole)
+
+    return side(crop[0]), side(crop[1])
+
+
+def _run(network: Network, size: tuple[int, int], samples: int) -> Reconstruction:
+    """The reconstruction of random windows, checked for its form.
+
+    Raises:
+        ConfigError: see `rehearse`.
+    """
+    shape = (samples, network.window, *size)
+    device = next(network.parameters()).device
+    spikes = (torch.rand(shape, device=device) < 0.3).to(torch.uint8)
+    returned: list[Any] = []
+    hook = network.register_forward_hook(lambda _m, _i, output: returned.append(output))
+    try:
+        given = network.reconstruct(spikes, 0.5, validate=False)
+    except SpikerecError:
+        raise
+    except Exception as error:
+        _check_form(network, returned, shape)
+        raise ConfigError(_told(network, error, shape)) from error
+    finally:
+        hook.remove()
+    _check_form(network, returned, shape)
+    return given
+
+
+def _check_form(network: Network, returned: list[Any], shape: tuple[int, ...]) -> None:
+    """Make sure that `forward`, where it returned, gave an image and the extras it promises."""
+    name, (samples, _, height, width) = type(network).__name__, shape
+    for output in returned:
+        is_pair = isinstance(output, tuple) and len(output) == 2
+        image, extras = output if is_pair else (None, None)
+        if not isinstance(image, Tensor) or not isinstance(extras, Mapping):
+            found = tuple(output.shape) if isinstance(output, Tensor) else ""
+            raise ConfigError(
+                f"{name}.forward must return Reconstruction(image, extras), found a "
+                f"{type(output).__name__} {found}".rstrip()
+                + ": return Reconstruction(image)."
+            )
+        if image.shape != (samples, 1, height, width):
+            raise ConfigError(
+                f"{name}.forward must return an image (B, 1, H, W), here "
+                f"{(samples, 1, height, width)}, found {tuple(image.shape)}."
+            )
+        if missing := [extra for extra in network.provides if extra not in extras]:
+            raise ConfigError(
+                f"{name}.forward must return the extras that `provides` names, found no "
+                f"{missing[0]}: return it in training mode, or take it out of `provides`."
+            )
+
+
+def _told(network: Network, error: Exception, shape: tuple[int, ...]) -> str:
+    """One sentence about a network whose code failed, with the line of its author's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if not _is_library(one.filename)] or list(frames)
+    where = own[-1]
+    text = " ".join(str(error).split())[:QUOTED]
+    return (
+        f"{type(network).__name__} fails on spikes {shape}, in {where.name} "
+        f"({where.filename}, line {where.lineno}): {type(error).__name__}: {text}"
+    )
+
+
+def _is_library(filename: str) -> bool:
+    if filename.startswith("<"):  # a prompt or a notebook's cell; Python's own are frozen
+        return filename.startswith("<frozen")
+    path = str(Path(filename).resolve())
+    return path.startswith(LIBRARIES) or "site-packages" in path or "dist-packages" in path
+
+
+@contextmanager
+def _undone(network: Network) -> Iterator[None]:
+    """Restore what running a network in training mode changes: buffers and random generators."""
+    generators = generator_states()
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    try:
+        yield
+    finally:
+        restore_generators(generators)
+        for name, buffer in network.named_buffers():
+            if name in buffers and buffers[name].shape == buffer.shape:
+                buffer.data.copy_(buffers[name])
+
+
+def _zeros(value: Any, scale: tuple[int, int]) -> Any:  # noqa: ANN401 (a leaf of the extras)
+    """Zeros in the shape that a tensor has for the whole crop; anything else as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    shape = list(value.shape)
+    if value.ndim == 4:
+        shape[2:] = [shape[2] * scale[0], shape[3] * scale[1]]
+    return torch.zeros(shape, dtype=value.dtype)

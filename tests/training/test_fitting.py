@@ -1,0 +1,238 @@
+"""`spikerec.fit` and a Trainer of one's own, as a notebook calls them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikerec.data import SpikeDataModule
+from spikerec.data.reds import REDS
+from spikerec.errors import ConfigError
+from spikerec.losses import Loss
+from spikerec.losses.pixel import L1
+from spikerec.models.base import Network, Reconstruction
+from spikerec.results.evaluation import COST, evaluate
+from spikerec.training import ReconstructionModule, Run, fit
+from spikerec.training.rehearsal import rehearse
+from spikerec.training.scores import Monitor
+from spikerec.training.standard import named_protocol, standard_callbacks, standard_loggers
+from tests.fakes import fake_reds
+
+
+class Mine(Network):
+    """Ordinary PyTorch code: autocast on whatever device the spikes are on."""
+
+    def __init__(self, width: int = 4, body: nn.Module | None = None) -> None:
+        super().__init__(window=11)
+        self.first = nn.Conv2d(11, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.body = body or nn.Identity()
+        self.last = nn.Conv2d(width, 1, 1)
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        with torch.autocast(spikes.device.type):
+            hidden = self.body(torch.relu(self.norm(self.first(spikes))))
+        return Reconstruction(self.last(hidden.float()))
+
+
+@pytest.fixture(scope="module")
+def reds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("reds")
+    fake_reds(root, num_readouts=41)
+    return root
+
+
+def data_of(reds: Path, **changes: Any) -> SpikeDataModule:
+    arguments: dict[str, Any] = {"batch_size": 2, "crop": (16, 16), "samples_per_epoch": 4}
+    return SpikeDataModule(REDS(reds, height=24, width=40), window=11, **{**arguments, **changes})
+
+
+@pytest.fixture(scope="module")
+def train(reds: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+    folder = tmp_path_factory.mktemp("outputs") / "mine"
+    quiet = partial(
+        *(L.Trainer,),
+        **{"accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 1},
+        **{"enable_model_summary": False, "num_sanity_val_steps": 0},
+    )
+
+    def run(network: Network | None = None, **changes: Any) -> Run:
+        options: dict[str, Any] = {"loss": Loss(l1=L1()), "max_epochs": 1, "trainer": quiet}
+        options |= {"folder": folder, "validation": ["psnr"], **changes}
+        return fit(network or Mine(), options.pop("data", None) or data_of(reds), **options)
+
+    return run
+
+
+def test_the_same_call_is_skipped_a_longer_one_continues_another_is_refused(
+    train: Callable[..., Run], reds: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = Mine()
+    run = train(network)
+    assert run.best_score is not None
+    assert run.monitor == "val/psnr"
+    assert repr(run).startswith(f"Run('{run.folder}': val/psnr")
+    assert run.history["train/loss"].dropna().size == 2
+    assert run.history["val/psnr"].max() == pytest.approx(run.best_score)
+    written = run.checkpoint.stat().st_mtime_ns
+    with caplog.at_level("INFO"):
+        fresh = Mine()
+        train(fresh)  # as in a new interpreter
+        train(network)  # as where a cell is run again: it holds the weights of this very run
+    assert caplog.text.count("finished before, skipped") == 2
+    assert run.checkpoint.stat().st_mtime_ns == written
+    for one, other in zip(fresh.parameters(), network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(ConfigError, match=r"another run: model\.width=4, now 8\."):
+        train(Mine(width=8))
+    with pytest.raises(ConfigError, match=r"loss\.l1\.weight=1\.0, now 2\.0"):
+        train(loss=Loss(l1=L1(weight=2.0)))
+    with pytest.raises(ConfigError, match=r"model\.body"):
+        train(Mine(body=nn.Sequential(nn.Conv2d(4, 4, 1), nn.LeakyReLU(0.2))))
+    with pytest.raises(ConfigError, match=r"optimizer\.lr=0\.0001, now 0\.01"):
+        train(optimizer=partial(torch.optim.Adam, lr=1e-2, betas=[0.9, 0.999], weight_decay=0.0))
+    with pytest.raises(ConfigError, match="weights at the start=None, now"):
+        train(restored(Mine()))
+    longer = train(network, max_epochs=2)
+    assert longer.history["train/loss"].dropna().size == 4
+    record = evaluate(network, data_of(reds).sets["reds"], efficiency=None)
+    assert (record.weights.origin, record.weights.source) == ("run", "mine")
+    assert record.training["steps"] == 4
+
+
+def restored(network: Mine) -> Mine:
+    network.load_state_dict(Mine().state_dict())
+    return network
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": lambda p: torch.optim.SGD(p, lr=1e-3)}, r"optimizer: a lambda, .*partial"),
+        ({"optimizer": torch.optim.SGD([torch.zeros(1)])}, "optimizer must be what makes one"),
+        ({"network": nn.Identity()}, r"network must be a spikerec\.models\.Network, found a Ident"),
+        ({"data": "reds"}, "data must be a SpikeDataModule, found a str"),
+        ({"validation": ["lpip"]}, r"validation names lpip, .*expected some of psnr, ssim, lpips"),
+        (
+            {"monitor": ("val/ssim", "max")},
+            r"val/ssim is nothing that validation gives: .*val/psnr",
+        ),
+        ({"trainer": L.Trainer(logger=False)}, "max_epochs=1 must be the trainer's own"),
+    ],
+)
+def test_an_argument_that_cannot_work_is_named_and_leaves_no_folder(
+    changes: dict[str, Any], message: str, train: Callable[..., Run], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(**{"folder": tmp_path / "run", **changes})
+    assert not list(tmp_path.rglob("*.*"))
+
+
+class Broken(Mine):
+    """Fails in a line of its own."""
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        return Reconstruction(self.last(spikes))
+
+
+class Bare(Mine):
+    """Returns the image alone."""
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        return super().forward(spikes).image  # type: ignore[return-value]
+
+
+def test_rehearsal_names_the_line_of_a_network_that_fails() -> None:
+    line = inspect.getsourcelines(Broken.forward)[1] + 1
+    with pytest.raises(ConfigError, match=r"Broken fails on spikes \(1, 11, 32, 32\), in forward "):
+        rehearse(Broken(), Loss(l1=L1()), (32, 32))
+    with pytest.raises(ConfigError, match=rf"test_fitting\.py, line {line}\): RuntimeError: Given"):
+        rehearse(Broken(), Loss(l1=L1()), (64, 64))
+    with pytest.raises(
+        ConfigError, match=r"Bare\.forward must return Reconstruction.*Tensor \(2, 1"
+    ):
+        rehearse(Bare(), Loss(l1=L1()), (32, 32), samples=4)
+
+
+def test_rehearsal_leaves_buffers_and_random_numbers_alone() -> None:
+    network = Mine()
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    rehearse(network, Loss(l1=L1()), (48, 48), samples=2)
+    assert torch.equal(torch.rand(3), expected)
+    for name, buffer in network.named_buffers():
+        assert torch.equal(buffer, before[name])
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # Lightning's own
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+def test_a_trainer_of_ones_own_fits_validates_and_tests(reds: Path, tmp_path: Path) -> None:
+    module = ReconstructionModule(
+        Mine(), loss=Loss(l1=L1()), protocol=named_protocol("corrected", ["psnr"])
+    )
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        logger=False,
+        enable_progress_bar=False,
+    )
+    data = data_of(reds)
+    trainer.fit(module, data)
+    (validated,) = trainer.validate(module, data, verbose=False)
+    (tested,) = trainer.test(module, data, verbose=False)
+    assert validated["val/psnr"] == pytest.approx(
+        tested["test/psnr"]
+    )  # REDS has one split for both
+    (record,) = evaluate(module.network, data, efficiency=None)
+    assert record.mean("psnr") == pytest.approx(tested["test/psnr"], rel=1e-6)
+    assert record.weights.origin == "memory"
+
+
+def test_standard_parts_are_those_of_the_configuration(tmp_path: Path) -> None:
+    defaults = load_config_file("train")
+    parameters = inspect.signature(fit).parameters
+    for group in ("loss", "optimizer", "scheduler", "protocol"):
+        assert parameters[group].default == defaults[group]
+    made = {type(one).__name__ for one in standard_callbacks(tmp_path, Monitor("val/psnr", "max"))}
+    assert made == set(targets("callbacks"))
+    assert {type(one).__name__ for one in standard_loggers(tmp_path)} == set(
+        targets("logger", "csv")
+    )
+    stated = load_config_file("evaluate")["efficiency"]
+    assert {
+        key: list(map(list, v)) if key == "latency_sizes" else v for key, v in COST.items()
+    } == (stated)
+
+
+@functools.cache
+def load_config_file(verb: str) -> dict[str, Any]:
+    import yaml
+
+    from spikerec.configs import config_dir
+
+    content = yaml.safe_load((config_dir() / f"{verb}.yaml").read_text(encoding="utf-8"))
+    chosen = {
+        k: v for part in content["defaults"] if isinstance(part, dict) for k, v in part.items()
+    }
+    return {**content, **chosen}
+
+
+def targets(group: str, name: str = "default") -> list[str]:
+    import yaml
+
+    from spikerec.configs import config_dir
+
+    content = yaml.safe_load((config_dir() / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    return [part["_target_"].rpartition(".")[2] for part in content.values()]
