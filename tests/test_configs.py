@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from hypothesis import assume, example, given
@@ -76,6 +77,35 @@ def test_variant_starts_from_its_base() -> None:
 
 def test_overrides_replace_values() -> None:
     assert load_config("model", "tfp", window=11)["window"] == 11
+
+
+GROUPS = ("model", "loss", "data", "protocol", "simulation")
+CHOICES = [(group, name) for group in GROUPS for name in config_names(group)]
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_a_choice_is_read_as_hydra_composes_it(group: str, name: str) -> None:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose(None, overrides=["+paths=default", f"+{group}={name}"])
+    content: Any = OmegaConf.to_container(config, resolve=True)
+    del content["paths"]
+    while "_target_" not in content:  # down the group's package to the object
+        (content,) = content.values()
+    assert list(load_config(group, name).items()) == list(content.items())
+
+
+def test_building_a_network_imports_no_hydra() -> None:
+    ask = (
+        "import sys; from spikerec.configs import build; build('model', 'fast_wide')\n"
+        "print(*{'hydra', 'omegaconf'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
+
+
+def test_a_file_of_several_objects_describes_none() -> None:
+    with pytest.raises(ConfigError, match=r"callbacks/default\.yaml does not describe an object"):
+        build("callbacks", "default")
 
 
 def test_plain_resolves_interpolations() -> None:

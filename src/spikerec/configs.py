@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikerec.errors import ConfigError
+from spikerec.parsing import read_yaml
 from spikerec.targets import check_hydra, make
 
 if TYPE_CHECKING:
@@ -69,8 +70,10 @@ def config_names(group: str) -> list[str]:
     return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
 
 
-def load_config(group: str, name: str, /, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The composed content of `conf/GROUP/NAME.yaml` as plain Python values.
+def load_config(group: str, name: str, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The content of `conf/GROUP/NAME.yaml` and of the files it starts from, as plain values.
+
+    Read without Hydra; `paths` and environment variables are the only things it may refer to.
 
     Args:
         group: folder of `conf/`.
@@ -80,10 +83,6 @@ def load_config(group: str, name: str, /, **overrides: Any) -> dict[str, Any]:  
     Raises:
         ConfigError: no such choice; the message lists those there are.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
     if name not in config_names(group):
         raise ConfigError(
             f"{group}={name} is unknown: expected one of {', '.join(config_names(group))}."
@@ -91,21 +90,53 @@ def load_config(group: str, name: str, /, **overrides: Any) -> dict[str, Any]:  
     for key in overrides:
         if message := renamed_key(f"{group}.{key}"):
             raise ConfigError(message)
-    state = GlobalHydra.instance().hydra  # a running Hydra app keeps its own configuration
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            config = compose("choice", overrides=[f"+{group}={name}"])
-    finally:
-        GlobalHydra.instance().hydra = state
-    content = OmegaConf.to_container(config, resolve=True)
-    if isinstance(content, dict):
-        content.pop("paths", None)
-    while isinstance(content, dict) and len(content) == 1 and "_target_" not in content:
-        content = next(iter(content.values()))  # down the group's package to the object
-    if not isinstance(content, dict):
+    content = _composed(group, name)
+    if "_target_" not in content:
         raise ConfigError(f"conf/{group}/{name}.yaml does not describe an object.")
-    return {str(key): value for key, value in content.items()} | overrides
+    return _resolved(content) | overrides
+
+
+def _composed(group: str, name: str) -> dict[str, Any]:
+    """A file of conf/ laid over the files that its `defaults` list names, in its order."""
+    path = config_dir() / group / f"{name}.yaml"
+    content: dict[str, Any] = read_yaml(path)
+    defaults = content.pop("defaults", [])
+    composed: dict[str, Any] = {}
+    for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:
+        if entry == "_self_":
+            part = content
+        elif isinstance(entry, str):
+            part = _composed(group, entry.removesuffix("@_here_"))
+        else:
+            ((key, choice),) = entry.items()  # `/simulation@cameras.ideal.camera: ideal`
+            other, _, place = key.removeprefix("/").partition("@")
+            part = _composed(other, choice)
+            for within in reversed(place.split(".") if place else []):
+                part = {within: part}
+        composed = _merged(composed, part)
+    return composed
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two mappings as one; where both state a value, the upper one's."""
+    both = {
+        key: _merged(below[key], above[key])
+        for key in below.keys() & above.keys()
+        if isinstance(below[key], dict) and isinstance(above[key], dict)
+    }
+    return below | above | both
+
+
+def _resolved(content: dict[str, Any]) -> dict[str, Any]:
+    """The values, with `${paths.data}` and other references to conf/paths looked up."""
+    if "${" not in repr(content):
+        return content
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.create({"paths": _composed("paths", "default"), "content": content})
+    resolved = OmegaConf.to_container(config.content, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
 
 
 def build(group: str, name: str, /, **overrides: Any) -> Any:  # noqa: ANN401
