@@ -37,6 +37,20 @@ def write_dat(path: Path, stream: NDArray[np.uint8]) -> None:
     path.with_suffix(".yaml").unlink()
 
 
+def sps100_bytes(stream: NDArray[np.uint8]) -> bytes:
+    """The raw stream of an SPS100: (T, H, 1000) with 12 bits of tag after each 500 pixels."""
+    total, height, width = stream.shape
+    tagged = np.zeros((total, height, 2, 512), np.uint8)
+    tagged[..., :500] = stream.reshape(total, height, 2, width // 2)
+    for row in range(height):
+        is_upper = row < height // 2
+        line = height // 2 - row if is_upper else row - height // 2 + 1
+        for half in range(2):
+            tag = line | (half if is_upper else 2 + half) << 10
+            tagged[:, row, half, 500:] = [tag >> bit & 1 for bit in range(12)]
+    return np.packbits(tagged, axis=-1, bitorder="little").tobytes()
+
+
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     """A PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -284,3 +284,75 @@ def test_published_recordings_are_read(shared: Path) -> None:
     stream = spikes.open(shared / "data" / "uhsr_4144_helicopter.npz")
     assert stream.shape == (200, 250, 250)
     assert 0.02 < stream[:].mean() < 0.04  # a dark scene: 3 % of the bits
+
+
+ARRAY = np.random.default_rng(0).integers(0, 2, (4, 5, 9), dtype=np.uint8)
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """An `.h5` with two recordings in a group, and soft links to a dataset and to the group."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["rec/spikes"] = ARRAY
+        file["rec/dark"] = 1 - ARRAY
+        file["link"] = h5py.SoftLink("/rec/dark")
+        file["group"] = h5py.SoftLink("rec")
+        file["rec/again"] = h5py.SoftLink("spikes")
+        file["nowhere"] = h5py.SoftLink("/rec/none")
+        file["round"] = h5py.SoftLink("/round")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "is_dark"),
+    [
+        ("/rec/spikes", False),
+        ("rec//spikes/", False),
+        ("link", True),
+        ("/group/dark", True),
+        ("rec/again", False),
+    ],
+)
+def test_a_dataset_is_found_by_its_path_and_by_soft_links(
+    name: str, is_dark: bool, linked: Path
+) -> None:
+    expected = 1 - ARRAY if is_dark else ARRAY
+    np.testing.assert_array_equal(spikes.open(linked, dataset=name)[:], expected)
+
+
+def test_a_soft_link_named_spikes_is_the_spikes(linked: Path) -> None:
+    with pytest.raises(DataError, match="Pass dataset=NAME"):
+        spikes.open(linked)
+    with h5py.File(linked, "r+") as file:
+        file["spikes"] = h5py.SoftLink("/rec/dark")
+    np.testing.assert_array_equal(spikes.open(linked)[:], 1 - ARRAY)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "round", "/other"])
+def test_a_link_to_nothing_is_told_in_a_line(name: str, linked: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.h5 has no array .*rec/spikes"):
+        spikes.open(linked, dataset=name)
+
+
+def test_a_soft_link_never_leads_out_of_the_file(linked: Path, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["spikes"] = ARRAY
+    with h5py.File(linked, "r+") as file:
+        file["out"] = h5py.ExternalLink("other.h5", "/")
+        file["sly"] = h5py.SoftLink("/out/spikes")
+    with pytest.raises(DataError, match="unless external=true"):
+        spikes.open(linked, dataset="sly")
+
+
+def test_a_damaged_chunk_is_told_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("spikes", data=ARRAY, chunks=ARRAY.shape, fletcher32=True)
+        place = file["spikes"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place + 3] ^= 1
+    path.write_bytes(bytes(content))
+    stream = spikes.open(path)
+    with pytest.raises(DataError, match=r"a\.h5 cannot be read as \.h5"):
+        stream[:]

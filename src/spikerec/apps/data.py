@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,13 +168,7 @@ def _import(console: Console, options: argparse.Namespace) -> None:
         if not 1 <= options.rank <= len(candidates):
             raise ConfigError(f"--rank must be 1 to {len(candidates)}, found {options.rank}.")
         ranked = candidates[options.rank - 1].geometry
-        geometry = Geometry(
-            ranked.height,
-            ranked.width,
-            ranked.readout_width,
-            not options.top_down,
-            ranked.bit_order,
-        )
+        geometry = replace(ranked, bottom_up=not options.top_down)
     stream = spikes.open(path, geometry=geometry)
     sidecar = Sidecar(geometry, options.rate_hz, options.light_scale)
     spikes.write_sidecar(path, sidecar, overwrite=options.overwrite)

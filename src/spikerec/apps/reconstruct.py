@@ -26,7 +26,7 @@ from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network
-from spikerec.spikes import Geometry, SpikeStream
+from spikerec.spikes import SpikeStream
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
 from spikerec.weights.trained import load_trained
 
@@ -139,15 +139,15 @@ def _calibration(config: DictConfig) -> FixedPattern | None:
 
 
 def _open(config: DictConfig, path: str) -> SpikeStream:
-    stated = plain(config.geometry)
-    given = (
-        stated.get("height") and stated.get("width") and Path(path).suffix.lower() in ("", ".dat")
-    )
+    stated = {key: value for key, value in plain(config.geometry).items() if value is not None}
     return spikes.open(
         path,
-        geometry=Geometry(**stated) if given else None,
+        geometry=stated if Path(path).suffix.lower() in ("", ".dat") else None,
         rate_hz=config.rate_hz,
         light_scale=config.light_scale,
         dataset=config.dataset,
         external=config.external,
+        rotate=config.rotate,
+        flip=config.flip,
+        bayer=config.bayer,
     )

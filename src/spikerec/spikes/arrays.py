@@ -187,12 +187,14 @@ class H5Stream(FileStream[h5py.File]):
     width in the attribute `packed_width`. One that MATLAB wrote (`MATLAB_class`) is an array
     (H, W, T) there; MATLAB stores its axes in reverse, so that the file has (T, W, H).
 
-    A dataset may have its values in other files: by external storage, as a virtual dataset, or
-    behind an external link. Those are read only with `external`.
+    Soft links are followed inside the file. A dataset may have its values in other files: by
+    external storage, as a virtual dataset, or behind an external link. Those are read only with
+    `external`.
 
     Args:
         path: the file.
-        dataset: path of the dataset; None for the only one of three axes, or `spikes`, or `spk`.
+        dataset: path of the dataset, as `rec/spikes` or `/rec/spikes`; None for the only one of
+            three axes, or `spikes`, or `spk`.
         rate_hz: readouts per second, None where unknown.
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
         external: let the file name other files that are read as part of it.
@@ -215,8 +217,8 @@ class H5Stream(FileStream[h5py.File]):
         self.path = path
         self.external = external
         with parsing(path, ".h5"), h5py.File(path, "r") as file:
-            shapes, others = self._shapes(file)
-            self.dataset = self._chosen(shapes, others, dataset)
+            shapes, others, soft = self._shapes(file)
+            self.dataset = self._chosen(shapes, others, soft, dataset)
             found = file[self.dataset]
             check_array(path, found.shape, found.dtype)
             self._check_storage(found)
@@ -235,10 +237,13 @@ class H5Stream(FileStream[h5py.File]):
         with parsing(self.path, ".h5"):
             return h5py.File(self.path, "r")
 
-    def _shapes(self, file: h5py.File) -> tuple[dict[str, tuple[int, ...]], list[str]]:
-        """The shape of each dataset, and the names of links that lead out of the file."""
+    def _shapes(
+        self, file: h5py.File
+    ) -> tuple[dict[str, tuple[int, ...]], list[str], dict[str, str]]:
+        """Datasets' shapes, the names of links out of the file, and soft links with targets."""
         shapes: dict[str, tuple[int, ...]] = {}
         others: list[str] = []
+        soft: dict[str, str] = {}
         for name, item in _walk(file, self.path):
             if isinstance(item, h5py.Dataset):
                 shapes[name] = item.shape or ()
@@ -248,13 +253,26 @@ class H5Stream(FileStream[h5py.File]):
                     shapes[name] = target.shape or ()
                 else:
                     others.append(name)
-        return shapes, others
+            elif isinstance(item, h5py.SoftLink):
+                folder = "" if item.path.startswith("/") else name.rpartition("/")[0]
+                soft[name] = _plain_name(f"{folder}/{item.path}")
+        return shapes, others, soft
 
     def _chosen(
-        self, shapes: Mapping[str, tuple[int, ...]], others: list[str], wanted: str | None
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        others: list[str],
+        soft: Mapping[str, str],
+        wanted: str | None,
     ) -> str:
         try:
-            return choose_dataset(self.path, shapes, wanted)
+            if wanted is not None:
+                named = _plain_name(wanted)
+                return choose_dataset(self.path, shapes, _behind(named, shapes, soft))
+            links = {name: _behind(name, shapes, soft) for name in SPIKE_NAMES if name in soft}
+            if found := [target for target in links.values() if len(shapes.get(target, ())) == 3]:
+                return found[0]
+            return choose_dataset(self.path, shapes, None)
         except DataError as error:
             if others and not self.external:
                 raise DataError(f"{error} {_HOW_EXTERNAL}") from error
@@ -295,9 +313,12 @@ class H5Stream(FileStream[h5py.File]):
         codes = [code for code, *_ in filters]
         limits = [values[2] for code, _, values, _ in filters if code == h5py.h5z.FILTER_LZF]
         if not set(codes) <= H5_FILTERS.keys() or len(set(codes)) < len(codes):
+            others = [code for code in codes if code not in H5_FILTERS]
             raise DataError(
-                f"{self.path}: {shown(self.dataset)} is compressed by filters that are not read; "
-                f"expected {', '.join(H5_FILTERS.values())}, each at most once. Repack it."
+                f"{self.path}: {shown(self.dataset)} is compressed by filters that are not read"
+                f"{' (HDF5 number ' + ', '.join(map(str, others)) + ')' if others else ''}; "
+                f"expected {', '.join(H5_FILTERS.values())}, each at most once. Repack it: "
+                "h5repack -f GZIP=1 IN.h5 OUT.h5."
             )
         if any(limit > MAX_CHUNK_BYTES for limit in limits):
             raise DataError(f"{self.path}: {shown(self.dataset)} has chunks that are too large.")
@@ -554,7 +575,7 @@ def _next_values(member: IO[bytes], count: int, dtype: np.dtype[Any], path: Path
 
 
 def _walk(file: h5py.File, path: Path) -> Iterator[tuple[str, Any]]:
-    """Name and object of what hard links lead to in an `.h5`, and its external links.
+    """Name and object of what hard links lead to in an `.h5`, and its external and soft links.
 
     Raises:
         DataError: more objects, or deeper ones, than the bounds.
@@ -572,7 +593,7 @@ def _walk(file: h5py.File, path: Path) -> Iterator[tuple[str, Any]]:
                     f"{MAX_H5_DEPTH} levels deep."
                 )
             link = group.get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
+            if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
                 yield prefix + name, link
             if not isinstance(link, h5py.HardLink):
                 continue
@@ -582,6 +603,28 @@ def _walk(file: h5py.File, path: Path) -> Iterator[tuple[str, Any]]:
             if isinstance(item, h5py.Group) and address not in seen:
                 groups.append((f"{prefix}{name}/", item, depth + 1))
             seen.add(address)
+
+
+def _plain_name(name: str) -> str:
+    """A path inside an `.h5` without slashes before, behind or in a row: `/rec/spikes`."""
+    return "/".join(part for part in name.split("/") if part)
+
+
+def _behind(name: str, shapes: Collection[str], soft: Mapping[str, str]) -> str:
+    """The dataset that a name leads to by soft links; the last name on the way where there is none.
+
+    By names alone: nothing is opened, so that no link leads out of the file.
+    """
+    for _ in range(MAX_H5_DEPTH):
+        if name in shapes:
+            break
+        parts = name.split("/")
+        heads = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        link = next((head for head in heads if head in soft), None)
+        if link is None:
+            break
+        name = _plain_name(soft[link] + name[len(link) :])
+    return name
 
 
 def _shown_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:

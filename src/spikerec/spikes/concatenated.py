@@ -23,7 +23,7 @@ class ConcatenatedStream(SpikeStream):
 
     Raises:
         DataError: no parts.
-        GeometryError: parts of different size, rate or light scale.
+        GeometryError: parts of different size, rate, light scale or colours.
     """
 
     def __init__(self, path: Path, parts: Sequence[SpikeStream]) -> None:
@@ -36,6 +36,7 @@ class ConcatenatedStream(SpikeStream):
         self._starts = (0, *accumulate(part.num_readouts for part in parts))
         shape = (self._starts[-1], head.height, head.width)
         super().__init__(path, shape, head.rate_hz, head.light_scale)
+        self.bayer = head.bayer
 
     def close(self) -> None:
         """Let go of the files; the next access opens them again."""
@@ -80,7 +81,7 @@ class ConcatenatedStream(SpikeStream):
 
 
 def _check_alike(head: SpikeStream, part: SpikeStream) -> None:
-    for name in ("height", "width", "rate_hz", "light_scale"):
+    for name in ("height", "width", "rate_hz", "light_scale", "bayer"):
         expected, found = getattr(head, name), getattr(part, name)
         if expected != found:
             raise GeometryError(

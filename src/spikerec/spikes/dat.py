@@ -5,6 +5,7 @@ Readouts follow one another, each on whole bytes; see `Geometry` for the layout 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self
@@ -12,6 +13,7 @@ from typing import IO, Self
 import numpy as np
 
 from spikerec.errors import DataError, GeometryError
+from spikerec.spikes import sps100
 from spikerec.spikes.bits import PackedSpikes, as_spikes
 from spikerec.spikes.files import Unfinished, refuse_existing
 from spikerec.spikes.geometry import (
@@ -22,6 +24,8 @@ from spikerec.spikes.geometry import (
     write_sidecar,
 )
 from spikerec.spikes.stream import FileStream
+
+_log = logging.getLogger(__name__)
 
 #: Layouts met in published data sets, offered when a file does not fit the one stated.
 COMMON_GEOMETRIES = (
@@ -47,7 +51,8 @@ class DatStream(FileStream[np.ndarray]):
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
 
     Raises:
-        GeometryError: the file is empty, or does not hold a whole number of readouts.
+        GeometryError: the file is empty, or does not hold a whole number of readouts, unless the
+            geometry says to drop the rest.
     """
 
     def __init__(
@@ -58,9 +63,12 @@ class DatStream(FileStream[np.ndarray]):
         light_scale: float | None = None,
     ) -> None:
         size_bytes = path.stat().st_size
-        num_readouts, left_over = divmod(size_bytes, geometry.readout_bytes)
-        if left_over or not num_readouts:
+        held = max(size_bytes - geometry.skip_bytes, 0)
+        num_readouts, left_over = divmod(held, geometry.readout_bytes)
+        if not num_readouts or (left_over and geometry.partial == "refuse"):
             raise GeometryError(misfit(path, size_bytes, geometry))
+        if left_over:
+            _warn_of_rest(path, left_over)
         super().__init__(
             path, (num_readouts, geometry.height, geometry.width), rate_hz, light_scale
         )
@@ -68,7 +76,8 @@ class DatStream(FileStream[np.ndarray]):
 
     def _open(self) -> np.ndarray:
         shape = (self.num_readouts, self.geometry.readout_bytes)
-        return np.memmap(self.path, np.uint8, "r", shape=shape).view(np.ndarray)
+        mapped = np.memmap(self.path, np.uint8, "r", self.geometry.skip_bytes, shape)
+        return mapped.view(np.ndarray)
 
     def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
         if self.geometry.row_bits % 8:
@@ -116,6 +125,87 @@ class DatStream(FileStream[np.ndarray]):
         return slice(None, None, -1 if self.geometry.bottom_up else 1)
 
 
+class SPS100Stream(FileStream[np.ndarray]):
+    """A `.dat` with the raw stream of an SPS100 (see `spikerec.spikes.sps100`).
+
+    What lies before the first whole readout, and after the last, is left out with a warning: the
+    camera's recordings begin and end anywhere.
+
+    Args:
+        path: the file.
+        geometry: its layout is `sps100`.
+        rate_hz: readouts per second, None where unknown.
+        light_scale: firing rate of a pixel of intensity 1, None where unknown.
+
+    Raises:
+        GeometryError: no tag in the file says where a readout begins.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        geometry: Geometry,
+        rate_hz: float | None = None,
+        light_scale: float | None = None,
+    ) -> None:
+        self._start = find_sps100_start(path, geometry)
+        num_readouts, left_over = divmod(path.stat().st_size - self._start, geometry.readout_bytes)
+        if self._start > geometry.skip_bytes:
+            _log.warning(
+                "%s begins in the middle of a readout: its first %d bytes are left out.",
+                path,
+                self._start,
+            )
+        if left_over:
+            _warn_of_rest(path, left_over)
+        super().__init__(
+            path, (num_readouts, geometry.height, geometry.width), rate_hz, light_scale
+        )
+        self.geometry = geometry
+
+    def _open(self) -> np.ndarray:
+        shape = (self.num_readouts, self.height, sps100.ROW_BYTES)
+        return np.memmap(self.path, np.uint8, "r", self._start, shape).view(np.ndarray)
+
+    def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
+        pixels = sps100.decode(np.ascontiguousarray(self._handle[time, rows]))
+        return np.ascontiguousarray(pixels[..., columns])
+
+
+def find_sps100_start(path: Path, geometry: Geometry) -> int:
+    """Return the byte at which the first whole readout of a raw SPS100 stream begins.
+
+    Raises:
+        GeometryError: the file holds none.
+    """
+    held = path.stat().st_size - geometry.skip_bytes
+    start = None
+    if held >= geometry.readout_bytes:
+        octets = np.memmap(path, np.uint8, "r", geometry.skip_bytes, (held,)).view(np.ndarray)
+        start = sps100.find_start(octets, geometry.height)
+    if start is None:
+        raise GeometryError(
+            f"{path} holds no whole readout of {geometry} ({geometry.readout_bytes:,} bytes with "
+            "their tags): no tag says where one begins. Published sets of 1000 × 1000 pixels are "
+            "plain: geometry.layout=plain."
+        )
+    return start + geometry.skip_bytes
+
+
+def open_dat(
+    path: Path, geometry: Geometry, rate_hz: float | None = None, light_scale: float | None = None
+) -> DatStream | SPS100Stream:
+    """Open a `.dat` of either layout."""
+    kind = SPS100Stream if geometry.layout == "sps100" else DatStream
+    return kind(path, geometry, rate_hz, light_scale)
+
+
+def _warn_of_rest(path: Path, left_over: int) -> None:
+    _log.warning(
+        "%s ends in the middle of a readout: its last %d bytes are left out.", path, left_over
+    )
+
+
 class DatWriter:
     """Write a `.dat` and its sidecar part by part; both appear when the `with` block succeeds.
 
@@ -128,6 +218,7 @@ class DatWriter:
 
     Raises:
         DataError: the file exists, or a sidecar that states something else, unless `overwrite`.
+        GeometryError: a layout other than plain, or a header to skip.
 
     Example:
         >>> with DatWriter(Path("car.dat"), Geometry(250, 400)) as writer:  # doctest: +SKIP
@@ -145,6 +236,11 @@ class DatWriter:
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
+        if geometry.layout != "plain" or geometry.skip_bytes:
+            raise GeometryError(
+                f"{self.path}: a .dat is written plain and without a header, found {geometry} and "
+                f"skip_bytes={geometry.skip_bytes}."
+            )
         self.geometry = geometry
         self.num_readouts = 0
         self._sidecar = Sidecar(geometry, rate_hz, light_scale)
@@ -216,10 +312,17 @@ def misfit(path: Path, size_bytes: int, geometry: Geometry | None) -> str:
     if geometry is None:
         found = f"{path} holds {size_bytes:,} bytes and states no geometry."
     else:
+        held = max(size_bytes - geometry.skip_bytes, 0)
+        skipped = f" after {geometry.skip_bytes:,} to skip" if geometry.skip_bytes else ""
         found = (
-            f"{path} holds {size_bytes:,} bytes: {size_bytes / geometry.readout_bytes:.2f} "
+            f"{path} holds {size_bytes:,} bytes{skipped}: {held / geometry.readout_bytes:.2f} "
             f"readouts of {geometry} ({geometry.readout_bytes:,} bytes each)."
         )
+        if held > geometry.readout_bytes:
+            found += (
+                " geometry.partial=drop leaves out what follows the last whole readout, "
+                "geometry.skip_bytes=N a header."
+            )
     fits = f"Common sizes that divide it: {fitting}." if fitting else "No common size divides it."
     return (
         f"{found} {fits} Pass geometry=Geometry(height, width), set data.geometry, or write "

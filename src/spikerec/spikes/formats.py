@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError, GeometryError
-from spikerec.spikes import arrays
+from spikerec.spikes import arrays, sps100
 from spikerec.spikes.arrays import H5Stream, NpyStream, NpzStream
+from spikerec.spikes.bayer import BayerPattern, Flip
 from spikerec.spikes.bits import as_spikes
 from spikerec.spikes.concatenated import ConcatenatedStream
-from spikerec.spikes.dat import DatStream, DatWriter, misfit
+from spikerec.spikes.dat import DatWriter, misfit, open_dat
 from spikerec.spikes.files import atomic_path, refuse_existing
 from spikerec.spikes.folders import listed
 from spikerec.spikes.geometry import (
@@ -24,6 +27,7 @@ from spikerec.spikes.geometry import (
     write_sidecar,
 )
 from spikerec.spikes.stream import SpikeStream
+from spikerec.spikes.turned import TurnedStream
 
 #: What can be opened and saved.
 SUFFIXES = (".dat", ".npy", ".npz", ".h5", ".hdf5")
@@ -34,35 +38,47 @@ COPY_BYTES = 1 << 26
 def open(
     path: str | Path | Sequence[str | Path],
     *,
-    geometry: Geometry | None = None,
+    geometry: Geometry | Mapping[str, Any] | None = None,
     rate_hz: float | None = None,
     light_scale: float | None = None,
     dataset: str | None = None,
     external: bool = False,
+    rotate: int | None = None,
+    flip: Flip | None = None,
+    bayer: BayerPattern | None = None,
 ) -> SpikeStream:
     """Open a spike stream without reading it.
 
     Args:
         path: a `.dat`, `.npy`, `.npz` or `.h5` file; or several, or a folder of `.dat` files (by
-            name, numbers in it by value; hidden ones do not count), joined in time.
+            name, numbers in it by value; hidden ones do not count), joined in time. The folder that
+            an SPS100's recorder writes (`FOLDER/{0,1,2,3}/K.dat`) is one of these.
         geometry: layout of a `.dat`; None to take it from the sidecar (that of a folder is
-            `FOLDER.yaml` beside it, and serves all its files). Other formats know theirs.
+            `FOLDER.yaml` beside it, and serves all its files); a mapping of some of its keys, as
+            `{"partial": "drop"}`, to take the others from there. Other formats know theirs.
         rate_hz: readouts per second; None to take it from the sidecar, if that states it.
         light_scale: firing rate of a pixel of intensity 1; None as for the rate.
         dataset: name of the array in a `.npz` or `.h5` that holds several.
         external: let an `.h5` name other files that hold its values. Only for files from people
             whom you trust: it may name any file that you can read.
+        rotate: degrees by which pictures are turned clockwise, 0, 90, 180 or 270; None as for the
+            rate.
+        flip: `none`, `horizontal` or `vertical`, after the rotation; None as for the rate.
+        bayer: the colours that pixels see, `rggb`, `bggr`, `grbg` or `gbrg`, counted from the top
+            left of the picture before it is turned; None as for the rate.
 
     Raises:
         DataNotFoundError: no such file or folder.
         DataError: not a format that is read, or content that is not of its format.
         GeometryError: no geometry for a `.dat`, one that does not fit, or an empty stream.
-        ConfigError: a rate or light scale out of range.
+        ConfigError: a rate or light scale out of range, or another turn or pattern.
     """
-    stated = Sidecar(geometry, rate_hz, light_scale)
+    partly = {} if geometry is None or isinstance(geometry, Geometry) else dict(geometry)
+    whole = geometry if isinstance(geometry, Geometry) else None
+    stated = Sidecar(whole, rate_hz, light_scale, rotate, flip, bayer)
 
     def opened(file: Path) -> SpikeStream:
-        return _open_file(file, stated, dataset, external=external)
+        return _open_file(file, stated, partly, dataset, external=external)
 
     if not isinstance(path, str | Path):
         files = [Path(one) for one in path]
@@ -70,7 +86,7 @@ def open(
         return ConcatenatedStream(folder, [opened(file) for file in files])
     path = Path(path)
     if path.is_dir():
-        files = listed(path, (".dat",))
+        files = listed(path, (".dat",)) or _clusters(path)
         if not files:
             raise DataNotFoundError(f"{path} holds no .dat files: expected a stream in parts.")
         stated = _merged(stated, read_sidecar(path))
@@ -178,17 +194,62 @@ def save_parts(
         write_sidecar(path, sidecar, overwrite=overwrite)
 
 
-def _open_file(path: Path, stated: Sidecar, dataset: str | None, *, external: bool) -> SpikeStream:
+def _clusters(folder: Path) -> list[Path]:
+    """The files of a recording that an SPS100's recorder wrote, in order; none if it is no such."""
+    files = [
+        file
+        for number in range(4)
+        for file in listed(folder / str(number), (".dat",))
+        if file.stem.isdecimal()
+    ]
+    return sps100.clusters_in_order(folder, files) if files else []
+
+
+def _open_file(
+    path: Path,
+    stated: Sidecar,
+    partly: Mapping[str, Any],
+    dataset: str | None,
+    *,
+    external: bool,
+) -> SpikeStream:
     if not path.is_file():
         raise DataNotFoundError(f"{path} is not there: expected a spike stream. Check the path.")
     _check_suffix(path)
     _check_geometry_is_for_dat(path, stated.geometry)
+    if partly and path.suffix.lower() != ".dat":
+        raise GeometryError(
+            f"{path} states its own shape, top row first: expected no geometry, found "
+            f"{', '.join(partly)}. A geometry is for .dat files."
+        )
     stated = _merged(stated, read_sidecar(path))
+    stream = _plain(path, stated, partly, dataset, external=external)
+    stream.bayer = stated.bayer
+    if stated.rotate or stated.flip not in (None, "none"):
+        return TurnedStream(stream, stated.rotate or 0, stated.flip or "none")
+    return stream
+
+
+def _plain(
+    path: Path,
+    stated: Sidecar,
+    partly: Mapping[str, Any],
+    dataset: str | None,
+    *,
+    external: bool,
+) -> SpikeStream:
+    """The stream as the file has it, its pictures not turned."""
     suffix = path.suffix.lower()
     if suffix == ".dat":
-        if stated.geometry is None:
+        found = {} if stated.geometry is None else asdict(stated.geometry)
+        if not {**found, **partly}:
             raise GeometryError(misfit(path, path.stat().st_size, None))
-        return DatStream(path, stated.geometry, stated.rate_hz, stated.light_scale)
+        try:
+            geometry = Geometry.stated({**found, **partly}) if partly else stated.geometry
+        except GeometryError as error:
+            raise GeometryError(f"{path}: {error}") from error
+        assert geometry is not None
+        return open_dat(path, geometry, stated.rate_hz, stated.light_scale)
     if suffix == ".npy":
         return NpyStream(path, stated.rate_hz, stated.light_scale)
     if suffix == ".npz":
@@ -198,11 +259,13 @@ def _open_file(path: Path, stated: Sidecar, dataset: str | None, *, external: bo
 
 def _merged(stated: Sidecar, found: Sidecar) -> Sidecar:
     """What the caller states, then what the sidecar does."""
-    return Sidecar(
-        stated.geometry or found.geometry,
-        found.rate_hz if stated.rate_hz is None else stated.rate_hz,
-        found.light_scale if stated.light_scale is None else stated.light_scale,
-    )
+    values = {
+        field.name: value
+        for field in fields(Sidecar)
+        for value in [getattr(stated, field.name)]
+        if value is not None
+    }
+    return replace(found, **values)
 
 
 def _check_suffix(path: Path) -> None:

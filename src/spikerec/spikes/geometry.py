@@ -10,8 +10,8 @@ name beside it, its sidecar (`car.dat` → `car.yaml`):
     rate_hz: 20000
     light_scale: 0.6
 
-Every key but height and width may be left out. The sampling rate and the light scale are facts of
-the recording and are never assumed.
+Every key but height and width may be left out; there are those of `Geometry` and `Sidecar`. The
+sampling rate and the light scale are facts of the recording and are never assumed.
 
 A sidecar has one owner. `car.yaml` belongs to `car.dat`; a file of another format has a sidecar
 named after its whole name (`car.npy` → `car.npy.yaml`), and shares `car.yaml` only where it has
@@ -31,12 +31,19 @@ import yaml
 
 from spikerec.errors import ConfigError, DataError, GeometryError, SpikerecError
 from spikerec.parsing import LARGEST_INTEGER, read_yaml, shown
+from spikerec.spikes import sps100
+from spikerec.spikes.bayer import BayerPattern, Flip, check_bayer, check_turn
 from spikerec.spikes.files import atomic_path
 
 BitOrder = Literal["little", "big"]
+Layout = Literal["plain", "sps100"]
+Partial = Literal["refuse", "drop"]
 
-GEOMETRY_KEYS = ("height", "width", "readout_width", "bottom_up", "bit_order")
-SIDECAR_KEYS = (*GEOMETRY_KEYS, "rate_hz", "light_scale")
+GEOMETRY_KEYS = (
+    *("height", "width", "readout_width", "bottom_up", "bit_order"),
+    *("layout", "skip_bytes", "partial"),
+)
+SIDECAR_KEYS = (*GEOMETRY_KEYS, "rate_hz", "light_scale", "rotate", "flip", "bayer")
 
 #: Bounds of every stream, whatever its format: pixels stored for a readout (4096², sixteen times
 #: those of any spike camera so far), and readouts (15 hours at 40,000 a second).
@@ -58,10 +65,15 @@ class Geometry:
             columns stored as 416, 1000 as 1024); the image is their first `width`. None: `width`.
         bottom_up: the bottom row of the image is stored first, as most cameras do.
         bit_order: `little` has the first pixel in the least significant bit.
+        layout: `plain`, or `sps100` for the raw stream of that camera (`spikes.sps100`), which
+            states row and bit order itself.
+        skip_bytes: bytes of a header before the first readout.
+        partial: what becomes of bytes after the last whole readout, as of a recording that was cut
+            short or is still being written: `refuse` the file, or `drop` them with a warning.
 
     Raises:
-        GeometryError: a size below 1, a readout width below the width, an unknown bit order, or
-            more than `MAX_READOUT_PIXELS`.
+        GeometryError: a size below 1, a readout width below the width, an unknown bit order or
+            layout, a size that the layout cannot have, or more than `MAX_READOUT_PIXELS`.
     """
 
     height: int
@@ -69,6 +81,9 @@ class Geometry:
     readout_width: int | None = None
     bottom_up: bool = True
     bit_order: BitOrder = "little"
+    layout: Layout = "plain"
+    skip_bytes: int = 0
+    partial: Partial = "refuse"
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "readout_width"):
@@ -93,14 +108,55 @@ class Geometry:
             raise GeometryError(
                 f"geometry.bottom_up must be true or false, found {shown(self.bottom_up)}."
             )
-        if self.bit_order not in ("little", "big"):
+        for name, choices in (
+            ("bit_order", ("little", "big")),
+            ("layout", ("plain", "sps100")),
+            ("partial", ("refuse", "drop")),
+        ):
+            if getattr(self, name) not in choices:
+                raise GeometryError(
+                    f"geometry.{name} must be {' or '.join(choices)}, found "
+                    f"{shown(getattr(self, name))}."
+                )
+        skip = self.skip_bytes
+        if isinstance(skip, bool) or not isinstance(skip, int) or not 0 <= skip <= LARGEST_INTEGER:
             raise GeometryError(
-                f"geometry.bit_order must be little or big, found {shown(self.bit_order)}."
+                f"geometry.skip_bytes must be a whole number of at least 0, found {shown(skip)}."
             )
+        if self.layout == "sps100" and (
+            self.width != sps100.WIDTH or self.height % 2 or self.readout_width is not None
+        ):
+            raise GeometryError(
+                f"geometry.layout=sps100 has rows of {sps100.WIDTH} pixels and an even number of "
+                f"them, found {self.height} × {self.width}"
+                f"{'' if self.readout_width is None else f' stored {self.readout_width} wide'}."
+            )
+
+    @classmethod
+    def stated(cls, given: Mapping[str, Any]) -> Geometry:
+        """The geometry of which some keys are given; an SPS100's is 1000 × 1000 unless stated.
+
+        Raises:
+            GeometryError: height or width is missing, an unknown key, or what cannot be.
+        """
+        if given.get("layout") == "sps100":
+            given = {"height": sps100.HEIGHT, "width": sps100.WIDTH, **given}
+        unknown = [key for key in given if key not in GEOMETRY_KEYS]
+        if unknown:
+            raise GeometryError(
+                f"geometry has no {shown(unknown[0])}: expected any of {', '.join(GEOMETRY_KEYS)}."
+            )
+        missing = [key for key in ("height", "width") if given.get(key) is None]
+        if missing:
+            names = ", ".join(given)
+            raise GeometryError(f"{' and '.join(missing)} missing; stated are {names}.")
+        return cls(**given)
 
     @property
     def row_bits(self) -> int:
         """Bits stored for a row."""
+        if self.layout == "sps100":
+            return 8 * sps100.ROW_BYTES
         return self.width if self.readout_width is None else self.readout_width
 
     @property
@@ -109,6 +165,8 @@ class Geometry:
         return -(-self.height * self.row_bits // 8)
 
     def __str__(self) -> str:
+        if self.layout == "sps100":
+            return f"{self.height} × {self.width} of a raw SPS100 stream"
         stored = f" stored {self.row_bits} wide" if self.row_bits != self.width else ""
         return f"{self.height} × {self.width}{stored}"
 
@@ -121,16 +179,27 @@ class Sidecar:
         geometry: layout of the file beside it.
         rate_hz: readouts per second, above 0.
         light_scale: firing rate of a pixel of intensity 1, in (0, 1].
+        rotate: degrees by which pictures are to be turned clockwise: 0, 90, 180 or 270.
+        flip: how they are to be flipped after that: `none`, `horizontal` or `vertical`.
+        bayer: colours that the pixels see, counted from the top left before any turn.
 
     Raises:
-        ConfigError: a rate or light scale out of range.
+        ConfigError: a rate, light scale, turn or pattern that cannot be.
     """
 
     geometry: Geometry | None = None
     rate_hz: float | None = None
     light_scale: float | None = None
+    rotate: int | None = None
+    flip: Flip | None = None
+    bayer: BayerPattern | None = None
 
     def __post_init__(self) -> None:
+        check_turn(
+            0 if self.rotate is None else self.rotate, "none" if self.flip is None else self.flip
+        )
+        if self.bayer is not None:
+            check_bayer(self.bayer)
         if self.rate_hz is not None and not (is_number(self.rate_hz) and self.rate_hz > 0):
             raise ConfigError(f"rate_hz must be a number above 0, found {shown(self.rate_hz)}.")
         if self.light_scale is not None:
@@ -141,7 +210,12 @@ class Sidecar:
         stated: dict[str, Any] = {}
         if self.geometry is not None:
             stated = {key: getattr(self.geometry, key) for key in GEOMETRY_KEYS}
-        stated |= {"rate_hz": self.rate_hz, "light_scale": self.light_scale}
+            usual = {"layout": "plain", "skip_bytes": 0, "partial": "refuse"}
+            stated = {key: value for key, value in stated.items() if usual.get(key) != value}
+            if self.geometry.layout == "sps100":
+                del stated["bottom_up"], stated["bit_order"]
+        names = ("rate_hz", "light_scale", "rotate", "flip", "bayer")
+        stated |= {name: getattr(self, name) for name in names}
         return {key: value for key, value in stated.items() if value is not None}
 
 
@@ -261,20 +335,10 @@ def _read(file: Path) -> Sidecar:
             f"{file}: unknown key {shown(unknown[0])}; expected any of {', '.join(SIDECAR_KEYS)}."
         )
     try:
+        given = {key: content[key] for key in GEOMETRY_KEYS if key in content}
         return Sidecar(
-            _geometry_of(content, file), content.get("rate_hz"), content.get("light_scale")
+            Geometry.stated(given) if given else None,
+            **{key: content[key] for key in SIDECAR_KEYS[len(GEOMETRY_KEYS) :] if key in content},
         )
     except (GeometryError, ConfigError) as error:
         raise type(error)(f"{file}: {error}") from error
-
-
-def _geometry_of(content: Mapping[str, Any], file: Path) -> Geometry | None:
-    given = {key: content[key] for key in GEOMETRY_KEYS if key in content}
-    if not given:
-        return None
-    missing = [key for key in ("height", "width") if key not in given]
-    if missing:
-        raise GeometryError(
-            f"{' and '.join(missing)} missing; {file.name} states {', '.join(given)}."
-        )
-    return Geometry(**given)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from spikerec.errors import DataNotFoundError, GeometryError
-from spikerec.spikes.dat import COMMON_GEOMETRIES, DatStream
+from spikerec.spikes.dat import COMMON_GEOMETRIES, find_sps100_start, open_dat
 from spikerec.spikes.defects import Defects, Sample, find_defects, sample
 from spikerec.spikes.geometry import BitOrder, Geometry
 from spikerec.spikes.grey import grey_levels
@@ -177,8 +178,9 @@ def rank_geometries(path: Path, best: int = 6) -> list[Candidate]:
     """Plausible layouts of a `.dat`, the most image-like first.
 
     All sizes of `COMMON_GEOMETRIES` and of two `COMMON_SIDES` that divide the file are tried, in
-    both bit orders. Whether the bottom row comes first cannot be seen from the pixels: every
-    candidate is bottom up, as most cameras store it.
+    both bit orders, and the raw stream of an SPS100, which its tags show. Whether the bottom row
+    comes first cannot be seen from the pixels: every candidate is bottom up, as most cameras store
+    it.
 
     Args:
         path: the file.
@@ -192,13 +194,19 @@ def rank_geometries(path: Path, best: int = 6) -> list[Candidate]:
         raise DataNotFoundError(f"{path} is not there: expected a spike stream. Check the path.")
     size_bytes = path.stat().st_size
     candidates = [_candidate(path, geometry) for geometry in _plausible(size_bytes)]
-    if not candidates:
+    tagged = []
+    raw = Geometry.stated({"layout": "sps100"})
+    with suppress(GeometryError):
+        find_sps100_start(path, raw)
+        tagged = [_candidate(path, raw)]  # certain: pixels do not count lines by chance
+    if not candidates + tagged:
         raise GeometryError(
             f"{path} holds {size_bytes:,} bytes: no size that is tried divides it. State it with "
             "--height and --width."
         )
     # of two alike the narrower: the other shows the filling of its rows as a black strip
-    return sorted(candidates, key=lambda one: (one.roughness, one.geometry.width))[:best]
+    candidates.sort(key=lambda one: (one.roughness, one.geometry.width))
+    return (tagged + candidates)[:best]
 
 
 def _plausible(size_bytes: int) -> list[Geometry]:
@@ -224,7 +232,7 @@ def _plausible(size_bytes: int) -> list[Geometry]:
 
 
 def _candidate(path: Path, geometry: Geometry) -> Candidate:
-    with DatStream(path, geometry) as stream:
+    with open_dat(path, geometry) as stream:
         rate = stream[:TRIAL_READOUTS].mean(0, dtype=np.float32)
         return Candidate(geometry, stream.num_readouts, roughness(rate), rate)
 
@@ -303,7 +311,9 @@ def previews(candidates: Sequence[Candidate]) -> Image.Image:
     for k, one in enumerate(candidates, 1):
         white = max(float(np.percentile(one.preview, 99.5)), 1e-6)
         label = f"{k}: {one.geometry.height} x {one.geometry.width}"
-        if one.geometry.row_bits != one.geometry.width:
+        if one.geometry.layout != "plain":
+            label += f" {one.geometry.layout}"
+        elif one.geometry.row_bits != one.geometry.width:
             label += f" stored {one.geometry.row_bits}"
         panels.append((f"{label}, {one.geometry.bit_order}", _grey(one.preview, white)))
     return sheet(panels)

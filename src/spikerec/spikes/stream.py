@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from spikerec.errors import GeometryError, WindowError
+from spikerec.spikes.bayer import BayerPattern
 from spikerec.spikes.bits import PackedSpikes, pack_bits
 from spikerec.spikes.ends import Ends, check_ends, check_mirrors, mirrored
 from spikerec.spikes.geometry import Sidecar
@@ -36,10 +37,15 @@ class SpikeStream(ABC):
         rate_hz: readouts per second, None where unknown.
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
 
+    Attributes:
+        bayer: colours that the pixels see, counted from the top left; None for a grey camera.
+
     Raises:
         GeometryError: no readouts, or no pixels.
         ConfigError: a rate or light scale out of range.
     """
+
+    bayer: BayerPattern | None = None
 
     def __init__(
         self,
