@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from spikerec.configs import job_name, run_name, text_words
 from spikerec.errors import ConfigError, SweepError
+from spikerec.extras import require
 from spikerec.spikes.files import lock_folder
 
 if TYPE_CHECKING:
@@ -280,6 +281,7 @@ class Optuna(TabledSweeper):
             left -= len(trials)
 
     def _study(self, journal: Path) -> optuna.Study:
+        require("optuna", "hydra/sweeper=optuna")
         import optuna
         from optuna.storages.journal import JournalFileBackend
 

@@ -56,6 +56,10 @@ class ResultsError(SpikerecError, ValueError):
     """A results record that is truncated, too new, or contradicts itself."""
 
 
+class MissingPackageError(SpikerecError, ImportError):
+    """An optional package is not installed; the message names the extra that installs it."""
+
+
 class ProcessError(SpikerecError, RuntimeError):
     """One of several processes that share some work died, or failed for no reason of the user's."""
 

@@ -31,6 +31,14 @@ SMALL = (
     "callbacks.progress=null",
 )
 
+SMALL_SYNTHETIC = (
+    "scenes={train:1,val:1,test:1}",
+    "images_per_scene=2",
+    "height=96",
+    "width=96",
+    "style.objects=[0,0]",
+)
+
 #: Parts of a command that need other machines, and what stands for them here.
 INSTEAD = (
     ("hydra/launcher=slurm", "hydra/launcher=submitit_local"),
@@ -51,13 +59,19 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """(page, line) of every command."""
+    """(page, line) of every command of spikerec."""
     return [
         (page.stem, line)
         for page in sorted(DOCS.glob("*.md"))
         for block in blocks(page, "sh")
-        for line in block.splitlines()
+        for line in block.replace("\\\n", " ").splitlines()
+        if shlex.split(line)[1] in verbs() and " list" not in line
     ]
+
+
+def is_file(block: str) -> bool:
+    """True if the block is a file: its first line is a comment that names it."""
+    return re.match(r"# \S+\.(py|yaml)\n", block) is not None
 
 
 @pytest.fixture
@@ -71,7 +85,7 @@ def workplace(spikerec_command: Command, monkeypatch: pytest.MonkeyPatch) -> Com
     spikes.save(folder / "recordings" / "one.npy", fake_spikes(700, 96, 96, rate=0.1))
     for page in DOCS.glob("*.md"):
         for language in ("python", "yaml"):
-            for block in blocks(page, language):
+            for block in filter(is_file, blocks(page, language)):
                 name = block.splitlines()[0].removeprefix("# ")
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,23 +99,32 @@ def small(line: str) -> list[str]:
     for asked, given in INSTEAD:
         line = line.replace(asked, given)
     words = shlex.split(line, comments=True)[1:]
+    if words[0] not in ("train", "evaluate"):
+        return words
     given = {word.split("=")[0] for word in words}
     extra = [word for word in SMALL if word.split("=")[0] not in given]
-    if "--config-dir" in words and "data=reds" not in words and "data=pairs" not in words:
-        extra.append("data=reds")
+    if words[0] == "evaluate":
+        extra = ["trainer.accelerator=cpu", "efficiency=null", "save_images=1"]
+    if "data=synthetic" in words:
+        extra += [f"data.sets.synthetic.{word}" for word in SMALL_SYNTHETIC]
     if "model=stir" in words or any(word.startswith("+sweep=stir") for word in words):
         extra.append("model.channels=[8,8,8,8,8]")
     for name in ("reds", "pairs"):
         if f"data={name}" in words:
             extra += [f"data.sets.{name}.height=96", f"data.sets.{name}.width=96"]
+            extra += ["data.crop=[96,96]"]
     if "seed=0" not in words and any(w.startswith("+sweep=") and "search" not in w for w in words):
         extra.append("seed=0")
     return [*words, *extra]
 
 
 def test_the_pages_hold_commands() -> None:
-    assert {page for page, _ in commands()} == {path.stem for path in DOCS.glob("*.md")}
-    assert all(shlex.split(line)[:2][1] in verbs() for _, line in commands())
+    pages = {page for page, _ in commands()}
+    assert pages >= {"ablations", "budgets", "distributed", "extending", "self_supervised", "slurm"}
+    lines = [
+        line for page in DOCS.glob("*.md") for line in "".join(blocks(page, "sh")).splitlines()
+    ]
+    assert all(line.startswith((" ", "spikerec ")) for line in lines)
 
 
 @pytest.mark.parametrize(("page", "line"), commands())
@@ -111,10 +134,13 @@ def test_every_command_composes(page: str, line: str, workplace: Command) -> Non
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     words = [word for word in shlex.split(line, comments=True)[1:] if word != "-m"]
-    words = [word.split(",")[0] if not word.startswith("optimizer") else "seed=0" for word in words]
+    words = [word if word.startswith("data.crop") else word.split(",")[0] for word in words]
+    words = ["seed=0" if word.startswith("optimizer") else word for word in words]
+    if words[0] not in ("train", "evaluate"):
+        words = [word for word in words if not word.startswith("+")]
     outcome = workplace(*words, "--cfg", "job")
     assert outcome.status == 0, outcome.err
-    assert "model:" in outcome.out
+    assert "paths:" in outcome.out
 
 
 def skip_without_weights(name: str) -> None:
@@ -130,7 +156,6 @@ def skip_without_weights(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:The number of training batches")
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_every_command_runs(page: str, line: str, workplace: Command) -> None:
-    del page
     if "launcher=" in line:
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     if "sweep=search" in line:
@@ -151,6 +176,11 @@ def test_every_command_runs(page: str, line: str, workplace: Command) -> None:
         )
         assert done.returncode == 0, done.stderr
     else:
+        earlier = [one for name, one in commands() if name == page and " evaluate " in one]
+        for one in earlier if " leaderboard" in line else []:
+            assert workplace(*small(one)).status == 0
         outcome = workplace(*small(line))
         assert outcome.status == 0, outcome.err
-    assert list((workplace.folder / "outputs" / "train").glob("*/finished.json"))
+    verb = line.split()[1]
+    made = {"train": "train/*/finished.json", "evaluate": "results/*.json"}
+    assert list((workplace.folder / "outputs").glob(made.get(verb, "leaderboard/*.html")))

@@ -257,11 +257,15 @@ def test_a_bar_with_pictures_chooses_its_sample(browser: webdriver.Chrome) -> No
 
 def test_the_slider_moves_the_border(browser: webdriver.Chrome) -> None:
     _set(browser, "#reveal", "25")
-    assert _find(browser, "#over").value_of_css_property("clip-path").startswith("inset(0px 75%")
+    assert (
+        _find(browser, "#stage .over")
+        .value_of_css_property("clip-path")
+        .startswith("inset(0px 75%")
+    )
     slider = _find(browser, "#reveal")
     slider.send_keys(Keys.ARROW_RIGHT)
     assert slider.get_attribute("value") == "26"
-    assert "inset(0px 74%" in _find(browser, "#over").value_of_css_property("clip-path")
+    assert "inset(0px 74%" in _find(browser, "#stage .over").value_of_css_property("clip-path")
 
 
 def test_dragging_over_the_picture_moves_the_border(browser: webdriver.Chrome) -> None:

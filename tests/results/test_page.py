@@ -43,7 +43,7 @@ def test_texts_of_records_cannot_end_the_script(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><!--"
     record = replace(make_record(config={"note": evil}), label=evil)
     page = _page(tmp_path, record)
-    assert page.count("<script") == 2
+    assert page.count("<script") == 3
     assert evil not in page
     assert _data(page)["boards"][0]["rows"][0]["label"] == evil
 
@@ -52,7 +52,7 @@ def test_placeholders_in_records_stay_as_they_are(tmp_path: Path) -> None:
     label = "/* page.js */ /* data */ /* page.css */"
     page = _page(tmp_path, replace(make_record(), label=label))
     assert _data(page)["boards"][0]["rows"][0]["label"] == label
-    assert page.count('"use strict"') == 1
+    assert page.count('"use strict"') == 2
 
 
 def test_every_figure_carries_its_provenance(tmp_path: Path) -> None:

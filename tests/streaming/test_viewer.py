@@ -114,8 +114,8 @@ def test_a_browser_scrubs_and_compares(port: int, tmp_path: Path) -> None:
         def shows(readout: str) -> bool:
             return bool(browser.execute_script("return document.body.dataset.shown") == readout)
 
-        wait(browser, 30).until(lambda _: shows("20"))
-        assert browser.find_element("id", "right-name").text == "tfi"
+        wait(browser, 30).until(lambda _: shows("0"))
+        assert browser.find_element("css selector", "#stage .name.right").text == "tfi"
         move = (
             "const e = document.getElementById('{}'); e.value = '{}';"
             "e.dispatchEvent(new Event('input'))"
@@ -123,10 +123,12 @@ def test_a_browser_scrubs_and_compares(port: int, tmp_path: Path) -> None:
         browser.execute_script(move.format("right-method", "spikes"))
         browser.execute_script(move.format("readout", "45"))
         wait(browser, 30).until(lambda _: shows("45"))
-        assert browser.find_element("id", "right-name").text == "spikes"
+        assert browser.find_element("css selector", "#stage .name.right").text == "spikes"
         assert browser.find_element("id", "time").text == "45 · 2.25 ms"
         assert not browser.find_element("id", "error").text
-        assert browser.execute_script("return document.getElementById('left').naturalWidth") == 30
+        assert (
+            browser.execute_script("return document.querySelector('#stage img').naturalWidth") == 30
+        )
     finally:
         browser.quit()
 

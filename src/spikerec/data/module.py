@@ -53,6 +53,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
         ConfigError: no set, two of one name, or a batch size below 1.
 
     Example:
+        >>> from spikerec.data.reds import REDS
         >>> SpikeDataModule(REDS("data/reds"), window=61)
         SpikeDataModule(reds=REDS('data/reds'), window=61, batch_size=8, crop=96×96)
     """

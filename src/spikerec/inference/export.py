@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from spikerec.errors import ConfigError, DataError
+from spikerec.extras import require
 from spikerec.models.base import Network
 from spikerec.spikes.files import atomic_path
 
@@ -60,7 +61,8 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
     if path.exists():
         raise DataError(f"output={path} is there already: name another, or move it away.")
     if path.suffix == ".onnx":
-        _check_installed("onnx", "onnxscript", "onnxruntime")
+        for name in ("onnx", "onnxscript", "onnxruntime"):
+            require(name, "export to ONNX")
     module = Standalone(network).eval()
     generator = torch.Generator().manual_seed(seed)
     spikes = (torch.rand((1, network.window, *size), generator=generator) < 0.3).float()
@@ -126,13 +128,3 @@ def run_exported(path: Path, spikes: Tensor) -> Tensor:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (output,) = session.run(None, {session.get_inputs()[0].name: spikes.numpy()})
     return torch.from_numpy(output)
-
-
-def _check_installed(*packages: str) -> None:
-    for name in packages:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise ConfigError(
-                f"export to ONNX needs {name}: pip install 'spikerec[export]', or name a .pt2."
-            ) from error

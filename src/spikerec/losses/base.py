@@ -73,9 +73,10 @@ class Loss(Described, nn.Module):
         ConfigError: no term is left, or something else than a term is among them.
 
     Example:
-        >>> from spikerec.losses import L1, Edges
+        >>> from spikerec.losses.pixel import L1
+        >>> from spikerec.losses.structure import Edges
         >>> Loss(l1=L1(), edges=Edges(weight=0.5))
-        Loss(l1=1.0 · L1, edges=0.5 · Edges)
+        Loss(l1=1 · L1, edges=0.5 · Edges)
     """
 
     def __init__(

@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 
 from spikerec import weights
+from spikerec.extras import require
 from spikerec.metrics.base import ImageMetric, each
 
 #: The 7 × 7 window must fit the image at half size.
@@ -19,6 +20,7 @@ class BRISQUE(ImageMetric):
     Computed in float32, levels in [0, 255] not rounded. NaN for an image without texture.
 
     Raises:
+        MissingPackageError: the package pyiqa is not installed.
         WeightsNotFoundError: its support vectors are not in the cache; says how to get them.
     """
 
@@ -32,6 +34,7 @@ class BRISQUE(ImageMetric):
 
     def __init__(self) -> None:
         super().__init__()
+        require("pyiqa", "BRISQUE")
         self._regression = weights.load("brisque")
 
     def measure(self, image: Tensor, _target: Tensor) -> Tensor:

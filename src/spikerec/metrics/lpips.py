@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikerec import weights
+from spikerec.extras import require
 from spikerec.metrics.base import ImageMetric, each
 
 #: AlexNet's third pooling leaves nothing of smaller images.
@@ -28,6 +29,7 @@ class LPIPS(ImageMetric):
             [0, 1] as it is, as the code of STIR does, which gives other, smaller figures.
 
     Raises:
+        MissingPackageError: the package lpips is not installed.
         WeightsNotFoundError: AlexNet's weights are not in the cache; says how to get them.
     """
 
@@ -39,6 +41,7 @@ class LPIPS(ImageMetric):
 
     def __init__(self, input_range: Literal["symmetric", "unit"] = "symmetric") -> None:
         super().__init__()
+        require("lpips", "LPIPS")
         weights.find("alexnet")
         self.input_range = input_range
 
@@ -61,6 +64,7 @@ def build_network(trunk: Literal["alex", "vgg"], path: Path, device: torch.devic
         path: the trunk's file in the cache; a file put elsewhere is another network.
         device: where it computes.
     """
+    require("lpips", "LPIPS")
     import lpips
 
     # The package initialises a trunk at random before ours replaces it: the random numbers of a

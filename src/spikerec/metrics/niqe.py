@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spikerec import weights
+from spikerec.extras import require
 from spikerec.metrics.base import ImageMetric, each
 
 #: Side of the blocks whose statistics are compared with those of pristine images.
@@ -23,6 +24,7 @@ class NIQE(ImageMetric):
     texture (statistics of a constant do not exist).
 
     Raises:
+        MissingPackageError: the package pyiqa is not installed.
         WeightsNotFoundError: its parameters are not in the cache; says how to get them.
     """
 
@@ -36,6 +38,7 @@ class NIQE(ImageMetric):
 
     def __init__(self) -> None:
         super().__init__()
+        require("pyiqa", "NIQE")
         self._pristine = weights.load("niqe")
 
     def measure(self, image: Tensor, _target: Tensor) -> Tensor:

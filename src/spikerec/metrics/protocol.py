@@ -19,7 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from spikerec import weights
-from spikerec.errors import ConfigError, InputError, WeightsNotFoundError
+from spikerec.errors import (
+    ConfigError,
+    InputError,
+    MissingPackageError,
+    WeightsNotFoundError,
+)
 from spikerec.metrics.base import ImageMetric
 
 Rounding = Literal["none", "nearest", "down"]
@@ -28,8 +33,8 @@ Rounding = Literal["none", "nearest", "down"]
 class Protocol(nn.Module):
     """How images are prepared and scored.
 
-    A metric whose weights are not in the cache is left out and named in `unavailable`: it never
-    gives a number.
+    A metric whose package or weights are not installed is left out and named in `unavailable`: it
+    never gives a number.
 
     Attributes:
         metrics: the available metrics by name.
@@ -48,6 +53,7 @@ class Protocol(nn.Module):
         ConfigError: no metric, or a negative border.
 
     Example:
+        >>> from spikerec.metrics import PSNR
         >>> Protocol("mine", {"psnr": PSNR}, border=8)
         Protocol(mine: psnr; clip=True, border=8, rounding=none)
     """
@@ -80,7 +86,7 @@ class Protocol(nn.Module):
         for key, factory in self._factories.items():
             try:
                 self.metrics[key] = factory()
-            except WeightsNotFoundError as error:
+            except (MissingPackageError, WeightsNotFoundError) as error:
                 self.unavailable[key] = str(error)
 
     def __repr__(self) -> str:

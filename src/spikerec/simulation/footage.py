@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError
+from spikerec.extras import require
 from spikerec.parsing import parsing
 from spikerec.simulation.images import fitted, image_files, image_size, read_grey, weighed
 
@@ -224,6 +225,7 @@ def read_video(path: str | Path, *, frames: int | None = None) -> Iterator[Tenso
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """A container and its first video track."""
+    require("av", f"input={path}")
     import av
 
     if not path.is_file():

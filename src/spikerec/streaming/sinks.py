@@ -28,6 +28,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from spikerec.errors import FAULTS, ConfigError, DataError
+from spikerec.extras import require
 from spikerec.parsing import RUN_DOCUMENT, SMALL_DOCUMENT, parse_json, read_json
 from spikerec.spikes.files import atomic_path, lock_folder, sync
 from spikerec.spikes.grey import grey_levels
@@ -388,6 +389,7 @@ class VideoSink(Sink):
         return whole
 
     def _found_mark(self) -> str:
+        require("av", "a video file")
         import av
 
         if not self.encoding.joins:
@@ -414,6 +416,7 @@ class VideoFile:
     """One file of grey frames; it is there when it has been closed."""
 
     def __init__(self, path: Path, encoding: Encoding, rate: Fraction, comment: str) -> None:
+        require("av", "a video file")
         import av
 
         self.path = path
@@ -579,6 +582,7 @@ def open_sink(
 
 
 def _check_codec(path: Path, codec: str) -> None:
+    require("av", f"output={path}")
     import av
 
     if codec not in av.codecs_available:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from io import BytesIO
 from socket import SHUT_RDWR, socket
 from threading import BoundedSemaphore, Lock
@@ -28,6 +27,7 @@ from spikerec.spikes import Ends, SpikeStream
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import Tone
+from spikerec.streaming.pages import assembled
 from spikerec.streaming.video import Video
 
 #: Readouts as they are, shown beside the methods.
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         try:
             if url.path == "/":
-                page = files("spikerec.streaming").joinpath("viewer.html").read_bytes()
+                page = assembled("spikerec.streaming", "viewer.html").encode()
                 self._answer(HTTPStatus.OK, "text/html; charset=utf-8", page)
             elif url.path == "/facts":
                 content = json.dumps(self.viewer.facts()).encode()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
+from spikerec.extras import require
 from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
 from spikerec.sweeps.jobs import PRUNED
@@ -70,6 +71,7 @@ class Pruning(Callback):
             trainer.should_stop = True
 
     def _should_prune(self, trial: dict[str, str], value: float, epoch: int) -> bool:
+        require("optuna", "pruning")
         import optuna
         from optuna.storages.journal import JournalFileBackend
 

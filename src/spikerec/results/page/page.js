@@ -11,12 +11,12 @@
   // ---------------------------------------------------------------------------- elements
 
   /** An element: attributes by name, `on…` as listeners, children as nodes or text. */
-  function element(tag, attributes = {}, ...children) {
-    return fill(document.createElement(tag), attributes, children);
+  function element(name, attributes = {}, ...children) {
+    return fill(document.createElement(name), attributes, children);
   }
 
-  function svg(tag, attributes = {}, ...children) {
-    return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+  function svg(name, attributes = {}, ...children) {
+    return fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
   }
 
   function fill(node, attributes, children) {
@@ -45,7 +45,8 @@
 
   // ------------------------------------------------------------------------------- state
 
-  const state = { board: null, sort: null, ascending: false };
+  const state = { board: null, sort: null, ascending: false, view: "slider" };
+  const stage = pictureStage($("stage"), showBorder);
 
   const EFFICIENCY = [
     { key: "params", title: "Params (M)", digits: 2 },
@@ -115,17 +116,6 @@
     $("reference-source").textContent = board.reference
       ? `As reported: ${board.reference.source}` : "";
     $("board").replaceChildren(tableHead(board), tableBody(board));
-  }
-
-  /** Say so where there are too few scenes for any lead to be significant. */
-  function drawFloor(board) {
-    const pairs = Math.max(0, ...Object.values(board.pairs).map((list) => list.length));
-    const corrected = Math.min(1, board.pFloor * pairs);
-    $("floor").hidden = !(pairs && corrected >= 0.05);
-    $("floor").textContent =
-      `${board.scenes} ${board.scenes === 1 ? "scene is" : "scenes are"} too few to tell ${pairs} ` +
-      `${pairs === 1 ? "pair" : "pairs"} of methods apart: the smallest possible p is ` +
-      `${board.pFloor.toPrecision(2)}, corrected ${corrected.toPrecision(2)}.`;
   }
 
   function tableHead(board) {
@@ -295,12 +285,12 @@
   }
 
   /** A stored pair, seen from one of its two methods. */
-  function comparison([first, second, samples, scenes, difference, low, high, p, corrected], self) {
+  function comparison([first, second, samples, scenes, mean, low, high, p, corrected], self) {
     const turned = self === second;
     const flip = (v) => (isNumber(v) ? -v : v);
     return {
       other: turned ? first : second, samples, scenes, p, corrected,
-      difference: turned ? -difference : difference,
+      difference: turned ? -mean : mean,
       low: turned ? flip(high) : low,
       high: turned ? flip(low) : high,
     };
@@ -349,9 +339,9 @@
   }
 
   /** What the plot's note says of rows that were timed on another device, and of those never timed. */
-  function timingNotes(board, measured, metric, x) {
+  function timingNotes(board, measured, metric) {
     const notes = new Map();
-    for (const p of measured.filter((p) => p.device)) {
+    for (const p of measured.filter(({ device }) => device)) {
       notes.set(p.device, [...(notes.get(p.device) ?? []), p.label]);
     }
     const said = [...notes].map(([device, labels]) => ` Square: measured on ${device}, not to be compared in time: ${labels.join(", ")}.`);
@@ -414,7 +404,7 @@
     $("plot").replaceChildren(view);
     $("plot-note").textContent =
       `Up and left is better. On the front: ${front.map((p) => p.label).join(", ") || "none"}. ` +
-      "Whiskers are 95 % intervals." + timingNotes(board, measured, metric, x) +
+      "Whiskers are 95 % intervals." + timingNotes(board, measured, metric) +
       (reported.length ? ` Hollow: as reported (${board.reference.title}), on other hardware where it is time.` : "");
   }
 
@@ -431,11 +421,11 @@
     const values = points.flatMap((p) => [p.y, p.low, p.high].filter(isNumber));
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const slack = (high - low || Math.abs(high) || 1) * 0.08;
-    const start = margin.left + (hasZero ? 46 : 0);
-    const across = (v) => start + ((Math.log10(v) - logs[0]) / (logs[1] - logs[0])) * (width - margin.right - start);
+    const begin = margin.left + (hasZero ? 46 : 0);
+    const across = (v) => begin + ((Math.log10(v) - logs[0]) / (logs[1] - logs[0])) * (width - margin.right - begin);
     const up = (v) => (v - (low - slack)) / (high - low + 2 * slack);
     return {
-      width, height, margin, hasZero, start, logs, range: [low - slack, high + slack],
+      width, height, margin, hasZero, start: begin, logs, range: [low - slack, high + slack],
       x: (v) => (v > 0 ? across(v) : margin.left + 18),
       y: (v) => margin.top + (metric.higher ? 1 - up(v) : up(v)) * (height - margin.top - margin.bottom),
     };
@@ -643,9 +633,6 @@
 
   // ---------------------------------------------------------------------------- pictures
 
-  const view = { scale: 1, x: 0, y: 0, mode: "slider", pointers: new Map() };
-  const MOST_SCALE = 16;
-
   function setUpPictures() {
     const samples = state.board.images;
     $("pictures").hidden = !samples.length;
@@ -675,151 +662,35 @@
   function drawStage() {
     const sample = currentSample();
     if (!sample) return;
-    const stage = $("stage");
-    stage.className = view.mode;
-    $("reveal-label").hidden = view.mode !== "slider";
-    for (const id of ["left-layer", "right-layer"]) $(id).parentElement.hidden = view.mode !== "slider";
-    const panes = view.mode === "slider" ? [sliderView(sample)]
-      : Object.keys(sample.layers).map((name) => frameOf(sample, [picture(sample, name)], [tag(sample, name, "left")]));
-    stage.replaceChildren(...panes);
-    transform();
-    reveal();
+    const slides = state.view === "slider";
+    $("reveal-label").hidden = !slides;
+    for (const id of ["left-layer", "right-layer"]) $(id).parentElement.hidden = !slides;
+    const names = slides ? [$("left-layer").value, $("right-layer").value] : Object.keys(sample.layers);
+    stage.show(state.view, names.map((name) => ({
+      src: data.images[sample.layers[name]], name, note: noteOf(sample, name), alt: `${name}, sample ${sample.key}`,
+    })), `Pictures of ${sample.key}`);
     markBar();
   }
 
-  function sliderView(sample) {
-    const [left, right] = [$("left-layer").value, $("right-layer").value];
-    const over = element("div", { class: "pane", id: "over" }, picture(sample, left));
-    return frameOf(sample, [picture(sample, right), over],
-      [element("div", { class: "border" }), tag(sample, left, "left"), tag(sample, right, "right")]);
-  }
-
-  function picture(sample, name) {
-    return element("img", { src: data.images[sample.layers[name]], alt: `${name}, sample ${sample.key}`, draggable: "false" });
-  }
-
-  /** A layer's name with the sample's own figures. */
-  function tag(sample, name, side) {
+  /** A layer's figure for one sample, in the metric of the comparison. */
+  function noteOf(sample, name) {
     const row = state.board.rows.find((r) => r.label === name);
-    const i = state.board.keys.indexOf(sample.key);
     const metric = state.board.metrics.find((m) => m.key === $("compare-metric").value);
-    const value = metric && row?.values[metric.key]?.[i];
-    return element("div", { class: `name ${side}` }, name,
-      isNumber(value) ? element("small", {}, `${metric.title} ${fixed(value, metric.digits)}`) : null);
+    const value = metric && row?.values[metric.key]?.[state.board.keys.indexOf(sample.key)];
+    return isNumber(value) ? `${metric.title} ${fixed(value, metric.digits)}` : "";
   }
 
-  function frameOf(sample, layers, marks) {
-    const frame = element("div", {
-      class: "view", tabindex: "0", role: "group", "aria-label": `Pictures of ${sample.key}: arrow keys pan, + and − magnify, 0 resets`,
-      onpointerdown: press, onpointermove: drag, onpointerup: release, onpointercancel: release,
-      onkeydown: steer,
-    }, layers, marks);
-    frame.addEventListener("wheel", wheel, { passive: false });
-    const first = layers[0];
-    const shape = () => {
-      const ratio = first.naturalWidth / first.naturalHeight;
-      frame.style.aspectRatio = ratio;
-      $("pictures").style.setProperty("--ratio", ratio);
-    };
-    if (first.complete && first.naturalWidth) shape();
-    else first.addEventListener("load", shape);
-    return frame;
-  }
-
-  function transform() {
-    const most = 1 - view.scale;
-    view.x = Math.min(0, Math.max(most, view.x));
-    view.y = Math.min(0, Math.max(most, view.y));
-    for (const frame of document.querySelectorAll("#stage .view")) {
-      frame.classList.toggle("zoomed", view.scale > 1);
-      frame.classList.toggle("sharp", view.scale >= 3);
-      for (const image of frame.querySelectorAll("img")) {
-        image.style.transform = `translate(${view.x * 100}%, ${view.y * 100}%) scale(${view.scale})`;
-      }
-    }
-    $("zoom").textContent = `${Number(view.scale.toFixed(1))}×`;
-    $("zoom-out").disabled = view.scale <= 1;
-    $("zoom-in").disabled = view.scale >= MOST_SCALE;
-  }
-
-  /** Magnify about a point of the frame, given in [0, 1]². */
-  function zoom(factor, atX = 0.5, atY = 0.5) {
-    const scale = Math.min(MOST_SCALE, Math.max(1, view.scale * factor));
-    view.x = atX - ((atX - view.x) / view.scale) * scale;
-    view.y = atY - ((atY - view.y) / view.scale) * scale;
-    view.scale = scale;
-    transform();
-  }
-
-  function reveal() {
-    const percent = Number($("reveal").value);
-    const [over, border] = [$("over"), document.querySelector("#stage .border")];
-    if (over) over.style.clipPath = `inset(0 ${100 - percent}% 0 0)`;
-    if (border) border.style.left = `${percent}%`;
-    $("reveal").setAttribute("aria-valuetext", `${percent} % ${$("left-layer").value}`);
-  }
-
-  function at(event) {
-    const bounds = event.currentTarget.getBoundingClientRect();
-    return { x: (event.clientX - bounds.left) / bounds.width, y: (event.clientY - bounds.top) / bounds.height };
-  }
-
-  function press(event) {
-    event.currentTarget.setPointerCapture(event.pointerId);
-    view.pointers.set(event.pointerId, at(event));
-    if (view.mode === "slider" && view.scale === 1 && view.pointers.size === 1) moveBorder(at(event));
-  }
-
-  function drag(event) {
-    const before = view.pointers.get(event.pointerId);
-    if (!before) return;
-    const now = at(event);
-    if (view.pointers.size === 2) {
-      const [, other] = [...view.pointers].find(([id]) => id !== event.pointerId);
-      const apart = (p) => Math.hypot(p.x - other.x, p.y - other.y) || 1e-3;
-      zoom(apart(now) / apart(before), (now.x + other.x) / 2, (now.y + other.y) / 2);
-    } else if (view.scale > 1) {
-      view.x += now.x - before.x;
-      view.y += now.y - before.y;
-      transform();
-    } else if (view.mode === "slider") {
-      moveBorder(now);
-    }
-    view.pointers.set(event.pointerId, now);
-  }
-
-  function release(event) {
-    const wasClick = view.mode === "grid" && view.scale === 1 && view.pointers.size === 1 && event.type === "pointerup";
-    view.pointers.delete(event.pointerId);
-    if (wasClick) zoom(3, at(event).x, at(event).y);
-  }
-
-  function moveBorder(point) {
-    $("reveal").value = Math.round(Math.min(1, Math.max(0, point.x)) * 100);
-    reveal();
-  }
-
-  function wheel(event) {
-    if (!event.ctrlKey && !event.metaKey) return; // a plain wheel scrolls the page
-    event.preventDefault();
-    zoom(Math.exp(-event.deltaY / 200), at(event).x, at(event).y);
-  }
-
-  function steer(event) {
-    const pan = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-    if (event.key === "+" || event.key === "=") zoom(1.5);
-    else if (event.key === "-") zoom(1 / 1.5);
-    else if (event.key === "0") zoom(1e-9);
-    else if (pan && view.scale > 1) {
-      view.x += pan[0] * 0.1;
-      view.y += pan[1] * 0.1;
-      transform();
-    } else return;
-    event.preventDefault();
+  function showBorder({ share, scale, most, ratio }) {
+    $("reveal").value = Math.round(100 * share);
+    $("reveal").setAttribute("aria-valuetext", `${Math.round(100 * share)} % ${$("left-layer").value}`);
+    $("zoom").textContent = `${Number(scale.toFixed(1))}×`;
+    $("zoom-out").disabled = scale <= 1;
+    $("zoom-in").disabled = scale >= most;
+    if (ratio) $("pictures").style.setProperty("--ratio", ratio);
   }
 
   function setMode(mode) {
-    view.mode = mode;
+    state.view = mode;
     $("view-slider").setAttribute("aria-pressed", String(mode === "slider"));
     $("view-grid").setAttribute("aria-pressed", String(mode === "grid"));
     drawStage();
@@ -887,9 +758,9 @@
     on("sample", "change", drawPictures);
     on("left-layer", "change", drawStage);
     on("right-layer", "change", drawStage);
-    on("reveal", "input", reveal);
-    on("zoom-in", "click", () => zoom(1.5));
-    on("zoom-out", "click", () => zoom(1 / 1.5));
+    on("reveal", "input", () => stage.reveal($("reveal").value / 100));
+    on("zoom-in", "click", () => stage.zoom(1.5));
+    on("zoom-out", "click", () => stage.zoom(1 / 1.5));
     on("view-slider", "click", () => setMode("slider"));
     on("view-grid", "click", () => setMode("grid"));
     on("provenance", "click", (event) => { if (event.target === $("provenance")) $("provenance").close(); });

@@ -13,7 +13,6 @@ import math
 import stat
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ from spikerec.results.tables import (
     too_few_scenes,
 )
 from spikerec.results.trained import training_of
+from spikerec.streaming.pages import assembled
 
 MOST_PROBLEMS = 200
 MOST_VALUES = 500_000  # per-sample values of a board; beyond, means alone
@@ -90,17 +90,7 @@ def render(
         "imagesLeftOut": album.left_out,
         "images": album.images,
     }
-    page = resources.files(__package__)
-    text = (page / "page.html").read_text(encoding="utf-8")
-    parts = {
-        "/* page.css */": (page / "page.css").read_text(encoding="utf-8"),
-        "/* page.js */": (page / "page.js").read_text(encoding="utf-8"),
-        "/* data */": _script_safe(data),
-    }
-    for place, content in parts.items():
-        before, _, after = text.partition(place)
-        text = before + content + after
-    return text
+    return assembled("spikerec.results.page", "page.html", {"data": _script_safe(data)})
 
 
 def _prominence(board: Board) -> tuple[bool, int, int]:
