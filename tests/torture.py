@@ -274,7 +274,7 @@ def trial(case: Case, kind: str, whole: dict[str, str], seconds: float) -> str:
     OUT.mkdir(exist_ok=True)  # a command that wrote nothing removes its folders
     OUT.chmod(0o755)
     if end.status == HUNG:
-        return f"hung: {end.err[-1500:]}"
+        return f"hung: {end.err[-6000:][:1500]}"
     if "Traceback" in end.err + end.out or "Error in sys" in end.err:
         return f"a trace: {end.err[-300:]}"
     told = [line for line in end.err.splitlines() if line.startswith("spikerec: ")]

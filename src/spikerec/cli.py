@@ -159,6 +159,7 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
 
     from spikerec.configs import (
         check_own_configuration,
+        checked_jobs,
         config_dir,
         folder_name,
         run_name,
@@ -176,7 +177,9 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
     sys.argv = [whole[0], *text_words(arguments, sweeps=sweeps)]
     try:
         check_own_configuration(verb, list(arguments))
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)(task)()
+        start = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)
+        with checked_jobs():
+            start(task)()
     finally:
         sys.argv = whole
 

@@ -7,9 +7,12 @@ its stem: no registry lists them a second time.
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -30,6 +33,10 @@ UNNAMED = (
     *("name", "run", "overwrite", "on_error", "logger", "test"),
     *("paths.outputs", "paths.data", "paths.results", "data.num_workers"),
 )
+
+#: Parts of Hydra's own configuration that it builds objects of, and how deep they may be.
+HYDRA_PARTS = ("sweeper", "launcher", "callbacks", "hydra_logging", "job_logging")
+MOST_LEVELS = 30
 
 #: Letters of a run's name, beyond which it is cut (file systems allow 255 bytes).
 LONGEST_NAME = 100
@@ -214,7 +221,6 @@ def check_own_configuration(verb: str, words: list[str]) -> None:
     from hydra._internal.utils import get_args_parser
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
-    from omegaconf import OmegaConf
 
     asked = get_args_parser().parse_args(words)
     own = [folder for folder in (asked.config_dir, asked.config_path) if folder]
@@ -231,8 +237,74 @@ def check_own_configuration(verb: str, words: list[str]) -> None:
             with_log_configuration=False,
             validate_sweep_overrides=False,
         )
-    node: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    _check_hydra(config)
+
+
+@contextmanager
+def checked_jobs() -> Iterator[None]:
+    """Check what Hydra builds for each job of a sweep, before it does.
+
+    A swept choice (`experiment=a,b`) brings its own logging: every sweeper composes its jobs here,
+    in this process, before a launcher starts one.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    compose = ConfigLoaderImpl.load_sweep_config
+
+    @functools.wraps(compose)
+    def checked(*arguments: Any, **named: Any) -> DictConfig:  # noqa: ANN401 (Hydra's own)
+        config: DictConfig = compose(*arguments, **named)
+        _check_hydra(config)
+        return config
+
+    ConfigLoaderImpl.load_sweep_config = checked
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_sweep_config = compose
+
+
+def _check_hydra(config: DictConfig) -> None:
+    """Check the `hydra` part of a composed configuration (see `spikerec.targets.check_hydra`)."""
+    from hydra.core.hydra_config import HydraConfig
+
+    instance = HydraConfig.instance()
+    before = instance.cfg
+    config = copy.deepcopy(config)  # the next line makes it read-only
+    instance.set_config(config)  # `${hydra:…}` and `${name}` mean this one
+    try:
+        node = {part: _expanded(config.hydra, part, f"hydra.{part}") for part in HYDRA_PARTS}
+    finally:
+        instance.cfg = before
     check_hydra(node, config_dir())
+
+
+def _expanded(parent: Any, key: Any, place: str) -> Any:  # noqa: ANN401 (any YAML value)
+    """The plain value at a key, with what it refers to in its place, where that is known by now.
+
+    Raises:
+        ConfigError: the whole value refers to what is not known yet: it might be anything.
+    """
+    from omegaconf import DictConfig, ListConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    refers = OmegaConf.is_interpolation(parent, key)
+    try:
+        value = None if OmegaConf.is_missing(parent, key) else parent[key]
+    except OmegaConfBaseException as error:
+        raw: Any = OmegaConf.to_container(parent, resolve=False)
+        value = raw[key]
+        if not refers or re.fullmatch(r"\$\{.*\}", str(value), re.DOTALL):
+            raise ConfigError(
+                f"{place} refers to what is not there: state it in its place."
+            ) from error
+    if place.count(".") > MOST_LEVELS:
+        raise ConfigError(f"{place[:100]}… is nested more than {MOST_LEVELS} levels deep: refused.")
+    if isinstance(value, DictConfig):
+        return {str(name): _expanded(value, name, f"{place}.{name!s}") for name in value}
+    if isinstance(value, ListConfig):
+        return [_expanded(value, index, f"{place}.{index}") for index in range(len(value))]
+    return value
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -130,6 +130,8 @@ def one_line(error: BaseException) -> str:
     line says so, and how to see where it came from.
     """
     cause = root_cause(error)
+    while not str(cause) and (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner  # some of Hydra's have nothing to say of their own
     message = printable(" ".join(f"{type(cause).__name__}: {cause}".split())[:LONGEST_LINE])
     if isinstance(cause, SpikerecError):
         return message

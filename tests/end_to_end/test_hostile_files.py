@@ -65,6 +65,37 @@ def test_hostile_folder_of_configuration(
     assert not Path("was_run").exists()
 
 
+MESSAGES = ("may not be named", "must be a handler", "refers to what is not there")
+HANDLER = {"handlers": {"a": {"()": "os.system", "command": "touch was_run"}}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"hydra": {"job_logging": HANDLER}},
+        {"mine": HANDLER, "hydra": {"job_logging": "${mine}"}},
+        {"mine": HANDLER["handlers"], "hydra": {"job_logging": {"handlers": "${mine}"}}},
+        {"mine": {"0": HANDLER}, "hydra": {"job_logging": "${mine.${hydra.job.num}}"}},
+        {"hydra": {"callbacks": {"a": HOSTILE}}},
+    ],
+)
+@pytest.mark.parametrize("verb", ["evaluate", "train"])
+def test_hostile_choice_among_those_of_a_sweep(
+    verb: str, content: dict[str, Any], spikerec_command: Command
+) -> None:
+    folder = Path("theirs", "experiment")
+    folder.mkdir(parents=True)
+    for name, value in (("a", {"seed": 1}), ("b", content)):
+        text = "# @package _global_\n" + yaml.safe_dump(value)
+        (folder / f"{name}.yaml").write_text(text)
+    for words in (("-m", "experiment=a,b"), ("experiment=b",)):
+        outcome = spikerec_command(verb, *OWN, *words, "model=fast", "data=reds")
+        assert outcome.status == 1
+        line = outcome.err.splitlines()[-1]
+        assert any(message in line for message in MESSAGES)
+        assert not Path("was_run").exists()
+
+
 def test_checkpoint_that_is_packed(spikerec_command: Command) -> None:
     state = {
         f"network.{name}": value for name, value in build("model", "fast").state_dict().items()
