@@ -35,7 +35,7 @@ def test_console_script_answers() -> None:
 
 
 def test_every_hydra_config_at_the_top_belongs_to_a_verb_or_is_a_part() -> None:
-    parts = {"choice", "data_module"}
+    parts = {"choice", "data_module", "stream"}
     assert {path.stem for path in config_dir().glob("*.yaml")} <= set(verbs()) | parts
 
 

@@ -28,7 +28,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from spikerec.configs import job_name, run_name, text_words
 from spikerec.errors import ConfigError, SweepError
 from spikerec.extras import require
-from spikerec.spikes.files import lock_folder
 
 if TYPE_CHECKING:
     import optuna
@@ -254,6 +253,8 @@ class Optuna(TabledSweeper):
 
     def search(self, fixed: list[str], swept: Mapping[str, Override]) -> None:
         """See `TabledSweeper.search`."""
+        from spikerec.spikes.files import lock_folder  # PyTorch with it: not before a job runs
+
         space = {key: distribution(item) for key, item in swept.items()}
         journal = self.folder / "study.journal"
         study = self._study(journal)

@@ -8,6 +8,7 @@ known, so that `spikerec --help` answers at once.
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import importlib
 import logging
@@ -63,7 +64,9 @@ def _command(arguments: Sequence[str]) -> None:
         return
     verb = arguments[0]
     if verb not in verbs():
-        _fail(f"unknown verb {verb!r}: expected one of {', '.join(verbs())} (spikerec --help).")
+        near = difflib.get_close_matches(verb, verbs(), 1)
+        meant = f"did you mean {near[0]}? Expected" if near else "expected"
+        _fail(f"unknown verb {verb!r}: {meant} one of {', '.join(verbs())} (spikerec --help).")
     _allow_files()
     _start(verb, arguments[1:])
 
@@ -92,20 +95,22 @@ def _help() -> str:
     lines = [
         "spikerec: the experiment platform for spike-camera image reconstruction",
         "",
-        "usage: spikerec VERB [option=value …]",
+        "usage: spikerec VERB [option=value | --option value …]",
         "       spikerec VERB --help",
         "",
     ]
     for verb in verbs():
-        module = ast.parse((_apps() / f"{verb}.py").read_text(encoding="utf-8"))
-        summary = (ast.get_docstring(module) or "").splitlines()[0]
-        lines.append(f"  {verb:<12} {summary}")
+        lines.append(f"  {verb:<12} {_summary(verb)}")
     lines += ["", 'eval "$(spikerec -sc install=bash)" completes what you type.']
-    lines += [
-        "--config-dir=FOLDER adds configuration of your own: it is code, use none of strangers."
-    ]
+    lines += ["--config-dir=FOLDER adds configuration of your own: it is code, trust its author."]
     lines += [f"{TRACE_VARIABLE}=1 shows where an error came from.", ""]
     return "\n".join(lines)
+
+
+def _summary(verb: str) -> str:
+    """First line of what a verb says of itself, without its example."""
+    module = ast.parse((_apps() / f"{verb}.py").read_text(encoding="utf-8"))
+    return (ast.get_docstring(module) or "").splitlines()[0].split(": spikerec ")[0]
 
 
 def _complete(arguments: Sequence[str]) -> None:
@@ -129,7 +134,7 @@ def _complete(arguments: Sequence[str]) -> None:
             return
         os.environ["COMP_LINE"] = f"{program} {rest}"
     if (config_dir() / f"{verb}.yaml").exists():
-        _start_hydra(verb, lambda config: config, arguments)
+        _start_hydra(verb, arguments)
 
 
 def limit_spinning() -> None:
@@ -138,21 +143,33 @@ def limit_spinning() -> None:
 
 
 def _start(verb: str, arguments: Sequence[str]) -> None:
+    """Run a verb: the words are read before the modules that do the work are imported."""
     from spikerec.configs import config_dir
 
     limit_spinning()
-    module = importlib.import_module(f"spikerec.apps.{verb}")
-    if (config_dir() / f"{verb}.yaml").exists():
-        _start_hydra(verb, module.run, arguments)
-    else:
-        module.main(list(arguments))
+    if not (config_dir() / f"{verb}.yaml").exists():
+        importlib.import_module(f"spikerec.apps.{verb}").main(list(arguments))
+        return
+    from spikerec.options import help_text, words_of
+
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        sys.stdout.write(help_text(verb, _summary(verb)))
+        return
+    _start_hydra(verb, words_of(verb, arguments, _recordings if verb == "reconstruct" else None))
 
 
-def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -> None:
+def _recordings(name: str) -> list[str]:
+    """The recordings that a name on the command line stands for."""
+    from spikerec.spikes.recordings import find_recordings
+
+    return [str(path) for path in find_recordings([name])]
+
+
+def _start_hydra(verb: str, words: Sequence[str]) -> None:
     """Compose the verb's configuration and run it.
 
-    Hydra sees the verb's own arguments; the app sees the whole command line again, because
-    Lightning starts the other processes of a node with it.
+    Hydra sees the verb's own words; the app sees the whole command line again, because Lightning
+    starts the other processes of a node with it.
     """
     import hydra
     from omegaconf import OmegaConf
@@ -163,7 +180,6 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
         config_dir,
         folder_name,
         run_name,
-        text_words,
     )
 
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
@@ -172,11 +188,11 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here, to be told in one line
     whole = sys.argv
-    task = functools.wraps(run)(functools.partial(_run_with, whole, run))
-    sweeps = not {"-m", "--multirun"}.isdisjoint(arguments)
-    sys.argv = [whole[0], *text_words(arguments, sweeps=sweeps)]
+    task: Any = functools.partial(_run_with, whole, verb)
+    task.__module__ = f"spikerec.apps.{verb}"  # Hydra names the job by it
+    sys.argv = [whole[0], *words]
     try:
-        check_own_configuration(verb, list(arguments))
+        check_own_configuration(verb, list(words))
         start = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)
         with checked_jobs():
             start(task)()
@@ -184,7 +200,7 @@ def _start_hydra(verb: str, run: Callable[..., Any], arguments: Sequence[str]) -
         sys.argv = whole
 
 
-def _run_with(whole: list[str], run: Callable[..., Any], config: Any) -> Any:  # noqa: ANN401
+def _run_with(whole: list[str], verb: str, config: Any) -> Any:  # noqa: ANN401
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import open_dict
@@ -193,6 +209,7 @@ def _run_with(whole: list[str], run: Callable[..., Any], config: Any) -> Any:  #
     with open_dict(config):  # about the sweep, and no part of what a job computes
         on_error = config.pop("on_error", None)
     try:
+        run = importlib.import_module(f"spikerec.apps.{verb}").run
         if on_error is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
             return _run_job(run, config, on_error)
         return run(config)

@@ -307,6 +307,31 @@ def _expanded(parent: Any, key: Any, place: str) -> Any:  # noqa: ANN401 (any YA
     return value
 
 
+def compose_verb(verb: str, words: Sequence[str]) -> dict[str, Any]:
+    """The composed configuration of a verb as plain values, references left as they are written.
+
+    Args:
+        verb: stem of a file at the top of `conf/`.
+        words: `key=value` words, in Hydra's grammar.
+
+    Raises:
+        HydraException: the words cannot be composed.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    state = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            content = OmegaConf.to_container(compose(verb, list(words)), resolve=False)
+    finally:
+        GlobalHydra.instance().hydra = state
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
 def plain(config: DictConfig) -> dict[str, Any]:
     """A composed configuration as resolved plain values."""
     from omegaconf import OmegaConf
@@ -393,6 +418,9 @@ def folder_name(name: str) -> str:
 def text_words(words: Sequence[str], *, sweeps: bool) -> list[str]:
     """Quote the values of `TEXT_KEYS` among a command's words where Hydra would not read text.
 
+    A path is text, whatever letters it has: the name of a file or folder that exists is never taken
+    for a list or a reference. Otherwise brackets make a list, of which each part is text.
+
     Args:
         words: what follows the verb.
         sweeps: True if a comma separates values to sweep over, as after `-m`.
@@ -407,26 +435,89 @@ def text_words(words: Sequence[str], *, sweeps: bool) -> list[str]:
 def _text_word(word: str, *, sweeps: bool) -> str:
     key, equals, value = word.partition("=")
     bare = key.lstrip("+")
-    if not equals or not any(fnmatch(bare, pattern) for pattern in TEXT_KEYS):
+    if not equals or not is_text_key(bare):
         return word
+    if bare not in SINGLE_TEXT_KEYS and value and _exists(value):
+        return f"{key}={quoted(value)}"
     if bare not in SINGLE_TEXT_KEYS and value[:1] + value[-1:] in ("[]", "{}"):
-        return word
+        return f"{key}={_bracketed(value)}"
     if sweeps and re.match(r"\w+\(.*\)$", value):  # choice(…), glob(…)
         return word
-    parts = re.findall(r"""(?:'[^']*'|"[^"]*"|[^,])+""", value) if sweeps else [value]
+    parts = split_at_commas(value) if sweeps else [value]
     nothing = () if bare == "name" else ("null",)  # all of them but a name may be none
-    return f"{key}={','.join(part if part in nothing else _quoted(part) for part in parts)}"
+    return f"{key}={','.join(part if part in nothing else _as_text(part) for part in parts)}"
 
 
-def _quoted(value: str) -> str:
-    """The value, in quotes where Hydra would read a number, a boolean or an operator."""
-    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    is_text = re.fullmatch(r"(\.{0,2}/|[A-Za-z_])[\w./-]*", value, re.ASCII) is not None
-    is_word = value.lower() in ("true", "false", "nan", "inf", "null")
-    if is_quoted or value in ("", "???") or (is_text and not is_word):
+def is_text_key(key: str) -> bool:
+    """True if the values of a key are text whatever they look like."""
+    return any(fnmatch(key, pattern) for pattern in TEXT_KEYS)
+
+
+def _exists(value: str) -> bool:
+    try:
+        return Path(value).exists()
+    except (OSError, ValueError):  # too long a name, or one with a zero in it
+        return False
+
+
+def _bracketed(value: str) -> str:
+    """A list of texts with each of them quoted; a mapping, or a list of lists, as it is."""
+    inside = value[1:-1]
+    if value[0] == "{" or any(sign in inside for sign in "[]{}"):
         return value
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    parts = [part.strip() for part in split_at_commas(inside)]
+    return f"[{','.join(part if part == 'null' else _as_text(part) for part in parts)}]"
+
+
+def split_at_commas(value: str) -> list[str]:
+    """The parts of a list without its brackets; a comma in quotes separates nothing."""
+    return re.findall(r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,])+""", value, re.DOTALL)
+
+
+def _as_text(value: str) -> str:
+    """The value, in quotes where Hydra would read a number, a boolean or an operator."""
+    is_plain = re.fullmatch(r"(\.{0,2}/|[A-Za-z_])[\w./-]*", value, re.ASCII) is not None
+    is_word = value.lower() in ("true", "false", "nan", "inf", "null")
+    if value in ("", "???") or _QUOTED.fullmatch(value) or (is_plain and not is_word):
+        return value
+    return quoted(value, refers=_REFERENCE.search(value) is not None)
+
+
+#: A text that is in Hydra's quotes already.
+_QUOTED = re.compile(r"""(?s)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+
+#: A reference to another key, to the environment or to Hydra within a value.
+_REFERENCE = re.compile(r"\$\{(?:oc\.\w+:|hydra:|paths\.\w+\}|name\}|run\})")
+
+
+def quoted(value: str, *, refers: bool = False) -> str:
+    r"""A word's value that Hydra reads as this text, whatever letters it has.
+
+    Args:
+        value: the text.
+        refers: True to leave `${…}` in it a reference.
+
+    Example:
+        >>> print(quoted("it's [1].dat"))
+        'it\'s [1].dat'
+    """
+    if not refers:  # OmegaConf's own escape
+        value = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", value)
+    escaped = re.sub(
+        r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value
+    )
     return f"'{escaped}'"
+
+
+def unquoted(value: str) -> str:
+    """The text of a value that may stand in Hydra's quotes: the reverse of `quoted`."""
+    if not _QUOTED.fullmatch(value):
+        return value
+    sign = value[0]
+    text = re.sub(
+        rf"(\\*)({sign}|\Z)", lambda one: one[1][: len(one[1]) // 2] + one[2], value[1:-1]
+    )
+    return re.sub(r"(\\+)\$\{", lambda one: one[1][: len(one[1]) // 2] + "${", text)
 
 
 def _key(word: str) -> str:

@@ -282,6 +282,12 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_integer)
+# `2e4` is a number in YAML 1.2 and in JSON, and text in YAML 1.1, which PyYAML reads.
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
 
 
 def _check_events(text: str, path: Path, bounds: Bounds) -> None:

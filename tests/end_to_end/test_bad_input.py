@@ -68,7 +68,7 @@ def test_output_that_exists_is_kept(spikerec_command: Command) -> None:
 
 def test_unknown_model_lists_those_there_are(spikerec_command: Command) -> None:
     line = complaint(spikerec_command("train", "model=stirr"))
-    assert "model/stirr" in line
+    assert "model=stirr is unknown: did you mean stir" in line
     assert "spk2imgnet" in line
 
 

@@ -125,3 +125,76 @@ def test_what_cannot_work_is_said_and_nothing_written(
         run(configured(*(word.replace("CLIP", str(clip)) for word in words)))
     assert "\n" not in str(raised.value)
     assert not list(tmp_path.glob("x*"))
+
+
+#: Names that a shell hands over; Hydra's grammar, a pattern or rich's markup read them otherwise.
+SPECIAL = (
+    *("数据/车.dat", "car [1],{x}.dat", "a=b.DAT", 'it\'s "q".dat', "back\\s$lash${x}.dat"),
+    *("new\nline.dat", "[bold]:smile:.dat", "*.dat", "-x.dat", "~+@#;&.dat"),
+)
+
+
+def fill(folder: Path) -> list[Path]:
+    paths = [folder / name for name in SPECIAL]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        spikes.save(path, fake_spikes(12, 8, 8, seed=seed), geometry=Geometry(8, 8), rate_hz=1e4)
+    (folder / "._car.dat").write_bytes(b"a companion that macOS writes")
+    return paths
+
+
+def test_names_of_any_letters_and_what_is_printed_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in fill(Path("in")):
+        output = f"./{path.stem}.npy"
+        assert command(monkeypatch, str(path), output, "model=tfp", "model.window=5") == 0
+        assert Path(output).is_file()
+        assert output[2:].replace("\n", "\\n") in capsys.readouterr().out
+
+
+def test_a_folder_of_recordings_of_which_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = fill(Path("in"))
+    Path("in/broken.npy").write_bytes(b"no array")
+    words = ("in", "out/{stem}.npy", "model=tfp", "model.window=5")
+    assert command(monkeypatch, *words) == 1
+    told = capsys.readouterr()
+    assert "11 recordings: 10 made, 0 done before, 1 failed" in told.out
+    assert "1 of 11 recordings failed: in/broken.npy" in told.err
+    assert told.err.count("\n") == 1
+    assert {path.name for path in Path("out").iterdir()} == {f"{path.stem}.npy" for path in paths}
+
+    Path("out/a=b.npy").unlink()
+    spikes.save("in/broken.npy", fake_spikes(12, 8, 8), overwrite=True)
+    assert command(monkeypatch, *words) == 0
+    assert "11 recordings: 2 made, 9 done before, 0 failed" in capsys.readouterr().out
+
+
+def test_a_job_for_each_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(Path("in"))
+    assert command(monkeypatch, "-m", "in/[*a]*", "out", "model=tfp", "model.window=5") == 0
+    assert {path.name for path in Path("out").iterdir()} == {"*.mp4", "a=b.mp4"}
+
+
+def test_other_settings_replace_an_output_only_when_told(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for output in ("a.npy", "frames"):
+        words = ("model=tfp", f"input={clip}", f"output={tmp_path / output}")
+        assert command(monkeypatch, *words) == 0
+        assert command(monkeypatch, *words, "stride=40") == 1
+        assert "made with other settings (" in (told := capsys.readouterr().err)
+        assert "overwrite=true" in told
+        assert command(monkeypatch, *words, "stride=40", "overwrite=true") == 0
+    assert len(np.load(tmp_path / "a.npy")) == 3
+    assert len(list((tmp_path / "frames").iterdir())) == 3
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "000000.png").write_bytes(b"precious")
+    output = f"output={tmp_path / 'mine'}"
+    assert command(monkeypatch, "model=tfp", f"input={clip}", output, "--overwrite") == 1
+    assert (tmp_path / "mine" / "000000.png").read_bytes() == b"precious"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
-
-from spikerec import spikes
+from spikerec.apps._arguments import Parser, add_stream_options, opening, stated
+from spikerec.apps._printing import say
 from spikerec.configs import build, config_dir, config_names
 from spikerec.errors import ConfigError, DataError, SpikerecError
-from spikerec.spikes import Geometry, Sidecar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 #: Samples that are fetched into the folder of a data set with a layout of its own.
 SAMPLES = {"reds-samples": "reds"}
@@ -24,6 +26,9 @@ SAMPLES = {"reds-samples": "reds"}
 def main(arguments: list[str]) -> None:
     """Run `spikerec data …`."""
     options = _parser().parse_args(arguments)
+
+    from rich.console import Console
+
     console = Console()
     if options.verb == "list":
         console.print(_table())
@@ -36,7 +41,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="spikerec data", description=__doc__)
+    parser = Parser(prog="spikerec data", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="the data sets of conf/data, and whether they are here")
     fetch = verbs.add_parser("fetch", help="get samples, or make a data set from photographs")
@@ -49,70 +54,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     inspect = verbs.add_parser("inspect", help="what a recording holds, and a contact sheet of it")
     inspect.add_argument("file", type=Path)
-    inspect.add_argument("--dataset", help="the array inside .npz or .h5 (default: the only one)")
-    inspect.add_argument(
-        "--external", action="store_true", help="let an .h5 name other files that hold its values"
-    )
     inspect.add_argument("--output", type=Path, help="the picture (default: NAME_inspection.png)")
-    _add_geometry(inspect)
+    add_stream_options(inspect)
     importing = verbs.add_parser(
         "import", help="write the sidecar that says how a .dat is laid out"
     )
     importing.add_argument("file", type=Path)
     importing.add_argument("--rank", type=int, help="the geometry that inspect ranks so (from 1)")
-    importing.add_argument("--light-scale", type=float, help="firing rate of intensity 1")
     importing.add_argument("--overwrite", action="store_true", help="replace another sidecar")
-    _add_geometry(importing)
+    add_stream_options(importing, without=("dataset", "external"))
     return parser
-
-
-def _add_geometry(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--height", type=int)
-    parser.add_argument("--width", type=int)
-    parser.add_argument("--readout-width", type=int, help="bits stored for a row (default: width)")
-    parser.add_argument("--top-down", action="store_true", help="the top row is stored first")
-    parser.add_argument("--bit-order", choices=("little", "big"), default="little")
-    parser.add_argument("--rate-hz", type=float, help="readouts per second")
-
-
-def _stated_geometry(options: argparse.Namespace) -> Geometry | None:
-    """The geometry on the command line; None where there is none.
-
-    Raises:
-        ConfigError: one side without the other.
-    """
-    if options.height is None and options.width is None:
-        return None
-    if options.height is None or options.width is None:
-        raise ConfigError("--height and --width go together: state both, or neither.")
-    return Geometry(
-        options.height,
-        options.width,
-        options.readout_width,
-        not options.top_down,
-        options.bit_order,
-    )
 
 
 def _inspect(console: Console, options: argparse.Namespace) -> None:
     """Tell what a stream holds; of a `.dat` without geometry, what it could be."""
+    from rich.table import Table
+
+    from spikerec import spikes
     from spikerec.spikes.inspection import contact_sheet, inspect
 
     path: Path = options.file
     output = options.output or path.with_name(f"{path.stem}_inspection.png")
-    geometry = _stated_geometry(options)
-    if path.suffix.lower() == ".dat" and path.is_file() and geometry is None:
-        geometry = spikes.read_sidecar(path).geometry
-        if geometry is None:
-            _rank(console, path, output)
-            return
-    with spikes.open(
-        path,
-        geometry=geometry,
-        rate_hz=options.rate_hz,
-        dataset=options.dataset,
-        external=options.external,
-    ) as stream:
+    settings = opening(path, stated(options))
+    given = settings["geometry"] or {}
+    is_bare = path.suffix.lower() == ".dat" and path.is_file()
+    is_stated = bool({"height", "width"} & given.keys())
+    if is_bare and not is_stated and spikes.read_sidecar(path).geometry is None:
+        _rank(console, path, output)
+        return
+    with spikes.open(path, **settings) as stream:
         found = inspect(stream)
         table = Table(box=None, show_header=False)
         for label, value in found.lines():
@@ -122,6 +92,8 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
 
 
 def _rank(console: Console, path: Path, output: Path) -> None:
+    from rich.table import Table
+
     from spikerec.spikes.inspection import previews, rank_geometries
 
     candidates = rank_geometries(path)
@@ -130,12 +102,13 @@ def _rank(console: Console, path: Path, output: Path) -> None:
         layout = one.geometry
         row = (str(layout), layout.bit_order, str(one.num_readouts), f"{one.roughness:.3f}")
         table.add_row(str(rank), *row)
-    console.print(f"{path} states no geometry. By how much neighbouring pixels agree (0 is best):")
+    say(console, f"{path} states no geometry. By how much neighbouring pixels agree (0 is best):")
     console.print(table)
     _save(console, previews(candidates), output)
-    console.print(
-        f"Look, then: spikerec data import {path} --rank 1 (--top-down if it stands on its head)",
-        soft_wrap=True,
+    say(
+        console,
+        f"Look, then: spikerec data import {shlex.quote(str(path))} --rank 1 (--top-down if it "
+        "stands on its head)",
     )
 
 
@@ -150,34 +123,40 @@ def _save(console: Console, picture: object, output: Path) -> None:
             picture.save(temporary, "PNG")
     except OSError as error:
         raise DataError(f"{output} cannot be written: {error}. Name --output=FILE.png.") from error
-    console.print(f"picture in {output}", soft_wrap=True)
+    say(console, f"picture in {output}")
 
 
 def _import(console: Console, options: argparse.Namespace) -> None:
     """Write the sidecar of a `.dat`, whose geometry must fit it."""
+    from spikerec import spikes
+    from spikerec.spikes import Geometry, Sidecar
     from spikerec.spikes.inspection import rank_geometries
 
     path: Path = options.file
     if path.suffix != ".dat":
         raise ConfigError(f"{path}: only a .dat needs a sidecar for its geometry.")
-    geometry = _stated_geometry(options)
-    if (geometry is None) == (options.rank is None):
+    given = opening(path, stated(options))["geometry"] or {}
+    sides = {"height", "width"} & given.keys()
+    if len(sides) + 2 * (options.rank is not None) != 2:
         raise ConfigError("state the geometry by --height and --width, or by --rank: one of them.")
-    if geometry is None:
+    if options.rank is None:
+        geometry = Geometry(**given)
+    else:
         candidates = rank_geometries(path)
         if not 1 <= options.rank <= len(candidates):
             raise ConfigError(f"--rank must be 1 to {len(candidates)}, found {options.rank}.")
         ranked = candidates[options.rank - 1].geometry
-        geometry = replace(ranked, bottom_up=not options.top_down)
+        geometry = replace(ranked, **given)
     stream = spikes.open(path, geometry=geometry)
-    sidecar = Sidecar(geometry, options.rate_hz, options.light_scale)
+    facts = {key: value for key, value in stated(options).items() if key != "geometry"}
+    sidecar = Sidecar(geometry, **facts)
     spikes.write_sidecar(path, sidecar, overwrite=options.overwrite)
-    console.print(
-        f"{spikes.sidecar_path(path)}: {stream.num_readouts} readouts of {geometry}", soft_wrap=True
-    )
+    say(console, f"{spikes.sidecar_path(path)}: {stream.num_readouts} readouts of {geometry}")
 
 
 def _table() -> Table:
+    from rich.table import Table
+
     table = Table("name", "state", "what", box=None, header_style="bold")
     for name in config_names("data"):
         text = (config_dir() / "data" / f"{name}.yaml").read_text(encoding="utf-8")
@@ -220,13 +199,15 @@ def _fetch(console: Console, name: str, root: Path | None, photographs: str | No
             f"spikerec data fetch {name}: nothing of that name can be fetched; expected one of "
             f"{', '.join([*SAMPLES, *able])}."
         )
+    from rich.progress import Progress
+
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(f"simulating {name}", total=None)
         found.fetch(
-            report=console.print,
+            report=partial(say, console),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    console.print(f"{name} is in {found.root}", soft_wrap=True)
+    say(console, f"{name} is in {found.root}")
 
 
 def _fetch_samples(console: Console, root: Path) -> None:
@@ -234,4 +215,4 @@ def _fetch_samples(console: Console, root: Path) -> None:
 
     files = fetch_reds_samples(root)
     streams = [path for path in files if path.suffix == ".dat"]
-    console.print(f"{len(streams)} streams with their images in {root}")
+    say(console, f"{len(streams)} streams with their images in {root}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from spikerec.apps._printing import say
 from spikerec.configs import instantiate
 from spikerec.errors import ConfigError
 from spikerec.inference.export import export
@@ -28,8 +29,8 @@ def run(config: DictConfig) -> None:
     path = Path(config.output)
     with console.status(f"exporting {path.name}"):
         difference = export(network, path, (size[0], size[1]))
-    console.print(
+    say(
+        console,
         f"{path}: windows of {network.window} × {size[0]} × {size[1]}, "
         f"image within {difference:.1g} of the network's",
-        soft_wrap=True,
     )

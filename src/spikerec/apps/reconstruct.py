@@ -1,13 +1,14 @@
-"""Turn a stream into images or a video: spikerec reconstruct input=car.dat output=car.mp4."""
+"""Turn streams into images or videos: spikerec reconstruct car.dat car.mp4."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.progress import (
@@ -22,54 +23,106 @@ from rich.progress import (
 from rich.text import Text
 
 from spikerec import spikes
+from spikerec.apps._arguments import STREAM, opening
+from spikerec.apps._printing import say
 from spikerec.configs import instantiate, plain
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
+from spikerec.spikes.recordings import find_recordings, is_several, output_paths, placed
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
-from spikerec.weights.trained import load_trained
+from spikerec.weights.trained import load, load_trained
+
+#: Format of the videos in a folder of several recordings' results.
+FOLDER_SUFFIX = ".mp4"
 
 
 def run(config: DictConfig) -> None:
-    """Reconstruct the images that the configuration asks for."""
+    """Reconstruct the images that the configuration asks for, of one recording or of many."""
     console = Console()
     for key in ("input", "output"):
         if config[key] is None:
             raise ConfigError(f"{key} is not set: name {key}=PATH.")
+    names, outputs = _texts(config.input), _texts(config.output)
+    is_swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    joins = not is_swept and all(Path(one).suffix and "{" not in one for one in outputs)
+    recordings = find_recordings(names, config.folder, joins=joins)
     keep_freed_memory()
-    video = _video(config, _open(config, config.input))
-    several = isinstance(config.output, ListConfig)
-    outputs = [Path(one) for one in (config.output if several else [config.output])]
-    try:
-        made = _save(config, video, outputs, console)
-    except KeyboardInterrupt:
-        told = "interrupted: continue with the same command and resume=true"
-        raise KeyboardInterrupt(told) from None
-    speed = video.slow_motion(config.fps)
-    shown = "" if speed is None else f", {speed:.4g}× slow motion at {config.fps:g} frames a second"
-    names = ", ".join(str(path) for path in outputs)
-    before = "" if made else "done before by the same settings: "
-    console.print(f"{before}{len(video)} frames in {names}{shown}", soft_wrap=True)
+    makes = partial(_video, config, _networks(config), _calibration(config))
+    if is_swept or (recordings != [Path(names[0])] and (len(names) > 1 or is_several(names[0]))):
+        _run_many(config, recordings, outputs, makes, console)
+        return
+    paths = [Path(placed(one, recordings[0])) for one in outputs]
+    with _progress(console) as progress:
+        try:
+            video, made = _save(config, makes, recordings[0], paths, progress, config.resume)
+        except KeyboardInterrupt:
+            told = "interrupted: continue with the same command and resume=true"
+            raise KeyboardInterrupt(told) from None
+    _report(console, config, video, paths, made)
 
 
-def _save(config: DictConfig, video: Video, outputs: list[Path], console: Console) -> int:
-    columns = (
-        TextColumn("{task.description}"),
+def _texts(value: Any) -> list[str]:  # noqa: ANN401 (a text or a list of them)
+    return [str(one) for one in value] if isinstance(value, ListConfig) else [str(value)]
+
+
+def _run_many(
+    config: DictConfig,
+    recordings: Sequence[Path],
+    outputs: Sequence[str],
+    makes: Callable[[Path], Video],
+    console: Console,
+) -> None:
+    """Reconstruct each recording; what fails is told, and does not end the rest.
+
+    Raises:
+        DataError: some failed; it names the first of them.
+    """
+    targets = list(zip(*(output_paths(recordings, o, FOLDER_SUFFIX) for o in outputs), strict=True))
+    failed: list[tuple[Path, str]] = []
+    done = made = 0
+    with _progress(console) as progress:
+        whole = progress.add_task("recordings", total=len(recordings))
+        try:
+            for recording, paths in zip(recordings, targets, strict=True):
+                try:
+                    video, frames = _save(config, makes, recording, paths, progress, True)
+                except Exception as error:  # noqa: BLE001 (one recording must not end the rest)
+                    failed.append((recording, one_line(error)))
+                    say(console, f"failed: {recording}: {failed[-1][1]}", "red")
+                else:
+                    made, done = made + bool(frames), done + (not frames)
+                    state = f"{len(video)} frames" if frames else "done before"
+                    say(console, f"{recording} → {', '.join(map(str, paths))}: {state}")
+                progress.advance(whole)
+        except KeyboardInterrupt:
+            told = f"interrupted after {made + done} of {_counted(len(recordings))}: the same "
+            raise KeyboardInterrupt(f"{told}command goes on.") from None
+    counts = f"{made} made, {done} done before, {len(failed)} failed"
+    say(console, f"{_counted(len(recordings))}: {counts}")
+    if failed:
+        more = f", and {len(failed) - 1} more" if failed[1:] else ""
+        raise DataError(
+            f"{len(failed)} of {_counted(len(recordings))} failed: {failed[0][0]} "
+            f"({failed[0][1].rstrip('.')}){more}. The same command tries them again."
+        )
+
+
+def _counted(number: int) -> str:
+    return f"{number} recording{'' if number == 1 else 's'}"
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         FrameRate(),
         TimeRemainingColumn(),
+        console=console,
+        transient=True,
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(outputs[0].name, total=len(video))
-        return video.save(
-            outputs,
-            fps=config.fps,
-            bits=config.bits,
-            resume=config.resume,
-            on_frame=lambda done: progress.update(task, completed=done),
-        )
 
 
 class FrameRate(ProgressColumn):
@@ -78,18 +131,71 @@ class FrameRate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """The rate so far; nothing before the first frames."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} frames/s")
+        return Text("" if speed is None else f"{speed:.1f}/s")
 
 
-def _video(config: DictConfig, stream: SpikeStream) -> Video:
+def _save(
+    config: DictConfig,
+    makes: Callable[[Path], Video],
+    recording: Path,
+    paths: Sequence[Path],
+    progress: Progress,
+    resume: bool,
+) -> tuple[Video, int]:
+    """The video of a recording, and how many of its frames were made now."""
+    video = makes(recording)
+    with video.stream:
+        task = progress.add_task(recording.name, total=len(video))
+        try:
+            made = video.save(
+                list(paths),
+                fps=config.fps,
+                bits=config.bits,
+                resume=resume,
+                overwrite=config.overwrite,
+                on_frame=lambda done: progress.update(task, completed=done),
+            )
+        finally:
+            progress.remove_task(task)
+    return video, made
+
+
+def _report(
+    console: Console, config: DictConfig, video: Video, paths: Sequence[Path], made: int
+) -> None:
+    speed = video.slow_motion(config.fps)
+    shown = "" if speed is None else f", {speed:.4g}× slow motion at {config.fps:g} frames a second"
+    before = "" if made else "done before by the same settings: "
+    say(console, f"{before}{len(video)} frames in {', '.join(map(str, paths))}{shown}")
+
+
+def _networks(config: DictConfig) -> dict[str, Network]:
+    """The methods, by the names that label them, ready to use for any number of recordings."""
     checkpoint: Any = config.checkpoint
     if isinstance(checkpoint, DictConfig):
         checkpoint = plain(checkpoint)
     names = _several()
-    methods: Sequence[str | Network] = names
     if not names:
         make = partial(instantiate, config.model, Network, "model")
-        methods, checkpoint = [load_trained(make, checkpoint)], None
+        network = load_trained(make, checkpoint)
+        return {type(network).__name__: network}
+    if checkpoint is not None and not isinstance(checkpoint, dict):
+        raise ConfigError(
+            f"checkpoint={checkpoint} could be of any of {len(names)} methods: say which, "
+            "checkpoint.NAME=FILE."
+        )
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise ConfigError(f"the method {repeated[0]} is named twice.")
+    return {name: load(name, (checkpoint or {}).get(name)) for name in names}
+
+
+def _video(
+    config: DictConfig,
+    networks: dict[str, Network],
+    calibration: FixedPattern | None,
+    path: Path,
+) -> Video:
     settings: dict[str, Any] = {
         key: config[key]
         for key in (
@@ -99,11 +205,10 @@ def _video(config: DictConfig, stream: SpikeStream) -> Video:
         )
     }
     return reconstruct(
-        stream,
-        *methods,
-        checkpoint=checkpoint,
+        _open(config, path),
+        networks,
         tone=Tone(**plain(config.tone)),
-        calibration=_calibration(config),
+        calibration=calibration,
         **settings,
     )
 
@@ -134,20 +239,10 @@ def _calibration(config: DictConfig) -> FixedPattern | None:
     if not any(paths.values()):
         return None
     return FixedPattern.measured(
-        **{name: path and _open(config, path) for name, path in paths.items()}
+        **{name: path and _open(config, Path(path)) for name, path in paths.items()}
     )
 
 
-def _open(config: DictConfig, path: str) -> SpikeStream:
-    stated = {key: value for key, value in plain(config.geometry).items() if value is not None}
-    return spikes.open(
-        path,
-        geometry=stated if Path(path).suffix.lower() in ("", ".dat") else None,
-        rate_hz=config.rate_hz,
-        light_scale=config.light_scale,
-        dataset=config.dataset,
-        external=config.external,
-        rotate=config.rotate,
-        flip=config.flip,
-        bayer=config.bayer,
-    )
+def _open(config: DictConfig, path: Path) -> SpikeStream:
+    stated = plain(config)
+    return spikes.open(path, **opening(path, {key: stated[key] for key in STREAM}))

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.progress import Progress
 
+from spikerec.apps._printing import say
 from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
 from spikerec.kernels.devices import default_device
@@ -51,10 +52,10 @@ def run(config: DictConfig) -> None:
         _write(recording, output, config.split, name, console)
     readouts = images * config.readouts_per_image
     size = f"{scene.height} × {scene.width}"
-    console.print(
+    say(
+        console,
         f"{'done before with the same settings: ' if done else ''}{readouts} readouts of {size} "
         f"with {recording.num_images} true images in {output}",
-        soft_wrap=True,
     )
 
 

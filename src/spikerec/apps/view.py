@@ -2,51 +2,54 @@
 
 from __future__ import annotations
 
-import argparse
 from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console
-
-from spikerec import spikes
-from spikerec.errors import ConfigError
-from spikerec.spikes import Geometry
-from spikerec.streaming.viewer import Viewer, serve
-from spikerec.weights.trained import load
+from spikerec.apps._arguments import Parser, add_option, add_stream_options, opening, stated
+from spikerec.apps._printing import say
 
 
 def main(arguments: list[str]) -> None:
     """Run `spikerec view …` until it is interrupted."""
-    parser = argparse.ArgumentParser(prog="spikerec view", description=__doc__)
+    parser = Parser(prog="spikerec view", description=__doc__)
     parser.add_argument("file", type=Path, help=".dat, .npy, .npz, .h5, or a folder of .dat files")
     parser.add_argument(
         "--method",
         action="append",
-        help="a choice of conf/model, or NAME=CHECKPOINT; several times (default: tfp and fast)",
+        help="a choice of conf/model, or NAME=CHECKPOINT; several times, or [tfp,fast] "
+        "(default: tfp and fast)",
     )
-    parser.add_argument("--height", type=int, help="of a .dat without a sidecar")
-    parser.add_argument("--width", type=int)
-    parser.add_argument("--rate-hz", type=float, help="readouts per second")
-    parser.add_argument("--light-scale", type=float, help="firing rate of intensity 1")
-    parser.add_argument(
-        "--external", action="store_true", help="let an .h5 name other files that hold its values"
-    )
+    add_stream_options(parser)
+    add_option(parser, "reconstruct", "ends")
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
     options = parser.parse_args(arguments)
-    if (options.height is None) != (options.width is None):
-        raise ConfigError("--height and --width go together: state both, or neither.")
-    geometry = None if options.height is None else Geometry(options.height, options.width)
-    stream = spikes.open(
-        options.file,
-        geometry=geometry,
-        rate_hz=options.rate_hz,
-        light_scale=options.light_scale,
-        external=options.external,
-    )
-    named = [word.partition("=") for word in options.method or ("tfp", "fast")]
-    networks = {name: load(name, checkpoint or None) for name, _, checkpoint in named}
-    with serve(Viewer(stream, networks), options.port) as server:
+    methods = _methods(options.method or ["tfp", "fast"])
+
+    from rich.console import Console
+
+    from spikerec import spikes
+    from spikerec.streaming.viewer import Viewer, serve
+    from spikerec.weights.trained import load
+
+    stream = spikes.open(options.file, **opening(options.file, stated(options)))
+    networks = {name: load(name, checkpoint or None) for name, checkpoint in methods}
+    with serve(Viewer(stream, networks, options.ends), options.port) as server:
         console = Console()
-        console.print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", soft_wrap=True)
+        say(console, f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
         with suppress(KeyboardInterrupt):
             server.serve_forever()
+
+
+def _methods(words: list[str]) -> list[tuple[str, str]]:
+    """Names of methods, each with a checkpoint or an empty text.
+
+    Raises:
+        ConfigError: no method of that name.
+    """
+    from spikerec.options import check_choice
+
+    lists = [word[1:-1].split(",") if word[:1] + word[-1:] == "[]" else [word] for word in words]
+    named = [word.strip().partition("=") for words in lists for word in words]
+    for name, _, _ in named:
+        check_choice("model", name)
+    return [(name, checkpoint) for name, _, checkpoint in named]

@@ -20,6 +20,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from spikerec.apps._arguments import Parser
+from spikerec.apps._printing import say
 from spikerec.configs import config_names
 from spikerec.errors import ConfigError, DataError, WeightsError, printable
 from spikerec.parsing import parse_yaml
@@ -35,9 +37,9 @@ def main(arguments: list[str]) -> None:
     """Run `spikerec weights …`."""
     parser = _parser()
     options, words = parser.parse_known_args(arguments)
-    unknown = [word for word in words if word.startswith("-") or options.verb != "import"]
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if words and (options.verb != "import" or any(word.startswith("-") for word in words)):
+        parser.parse_args(arguments)  # which says what is wrong
+    values = _values(words)
     console = Console()
     match options.verb:
         case "list":
@@ -47,13 +49,13 @@ def main(arguments: list[str]) -> None:
         case "install":
             _install(console, options.name, options.file)
         case "import":
-            _import(console, options, _values(words))
+            _import(console, options, values)
         case "pack":
             _pack(console, options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="spikerec weights", description=__doc__)
+    parser = Parser(prog="spikerec weights", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="weights of metrics and losses, and imported networks")
     fetch = verbs.add_parser("fetch", help="download weights of metrics and losses")
@@ -88,7 +90,7 @@ def _list(console: Console) -> None:
         state = "[green]here[/]" if listed.path else f"[dim]{listed.entry.command}[/]"
         table.add_row(listed.entry.name, state, listed.entry.purpose, listed.entry.licence)
     console.print(table)
-    console.print(f"[dim]cache: {weights_dir()}[/]", soft_wrap=True)
+    say(console, f"cache: {weights_dir()}", "dim")
     networks = sorted(FOLDER.glob("*.safetensors"))
     if networks:
         console.print(_networks(networks))
@@ -116,15 +118,10 @@ def _fetch(console: Console, name: str | None) -> None:
 
     with _progress(console) as progress:
         if name is None:
-            fetch_all(_announcing(console), check_score, progress)
+            fetch_all(partial(say, console), check_score, progress)
         else:
-            path = fetch(name, _announcing(console), check_score, progress)
-            console.print(f"{name} is in {path}", soft_wrap=True)
-
-
-def _announcing(console: Console) -> Callable[[str], None]:
-    """A function that prints a line as it is."""
-    return partial(console.print, markup=False, highlight=False, soft_wrap=True)
+            path = fetch(name, partial(say, console), check_score, progress)
+            say(console, f"{name} is in {path}")
 
 
 @contextmanager
@@ -143,7 +140,7 @@ def _progress(console: Console) -> Iterator[Callable[[int, int | None], None]]:
 def _install(console: Console, name: str, file: Path) -> None:
     from spikerec.weights import install
 
-    console.print(f"{name} is in {install(name, file)}", soft_wrap=True)
+    say(console, f"{name} is in {install(name, file)}")
 
 
 def _import(console: Console, options: argparse.Namespace, values: dict[str, Any]) -> None:
@@ -154,10 +151,10 @@ def _import(console: Console, options: argparse.Namespace, values: dict[str, Any
     metadata = import_weights(
         options.file, options.model, output, overwrite=options.overwrite, **values
     )
-    console.print(
+    say(
+        console,
         f"{options.file} fits {options.model}: {_written(done, output)}, digest "
         f"{metadata['digest'][:12]}. Use it with checkpoint={output}",
-        soft_wrap=True,
     )
 
 
@@ -176,7 +173,7 @@ def _pack(console: Console, options: argparse.Namespace) -> None:
         overwrite=options.overwrite,
     )
     digest = metadata["digest"][:12]
-    console.print(f"{_written(done, output)}, digest {digest}", soft_wrap=True)
+    say(console, f"{_written(done, output)}, digest {digest}")
 
 
 def _written(done: bool, output: Path) -> str:

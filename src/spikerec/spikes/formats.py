@@ -86,7 +86,7 @@ def open(
         return ConcatenatedStream(folder, [opened(file) for file in files])
     path = Path(path)
     if path.is_dir():
-        files = listed(path, (".dat",)) or _clusters(path)
+        files = listed(path, (".dat",)) or clusters(path)
         if not files:
             raise DataNotFoundError(f"{path} holds no .dat files: expected a stream in parts.")
         stated = _merged(stated, read_sidecar(path))
@@ -194,7 +194,7 @@ def save_parts(
         write_sidecar(path, sidecar, overwrite=overwrite)
 
 
-def _clusters(folder: Path) -> list[Path]:
+def clusters(folder: Path) -> list[Path]:
     """The files of a recording that an SPS100's recorder wrote, in order; none if it is no such."""
     files = [
         file

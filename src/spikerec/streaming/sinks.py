@@ -76,6 +76,8 @@ class Sink(ABC):
         total: frames that will come.
         settings: what the frames are made by: an unfinished file is only continued by the same.
         resume: continue an unfinished file where there is one.
+        overwrite: replace an output of spikerec that was made by other settings, and begin an
+            unfinished one anew.
 
     Attributes:
         is_done: True if the file was finished before: nothing is written.
@@ -91,17 +93,23 @@ class Sink(ABC):
     is_drawn: ClassVar[bool] = True
 
     def __init__(
-        self, path: Path, total: int, settings: Mapping[str, Any], *, resume: bool = False
+        self,
+        path: Path,
+        total: int,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
     ) -> None:
         self.path = path
         self.total = total
         self.count = 0
+        self._overwrites = overwrite
         self._settings = json.loads(json.dumps(settings, default=str))
         self._partial = path.with_name(path.name + ".partial")
         self._lock = ExitStack()
-        self.is_done = path.exists()
+        self.is_done = path.exists() and self._is_same()
         if self.is_done:
-            self._check_same()
             self.count = total
         elif self._partial.exists():
             self.count = self._kept(resume)
@@ -149,12 +157,19 @@ class Sink(ABC):
                     whole = self._finish()
                     for one in (*whole.rglob("*"), whole):  # the first are those of a folder
                         sync(one)
-                    whole.rename(self.path)
+                    self._replace(whole)
                     sync(self.path.parent)
         finally:
             self._close()
             self._lock.close()
         shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _replace(self, whole: Path) -> None:
+        """Give the file its name; one that is to be replaced goes when the new one is whole."""
+        if self.path.is_dir():  # a folder cannot take the place of another in one step
+            old = self._partial / "replaced"
+            self.path.rename(old)
+        whole.rename(self.path)
 
     @abstractmethod
     def _open(self) -> None:
@@ -188,11 +203,11 @@ class Sink(ABC):
         digests = {key: sha256(text.encode()).hexdigest()[:12] for key, text in texts.items()}
         return MARK + json.dumps(digests, sort_keys=True)
 
-    def _check_same(self) -> None:
-        """Check that what is there under the final name was made by these settings.
+    def _is_same(self) -> bool:
+        """True if what is there under the final name was made by these settings.
 
         Raises:
-            DataError: it was not, or does not say.
+            DataError: it was not, and is not to be replaced; or it does not say.
         """
         found = None
         with suppress(OSError, ValueError, KeyError):  # no file of ours, or a damaged one
@@ -202,11 +217,13 @@ class Sink(ABC):
             raise DataError(f"output={self.path} is there already: name another, or move it away.")
         own = parse_json(self._mark.removeprefix(MARK), self.path, SMALL_DOCUMENT)
         differing = [key for key in own.keys() | found.keys() if own.get(key) != found.get(key)]
-        if differing:
+        if differing and not self._overwrites:
             raise DataError(
                 f"output={self.path} is there already, made with other settings "
-                f"({', '.join(sorted(differing))}): name another, or move it away."
+                f"({', '.join(sorted(differing))}): name another, move it away, or set "
+                "overwrite=true."
             )
+        return not differing
 
     def _close(self) -> None:  # noqa: B027 (not every format keeps a file open)
         """Let go of open files."""
@@ -244,6 +261,9 @@ class Sink(ABC):
             frames, settings = int(state["frames"]), dict(state["settings"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self._partial} cannot be continued: delete it ({error}).") from error
+        if self._overwrites and not resume:
+            shutil.rmtree(self._partial)
+            return 0
         if not resume:
             raise DataError(
                 f"{self._partial} holds {frames} of {self.total} frames: continue with "
@@ -283,6 +303,7 @@ class PngFolder(Sink):
         total: see `Sink`.
         settings: see `Sink`.
         resume: see `Sink`.
+        overwrite: see `Sink`.
         bits: 8 or 16 a pixel.
 
     Raises:
@@ -296,11 +317,13 @@ class PngFolder(Sink):
         settings: Mapping[str, Any],
         *,
         resume: bool = False,
+        overwrite: bool = False,
         bits: int = 8,
     ) -> None:
         if bits not in (8, 16):
             raise ConfigError(f"bits must be 8 or 16, found {bits}.")
-        super().__init__(path, total, {**settings, "bits": bits}, resume=resume)
+        settings = {**settings, "bits": bits}
+        super().__init__(path, total, settings, resume=resume, overwrite=overwrite)
         self.bits = bits
         self._folder = self._partial / "frames"
 
@@ -335,6 +358,7 @@ class VideoSink(Sink):
         total: see `Sink`.
         settings: see `Sink`.
         resume: see `Sink`.
+        overwrite: see `Sink`.
         fps: frames shown in a second.
 
     Raises:
@@ -348,13 +372,16 @@ class VideoSink(Sink):
         settings: Mapping[str, Any],
         *,
         resume: bool = False,
+        overwrite: bool = False,
         fps: float = 25,
     ) -> None:
         if fps <= 0:
             raise ConfigError(f"fps must be above 0, found {fps}.")
-        self.encoding = ENCODINGS[path.suffix]
+        self.suffix = path.suffix.lower()
+        self.encoding = ENCODINGS[self.suffix]
         _check_codec(path, self.encoding.codec)
-        super().__init__(path, total, {**settings, "fps": fps}, resume=resume)
+        settings = {**settings, "fps": fps}
+        super().__init__(path, total, settings, resume=resume, overwrite=overwrite)
         self.rate = Fraction(fps).limit_denominator(1000)
         self._segment: VideoFile | None = None
 
@@ -365,7 +392,7 @@ class VideoSink(Sink):
 
     def _write(self, picture: NDArray[np.float32]) -> None:
         if self._segment is None:
-            path = self._partial / f"{self.count:08d}{self.path.suffix}"
+            path = self._partial / f"{self.count:08d}{self.suffix}"
             self._segment = VideoFile(path, self.encoding, self.rate, self._mark)
         self._segment.write(grey_levels(picture))
 
@@ -376,7 +403,7 @@ class VideoSink(Sink):
             self._segment = None
 
     def _finish(self) -> Path:
-        whole = self._partial / f"whole{self.path.suffix}"
+        whole = self._partial / f"whole{self.suffix}"
         whole.unlink(missing_ok=True)
         if self.encoding.joins:
             _join(self._lengths(), whole, self.rate, self._mark)
@@ -409,7 +436,7 @@ class VideoSink(Sink):
         return {path: end - int(path.stem) for path, end in zip(segments, ends, strict=True)}
 
     def _segments(self) -> list[Path]:
-        return sorted(self._partial.glob(f"[0-9]*{self.path.suffix}"))
+        return sorted(self._partial.glob(f"[0-9]*{self.suffix}"))
 
 
 class VideoFile:
@@ -504,6 +531,7 @@ class H5(Array):
         total: see `Sink`.
         settings: see `Sink`.
         resume: see `Sink`.
+        overwrite: see `Sink`.
         names: of the methods, in the order of the images.
     """
 
@@ -514,10 +542,11 @@ class H5(Array):
         settings: Mapping[str, Any],
         *,
         resume: bool = False,
+        overwrite: bool = False,
         names: tuple[str, ...] = ("images",),
     ) -> None:
         self.names = names
-        super().__init__(path, total, settings, resume=resume)
+        super().__init__(path, total, settings, resume=resume, overwrite=overwrite)
 
     def _finish(self) -> Path:
         import h5py
@@ -551,6 +580,7 @@ def open_sink(
     fps: float = 25,
     bits: int = 8,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> Sink:
     """The sink for an output's name: by its suffix; a name without one is a folder of PNGs.
 
@@ -562,19 +592,22 @@ def open_sink(
         fps: frames that a video shows in a second.
         bits: 8 or 16 a pixel of a PNG.
         resume: continue an unfinished output.
+        overwrite: see `Sink`.
 
     Raises:
         ConfigError: another suffix, or a format that FFmpeg here cannot write.
         DataError: something of that name is there (see `Sink`).
     """
-    if path.suffix in ENCODINGS:
-        return VideoSink(path, total, settings, resume=resume, fps=fps)
-    if path.suffix == "":
-        return PngFolder(path, total, settings, resume=resume, bits=bits)
-    if path.suffix == ".npy":
-        return Array(path, total, settings, resume=resume)
-    if path.suffix in (".h5", ".hdf5"):
-        return H5(path, total, settings, resume=resume, names=names)
+    suffix = path.suffix.lower()
+    common: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
+    if suffix in ENCODINGS:
+        return VideoSink(path, total, settings, fps=fps, **common)
+    if suffix == "" or path.is_dir():
+        return PngFolder(path, total, settings, bits=bits, **common)
+    if suffix == ".npy":
+        return Array(path, total, settings, **common)
+    if suffix in (".h5", ".hdf5"):
+        return H5(path, total, settings, names=names, **common)
     raise ConfigError(
         f"output={path}: expected {', '.join(ENCODINGS)}, .npy, .h5 or a folder without suffix, "
         f"found {path.suffix!r}."

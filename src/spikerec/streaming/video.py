@@ -285,6 +285,7 @@ class Video:
         fps: float = 25,
         bits: int = 8,
         resume: bool = False,
+        overwrite: bool = False,
         on_frame: Callable[[int], None] = lambda _: None,
     ) -> int:
         """Write all frames; the format follows from the suffix.
@@ -298,6 +299,7 @@ class Video:
             fps: frames that a video shows in a second.
             bits: 8 or 16 a pixel of a PNG.
             resume: continue unfinished outputs.
+            overwrite: replace outputs of spikerec that were made with other settings.
             on_frame: called with the number of frames done: at the start, and after each.
 
         Returns:
@@ -313,7 +315,16 @@ class Video:
         names = tuple(self.networks)
         settings = self.settings()
         sinks = [
-            open_sink(one, len(self), settings, names=names, fps=fps, bits=bits, resume=resume)
+            open_sink(
+                one,
+                len(self),
+                settings,
+                names=names,
+                fps=fps,
+                bits=bits,
+                resume=resume,
+                overwrite=overwrite,
+            )
             for one in paths
         ]
         is_drawn = any(sink.is_drawn for sink in sinks)
@@ -358,7 +369,7 @@ class Video:
 
 def reconstruct(
     stream: SpikeStream,
-    *methods: str | Network,
+    *methods: str | Network | Mapping[str, Network],
     checkpoint: Path_ | Mapping[str, Path_] | None = None,
     stride: int | None = None,
     start: int = 0,
@@ -372,7 +383,8 @@ def reconstruct(
 
     Args:
         stream: from `spikerec.open`.
-        methods: choices of `conf/model`, or networks ready to use; none for the default network.
+        methods: choices of `conf/model`, or networks ready to use, also by names of their own
+            (`{"mine": network}`); none for the default network.
         checkpoint: of a method with weights; by name where several have some.
         stride: readouts from one frame to the next; None to take it from `slow_motion`, or half
             the shortest window.
@@ -392,6 +404,9 @@ def reconstruct(
     """
     networks: dict[str, Network] = {}
     for method in methods or (DEFAULT_MODEL,):
+        if isinstance(method, Mapping):
+            networks |= method
+            continue
         name = method if isinstance(method, str) else type(method).__name__
         if name in networks:
             raise ConfigError(f"the method {name} is named twice.")

@@ -1,0 +1,188 @@
+"""The parser of the verbs that have no configuration, which spells options as the others do.
+
+`--rate-hz 2e4`, `--rate_hz=2e4` and `rate_hz=2e4` are one option. What is wrong is said in one
+line, with the nearest option.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from spikerec.errors import ConfigError
+from spikerec.options import COLUMNS, FALSE, NUMBERS, TRUE, WHOLE, Option, offer
+
+#: Keys at the top of `conf/stream.yaml`.
+STREAM = tuple(key for key in offer("stream").options if "." not in key)
+
+#: Other names of options.
+ALIASES = {"model": "method", "method": "model"}
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` that takes `key=value` too, and raises instead of exiting."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 (those of argparse)
+        super().__init__(
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, width=COLUMNS),
+            allow_abbrev=False,
+            **settings,
+        )
+
+    def parse_known_args(  # type: ignore[override]  # of its overloads, the one in use
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse words, each spelled as this parser states it."""
+        words = [one for word in args for one in self._spelled(word)]
+        return super().parse_known_args(words, namespace)
+
+    def parse_args(  # type: ignore[override]  # see above
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse words.
+
+        Raises:
+            ConfigError: a word that is no option, with the nearest that is.
+        """
+        found, left = self.parse_known_args(args, namespace)
+        if left:
+            parser = self._chosen(args)
+            parser.error(f"{left[0]} is no option{parser._meant(left[0])}")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the complaint.
+
+        Raises:
+            ConfigError: always.
+        """
+        invalid = re.search(r"invalid choice: '([^']*)' \(choose from ([^)]*)\)", message)
+        if invalid is not None:
+            choices = re.findall(r"[\w-]+", invalid[2])
+            near = difflib.get_close_matches(invalid[1], choices, 1)
+            meant = f"did you mean {near[0]}? Expected" if near else "expected"
+            message = f"{invalid[1]!r} is unknown: {meant} one of {', '.join(choices)}."
+        message = re.sub(r"^argument (\S+): must", r"\1 must", message)
+        raise ConfigError(f"{self.prog}: {message.rstrip('.')}.")
+
+    def _chosen(self, args: Sequence[str]) -> Parser:
+        """The parser of the verb's own verb that the words name; this one where there is none."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and args:
+                parser = action.choices.get(args[0], self)
+                assert isinstance(parser, Parser)
+                return parser
+        return self
+
+    def _spelled(self, word: str) -> list[str]:
+        """`rate_hz=2e4`, `--rate_hz=2e4` or `geometry.height=250` as this parser states them."""
+        found = re.fullmatch(r"(?s)(-{0,2})([A-Za-z][\w.-]*)(?:(=)(.*))?", word)
+        if found is None or (not found[1] and not found[3]) or found[1] == "-":
+            return [word]
+        name = found[2].rpartition(".")[2].replace("_", "-")
+        if f"--{name}" not in self._option_string_actions:
+            name = ALIASES.get(name, name)
+        if f"--no-{name}" in self._option_string_actions and found[3]:
+            return [] if self._truth(found) else [f"--no-{name}"]
+        action = self._option_string_actions.get(f"--{name}")
+        if action is None:
+            places = [one.dest for one in self._actions if not one.option_strings]
+            is_place = not found[1] and name in ("input", *places) and found[3]
+            return [found[4] if is_place else word]
+        if not found[3]:
+            return [f"--{name}"]
+        if action.nargs == 0:
+            return [f"--{name}"] if self._truth(found) else []
+        return [f"--{name}={found[4]}"]
+
+    def _truth(self, found: re.Match[str]) -> bool:
+        """The value of `key=value` as true or false."""
+        if found[4].lower() not in (*TRUE, *FALSE):
+            self.error(f"{found[2]} must be true or false, found {found[4]}.")
+        return found[4].lower() in TRUE
+
+    def _meant(self, word: str) -> str:
+        name = re.split(r"=", word.lstrip("-"))[0].rpartition(".")[2].replace("_", "-")
+        known = [one for one in self._option_string_actions if one.startswith("--")]
+        near = difflib.get_close_matches(f"--{name}", known, 2, 0.7)
+        return f": did you mean {' or '.join(near)}?" if near else f": {self.prog} --help."
+
+
+def add_stream_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    """Add the options of `conf/stream.yaml`, each with the comment that it has there.
+
+    Args:
+        parser: takes them.
+        without: keys to leave out.
+    """
+    for option in offer("stream").options.values():
+        name = option.key.rpartition(".")[2]
+        if not isinstance(option.default, dict) and option.key not in without:
+            _add(parser, option, name)
+
+
+def add_option(parser: argparse.ArgumentParser, verb: str, key: str) -> None:
+    """Add one option of a verb that has a configuration, with its comment and default."""
+    _add(parser, offer(verb).options[key], key)
+
+
+def _add(parser: argparse.ArgumentParser, option: Option, name: str) -> None:
+    flag = f"--{name.replace('_', '-')}"
+    text = option.help.replace("%", "%%")
+    if name == "bottom_up":
+        parser.add_argument(
+            *(f"--no-{flag[2:]}", "--top-down"),
+            dest=name,
+            action="store_const",
+            const=False,
+            help=f"not: {text}",
+        )
+    elif option.default is False:
+        parser.add_argument(flag, action="store_true", help=text)
+    else:
+        kind = _whole if name in WHOLE else _number if name in NUMBERS else str
+        parser.add_argument(flag, type=kind, default=option.default, help=text)
+
+
+def _whole(text: str) -> int:
+    """A whole number, also as `1e3`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.5
+    if not value.is_integer():
+        raise argparse.ArgumentTypeError(f"must be a whole number, found {text}")
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else int(value)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, found {text}") from None
+
+
+def stated(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line states of a stream, by the keys of `conf/stream.yaml`."""
+    found: dict[str, Any] = {"geometry": {}}
+    for key in offer("stream").options:
+        group, _, name = key.rpartition(".")
+        if name in vars(options):
+            (found[group] if group else found)[name] = getattr(options, name)
+    return found
+
+
+def opening(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `spikes.open` from values of the keys of `conf/stream.yaml`.
+
+    Args:
+        path: the stream; a geometry is for a `.dat`, or a folder of them.
+        values: by key, `geometry` a mapping.
+    """
+    geometry = {key: value for key, value in values["geometry"].items() if value is not None}
+    is_bare = path.suffix.lower() in ("", ".dat")
+    return {**values, "geometry": geometry if is_bare and geometry else None}
