@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+import spikerec
 from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, InputError, WindowError
 from spikerec.models import Network
@@ -116,8 +118,40 @@ def test_wrong_window_says_expected_and_found(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_missing_axis_says_so(name: str) -> None:
     network: Network = build("model", name)
-    with pytest.raises(InputError, match="found 3 dimensions"):
-        network.reconstruct(spikes_for(network, 16, 16)[0], 1.0)
+    with pytest.raises(InputError, match="found 2 dimensions"):
+        network.reconstruct(spikes_for(network, 16, 16)[0, 0], 1.0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_window_is_taken_in_every_form(name: str) -> None:
+    network: Network = build("model", name).eval()
+    spikes = spikes_for(network, 16, 24)
+    stream = spikerec.open(spikes[0], light_scale=0.5)
+    with torch.no_grad():
+        expected = network.reconstruct(spikes, 0.5).image
+        unstated = network.reconstruct(spikes, 1.0).image
+    array = spikes.numpy()
+    for form in (stream, stream[:], spikerec.open(stream[:])):
+        image = network.reconstruct(form).image
+        assert torch.equal(image, expected)
+        assert not image.requires_grad
+    assert torch.equal(network.reconstruct(stream[:], 1).image, unstated)
+    for form in (array, array[0], array.astype(bool), array.astype(float), spikes[0].bool()):
+        with torch.no_grad():
+            assert torch.equal(network.reconstruct(form).image, unstated)
+
+
+def test_a_stream_longer_than_the_window_says_how_to_cut_it() -> None:
+    network = build("model", "tfp")
+    stream = spikerec.open(np.zeros((90, 8, 8), np.uint8))
+    with pytest.raises(WindowError, match="31 readouts, found a stream of 90: cut a window"):
+        network.reconstruct(stream)
+
+
+@pytest.mark.parametrize("given", ["car.npy", None, [[0, 1]], np.array(["a"])])
+def test_what_is_no_window_is_refused(given: Any) -> None:
+    with pytest.raises(InputError, match="must be a tensor or an array of numbers, found"):
+        build("model", "tfp").reconstruct(given)
 
 
 @pytest.mark.parametrize("name", MODELS)

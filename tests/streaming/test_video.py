@@ -42,6 +42,29 @@ def test_a_notebook_shows_a_frame(stream: SpikeStream) -> None:
         video[9]
 
 
+def test_a_slice_is_the_video_of_those_frames(stream: SpikeStream) -> None:
+    video = reconstruct(stream, "tfp", stride=10, exposure="auto")
+    pictures = [np.asarray(picture) for picture in video]
+    for part in (slice(0, 2), slice(-3, None), slice(1, 8, 3), slice(4, 4)):
+        assert len(video[part]) == len(pictures[part])
+        for made, expected in zip(video[part], pictures[part], strict=True):
+            assert np.array_equal(made, expected)
+    for wrong in ("a", [0, 1], slice(None, None, -1)):
+        with pytest.raises(IndexError, match="frames"):
+            video[wrong]  # type: ignore[call-overload]
+
+
+def test_methods_and_streams_are_taken_in_every_form(stream: SpikeStream) -> None:
+    frame = np.asarray(reconstruct(stream, "tfp", "tfi", stride=30)[1])
+    array = stream[:]
+    for source in (stream.path, str(stream.path), [stream.path], array, torch.tensor(array)):
+        video = reconstruct(source, ["tfp", "tfi"], stride=np.int64(30), exposure=2.0)
+        assert len(video) == 3
+    assert np.array_equal(reconstruct(array, ["tfp", "tfi"], stride=30)[1], frame)
+    with pytest.raises(ConfigError, match=r"methods must be names such as tfp, .* found int"):
+        reconstruct(stream, 5)  # type: ignore[arg-type]
+
+
 class Watched(Network):
     """The firing rate; counts its windows and the times it is moved to a device."""
 

@@ -14,6 +14,7 @@ table (`variant`). Nothing outside asks for the class of a network.
 
 from __future__ import annotations
 
+import itertools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -31,6 +34,7 @@ from spikerec.kernels.devices import can_branch
 from spikerec.models.padding import Margins, Padding
 from spikerec.models.reconstructors import ByBlocks, ByWindows, Reconstructor
 from spikerec.spikes.geometry import check_light_scale
+from spikerec.spikes.stream import SpikeStream
 
 
 class Reconstruction(NamedTuple):
@@ -203,18 +207,27 @@ class Network(Described, nn.Module, ABC):
         """
 
     def reconstruct(
-        self, spikes: Tensor, light_scale: Tensor | float, *, validate: bool = True
+        self,
+        spikes: Tensor | NDArray[Any] | SpikeStream,
+        light_scale: Tensor | float | None = None,
+        *,
+        validate: bool = True,
     ) -> Reconstruction:
         """Intensity of the key readout, for a window of any height and width.
 
         Args:
-            spikes: (B, window, H, W), values 0 and 1, any dtype.
-            light_scale: light scale α of the streams, (B,) or one number, in (0, 1].
+            spikes: (B, window, H, W) or (window, H, W), values 0 and 1, any dtype: a tensor on the
+                network's device, an array of NumPy, or a stream of as many readouts. Arrays and
+                streams are reconstructed without gradients.
+            light_scale: light scale α of the streams, (B,) or one number, in (0, 1]. None takes
+                what the stream states of which `spikes` is a part, as `stream[100:161]`; where it
+                states none, 1, so that the image is a firing rate.
             validate: check that every value is 0 or 1, and every light scale one (waits for the
                 device).
 
         Returns:
-            Image (B, 1, H, W) in intensity, not clipped, and the extras; where padding was needed,
+            Image (B, 1, H, W) in intensity, not clipped, a tensor on the network's device (B is 1
+            for a window without batch axis), and the extras; where padding was needed,
             only those of the image's size, which are cropped with it. The image of a window without
             any spike is black (see `darken`).
 
@@ -222,9 +235,17 @@ class Network(Described, nn.Module, ABC):
             InputError: wrong shape, or values other than 0 and 1.
             ConfigError: a light scale that is none.
         """
+        if not isinstance(spikes, Tensor):
+            stated = getattr(spikes, "light_scale", None) if light_scale is None else light_scale
+            with torch.no_grad():
+                return self.reconstruct(self._as_tensor(spikes), stated, validate=validate)
+        if spikes.ndim == 3:
+            spikes = spikes[None]
         check_window(spikes, self.window)
+        if light_scale is None:
+            light_scale = 1.0
         if not isinstance(light_scale, Tensor):
-            check_light_scale(light_scale)
+            light_scale = check_light_scale(light_scale)
         if validate:
             check_binary(spikes)
             _check_light_scales(light_scale)
@@ -240,6 +261,26 @@ class Network(Described, nn.Module, ABC):
             }
         image = darken(margins.crop(image), spikes, self.key_readout)
         return self.to_intensity(Reconstruction(image, extras), light_scale)
+
+    def _as_tensor(self, spikes: object) -> Tensor:
+        """A window in NumPy, or a stream of one window, as a tensor on the network's device."""
+        if isinstance(spikes, SpikeStream):
+            if len(spikes) != self.window:
+                raise WindowError(
+                    f"spikes must hold {self.window} readouts, found a stream of {len(spikes)}: "
+                    "cut a window from it, as stream[100:161], or make a video of it "
+                    "(spikerec.reconstruct)."
+                )
+            spikes = spikes[:]
+        if not isinstance(spikes, np.ndarray) or spikes.dtype.kind not in "buif":
+            found = spikes.dtype if isinstance(spikes, np.ndarray) else type(spikes).__name__
+            raise InputError(
+                f"spikes must be a tensor or an array of numbers, found {found}: open a file first "
+                "(spikerec.open)."
+            )
+        values = torch.from_numpy(np.require(np.asarray(spikes), requirements=["C", "W"]))
+        held = next(itertools.chain(self.parameters(), self.buffers()), values)
+        return values.to(held.device)
 
     def to_intensity(
         self, reconstruction: Reconstruction, light_scale: Tensor | float

@@ -3,15 +3,17 @@ from .bits import PackedSpikes, pack_bits, unpack_bits
 from .concatenated import ConcatenatedStream
 from .dat import DatStream, DatWriter
 from .ends import Ends, mirrored, reflect
-from .formats import SUFFIXES, open, save, save_parts
+from .formats import SUFFIXES, Source, as_stream, open, save, save_parts
 from .geometry import Geometry, Sidecar, read_sidecar, sidecar_path, write_sidecar
 from .inspection import Inspection, inspect
+from .memory import ArrayStream
 from .plasticity import Plasticity, equalise_histogram, stretch_to_uint8, tfstp
 from .representations import isi, nested_means, tfi, tfi_interval, tfp, tfp_sequence
-from .stream import SpikeStream
+from .stream import SpikeStream, SpikeWindow
 
 __all__ = [
     "SUFFIXES",
+    "ArrayStream",
     "ConcatenatedStream",
     "DatStream",
     "DatWriter",
@@ -24,7 +26,10 @@ __all__ = [
     "PackedSpikes",
     "Plasticity",
     "Sidecar",
+    "Source",
     "SpikeStream",
+    "SpikeWindow",
+    "as_stream",
     "equalise_histogram",
     "inspect",
     "isi",

@@ -26,8 +26,12 @@ from spikerec.spikes.geometry import (
     read_sidecar,
     write_sidecar,
 )
+from spikerec.spikes.memory import ArrayStream, as_array
 from spikerec.spikes.stream import SpikeStream
 from spikerec.spikes.turned import TurnedStream
+
+#: What becomes a stream: a file, several, a folder, or spikes in memory.
+Source = str | Path | Sequence[str | Path] | np.ndarray | Tensor
 
 #: What can be opened and saved.
 SUFFIXES = (".dat", ".npy", ".npz", ".h5", ".hdf5")
@@ -36,9 +40,9 @@ COPY_BYTES = 1 << 26
 
 
 def open(
-    path: str | Path | Sequence[str | Path],
+    path: Source,
     *,
-    geometry: Geometry | Mapping[str, Any] | None = None,
+    geometry: Geometry | Mapping[str, Any] | Sequence[int] | None = None,
     rate_hz: float | None = None,
     light_scale: float | None = None,
     dataset: str | None = None,
@@ -52,10 +56,12 @@ def open(
     Args:
         path: a `.dat`, `.npy`, `.npz` or `.h5` file; or several, or a folder of `.dat` files (by
             name, numbers in it by value; hidden ones do not count), joined in time. The folder that
-            an SPS100's recorder writes (`FOLDER/{0,1,2,3}/K.dat`) is one of these.
+            an SPS100's recorder writes (`FOLDER/{0,1,2,3}/K.dat`) is one of these. Or spikes in
+            memory, an array or a tensor (T, H, W) of 0 and 1, top row first.
         geometry: layout of a `.dat`; None to take it from the sidecar (that of a folder is
             `FOLDER.yaml` beside it, and serves all its files); a mapping of some of its keys, as
-            `{"partial": "drop"}`, to take the others from there. Other formats know theirs.
+            `{"partial": "drop"}`, to take the others from there; a pair is height and width. Other
+            formats know theirs.
         rate_hz: readouts per second; None to take it from the sidecar, if that states it.
         light_scale: firing rate of a pixel of intensity 1; None as for the rate.
         dataset: name of the array in a `.npz` or `.h5` that holds several.
@@ -69,10 +75,28 @@ def open(
 
     Raises:
         DataNotFoundError: no such file or folder.
-        DataError: not a format that is read, or content that is not of its format.
+        DataError: not a format that is read, content that is not of its format, or a `path` that
+            is neither paths nor an array.
         GeometryError: no geometry for a `.dat`, one that does not fit, or an empty stream.
         ConfigError: a rate or light scale out of range, or another turn or pattern.
     """
+    if isinstance(path, np.ndarray | Tensor):
+        layout = (geometry, dataset, rotate, flip, bayer)
+        if external or any(one is not None for one in layout):
+            raise GeometryError(
+                "an array states its own shape, top row first: expected rate_hz and light_scale "
+                "at most, found arguments for files."
+            )
+        rate_hz = getattr(path, "rate_hz", None) if rate_hz is None else rate_hz
+        light_scale = getattr(path, "light_scale", None) if light_scale is None else light_scale
+        return ArrayStream(path, rate_hz, light_scale)
+    if not _are_paths(path):
+        raise DataError(
+            "path must be a file, several files, a folder, or spikes in memory (an array or a "
+            f"tensor of (T, H, W)), found {type(path).__name__}."
+        )
+    if isinstance(geometry, Sequence):
+        geometry = _pair(geometry)
     partly = {} if geometry is None or isinstance(geometry, Geometry) else dict(geometry)
     whole = geometry if isinstance(geometry, Geometry) else None
     stated = Sidecar(whole, rate_hz, light_scale, rotate, flip, bayer)
@@ -92,6 +116,26 @@ def open(
         stated = _merged(stated, read_sidecar(path))
         return ConcatenatedStream(path, [opened(file) for file in files])
     return opened(path)
+
+
+def as_stream(source: Source | SpikeStream) -> SpikeStream:
+    """A stream as it is, or what `open` makes of a path, several, an array or a tensor."""
+    return source if isinstance(source, SpikeStream) else open(source)
+
+
+def _are_paths(path: object) -> bool:
+    if isinstance(path, str | Path):
+        return True
+    return isinstance(path, Sequence) and all(isinstance(one, str | Path) for one in path)
+
+
+def _pair(geometry: Sequence[int]) -> Geometry:
+    if len(geometry) != 2:
+        raise GeometryError(
+            "geometry must be (height, width), or a Geometry with more keys, found "
+            f"{tuple(geometry)}."
+        )
+    return Geometry(geometry[0], geometry[1])
 
 
 def save(
@@ -128,7 +172,7 @@ def save(
         rate_hz = spikes.rate_hz if rate_hz is None else rate_hz
         light_scale = spikes.light_scale if light_scale is None else light_scale
     else:
-        spikes = _as_array(Path(path), spikes)
+        spikes = as_array(Path(path), spikes)
     save_parts(
         path,
         spikes.shape,
@@ -281,16 +325,6 @@ def _check_geometry_is_for_dat(path: Path, geometry: Geometry | None) -> None:
             f"{path} states its own shape, top row first: expected no geometry, found {geometry}. "
             "A geometry is for .dat files."
         )
-
-
-def _as_array(path: Path, spikes: np.ndarray | Tensor) -> np.ndarray:
-    """The spikes as uint8, 0 and 1."""
-    array = spikes.detach().cpu().numpy() if isinstance(spikes, Tensor) else spikes
-    if array.ndim != 3 or 0 in array.shape:
-        raise GeometryError(
-            f"{path}: spikes must be (T, H, W), none of them 0, found {tuple(array.shape)}."
-        )
-    return as_spikes(path, array)
 
 
 def _checked(

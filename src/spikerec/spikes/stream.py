@@ -6,6 +6,7 @@ import os
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import EllipsisType
@@ -23,7 +24,24 @@ from spikerec.spikes.geometry import Sidecar
 MAX_OPEN_FILES = 256
 
 Handle = TypeVar("Handle")
-Index = int | slice | EllipsisType | tuple[int | slice | EllipsisType, ...]
+Axis = int | slice | Sequence[int] | np.ndarray
+Index = Axis | EllipsisType | tuple[Axis | EllipsisType, ...]
+
+
+class SpikeWindow(np.ndarray):
+    """Decoded spikes, an array like any other, that know what their stream states.
+
+    Attributes:
+        light_scale: firing rate of a pixel of intensity 1, None where unknown.
+        rate_hz: readouts per second, None where unknown.
+    """
+
+    light_scale: float | None
+    rate_hz: float | None
+
+    def __array_finalize__(self, origin: object) -> None:
+        self.light_scale = getattr(origin, "light_scale", None)
+        self.rate_hz = getattr(origin, "rate_hz", None)
 
 
 class SpikeStream(ABC):
@@ -85,22 +103,32 @@ class SpikeStream(ABC):
 
     def __repr__(self) -> str:
         size = " × ".join(map(str, self.shape))
-        return f"{type(self).__name__}({str(self.path)!r}, {size})"
+        stated = "".join(
+            f", {name}={value:g}"
+            for name in ("rate_hz", "light_scale")
+            if (value := getattr(self, name)) is not None
+        )
+        return f"{type(self).__name__}({str(self.path)!r}, {size}{stated})"
 
-    def __getitem__(self, index: Index) -> np.ndarray:
+    def __getitem__(self, index: Index) -> SpikeWindow:
         """Decode part of the stream: `stream[t0:t1, y0:y1, x0:x1]`.
 
         Indices mean what they mean for an array of (T, H, W): ends are cut to the stream, negative
-        ones count from its end, an integer drops its axis. Slices take steps in time, above 0, but
-        not in space.
+        ones count from its end, an integer drops its axis, a list takes some readouts in its order.
+        Slices take steps in time, above 0, but not in space.
 
         Returns:
-            uint8, 0 and 1, contiguous.
+            uint8, 0 and 1, contiguous, with the stream's light scale and rate.
 
         Raises:
-            IndexError: an integer out of range, a step that is not served, too many indices.
+            IndexError: an integer out of range, a step that is not served, too many indices, or an
+                index of another kind.
         """
         time, rows, columns = _complete(index)
+        if isinstance(time, list):
+            readouts = [self[one, rows, columns] for one in time]
+            picked = np.stack(readouts) if readouts else self[:0, rows, columns]
+            return self._stated(picked)
         block = self._decode(
             _resolve(time, self.shape[0], "readouts", any_step=True),
             _resolve(rows, self.shape[1], "rows"),
@@ -109,9 +137,15 @@ class SpikeStream(ABC):
         dropped = tuple(
             axis for axis, one in enumerate((time, rows, columns)) if not isinstance(one, slice)
         )
-        return block.squeeze(dropped) if dropped else block
+        return self._stated(block.squeeze(dropped) if dropped else block)
 
-    def window(self, centre: int, length: int, *, ends: Ends = "reflect") -> np.ndarray:
+    def _stated(self, spikes: np.ndarray) -> SpikeWindow:
+        """Spikes of this stream, with what it states."""
+        window = spikes.view(SpikeWindow)
+        window.light_scale, window.rate_hz = self.light_scale, self.rate_hz
+        return window
+
+    def window(self, centre: int, length: int, *, ends: Ends = "reflect") -> SpikeWindow:
         """Decode the readouts around one: [centre − length // 2, centre − length // 2 + length).
 
         Args:
@@ -121,7 +155,7 @@ class SpikeStream(ABC):
                 `spikerec.spikes.ends`); `drop` refuses it.
 
         Returns:
-            (length, H, W) uint8, 0 and 1.
+            (length, H, W) uint8, 0 and 1, with the stream's light scale and rate.
 
         Raises:
             WindowError: the centre is outside the stream, length < 1, the window leaves the stream
@@ -131,7 +165,7 @@ class SpikeStream(ABC):
         if not 0 <= centre < self.num_readouts:
             self._check_window(centre, centre + 1)
         first = centre - length // 2
-        return self.packed(first, first + length, ends=ends).unpack()
+        return self._stated(self.packed(first, first + length, ends=ends).unpack())
 
     def packed(
         self,
@@ -253,18 +287,38 @@ class FileStream(SpikeStream, Generic[Handle]):
         return state
 
 
-def _complete(index: Index) -> tuple[int | slice, int | slice, int | slice]:
+def _complete(index: Index) -> tuple[int | slice | list[int], int | slice, int | slice]:
     """The index of each of three axes, `...` and missing ones spelled out."""
     given = index if isinstance(index, tuple) else (index,)
-    if Ellipsis in given:
-        place = given.index(Ellipsis)
+    dots = [place for place, one in enumerate(given) if one is Ellipsis]
+    if dots:
+        place = dots[0]
         whole = (slice(None),) * (4 - len(given))
         given = (*given[:place], *whole, *given[place + 1 :])
     given = (*given, *(slice(None),) * (3 - len(given)))
     if len(given) != 3 or any(isinstance(one, EllipsisType) for one in given):
         raise IndexError(f"a spike stream has three axes (T, H, W), found the index {index!r}.")
-    time, rows, columns = given
-    return time, rows, columns  # type: ignore[return-value]  # no ellipsis is left
+    time, *rest = (_axis(one, index) for one in given)
+    rows, columns = rest
+    if isinstance(rows, list) or isinstance(columns, list):
+        raise IndexError(f"a list takes readouts, not rows or columns, found the index {index!r}.")
+    return time, rows, columns
+
+
+def _axis(one: Any, index: Index) -> int | slice | list[int]:  # noqa: ANN401 (whatever was given)
+    """The index of one axis: a slice, a whole number, or a list of these."""
+    if isinstance(one, slice):
+        return one
+    if hasattr(one, "__index__") and not isinstance(one, bool | np.bool_) and not np.ndim(one):
+        return int(one)
+    if isinstance(one, Sequence | np.ndarray) and not isinstance(one, str):
+        places = [_axis(place, index) for place in one]
+        if all(isinstance(place, int) for place in places):
+            return places  # type: ignore[return-value]  # all whole numbers
+    raise IndexError(
+        f"a spike stream is indexed by whole numbers, slices and a list of readouts, found the "
+        f"index {index!r}."
+    )
 
 
 def _resolve(index: int | slice, size: int, axis: str, *, any_step: bool = False) -> slice:

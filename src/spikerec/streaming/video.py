@@ -10,13 +10,14 @@ Nothing is computed before it is asked for. In a notebook a video shows its midd
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from spikerec.errors import ConfigError
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import images_at_once
 from spikerec.models.base import Network
-from spikerec.spikes import Ends, SpikeStream
+from spikerec.spikes import Ends, Source, SpikeStream, as_stream
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.engine import Frame, make_frames
@@ -44,6 +45,7 @@ from spikerec.weights.trained import load
 
 Exposure = float | Literal["auto", "light_scale"] | None
 Path_ = str | Path
+Method = str | Network | Mapping[str, Network]
 
 #: Images by which the white of a network is measured whose unit does not follow from firing rates.
 WHITE_IMAGES = 8
@@ -233,11 +235,38 @@ class Video:
             for frame in source:
                 yield self._picture(frame)
 
-    def __getitem__(self, index: int) -> Image.Image:
-        """Frame `index` as it would be drawn, 8 bits."""
-        position = range(len(self))[index]
+    @overload
+    def __getitem__(self, index: int) -> Image.Image: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Video: ...
+
+    def __getitem__(self, index: int | slice) -> Image.Image | Video:
+        """Frame `index` as it would be drawn, 8 bits; of a slice, the video of those frames.
+
+        Raises:
+            IndexError: a frame that there is not, or an index that is neither a whole number nor a
+                slice with a step above 0.
+        """
+        if isinstance(index, slice):
+            return self._part(index)
+        try:
+            position = range(len(self))[index]
+        except TypeError:
+            raise IndexError(
+                f"frames are taken by a whole number or a slice, found {index!r}."
+            ) from None
         (frame,) = self.frames(position, position + 1)
         return self._picture(frame)
+
+    def _part(self, index: slice) -> Video:
+        if index.step is not None and index.step < 1:
+            raise IndexError(f"frames cannot be taken in steps of {index.step}.")
+        if self._is_measured:
+            _ = self._gains  # of the whole video, so that its parts are as bright
+        part = copy.copy(self)
+        part.key_readouts = self.key_readouts[index]
+        return part
 
     def _picture(self, frame: Frame) -> Image.Image:
         return Image.fromarray(grey_levels(self.draw(frame)))
@@ -368,8 +397,8 @@ class Video:
 
 
 def reconstruct(
-    stream: SpikeStream,
-    *methods: str | Network | Mapping[str, Network],
+    stream: Source | SpikeStream,
+    *methods: Method | Sequence[Method],
     checkpoint: Path_ | Mapping[str, Path_] | None = None,
     stride: int | None = None,
     start: int = 0,
@@ -382,9 +411,9 @@ def reconstruct(
     """A video of a stream by one or several methods, side by side.
 
     Args:
-        stream: from `spikerec.open`.
+        stream: from `spikerec.open`, or what that opens: a file, several, an array or a tensor.
         methods: choices of `conf/model`, or networks ready to use, also by names of their own
-            (`{"mine": network}`); none for the default network.
+            (`{"mine": network}`); one by one or as a list; none for the default network.
         checkpoint: of a method with weights; by name where several have some.
         stride: readouts from one frame to the next; None to take it from `slow_motion`, or half
             the shortest window.
@@ -402,18 +431,29 @@ def reconstruct(
             can be mirrored.
         WeightsError: a checkpoint that does not fit.
     """
+    stream = as_stream(stream)
+    chosen = [
+        one
+        for method in methods or (DEFAULT_MODEL,)
+        for one in (method if isinstance(method, list | tuple) else [method])
+    ]
     networks: dict[str, Network] = {}
-    for method in methods or (DEFAULT_MODEL,):
+    for method in chosen:
         if isinstance(method, Mapping):
             networks |= method
             continue
+        if not isinstance(method, str | Network):
+            raise ConfigError(
+                "methods must be names such as tfp, or networks ready to use, found "
+                f"{type(method).__name__}."
+            )
         name = method if isinstance(method, str) else type(method).__name__
         if name in networks:
             raise ConfigError(f"the method {name} is named twice.")
         own = checkpoint.get(name) if isinstance(checkpoint, Mapping) else checkpoint
-        if len(methods) > 1 and not isinstance(checkpoint, Mapping) and checkpoint is not None:
+        if len(chosen) > 1 and not isinstance(checkpoint, Mapping) and checkpoint is not None:
             raise ConfigError(
-                f"checkpoint={checkpoint} could be of any of {len(methods)} methods: say which, "
+                f"checkpoint={checkpoint} could be of any of {len(chosen)} methods: say which, "
                 "checkpoint.NAME=FILE."
             )
         networks[name] = load(method, own) if isinstance(method, str) else method
