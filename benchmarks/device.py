@@ -39,7 +39,8 @@ from spikerec.errors import ConfigError
 from spikerec.fetch import write_atomically
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import device_name
-from spikerec.metrics.efficiency import LATENCY_SIZES, macs, random_window
+from spikerec.metrics.efficiency import macs, random_window
+from spikerec.metrics.sizes import LATENCY_SIZES
 from spikerec.models.base import Network
 from spikerec.simulation.camera import THETA, Camera
 from spikerec.spikes import Geometry, pack_bits, unpack_bits

@@ -12,6 +12,7 @@ import math
 import os
 import random
 import re
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,9 +24,10 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
-from spikerec.configs import job_name, run_name, text_words
+from spikerec.configs import job_name, plain, run_name, text_words
 from spikerec.errors import ConfigError, SweepError
 from spikerec.extras import require
 
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 #: Tells a job, and so its loggers, which sweep it is part of.
 SWEEP_VARIABLE = "SPIKEREC_SWEEP"
+
+#: The launcher that runs jobs one after the other in this process.
+THIS_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 #: A reference to another key, in `${…}`.
 _REFERENCE = re.compile(r"\$\{([^}]+)\}")
@@ -58,6 +63,7 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
     def __init__(self, params: Mapping[str, Any] | None) -> None:
         self.params = dict(params or {})
         self.jobs: list[Job] = []
+        self._settings: dict[Path, dict[str, Any] | None] = {}  # by a job's folder
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -118,7 +124,9 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
         HydraConfig.instance().set_config(config)
         try:
             self.root = Path(config.hydra.sweep.dir)
-            return Job(tuple(words), self.root / self._name(config, words))
+            job = Job(tuple(words), self.root / self._name(config, words))
+            self._settings[job.folder] = _settings(config, job.folder)
+            return job
         finally:
             HydraConfig.instance().cfg = before
 
@@ -148,6 +156,40 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
         returned = self.launcher.launch([self._started(job) for job in jobs], initial_job_idx=first)
         return [job.return_value for job in returned]
 
+    def launch_unsettled(self, jobs: Sequence[Job]) -> None:
+        """Launch the jobs that no command before found finished (`spikerec.sweeps.settled`).
+
+        A launcher that starts jobs on other machines launches all: these are not looked at here.
+        """
+        from spikerec.sweeps.settled import Ledger
+
+        if self.config.hydra.launcher._target_ != THIS_PROCESS:
+            self.launch(jobs)
+            return
+        ledger = Ledger(self.folder)
+        known, finished = ledger.read(), self._finished(jobs)
+        waiting = [job for job in jobs if finished.get(job.folder, "") != known.get(job.folder)]
+        for job in jobs:
+            if job not in waiting:
+                sys.stdout.write(f"finished before, skipped: {job.folder}\n")
+        first = len(self.jobs)
+        self.jobs += jobs
+        if waiting:
+            self.launcher.launch([self._started(job) for job in waiting], initial_job_idx=first)
+            ledger.add(self._finished(waiting))
+
+    def _finished(self, jobs: Sequence[Job]) -> dict[Path, str]:
+        """Folder → digest of what was asked for and found, of the jobs that are finished."""
+        from spikerec.sweeps.settled import Look
+
+        look, digests = Look(), {}
+        for job in jobs:
+            settings = self._settings[job.folder] if job.outcome() == "finished" else None
+            asked = None if settings is None else look.asked(settings)
+            if asked is not None and (digest := asked.finished(job)) is not None:
+                digests[job.folder] = digest
+        return digests
+
     def _summarise(self) -> None:
         import rich
         from rich.table import Table
@@ -172,6 +214,8 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
 
     def _log(self, table: pd.DataFrame) -> None:
         """Give the table to W&B, in a run of its own beside the jobs', where they log there."""
+        if "wandb" not in (self.config.get("logger") or ()):
+            return
         from spikerec.training.wandb_log import log_table_where_chosen
 
         log_table_where_chosen(
@@ -196,7 +240,9 @@ class Grid(TabledSweeper):
                     "values, or choose hydra/sweeper=random or optuna."
                 )
         choices = [[f"{key}={v}" for v in discrete(item)] for key, item in swept.items()]
-        self.launch([self.compose([*fixed, *words]) for words in itertools.product(*choices)])
+        self.launch_unsettled(
+            [self.compose([*fixed, *words]) for words in itertools.product(*choices)]
+        )
 
 
 class Random(TabledSweeper):
@@ -219,7 +265,7 @@ class Random(TabledSweeper):
             tuple(f"{key}={draw(item, f'{self.seed}/{k}/{key}')}" for key, item in swept.items())
             for k in range(self.samples)
         )
-        self.launch([self.compose([*fixed, *words]) for words in drawn])
+        self.launch_unsettled([self.compose([*fixed, *words]) for words in drawn])
 
 
 class Optuna(TabledSweeper):
@@ -315,6 +361,22 @@ class Optuna(TabledSweeper):
             if trial.params not in known:
                 study.enqueue_trial(trial.params)
                 known.append(trial.params)
+
+
+def _settings(config: DictConfig, folder: Path) -> dict[str, Any] | None:
+    """A job's own settings as plain values; None where one of them has no value yet.
+
+    Args:
+        config: of the job, which is also Hydra's at the moment.
+        folder: of its run, which Hydra knows once the job runs.
+    """
+    with read_write(config.hydra.runtime):
+        config.hydra.runtime.output_dir = str(folder)
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        return plain(own)
+    except OmegaConfBaseException:
+        return None
 
 
 def sweep_name(arguments: Sequence[str]) -> str:

@@ -24,21 +24,15 @@ from spikerec.errors import ConfigError, SpikerecError
 from spikerec.inference.footprint import peak_memory, whole_window
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import counts_memory, device_name, wait_for
+from spikerec.metrics.sizes import LATENCY_SIZES, PAPER_SIZE, Size
 from spikerec.models.base import Network, Recurrent
 
 _log = logging.getLogger(__name__)
 
-Size = tuple[int, int]
 Counting = Literal["full", "published"]
 
 #: Letters of a foreign message that are quoted.
 QUOTED = 160
-
-#: The size of SREDS, for which the papers state operations and memory.
-PAPER_SIZE: Size = (720, 1280)
-
-#: Sizes for which latency is measured: that of the cameras of 2019, and that of SREDS.
-LATENCY_SIZES: tuple[Size, ...] = ((250, 400), PAPER_SIZE)
 
 
 @dataclass(frozen=True)

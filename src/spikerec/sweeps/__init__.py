@@ -1,15 +1,5 @@
 """Sweeps: what became of each job, the table that compares them, and pruning."""
 
-from spikerec.sweeps.jobs import Job, clear_failure, record_failure
-from spikerec.sweeps.pruning import Pruning
-from spikerec.sweeps.table import ablation, markdown, summarise
+from spikerec.doors import open_door
 
-__all__ = [
-    "Job",
-    "Pruning",
-    "ablation",
-    "clear_failure",
-    "markdown",
-    "record_failure",
-    "summarise",
-]
+__getattr__, __dir__, __all__ = open_door(__name__, __file__)

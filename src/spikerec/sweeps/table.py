@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spikerec.metrics.efficiency import PAPER_SIZE
+from spikerec.metrics.sizes import PAPER_SIZE
 from spikerec.results.statistics import intervals
 from spikerec.spikes.files import atomic_path
 from spikerec.sweeps.jobs import Job

@@ -28,7 +28,8 @@ from spikerec.kernels.devices import device_name, prefers_channels_last
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
-from spikerec.metrics.efficiency import PAPER_SIZE, countable, macs, parameters
+from spikerec.metrics.efficiency import countable, macs, parameters
+from spikerec.metrics.sizes import PAPER_SIZE
 from spikerec.models.base import Network
 from spikerec.training.budgets import Budget, check_budget, measure_budget
 from spikerec.training.checkpoints import LastCheckpoint, Preempted
@@ -246,7 +247,7 @@ class _Plan:
             )
         # A longer training under the same budget would be more than the budget.
         lengths = () if self.budget_seconds else (*LENGTHS, *growing)
-        facts |= data_facts(self.data) | code_facts(settings, named)
+        facts |= data_facts(self.data.sets) | code_facts(settings, named)
         if (start := self._start(run)) is not None:
             facts[START] = start
         return Identity(settings, facts, growing=frozenset(lengths)), described
@@ -541,7 +542,7 @@ def training_report(
         "samples": trainer.global_step * batch["effective"],
         "batch": batch["effective"],
         "crop": [data.crop.height, data.crop.width],
-        "data": {name.removeprefix("data of "): of for name, of in data_facts(data).items()},
+        "data": {name.removeprefix("data of "): of for name, of in data_facts(data.sets).items()},
         "seconds": round(last.seconds, 1) if last else None,
         "device": str(trainer.strategy.root_device),
         "machine": device_name(trainer.strategy.root_device),

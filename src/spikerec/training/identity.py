@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import json
 import sys
@@ -19,14 +20,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from spikerec.data import SpikeDataModule
-from spikerec.data.clips import Clip, LiveSet
+from spikerec.data.clips import Clip, LiveSet, SpikeSet
 from spikerec.errors import DataError
-from spikerec.models.base import Network
+
+if TYPE_CHECKING:
+    from spikerec.models.base import Network
 
 #: Settings that do not move a result: places, labels, reports, speed.
 NEUTRAL = (
@@ -184,13 +186,13 @@ def step_facts(
     return facts
 
 
-def data_facts(data: SpikeDataModule) -> dict[str, str]:
+def data_facts(sets: Mapping[str, SpikeSet]) -> dict[str, str]:
     """Set → fingerprint of its training and validation clips; sets that are not here are left out.
 
     Sets that simulate their training windows have their recipe among the settings.
     """
     facts: dict[str, str] = {}
-    for name, one in data.sets.items():
+    for name, one in sets.items():
         splits = ("val",) if isinstance(one, LiveSet) else ("train", "val")
         try:
             facts[f"{DATA}{name}"] = fingerprint(
@@ -242,7 +244,7 @@ def code_facts(
         named: full name → class or function, for those that cannot be imported by their names.
     """
     targets = {str(value) for key, value in settings.items() if _is_target(key)}
-    found = {name: _found(name) for name in targets} | dict(named or {})
+    found = {name: _found(name) for name in targets if not _is_installed(name)} | dict(named or {})
     return {
         f"{CODE}{name}": _code(found[name])
         for name in sorted(found)
@@ -252,6 +254,22 @@ def code_facts(
 
 def _is_target(key: str) -> bool:
     return key.rpartition(".")[2] == "_target_"
+
+
+def _is_installed(target: str) -> bool:
+    """True if a full name begins with a package that is no code of the user's; none is imported."""
+    top = target.partition(".")[0]
+    if top in (OURS, *sys.stdlib_module_names):
+        return True
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # a module that was made by hand
+        return False
+    return spec is not None and spec.origin is not None and _lies_installed(spec.origin)
+
+
+def _lies_installed(source: str) -> bool:
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(source).parts)
 
 
 def _found(target: str) -> Any:  # noqa: ANN401 (a class or function)
@@ -282,7 +300,7 @@ def _is_users(module: ModuleType | None) -> bool:
     source = getattr(module, "__file__", None)
     if source is None or module.__name__.partition(".")[0] in (OURS, *sys.stdlib_module_names):
         return False
-    return not {"site-packages", "dist-packages"} & {*Path(source).parts}
+    return not _lies_installed(source)
 
 
 def _code(made_by: Any) -> str:  # noqa: ANN401 (a class or function)

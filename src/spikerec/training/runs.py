@@ -7,6 +7,9 @@ FOLDER/checkpoints/last.ckpt       where to continue
 FOLDER/checkpoints/previous.ckpt   the one before it, should the disk damage that
 FOLDER/metrics.csv                 the curves
 FOLDER/finished.json               written last: figures and paths
+
+What looks at folders alone, such as a sweep's table, waits for no training library: Lightning is
+imported by the functions that need it.
 """
 
 from __future__ import annotations
@@ -21,13 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from lightning.fabric.plugins import TorchCheckpointIO
 
 from spikerec.errors import ConfigError, DataError, SpikerecError
 from spikerec.parsing import RUN_DOCUMENT, read_json, read_yaml
 from spikerec.spikes.files import atomic_path, lock_folder
-from spikerec.training.curves import read_rows
-from spikerec.training.distributed import is_first
 from spikerec.training.identity import NEUTRAL, Identity, settings_of
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ class Run:
         """
         import pandas as pd
 
+        from spikerec.training.curves import read_rows
+
         path = self.folder / "metrics.csv"
         if not path.exists():
             return pd.DataFrame(index=pd.Index([], name="step", dtype=int))
@@ -132,6 +134,8 @@ class Run:
         A training that was wrong from the start leaves nothing behind. A block inside another of
         the same process and folder is a part of that.
         """
+        from spikerec.training.distributed import is_first
+
         folder = self.folder.resolve()
         if folder in _claimed or not is_first():  # of several processes, the first claims for all
             yield
@@ -306,6 +310,8 @@ class Run:
 
 def unreadable(path: Path) -> str | None:
     """Say why a checkpoint cannot be read; None if it can."""
+    from lightning.fabric.plugins import TorchCheckpointIO
+
     try:
         TorchCheckpointIO().load_checkpoint(path, weights_only=True)
     except Exception as error:  # noqa: BLE001 (a damaged file raises whatever its bytes lead to)
