@@ -10,11 +10,13 @@ import pytest
 from torch import nn
 
 from spikerec.configs import build
+from spikerec.spikes import Geometry
 from spikerec.training.identity import (
     LENGTHS,
     Identity,
     code_facts,
     fingerprint,
+    layout_text,
     settings_of,
     step_facts,
 )
@@ -169,3 +171,9 @@ def test_code_of_the_users_own_classes_counts_with_what_it_draws_on(
     assert code_facts(settings) != before
     for name in ("mynet", "helper"):
         monkeypatch.delitem(sys.modules, name)
+
+
+def test_a_layout_is_told_as_runs_of_earlier_versions_have_it() -> None:
+    before = "Geometry(height=2, width=3, readout_width=None, bottom_up=True, bit_order='little')"
+    assert layout_text(Geometry(2, 3)) == before
+    assert layout_text(Geometry(2, 3, skip_bytes=4)) == f"{before[:-1]}, skip_bytes=4)"

@@ -16,7 +16,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatch
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -26,6 +26,7 @@ from torch import nn
 
 from spikerec.data.clips import Clip, LiveSet, SpikeSet
 from spikerec.errors import DataError
+from spikerec.spikes import Geometry
 
 if TYPE_CHECKING:
     from spikerec.models.base import Network
@@ -55,6 +56,9 @@ PLACES = ("run", "paths.data", "paths.results", "paths.outputs")
 
 #: Bytes at a file's start and end that stand for its content in a fingerprint.
 SAMPLED_BYTES = 1 << 14
+
+#: Fields of a geometry that every fingerprint states.
+FIRST_LAYOUT = ("height", "width", "readout_width", "bottom_up", "bit_order")
 
 #: Top packages whose code is not the user's, beside all that lies in the installed packages.
 OURS = "spikerec"
@@ -215,10 +219,25 @@ def fingerprint(clips: Iterable[Clip]) -> str:
     total = hashlib.sha256()
     for clip in clips:
         keys = [*clip.key_readouts, *clip.images]
-        total.update(repr((clip.name, clip.light_scale, clip.geometry, keys)).encode())
+        layout = None if clip.geometry is None else layout_text(clip.geometry)
+        text = f"({clip.name!r}, {clip.light_scale!r}, {layout}, {keys!r})"
+        total.update(text.encode())
         for path in (*clip.files, *clip.images.values()):
             total.update(_sampled(path))
     return total.hexdigest()[:16]
+
+
+def layout_text(geometry: Geometry) -> str:
+    """A geometry as fingerprints have it: what was added to it later only where it is in use.
+
+    So the runs of earlier versions stay the runs that they are.
+    """
+    stated = {
+        one.name: getattr(geometry, one.name)
+        for one in fields(geometry)
+        if one.name in FIRST_LAYOUT or getattr(geometry, one.name) != one.default
+    }
+    return f"Geometry({', '.join(f'{name}={value!r}' for name, value in stated.items())})"
 
 
 def _sampled(path: Path) -> bytes:
