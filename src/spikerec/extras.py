@@ -9,6 +9,7 @@ from spikerec.errors import MissingPackageError
 #: Module → extra, as in pyproject.toml. Everything else comes with `pip install spikerec`.
 EXTRAS = {
     "av": "video",
+    "cv2": "colour",
     "hydra_plugins.hydra_joblib_launcher": "sweeps",
     "hydra_plugins.hydra_submitit_launcher": "sweeps",
     "lpips": "metrics",

@@ -208,6 +208,7 @@ def _video(
         _open(config, path),
         networks,
         tone=Tone(**plain(config.tone)),
+        white_balance=plain(config)["white_balance"],
         calibration=calibration,
         **settings,
     )

@@ -9,14 +9,16 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
 
 from spikerec.apps._printing import say
 from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
 from spikerec.kernels.devices import default_device
 from spikerec.simulation import Camera, SceneStyle
+from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.footage import Footage
-from spikerec.simulation.images import IMAGE_SUFFIXES, read_grey
+from spikerec.simulation.images import IMAGE_SUFFIXES, read_colour, read_grey
 from spikerec.simulation.layout import (
     Recording,
     SREDSLayout,
@@ -38,6 +40,11 @@ def run(config: DictConfig) -> None:
         if not config[key]:
             raise ConfigError(f"{key} is not set: name {key}=PATH.")
     inputs = _inputs(config)
+    if config.bayer is not None and not Path(config.output).suffix:
+        raise ConfigError(
+            f"bayer={config.bayer} needs output=NAME.dat, .npy, .npz or .h5: a folder in SREDS "
+            "layout cannot state colours."
+        )
     with console.status(f"reading {inputs[0].name}"):
         scene, images = _scene(config, inputs)
     camera = instantiate(config.simulation, Camera, "simulation")
@@ -79,6 +86,7 @@ def _source(config: DictConfig, inputs: list[Path]) -> dict[str, Any]:
         "input": [path.name for path in inputs],
         "sha256": [_digest(path) for path in inputs],
         **{key: plain(config)[key] for key in ("size", "interpolation", "style")},
+        **({} if config.bayer is None else {"bayer": config.bayer}),
     }
 
 
@@ -97,6 +105,11 @@ def _scene(config: DictConfig, inputs: list[Path]) -> tuple[Scene, int]:
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in inputs):
         images = PHOTOGRAPH_IMAGES if config.images is None else config.images
         return _moving_photographs(config, inputs), images
+    if config.bayer is not None:
+        raise ConfigError(
+            f"bayer={config.bayer} needs photographs in colour, found {inputs[0].name}: videos are "
+            "read as grey."
+        )
     if len(inputs) > 1:
         raise ConfigError(
             f"input names {len(inputs)} files that are not all images: expected one video, one "
@@ -116,8 +129,17 @@ def _scene(config: DictConfig, inputs: list[Path]) -> tuple[Scene, int]:
     return scene, scene.num_readouts // config.readouts_per_image
 
 
-def _moving_photographs(config: DictConfig, inputs: list[Path]) -> RandomScene:
-    photographs = [read_grey(path) for path in inputs]
+def _moving_photographs(config: DictConfig, inputs: list[Path]) -> Scene:
+    """A scene of photographs: grey, or in colour behind a Bayer mosaic."""
+    if config.bayer is None:
+        return _random_scene(config, [read_grey(path) for path in inputs])
+    colours = [read_colour(path) for path in inputs]
+    # One seed: all that is drawn, but for the light, is the same in each colour.
+    channels = [_random_scene(config, [image[index] for image in colours]) for index in range(3)]
+    return BayerScene(channels, config.bayer)
+
+
+def _random_scene(config: DictConfig, photographs: list[Tensor]) -> RandomScene:
     height, width = _size(config) or photographs[0].shape
     device = config.device or default_device()
     style = instantiate(config.style, SceneStyle, "style")

@@ -146,6 +146,28 @@ def read_grey(path: Path, largest_side: int | None = None) -> Tensor:
     return grey.clamp(0, 1)
 
 
+def read_colour(path: Path) -> Tensor:
+    """Read an image as intensity of red, green and blue, upright as its EXIF tag says.
+
+    Args:
+        path: an image of any of Pillow's modes; grey ones have three equal channels.
+
+    Returns:
+        (3, h, w) float32 in [0, 1].
+
+    Raises:
+        DataNotFoundError: no such file.
+        DataError: as of `read_grey`.
+    """
+    with open_image(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I") or image.mode in ("1", "L", "LA", "La", "F"):
+            return torch.from_numpy(_grey(image, path)).clamp(0, 1).expand(3, -1, -1).contiguous()
+        colours = image.convert("RGBA").convert("RGB") if image.mode in ("P", "PA") else image
+        levels = np.asarray(colours.convert("RGB"))
+    return torch.from_numpy(_scaled(levels, 255)).permute(2, 0, 1).contiguous()
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width of the image that `read_grey` would give, from the file's head alone.
 
@@ -233,6 +255,12 @@ def _grey(image: Image.Image, path: Path) -> NDArray[np.float32]:
 def write_grey(path: Path, image: Tensor) -> None:
     """Write intensity (H, W) in [0, 1] as an 8-bit grey PNG, rounded to the nearest level."""
     Image.fromarray(grey_levels(image.cpu().numpy())).save(path, format="PNG")
+
+
+def write_colour(path: Path, image: Tensor) -> None:
+    """Write intensity (3, H, W) in [0, 1] as an 8-bit PNG in colour."""
+    levels = grey_levels(image.permute(1, 2, 0).cpu().numpy())
+    Image.fromarray(np.ascontiguousarray(levels)).save(path, format="PNG")
 
 
 def resized(image: Tensor, height: int, width: int) -> Tensor:

@@ -27,7 +27,8 @@ from spikerec import spikes
 from spikerec.errors import ConfigError, DataError
 from spikerec.simulation.camera import Camera
 from spikerec.simulation.cards import plain_values, read_card, write_card
-from spikerec.simulation.images import write_grey
+from spikerec.simulation.colour import BayerScene
+from spikerec.simulation.images import write_colour, write_grey
 from spikerec.simulation.scenes import Scene
 from spikerec.simulation.video import VideoScene
 from spikerec.spikes.dat import encode_readouts
@@ -78,7 +79,8 @@ class Recording:
     def parts(self) -> Iterator[tuple[np.ndarray, Tensor | None]]:
         """For each image: its (readouts_per_image, H, W) spikes and its (H, W) intensity.
 
-        The intensity is None where no camera saw it: between the frames of a video.
+        The intensity is None where no camera saw it: between the frames of a video. That of a
+        `BayerScene` is (3, H, W), in all colours.
         """
         exposure = self.camera.start(seed=self.seed)
         step = max(1, BLOCK_PIXELS // (self.scene.height * self.scene.width))
@@ -90,6 +92,8 @@ class Recording:
                 intensity = self.scene.frames(first + start, first + stop)
                 if start == 0 and self._is_seen(index):
                     image = intensity[0].clone()
+                    if isinstance(self.scene, BayerScene):
+                        image = self.scene.true_colours(first)
                 part[start:stop] = exposure.add(intensity).cpu().numpy()
             yield part, image
 
@@ -280,11 +284,19 @@ def write_stream(
         recording.scene.height,
         recording.scene.width,
     )
-    spikes.save_parts(path, shape, readouts(), light_scale=recording.camera.light_scale)
+    spikes.save_parts(
+        path,
+        shape,
+        readouts(),
+        light_scale=recording.camera.light_scale,
+        bayer=recording.scene.pattern if isinstance(recording.scene, BayerScene) else None,
+    )
 
 
 def _write_image(folder: Path, index: int, image: Tensor | None) -> None:
-    if image is not None:
+    if image is not None and image.ndim == 3:
+        write_colour(folder / f"{index:08d}.png", image)
+    elif image is not None:
         write_grey(folder / f"{index:08d}.png", image)
 
 

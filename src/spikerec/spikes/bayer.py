@@ -18,6 +18,12 @@ from spikerec.parsing import shown
 BayerPattern = Literal["rggb", "bggr", "grbg", "gbrg"]
 Flip = Literal["none", "horizontal", "vertical"]
 
+#: First row and column of each of the four planes, of which each has one colour.
+PLANES = ((0, 0), (0, 1), (1, 0), (1, 1))
+#: A mosaic is seen where pixels differ from the next one of their row and column by this much more
+#: than from the next but one, of the same colour.
+SEEN_RATIO = 1.5
+
 #: Quarter turns clockwise that a picture may be given.
 ROTATIONS = (0, 90, 180, 270)
 
@@ -54,6 +60,37 @@ def mosaic(pattern: BayerPattern, height: int, width: int) -> NDArray[np.str_]:
     tile = np.array(list(pattern)).reshape(2, 2)
     rows, columns = np.arange(height) % 2, np.arange(width) % 2
     return tile[rows[:, None], columns]
+
+
+def plane_size(height: int, width: int, top: int, left: int) -> tuple[int, int]:
+    """Height and width of the plane that begins at a row and a column, each 0 or 1."""
+    return (height - top + 1) // 2, (width - left + 1) // 2
+
+
+def notice_mosaic(rate: NDArray[np.floating[Any]]) -> tuple[BayerPattern, BayerPattern] | None:
+    """Return the two patterns that a picture may have; None where it shows no mosaic.
+
+    Neighbours in a mosaic differ more than pixels two apart, which see one colour; in a grey
+    picture they differ less. Which diagonal is green shows, but not which of the others is red. The
+    mosaic of a scene without colours cannot be seen.
+
+    Args:
+        rate: (H, W) firing rates.
+    """
+    height, width = (side // 2 * 2 for side in rate.shape)
+    if min(height, width) < 8:
+        return None
+    rate = np.asarray(rate[:height, :width], np.float64)
+    for image in (rate, rate.T):
+        next_one, next_but_one = (
+            float(np.square(image[step:] - image[:-step]).mean()) for step in (1, 2)
+        )
+        if next_one <= SEEN_RATIO * next_but_one or next_one == 0:
+            return None
+    first, second, third, fourth = (rate[top::2, left::2] for top, left in PLANES)
+    if np.square(second - third).mean() < np.square(first - fourth).mean():
+        return "rggb", "bggr"
+    return "grbg", "gbrg"
 
 
 def cropped_pattern(pattern: BayerPattern, top: int, left: int) -> BayerPattern:

@@ -14,6 +14,7 @@ import numpy as np
 
 from spikerec.errors import DataError, GeometryError
 from spikerec.spikes import sps100
+from spikerec.spikes.bayer import BayerPattern
 from spikerec.spikes.bits import PackedSpikes, as_spikes
 from spikerec.spikes.files import Unfinished, refuse_existing
 from spikerec.spikes.geometry import (
@@ -215,6 +216,7 @@ class DatWriter:
         rate_hz: readouts per second, None where unknown.
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
         overwrite: replace a file and a sidecar that exist.
+        bayer: the colours that pixels see, None for a grey camera.
 
     Raises:
         DataError: the file exists, or a sidecar that states something else, unless `overwrite`.
@@ -234,6 +236,7 @@ class DatWriter:
         rate_hz: float | None = None,
         light_scale: float | None = None,
         overwrite: bool = False,
+        bayer: BayerPattern | None = None,
     ) -> None:
         self.path = Path(path)
         if geometry.layout != "plain" or geometry.skip_bytes:
@@ -243,7 +246,7 @@ class DatWriter:
             )
         self.geometry = geometry
         self.num_readouts = 0
-        self._sidecar = Sidecar(geometry, rate_hz, light_scale)
+        self._sidecar = Sidecar(geometry, rate_hz, light_scale, bayer=bayer)
         self._overwrite = overwrite
         refuse_existing(self.path, overwrite=overwrite)
         check_sidecar(self.path, self._sidecar, overwrite=overwrite)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikerec.errors import GeometryError
+from spikerec.spikes.bayer import PLANES
 from spikerec.spikes.stream import SpikeStream
 
 #: A broken pixel is this many times its neighbours, or this many times below them …
@@ -90,13 +91,22 @@ class Defects:
         return self.hot | self.dead
 
 
-def find_defects(rate: NDArray[np.float32], num_readouts: int) -> Defects:
+def find_defects(
+    rate: NDArray[np.float32], num_readouts: int, *, is_mosaic: bool = False
+) -> Defects:
     """Hot and dead pixels of a firing-rate map.
 
     Args:
         rate: (H, W) in [0, 1].
         num_readouts: that it is the mean of.
+        is_mosaic: pixels see colours (`spikes.bayer`), and are compared with others of their own.
     """
+    if is_mosaic and min(rate.shape) > 1:
+        found = Defects(np.zeros(rate.shape, np.bool_), np.zeros(rate.shape, np.bool_))
+        for top, left in PLANES:
+            plane = find_defects(rate[top::2, left::2], num_readouts)
+            found.hot[top::2, left::2], found.dead[top::2, left::2] = plane.hot, plane.dead
+        return found
     ordered = np.sort(_neighbours(rate), axis=0)  # (8, H, W)
     low, high = ordered[1], ordered[-2]
     hot = rate > RATIO * high + DEVIATIONS * _error(high, num_readouts)
@@ -126,17 +136,19 @@ class Repair:
 
     Args:
         broken: (H, W) bool.
+        is_mosaic: pixels see colours (`spikes.bayer`): the nearest whole one of the same colour.
 
     Raises:
-        GeometryError: every pixel is broken.
+        GeometryError: every pixel is broken, or every one of a colour.
     """
 
-    def __init__(self, broken: NDArray[np.bool_]) -> None:
-        from scipy.ndimage import distance_transform_edt
-
-        if broken.all():
-            raise GeometryError(f"all {broken.size} pixels are marked as broken: none to use.")
-        nearest = distance_transform_edt(broken, return_distances=False, return_indices=True)
+    def __init__(self, broken: NDArray[np.bool_], *, is_mosaic: bool = False) -> None:
+        nearest = np.zeros((2, *broken.shape), np.int64)
+        step = 2 if is_mosaic and min(broken.shape) > 1 else 1
+        for top, left in PLANES if step == 2 else ((0, 0),):
+            rows, columns = _nearest_whole(broken[top::step, left::step])
+            nearest[0, top::step, left::step] = step * rows + top
+            nearest[1, top::step, left::step] = step * columns + left
         self._broken = tuple(torch.from_numpy(index) for index in np.nonzero(broken))
         self._source = tuple(torch.from_numpy(index[broken].astype(np.int64)) for index in nearest)
 
@@ -145,3 +157,13 @@ class Repair:
         rows, columns = self._broken
         spikes[..., rows, columns] = spikes[..., self._source[0], self._source[1]]
         return spikes
+
+
+def _nearest_whole(broken: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Row and column of the nearest pixel that is not broken, (2, H, W)."""
+    from scipy.ndimage import distance_transform_edt
+
+    if broken.all():
+        raise GeometryError(f"all {broken.size} pixels are marked as broken: none to use.")
+    nearest = distance_transform_edt(broken, return_distances=False, return_indices=True)
+    return np.asarray(nearest, np.int64)

@@ -147,21 +147,23 @@ def save(
     light_scale: float | None = None,
     overwrite: bool = False,
     dataset: str = "spikes",
+    bayer: BayerPattern | None = None,
 ) -> None:
     """Save spikes; the file appears whole or not at all.
 
-    A sidecar of the file's own is written for a `.dat`, and for the others where rate or light
-    scale are stated; where they are not, an older one of its own goes.
+    A sidecar of the file's own is written for a `.dat`, and for the others where rate, light scale
+    or colours are stated; where they are not, an older one of its own goes.
 
     Args:
         path: file to make, with one of the suffixes that `open` reads.
-        spikes: (T, H, W), 0 and 1, any dtype; or a stream, copied part by part, whose rate and
-            light scale are kept.
+        spikes: (T, H, W), 0 and 1, any dtype; or a stream, copied part by part, whose rate, light
+            scale and colours are kept.
         geometry: layout of a `.dat`; None for one without gaps, bottom row first.
         rate_hz: readouts per second, None where unknown.
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
         overwrite: replace a file that exists.
         dataset: name of the array in a `.npz` or `.h5`.
+        bayer: the colours that pixels see, None for a grey camera.
 
     Raises:
         DataError: unknown suffix, or the file exists and `overwrite` is False.
@@ -171,6 +173,7 @@ def save(
     if isinstance(spikes, SpikeStream):
         rate_hz = spikes.rate_hz if rate_hz is None else rate_hz
         light_scale = spikes.light_scale if light_scale is None else light_scale
+        bayer = spikes.bayer if bayer is None else bayer
     else:
         spikes = as_array(Path(path), spikes)
     save_parts(
@@ -182,6 +185,7 @@ def save(
         light_scale=light_scale,
         overwrite=overwrite,
         dataset=dataset,
+        bayer=bayer,
     )
 
 
@@ -195,6 +199,7 @@ def save_parts(
     light_scale: float | None = None,
     overwrite: bool = False,
     dataset: str = "spikes",
+    bayer: BayerPattern | None = None,
 ) -> None:
     """Save spikes that come part by part, so that they need not fit in memory.
 
@@ -207,6 +212,7 @@ def save_parts(
         light_scale: see `save`.
         overwrite: see `save`.
         dataset: see `save`.
+        bayer: see `save`.
 
     Raises:
         DataError: see `save`.
@@ -220,12 +226,17 @@ def save_parts(
     if suffix == ".dat":
         geometry = geometry or Geometry(*shape[1:])
         with DatWriter(
-            path, geometry, rate_hz=rate_hz, light_scale=light_scale, overwrite=overwrite
+            path,
+            geometry,
+            rate_hz=rate_hz,
+            light_scale=light_scale,
+            overwrite=overwrite,
+            bayer=bayer,
         ) as writer:
             for part in parts:
                 writer.append(part)
         return
-    sidecar = Sidecar(None, rate_hz, light_scale)
+    sidecar = Sidecar(None, rate_hz, light_scale, bayer=bayer)
     check_sidecar(path, sidecar, overwrite=overwrite)
     parts = _checked(path, shape, parts)
     with atomic_path(path) as temporary:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from spikerec.errors import DataNotFoundError, GeometryError
+from spikerec.spikes.bayer import BayerPattern, notice_mosaic
 from spikerec.spikes.dat import COMMON_GEOMETRIES, find_sps100_start, open_dat
 from spikerec.spikes.defects import Defects, Sample, find_defects, sample
 from spikerec.spikes.geometry import BitOrder, Geometry
@@ -53,6 +54,7 @@ class Inspection:
         histogram: share of pixels in each of `HISTOGRAM_BINS` equal ranges of rate from 0 to 1.
         motion: pixels that the picture as a whole moves in 1000 readouts, (down, right); None where
             there are fewer than two pieces, or nothing to see the motion by.
+        mosaic: the two Bayer patterns that the pixels may have; None where they show none.
     """
 
     stream: SpikeStream
@@ -60,6 +62,7 @@ class Inspection:
     defects: Defects
     histogram: NDArray[np.float64]
     motion: tuple[float, float] | None
+    mosaic: tuple[BayerPattern, BayerPattern] | None = None
 
     @property
     def duration_s(self) -> float | None:
@@ -86,20 +89,31 @@ class Inspection:
             ("hot pixels", str(int(self.defects.hot.sum()))),
             ("dead pixels", str(int(self.defects.dead.sum()))),
             ("motion", motion),
+            ("colours", self._colours()),
             ("looked at", f"{seen.num_readouts} readouts in {len(seen.starts)} pieces"),
         ]
+
+    def _colours(self) -> str:
+        """What is stated, or seen, of a Bayer mosaic."""
+        if self.stream.bayer is not None:
+            return f"Bayer pattern {self.stream.bayer}, as stated"
+        if self.mosaic is None:
+            return "none seen"
+        return f"a Bayer mosaic: set bayer={self.mosaic[0]} or bayer={self.mosaic[1]}"
 
 
 def inspect(stream: SpikeStream) -> Inspection:
     """Look at a stream: a sample of it is read, however long it is."""
     seen = sample(stream)
     counts, _ = np.histogram(seen.rate, HISTOGRAM_BINS, (0, 1))
+    mosaic = notice_mosaic(seen.rate)
     return Inspection(
         stream,
         seen,
-        find_defects(seen.rate, seen.num_readouts),
+        find_defects(seen.rate, seen.num_readouts, is_mosaic=bool(stream.bayer or mosaic)),
         counts / counts.sum(),
         _motion(stream, seen),
+        mosaic,
     )
 
 

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from spikerec.models.base import Network, Reconstruction, darken
+from spikerec.models.reconstructors import Reconstructor
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair
+from spikerec.streaming.colour import ByPlanes
 from spikerec.streaming.key_readouts import KeyReadouts, reach
 from spikerec.streaming.light import Calibrated
 from spikerec.streaming.readouts import Readouts, ahead, read
@@ -31,7 +33,8 @@ class Frame(NamedTuple):
 
     Attributes:
         key_readout: the key readout.
-        images: (M, H, W) float32 on the CPU, in intensity, not clipped; one a network.
+        images: (M, H, W) float32 on the CPU, in intensity, not clipped; one a network. Of a colour
+            camera the engine makes mosaics, and a `Video` makes (M, H, W, 3) of them.
         spikes: (H, W) uint8, the key readout itself.
     """
 
@@ -61,7 +64,7 @@ def make_frames(
         batch_size: windows that go through a network at once.
         device: where the networks compute.
         tilings: of each network, how its pictures are split (`tiles.choose_tiling`); None for whole
-            pictures.
+            pictures. Those of a colour camera are of its largest plane.
         repair: replaces broken pixels, or takes a fixed pattern out; None for none.
 
     Yields:
@@ -72,7 +75,7 @@ def make_frames(
         network.to(device).eval()
     stride = key_readouts.stride
     ways = [
-        network.along(stride) if tiling is None else Tiled(network, tiling, stride)
+        _way(network, tiling, stride, stream)
         for network, tiling in zip(networks, tilings or [None] * len(networks), strict=True)
     ]
     before, after = reach(networks)
@@ -100,6 +103,15 @@ def make_frames(
                 readouts.forget(batch[-1] - before)
 
     return ahead(made(), DEPTH)
+
+
+def _way(
+    network: Network, tiling: Tiling | None, stride: int, stream: SpikeStream
+) -> Reconstructor:
+    """The way of a network along a stream: by planes, by tiles, or as the network chooses."""
+    if stream.bayer is not None:
+        return ByPlanes(network, stride, stream.height, stream.width, tiling)
+    return network.along(stride) if tiling is None else Tiled(network, tiling, stride)
 
 
 def _darkened(

@@ -26,13 +26,15 @@ def side_by_side(
     """One picture of several of the same size.
 
     Args:
-        pictures: (h, w) each, in [0, 1].
+        pictures: (h, w) or (h, w, 3) each, in [0, 1]; all are made colour if one is.
         labels: one a picture, written above it; none for no such line.
         caption: written below all; empty for no such line.
     """
-    height, width = pictures[0].shape
+    if any(picture.ndim == 3 for picture in pictures):
+        pictures = [_coloured(picture) for picture in pictures]
+    height, width, *colours = pictures[0].shape
     line = max(LEAST_TEXT, round(TEXT_SHARE * height)) + 4
-    gap = np.ones((height, GAP), np.float32)
+    gap = np.ones((height, GAP, *colours), np.float32)
     row = _joined([picture.astype(np.float32, copy=False) for picture in pictures], gap)
     parts = [row]
     if labels:
@@ -40,7 +42,14 @@ def side_by_side(
         parts.insert(0, _joined([_text(label, line, width) for label in labels], gap))
     if caption:
         parts.append(_text(caption, line, row.shape[1]))
+    if colours:
+        parts = [_coloured(part) for part in parts]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _coloured(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A grey picture (h, w) as (h, w, 3); one in colour as it is."""
+    return np.repeat(picture[..., None], 3, -1) if picture.ndim == 2 else picture
 
 
 def _joined(

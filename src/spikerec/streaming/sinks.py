@@ -127,7 +127,8 @@ class Sink(ABC):
         """Take the next frame.
 
         Args:
-            picture: for a drawn sink (h, w) in [0, 1]; for another (M, H, W) in intensity.
+            picture: for a drawn sink (h, w) or (h, w, 3) in [0, 1]; for another (M, H, W) or
+                (M, H, W, 3) in intensity.
 
         Raises:
             DataError: it cannot be written, as when the disk is full; it says how to continue.
@@ -409,7 +410,8 @@ class VideoSink(Sink):
             _join(self._lengths(), whole, self.rate, self._mark)
             return whole
         file = VideoFile(whole, self.encoding, self.rate, self._mark)
-        for levels in _decoded(self._lengths()):
+        kind = "rgb24" if self._settings.get("bayer") else "gray"
+        for levels in _decoded(self._lengths(), kind):
             file.write(levels)
         file.close()
         _append_mark(whole, self._mark)
@@ -440,7 +442,7 @@ class VideoSink(Sink):
 
 
 class VideoFile:
-    """One file of grey frames; it is there when it has been closed."""
+    """One file of frames, grey or in colour; it is there when it has been closed."""
 
     def __init__(self, path: Path, encoding: Encoding, rate: Fraction, comment: str) -> None:
         require("av", "a video file")
@@ -456,15 +458,20 @@ class VideoFile:
         self._count = 0
 
     def write(self, levels: NDArray[np.uint8]) -> None:
-        """Encode the next frame, (h, w)."""
+        """Encode the next frame, (h, w) or (h, w, 3)."""
         import av
 
+        is_coloured = levels.ndim == 3
+        if is_coloured and self._stream.pix_fmt == "gray":
+            self._stream.pix_fmt = "rgb8"  # of a GIF
         if self._stream.pix_fmt == "yuv420p":
             # needs even sides; a repeated row or column is never seen missing
-            levels = np.pad(levels, [(0, side % 2) for side in levels.shape], mode="edge")
+            odd = [(0, side % 2) for side in levels.shape[:2]]
+            levels = np.pad(levels, odd + [(0, 0)] * is_coloured, mode="edge")
         if not self._count:
-            self._stream.height, self._stream.width = levels.shape
-        frame = av.VideoFrame.from_ndarray(levels, format="gray")
+            self._stream.height, self._stream.width = levels.shape[:2]
+        kind = "rgb24" if is_coloured else "gray"
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(levels), format=kind)
         frame.pts = self._count
         frame.time_base = 1 / self._rate
         self._container.mux(self._stream.encode(frame))
@@ -479,6 +486,8 @@ class VideoFile:
 
 class Array(Sink):
     """Intensity as float32, not clipped: `.npy`, (T, H, W), or (T, M, H, W) of several methods.
+
+    Colours come last: (T, H, W, 3) and (T, M, H, W, 3).
 
     The frames of an unfinished file lie in a `.npy` whose header states the final shape.
     """
@@ -557,11 +566,12 @@ class H5(Array):
             for key, value in self._settings.items():
                 file.attrs[key] = value if isinstance(value, int | float | str) else str(value)
             for k, name in enumerate(self.names):
-                shape = (self.total, *frames.shape[-2:])
+                several = len(self.names) > 1
+                shape = (self.total, *frames.shape[2 if several else 1 :])
                 images = file.create_dataset(name, shape, "f4", chunks=(1, *shape[1:]))
                 images.attrs["made"] = self._mark
                 for index in range(self.total):
-                    images[index] = frames[index] if frames.ndim == 3 else frames[index, k]
+                    images[index] = frames[index, k] if several else frames[index]
         return whole
 
     def _found_mark(self) -> str:
@@ -645,13 +655,13 @@ def _join(segments: Mapping[Path, int], whole: Path, rate: Fraction, comment: st
                     output.mux(packet)
 
 
-def _decoded(segments: Mapping[Path, int]) -> Generator[NDArray[np.uint8], None, None]:
+def _decoded(segments: Mapping[Path, int], kind: str) -> Generator[NDArray[np.uint8], None, None]:
     import av
 
     for path, length in segments.items():
         with av.open(str(path)) as source:
             for frame in islice(source.decode(video=0), length):
-                yield frame.to_ndarray(format="gray")
+                yield frame.to_ndarray(format=kind)
 
 
 def _append_mark(path: Path, mark: str) -> None:

@@ -49,10 +49,15 @@ class Tiling:
                 f"tile must be larger than tile_overlap, in multiples of {multiple}: found {side} "
                 f"and {overlap}."
             )
+        self._side = side
         self.margins = network.margins(height, width)
         rows, columns = self.margins.padded_size
         self._rows, self._columns = _cut(rows, side, overlap), _cut(columns, side, overlap)
         self._overlap = overlap
+
+    def for_size(self, network: Network, height: int, width: int) -> Tiling:
+        """Tiles of the same side and overlap of another picture."""
+        return Tiling(network, height, width, self._side, self._overlap)
 
     @property
     def parts(self) -> list[tuple[slice, slice]]:

@@ -30,10 +30,18 @@ from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import images_at_once
 from spikerec.models.base import Network
 from spikerec.spikes import Ends, Source, SpikeStream, as_stream
+from spikerec.spikes.bayer import plane_size
 from spikerec.spikes.defects import Repair, Sample, find_defects, sample
 from spikerec.spikes.grey import grey_levels
+from spikerec.streaming.colour import (
+    WhiteBalance,
+    balance_gains,
+    demosaic,
+    gain_map,
+    white_rate_of_planes,
+)
 from spikerec.streaming.engine import Frame, make_frames
-from spikerec.streaming.key_readouts import KeyReadouts
+from spikerec.streaming.key_readouts import KeyReadouts, reach
 from spikerec.streaming.light import Calibrated, FixedPattern, Tone, white_level, white_rate
 from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, distribute_frames
@@ -66,6 +74,8 @@ class Video:
             (`Network.output_scale` of None); a number multiplies the intensity; None is
             `light_scale` where it is stated, else `auto`.
         tone: how intensity becomes grey.
+        white_balance: of a colour camera: None for the colours as the sensor sees them,
+            `gray_world`, or three gains (see `colour.balance_gains`).
         mask_defects: give hot and dead pixels, found from the stream, the spikes of a neighbour.
         calibration: fixed pattern to take out; None for none.
         show_spikes: put the key readout itself beside the images.
@@ -92,6 +102,7 @@ class Video:
         *,
         exposure: Exposure = None,
         tone: Tone | None = None,
+        white_balance: WhiteBalance = None,
         mask_defects: bool = False,
         calibration: FixedPattern | None = None,
         show_spikes: bool = False,
@@ -116,11 +127,21 @@ class Video:
         looked_at: Sample | None = None
         broken: NDArray[np.bool_] | None = None
         self._is_measured = _is_measured(exposure, stream)
-        if mask_defects or self._is_measured:
-            looked_at = sample(stream, key_readouts.first, key_readouts.stop)
+        pattern = stream.bayer
+        if white_balance is not None and pattern is None:
+            raise ConfigError(
+                f"white_balance is for colour cameras, but {stream.path} states no colours: set "
+                "bayer, as bayer=rggb."
+            )
+        if mask_defects or self._is_measured or white_balance == "gray_world":
+            before, after = reach(list(networks.values()))  # all that the frames are made of
+            first, stop = max(key_readouts.first - before, 0), key_readouts.stop + after
+            looked_at = sample(stream, first, stop)
         if mask_defects and looked_at is not None:
-            broken = find_defects(looked_at.rate, looked_at.num_readouts).broken
-            repair = Repair(broken) if broken.any() else None
+            is_mosaic = pattern is not None
+            rate, seen = looked_at.rate, looked_at.num_readouts
+            broken = find_defects(rate, seen, is_mosaic=is_mosaic).broken
+            repair = Repair(broken, is_mosaic=is_mosaic) if broken.any() else None
         self._repair: Repair | Calibrated | None = repair
         if calibration is not None:
             calibration.check(stream.height, stream.width)
@@ -128,7 +149,12 @@ class Video:
                 self._repair = Calibrated(calibration, repair)
                 self._calibration = None  # nothing is left to take out of the images
         self._is_calibrated = calibration is not None
-        self.light_scale, gain = _light(exposure, stream, looked_at, broken)
+        self._balance = None
+        if pattern is not None:
+            balance = balance_gains(white_balance, pattern, looked_at, broken)
+            self._balance = gain_map(balance, pattern, (stream.height, stream.width))
+            self._colours = {"bayer": pattern, "white_balance": balance.tolist()}
+        self.light_scale, gain = _light(exposure, stream, looked_at, broken, self._balance)
         self._display = Tone(**{**asdict(self.tone), "gain": self.tone.gain * gain})
         self._batch_size = batch_size
         self._devices = choose_devices(device, devices)
@@ -182,12 +208,17 @@ class Video:
                 return most, tilings
         return 1, self._tilings(1)  # one whole picture before several in parts
 
+    @property
+    def _computed_size(self) -> tuple[int, int]:
+        """Height and width of the pictures that networks see: of a colour camera, of a plane."""
+        height, width = self.stream.height, self.stream.width
+        return (height, width) if self._balance is None else plane_size(height, width, 0, 0)
+
     def _tilings(self, batch_size: int) -> list[Tiling | None]:
         return [
             choose_tiling(
                 network,
-                self.stream.height,
-                self.stream.width,
+                *self._computed_size,
                 batch_size=batch_size,
                 devices=self._devices,
                 **self._tile,
@@ -227,6 +258,9 @@ class Video:
         images = frame.images * self._gains
         if self._calibration is not None:
             images = torch.from_numpy(self._calibration(images.numpy(), self.light_scale))
+        if self._balance is not None and self.stream.bayer is not None:
+            balanced = (images * self._balance).numpy()
+            images = torch.from_numpy(demosaic(balanced, self.stream.bayer))
         return frame._replace(images=images)
 
     def __iter__(self) -> Iterator[Image.Image]:
@@ -277,11 +311,14 @@ class Video:
         return buffer.getvalue()
 
     def draw(self, frame: Frame, fps: float = 25) -> NDArray[np.float32]:
-        """A frame as a picture (h, w) in [0, 1]: tone-mapped, side by side, labelled.
+        """A frame as a picture in [0, 1]: tone-mapped, side by side, labelled.
 
         Args:
             frame: one of `frames`.
             fps: at which it will be shown, for the caption.
+
+        Returns:
+            (h, w), or (h, w, 3) of a colour camera.
         """
         pictures = [self._display(image) for image in frame.images.numpy()]
         names = list(self.networks)
@@ -340,6 +377,10 @@ class Video:
             DataError: another output that is there already, one begun with other settings, or one
                 that cannot be written.
         """
+        if bits != 8 and self._balance is not None:
+            raise ConfigError(
+                f"bits={bits}: PNGs in colour have 8 bits. Set bits=8, or write .npy or .h5."
+            )
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
         names = tuple(self.networks)
         settings = self.settings()
@@ -393,6 +434,7 @@ class Video:
             "calibrated": self._is_calibrated,
             "show_spikes": self.show_spikes,
             "caption": self.caption,
+            **(self._colours if self._balance is not None else {}),
         }
 
 
@@ -497,9 +539,12 @@ def _light(
     stream: SpikeStream,
     looked_at: Sample | None,
     broken: NDArray[np.bool_] | None,
+    balance: Tensor | None,
 ) -> tuple[float, float]:
     """The light scale to reconstruct with, and the gain to show the result with."""
     if looked_at is not None and _is_measured(exposure, stream):
+        if balance is not None:
+            return white_rate_of_planes(looked_at, balance, broken), 1.0
         return white_rate(looked_at, broken), 1.0
     if exposure in (None, "light_scale"):
         if stream.light_scale is None:
