@@ -15,6 +15,7 @@ from spikerec import spikes
 from spikerec.apps.simulate import run
 from spikerec.configs import config_dir
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
+from spikerec.spikes.bayer import mosaic
 
 
 def configured(*overrides: str) -> DictConfig:
@@ -146,3 +147,38 @@ def test_killed_command_is_finished_by_the_next(
             break
     assert len(found) > 3
     assert all(one == found[-1] for one in found)
+
+
+def test_a_colour_camera_sees_photographs_through_its_mosaic(tmp_path: Path) -> None:
+    levels = np.zeros((40, 40, 3), np.uint8)
+    levels[..., 0], levels[..., 2] = 255, 51
+    Image.fromarray(levels).save(tmp_path / "photo.png")
+    output = tmp_path / "colour.npy"
+    words = (f"input={tmp_path / 'photo.png'}", f"output={output}", "bayer=gbrg", "images=2")
+    run(configured(*words, "size=[13,18]", "readouts_per_image=60", "style.objects=[0,0]"))
+    stream = spikes.open(output)
+    assert stream.bayer == "gbrg"
+    rate = stream[:].mean(0) / stream.light_scale
+    colours = mosaic("gbrg", 13, 18)
+    for colour, intensity in zip("rgb", (1, 0, 0.2), strict=True):
+        assert rate[colours == colour] == pytest.approx(intensity, abs=0.1)
+    with Image.open(tmp_path / "colour_images" / "00000002.png") as truth:
+        assert truth.mode == "RGB"
+        assert np.asarray(truth).reshape(-1, 3).mean(0) == pytest.approx([255, 0, 51], abs=2)
+    for words in (
+        (f"input={tmp_path / 'photo.png'}", f"output={tmp_path / 'folder'}", "bayer=rggb"),
+        (f"input={tmp_path / 'photo.png'}", f"output={tmp_path / 'b.npy'}", "bayer=rgb"),
+    ):
+        with pytest.raises(ConfigError, match="bayer"):
+            run(configured(*words, "images=1", "size=[13,18]"))
+
+
+def test_a_grey_photograph_gives_one_scene_in_three_colours(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    words = (f"input={tmp_path / 'photo.png'}", "images=1", "size=[16,16]", "readouts_per_image=20")
+    run(configured(*words, f"output={tmp_path / 'grey.npy'}"))
+    run(configured(*words, f"output={tmp_path / 'colour.npy'}", "bayer=rggb"))
+    np.testing.assert_array_equal(
+        spikes.open(tmp_path / "grey.npy")[:], spikes.open(tmp_path / "colour.npy")[:]
+    )
