@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from spikerec import __version__, terminal
+from spikerec import __version__, interpreter, terminal
 from spikerec.errors import TRACE_VARIABLE, one_line
 
 #: What a sweep does when one of its jobs fails.
@@ -40,6 +40,7 @@ def main() -> None:
     Whatever goes wrong ends in one line and a status other than 0 (130 when interrupted).
     """
     terminal.install()
+    interpreter.install()
     try:
         _command(sys.argv[1:])
     except KeyboardInterrupt as interrupt:

@@ -107,7 +107,7 @@ FAULTS = {
 #: Words by which libraries report a full memory without an exception of its own.
 MEMORY_WORDS = (
     *("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc"),
-    *("can't start new thread", "failed to map segment"),
+    *("can't start new thread", "failed to map segment", "codec configuration error"),
 )
 
 #: Libraries whose own exceptions tell the user about the configuration.

@@ -1,0 +1,75 @@
+"""Repairs of the interpreter where it hangs, or swallows or prints too much, on a machine in need.
+
+Three things of CPython are mended for a command, and not for a program that imports spikerec:
+
+* `Thread.start` waits without end for a thread that died before its first line, as it does where
+  memory is used up (progress bars start threads);
+* a thread that ends by an exception prints its trace, after which the command may well succeed;
+* an exception within a destructor is printed with its trace and dropped, a Ctrl-C among them.
+"""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from spikerec.errors import one_line
+
+#: Seconds that a thread may take to begin. It is a matter of microseconds on an idle machine.
+LONGEST_START = 60.0
+
+#: Seconds after which an interruption that a destructor has swallowed is tried again.
+AGAIN = 0.05
+
+
+def install() -> None:
+    """Mend this process; hooks of a test's or a notebook's own stay."""
+    if not hasattr(threading.Thread.start, "__wrapped__"):
+        setattr(threading.Thread, "start", _bounded(threading.Thread.start))  # noqa: B010 (mypy)
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _tell_thread
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _tell_destructor
+
+
+def _bounded(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    """`Thread.start` that raises where the thread does not begin."""
+
+    @functools.wraps(start)
+    def bounded(thread: threading.Thread) -> None:
+        began: threading.Event = thread._started  # type: ignore[attr-defined]  # CPython's own
+        wait = began.wait
+
+        def wait_for_a_while(timeout: float | None = None) -> bool:
+            if not wait(LONGEST_START if timeout is None else timeout):
+                raise RuntimeError("can't start new thread: it ended before it began")
+            return True
+
+        began.wait = wait_for_a_while  # type: ignore[method-assign]
+        try:
+            start(thread)
+        finally:
+            del began.wait
+
+    return bounded
+
+
+def _tell_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Say in one line why a thread ended."""
+    if arguments.exc_value is not None and not isinstance(arguments.exc_value, SystemExit):
+        sys.stderr.write(f"a helper thread ended: {one_line(arguments.exc_value)}\n")
+
+
+def _tell_destructor(arguments: sys.UnraisableHookArgs) -> None:
+    """Let an interruption pass on; anything else concerns an object that is gone."""
+    if isinstance(arguments.exc_value, KeyboardInterrupt):
+        threading.Thread(target=_interrupt_again, daemon=True).start()
+
+
+def _interrupt_again() -> None:
+    time.sleep(AGAIN)
+    _thread.interrupt_main()
