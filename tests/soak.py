@@ -35,6 +35,7 @@ class Look:
 
     Attributes:
         seconds: since it was started.
+        worked: seconds of a core that it has had, so that a busy machine is not taken for slowness.
         megabytes: resident memory.
         threads: that it has.
         files: that it has open.
@@ -42,6 +43,7 @@ class Look:
     """
 
     seconds: float
+    worked: float
     megabytes: float
     threads: int
     files: int
@@ -62,7 +64,9 @@ def watch(process: int, made: Callable[[], int], seconds: float) -> list[Look]:
         with suppress(OSError):  # it ends just now
             resident = int((folder / "statm").read_text().split()[1]) * page / 1e6
             threads, files = (sum(1 for _ in (folder / one).iterdir()) for one in ("task", "fd"))
-            looks.append(Look(now, resident, threads, files, made()))
+            ticks = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+            worked = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+            looks.append(Look(now, worked, resident, threads, files, made()))
         if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             break
         time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -80,7 +84,7 @@ def judge(looks: list[Look]) -> tuple[list[str], str]:
             "MB": statistics.median(look.megabytes for look in part),
             "threads": statistics.median(look.threads for look in part),
             "files": statistics.median(look.files for look in part),
-            "a second": (part[-1].made - part[0].made) / (part[-1].seconds - part[0].seconds),
+            "a second": (part[-1].made - part[0].made) / (part[-1].worked - part[0].worked + 1e-9),
         }
         for part in (early, late)
     )

@@ -25,11 +25,14 @@ import signal
 import sys
 import tempfile
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -37,15 +40,20 @@ import torch
 from spikerec import cli
 from spikerec.cli import verbs
 from spikerec.configs import build
+from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.results.store import Problem, Store
 from spikerec.weights import read_state
 from spikerec.weights.checkpoint import digest
 from tests.fakes import fake_image, fake_reds, fake_spikes, write_image
+from tests.results.records import make_record
 from tests.soak import frames_of, judge, make_long_stream, steps_of, watch
 from tests.training.command import words as training_words
 
 STATE = Path("state")  # what a case begins with
 OUT = Path("out")  # and what it makes
+
+#: Files that hold times, or numbers drawn anew: of them it counts that they are whole.
+MOVING = (".pt2", ".json", ".html")
 
 #: Seconds after which a command that has not ended counts as hung, and its status then.
 LONGEST_SECONDS, HUNG = 180, 255
@@ -62,6 +70,9 @@ def prepare() -> None:
     (STATE / "run" / "checkpoints").mkdir(parents=True)
     content = {"pytorch-lightning_version": "2", "state_dict": named, "spikerec": {"model": {}}}
     torch.save(content, STATE / "run" / "checkpoints" / "best.ckpt")
+    torch.save(network, STATE / "authors.pth")
+    for label in ("TFI", "STIR"):
+        make_record(label).write(STATE / "records")
 
 
 def files() -> dict[str, str]:
@@ -77,7 +88,9 @@ def files() -> dict[str, str]:
         name = str(path.relative_to(OUT))
         if path.suffix == ".ckpt":
             found[name] = digest(read_state(path))
-        elif "results" not in path.parts and path.suffix not in (".csv", ".json", ".log", ".txt"):
+        elif path.suffix in MOVING and "results" not in path.parts:
+            found[name] = "whole" if is_whole(path) else "broken"
+        elif "results" not in path.parts and path.suffix not in (".csv", ".log", ".txt"):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     if (OUT / "results").is_dir():
         items = list(Store(OUT / "results").scan())
@@ -89,6 +102,16 @@ def files() -> dict[str, str]:
     return found
 
 
+def is_whole(path: Path) -> bool:
+    """True if a file of JSON, a page, or an archive can be read to its end."""
+    if path.suffix == ".html":
+        return path.read_text(encoding="utf-8").rstrip().endswith("</html>")
+    if path.suffix == ".json":
+        return bool(read_json(path, RUN_DOCUMENT))
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip() is None
+
+
 def leftovers() -> list[str]:
     """What nobody asked for: temporary files and locks."""
     names = (".writing", ".lock")
@@ -97,23 +120,37 @@ def leftovers() -> list[str]:
 
 @dataclass(frozen=True)
 class Case:
-    """A command, the same one each time; `again` is what people add to go on."""
+    """A command, the same one each time.
+
+    Attributes:
+        name: for the table.
+        words: of the command.
+        again: what people add to go on.
+        seconds: after which people end it by Ctrl-C; None for one that ends by itself.
+    """
 
     name: str
     words: tuple[str, ...]
     again: tuple[str, ...] = ()
+    seconds: float | None = None
 
 
 RECONSTRUCT = ("reconstruct", "input=state/car.npy", "model=tfp", "stride=5", "device=cpu")
 SIMULATE = ("simulate", "input=state/photo.png", "images=12", "size=[40,48]", "device=cpu")
 QUICK = ("efficiency=null", *(f"~protocol.metrics.{name}" for name in ("lpips", "niqe", "brisque")))
 
+BENCH = (
+    *("size=[24,40]", "latency_sizes=[[24,40]]", "repeats=2", "warmup=1", "device=cpu"),
+    *("paths.outputs=out", "name=mine"),
+)
+
 
 def cases() -> list[Case]:
-    """All of them; a verb without files of its own (`view`) has none."""
+    """All of them."""
     reds, runs = STATE / "reds", OUT / "runs"
     train = training_words("train", reds, runs, "name=mine", "trainer.max_epochs=2")
     evaluate = training_words("evaluate", reds, OUT, *QUICK, model="tfp")
+    imported = ("weights", "import", "state/authors.pth", "--model", "fast")
     pack = ("weights", "pack", "state/run/checkpoints/best.ckpt", "--model", "fast")
     return [
         *(
@@ -123,6 +160,11 @@ def cases() -> list[Case]:
         *(Case(f"simulate {kind}", (*SIMULATE, f"output=out/{kind}")) for kind in ("s.npz", "set")),
         Case("train", tuple(train)),
         Case("evaluate", tuple(evaluate)),
+        Case("weights import", (*imported, "--output", "out/fast.safetensors")),
+        Case("export", ("export", "model=fast", "size=[24,40]", "output=out/fast.pt2")),
+        Case("bench", ("bench", "model=tfp", *BENCH)),
+        Case("leaderboard", ("leaderboard", "results=state/records", "output=out/board")),
+        Case("view", ("view", "state/car.npy", "--method", "tfp"), seconds=4.0),
         Case("weights pack", (*pack, "--output", "out/fast.safetensors")),
         Case("data inspect", ("data", "inspect", "state/car.npy", "--output", "out/seen.png")),
     ]
@@ -147,7 +189,8 @@ def run(
     if end is not None:
         signum, seconds = end
         time.sleep(seconds)
-        os.kill(child, signum)
+        with suppress(ProcessLookupError):
+            os.kill(child, signum)
     status = _ended(child)
     return End(status, Path("stdout").read_text(), Path("stderr").read_text())
 
@@ -249,6 +292,19 @@ def ascii_terminal() -> None:
     """Standard output knows ASCII alone."""
 
 
+def clock_set_back() -> None:
+    """The clock says that it is ten years ago."""
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - timedelta(days=3_650)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("spikerec.") and getattr(module, "datetime", None) is datetime:
+            module.datetime = Earlier
+
+
 FAULTS: dict[str, Fault] = {
     "full disk": full_disk,
     "no memory": no_memory,
@@ -257,8 +313,14 @@ FAULTS: dict[str, Fault] = {
     "reader gone": reader_gone,
     "output on a full disk": output_full,
     "ASCII terminal": ascii_terminal,
+    "clock set back": clock_set_back,
 }
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT}
+
+
+def ending(case: Case) -> tuple[int, float] | None:
+    """How a command that does not end by itself is ended."""
+    return None if case.seconds is None else (signal.SIGINT, case.seconds)
 
 
 def trial(case: Case, kind: str, whole: dict[str, str], seconds: float) -> str:
@@ -269,7 +331,7 @@ def trial(case: Case, kind: str, whole: dict[str, str], seconds: float) -> str:
         moment = random.uniform(0, 1.1 * seconds)  # noqa: S311
         end = run(case.words, end=(SIGNALS[kind], moment))
     else:
-        end = run(case.words, FAULTS[kind])
+        end = run(case.words, FAULTS[kind], end=ending(case))
         moment = 0.0
     OUT.mkdir(exist_ok=True)  # a command that wrote nothing removes its folders
     OUT.chmod(0o755)
@@ -280,6 +342,8 @@ def trial(case: Case, kind: str, whole: dict[str, str], seconds: float) -> str:
     told = [line for line in end.err.splitlines() if line.startswith("spikerec: ")]
     if end.status > 0 and end.status != 130 and len(told) != 1:
         return f"status {end.status} in {len(end.err.splitlines())} lines: {end.err[-300:]}"
+    if case.seconds is not None:
+        return ""  # it leaves nothing
     if end.status == 0 and kind not in SIGNALS and files() != whole:
         return f"status 0, other files: {sorted(set(files().items()) ^ set(whole.items()))}"
     for name, content in files().items():
@@ -304,9 +368,9 @@ def torture(chosen: list[Case], kinds: list[str], trials: int, seed: int) -> tup
         shutil.rmtree(OUT, ignore_errors=True)
         OUT.mkdir()
         began = time.monotonic()
-        end = run(case.words)
+        end = run(case.words, end=ending(case))
         seconds = time.monotonic() - began
-        if end.status:
+        if end.status not in (0, 130):
             complaints[kinds[0]].append(f"{case.name}: undisturbed: {end.err[-300:]}")
             continue
         whole = files()
@@ -378,7 +442,9 @@ def main() -> int:
         if options.soak:
             rows, found = soak(options.soak)
             os.chdir("/")
-            return _tell(("soak", "made", "MB", "threads", "files", "made a second"), rows, found)
+            return _tell(
+                ("soak", "made", "MB", "threads", "files", "made a core-second"), rows, found
+            )
         chosen = [case for case in cases() if case.name.startswith(options.case)]
         kinds = options.fault or [*SIGNALS, *FAULTS]
         tried, complaints = torture(chosen, kinds, options.trials, options.seed)
