@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HELP = ("--help",)
+WRONG = ("train", "optimizer.rate=0.1")
+TWELVE_JOBS = ("seed=0,1,2,3", "optimizer.lr=1e-3,1e-4,1e-5")
 #: One step of a small network on a few small pictures, made here: what is left is starting.
 FIRST_STEP = (
     "train",
@@ -48,14 +50,19 @@ class Startup:
 
 
 def measure_startups(runs: int = 3) -> list[Startup]:
-    """`spikerec --help`, and `spikerec train` from its start to the end of its first step."""
+    """Help, words that are wrong, a sweep that is finished, and the first step of a training."""
     with tempfile.TemporaryDirectory() as folder:
         where = [f"paths.data={folder}/data", f"paths.outputs={folder}/outputs"]
         # Each run needs a name of its own: a finished one would be skipped.
         trainings = [[*FIRST_STEP, *where, f"name={run}"] for run in range(runs + 1)]
         timed(trainings.pop())  # makes the pictures
+        sweep = [FIRST_STEP[0], "-m", *FIRST_STEP[1:], *where, *TWELVE_JOBS]
+        for _ in range(2):  # trains, then finds all finished
+            timed(sweep)
         return [
             startup("spikerec --help", 0.3, [list(HELP)] * runs),
+            startup("spikerec train, an option it does not have", 1, [list(WRONG)] * runs),
+            startup("spikerec train -m: 12 finished jobs", 5, [sweep] * runs),
             startup("spikerec train: to its first step", 12, trainings),
         ]
 
@@ -71,13 +78,13 @@ def timed(words: list[str]) -> tuple[float, float]:
     """Seconds of `spikerec` with these words, by the clock and of one core.
 
     Raises:
-        subprocess.CalledProcessError: it fails.
+        subprocess.CalledProcessError: it fails, for other words than the wrong ones.
     """
     program = Path(sys.executable).with_name("spikerec")
     before, start = os.times(), time.perf_counter()
     subprocess.run(
         [program, *words],
-        check=True,
+        check=words != list(WRONG),
         capture_output=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )

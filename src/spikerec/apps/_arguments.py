@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, DataNotFoundError
 from spikerec.options import COLUMNS, FALSE, NUMBERS, TRUE, WHOLE, Option, offer
 
 #: Keys at the top of `conf/stream.yaml`.
@@ -174,6 +174,16 @@ def stated(options: argparse.Namespace) -> dict[str, Any]:
         if name in vars(options):
             (found[group] if group else found)[name] = getattr(options, name)
     return found
+
+
+def check_stream(path: Path) -> None:
+    """Refuse a path with nothing there before anything slow is imported.
+
+    Raises:
+        DataNotFoundError: there is neither a file nor a folder.
+    """
+    if not path.exists():
+        raise DataNotFoundError(f"{path} is not there: expected a spike stream. Check the path.")
 
 
 def opening(path: Path, values: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikerec.apps._arguments import Parser, add_stream_options, opening, stated
+from spikerec.apps._arguments import Parser, add_stream_options, check_stream, opening, stated
 from spikerec.apps._printing import say
 from spikerec.configs import build, config_dir, config_names
 from spikerec.errors import ConfigError, DataError, SpikerecError
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _inspect(console: Console, options: argparse.Namespace) -> None:
     """Tell what a stream holds; of a `.dat` without geometry, what it could be."""
+    check_stream(options.file)
     from rich.table import Table
 
     from spikerec import spikes
@@ -128,6 +129,7 @@ def _save(console: Console, picture: object, output: Path) -> None:
 
 def _import(console: Console, options: argparse.Namespace) -> None:
     """Write the sidecar of a `.dat`, whose geometry must fit it."""
+    check_stream(options.file)
     from spikerec import spikes
     from spikerec.spikes import Geometry, Sidecar
     from spikerec.spikes.inspection import rank_geometries

@@ -5,7 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from spikerec.apps._arguments import Parser, add_option, add_stream_options, opening, stated
+from spikerec.apps._arguments import (
+    Parser,
+    add_option,
+    add_stream_options,
+    check_stream,
+    opening,
+    stated,
+)
 from spikerec.apps._printing import say
 
 
@@ -23,6 +30,7 @@ def main(arguments: list[str]) -> None:
     add_option(parser, "reconstruct", "ends")
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
     options = parser.parse_args(arguments)
+    check_stream(options.file)
     methods = _methods(options.method or ["tfp", "fast"])
 
     from rich.console import Console
