@@ -8,16 +8,32 @@ with status 1.
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import re
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 
 class SpikerecError(Exception):
     """Base of every error that spikerec raises on wrong input.
 
-    The message states what was wrong and where (file or config key), what was expected, what was
+    The message states what was wrong and where (file or argument), what was expected, what was
     found, and what to do.
+
+    Attributes:
+        key: path of the object at fault in a composed configuration, which the text then has before
+            it; None where the object was made otherwise, as in a notebook.
     """
+
+    key: str | None = None
+
+    def __str__(self) -> str:
+        """The message; one that begins with an argument's name begins with that argument's key."""
+        text = super().__str__()
+        return text if self.key is None else f"{self.key}.{text}"
 
 
 class ConfigError(SpikerecError, ValueError):
@@ -78,6 +94,50 @@ class NonFiniteError(SpikerecError, ArithmeticError):
 
 class SweepError(SpikerecError, RuntimeError):
     """Jobs of a sweep that failed; the message names the table that says why."""
+
+
+E = TypeVar("E", bound=SpikerecError)
+
+#: Where objects stand in a composed configuration, by their identity.
+_keys: dict[int, str] = {}
+
+
+def stands_at(made: object, key: str) -> None:
+    """Note where an object stands in a composed configuration, for errors about its arguments."""
+    with suppress(TypeError):  # an object that takes no weak reference is not followed
+        weakref.finalize(made, _keys.pop, id(made), None)
+        _keys[id(made)] = key
+
+
+def about(owner: object, error: E) -> E:
+    """The error, as one about an argument of an object, if its message begins with its name.
+
+    Example:
+        >>> str(about([], ConfigError("crop must be even, found 3.")))
+        'crop must be even, found 3.'
+    """
+    key = _keys.get(id(owner))
+    if error.key is None and key is not None and begins_with_argument(error, owner):
+        error.key = key
+    return error
+
+
+def begins_with_argument(error: SpikerecError, owner: object) -> bool:
+    """True if a message begins with the name of an argument of an object, or of a class."""
+    first = re.match(r"\w+", str(error))
+    made_by = getattr(owner, "func", owner)  # of a partial
+    made_by = made_by if isinstance(made_by, type) else type(made_by)
+    return first is not None and first.group() in inspect.signature(made_by).parameters
+
+
+@contextmanager
+def errors_about(owner: object) -> Iterator[None]:
+    """Take errors raised meanwhile for errors about an argument of an object (see `about`)."""
+    try:
+        yield
+    except SpikerecError as error:
+        about(owner, error)
+        raise
 
 
 #: Set to 1 for a stack trace instead of one line.

@@ -18,7 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spikerec.errors import ConfigError, SpikerecError, fault_number
+from spikerec.errors import (
+    ConfigError,
+    SpikerecError,
+    begins_with_argument,
+    fault_number,
+    stands_at,
+)
 
 #: Classes whose subclasses a configuration may name, from whichever package they are.
 BASES = (
@@ -84,11 +90,15 @@ def make(node: object, kind: type | None, key: str, conf: Path, **given: Any) ->
         raise ConfigError(f"{key}.{marks[0]}: spikerec calls a class by its arguments alone.")
     cls = _allowed_class(node["_target_"], kind, key, conf)
     if node.get("_partial_", False) is True:
-        return partial(cls, **arguments | given)
+        later = partial(cls, **arguments | given)
+        stands_at(later, key)
+        return later
     try:
-        return cls(**arguments | given)
+        made = cls(**arguments | given)
     except SpikerecError as error:
-        raise _placed(error, key, arguments) from error
+        if error.key is None and begins_with_argument(error, cls):
+            error.key = key
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{key}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, AssertionError, RuntimeError) as error:
@@ -96,6 +106,8 @@ def make(node: object, kind: type | None, key: str, conf: Path, **given: Any) ->
             raise
         told = " ".join(f"{type(error).__name__}: {error}".split())[:QUOTED]
         raise ConfigError(f"{key}: no {cls.__name__} comes of these values ({told}).") from error
+    stands_at(made, key)
+    return made
 
 
 def check_hydra(node: Mapping[str, Any], conf: Path) -> None:
@@ -202,11 +214,3 @@ def named(conf: Path) -> set[str]:
     """Every `_target_` in the YAML files of a folder."""
     texts = (path.read_text(encoding="utf-8") for path in conf.rglob("*.yaml"))
     return {name for text in texts for name in re.findall(r"_target_: *([\w.]+)", text)}
-
-
-def _placed(error: SpikerecError, key: str, arguments: Mapping[str, Any]) -> SpikerecError:
-    """The error with its key's path before it, where it begins with an argument's name."""
-    first = re.match(r"\w+", str(error))
-    if first and first.group() in arguments:
-        return type(error)(f"{key}.{error}")
-    return error

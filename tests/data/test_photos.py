@@ -311,7 +311,7 @@ def test_a_live_crop_is_a_part_of_its_scene(tmp_path: Path, pictures: Path) -> N
 def test_live_sets_refuse_what_they_cannot_do(tmp_path: Path, pictures: Path) -> None:
     live = make_live(tmp_path / "live", pictures)
     fetch(live)
-    with pytest.raises(ConfigError, match=r"set data\.samples_per_epoch"):
+    with pytest.raises(ConfigError, match=r"samples_per_epoch must be stated"):
         live_module(live, samples_per_epoch=None).setup("fit")
-    with pytest.raises(ConfigError, match=r"data\.crop is 64 × 64, but scenes"):
+    with pytest.raises(ConfigError, match=r"crop is 64 × 64, but scenes"):
         live.simulate([1], window=9, height=64, width=64, device=torch.device("cpu"))

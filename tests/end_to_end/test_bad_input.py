@@ -130,7 +130,7 @@ SPIKES_ALONE = ("model=ssir", "loss=self_supervised", "data=uhsr")
     ("words", "told"),
     [
         ((*STIR, "loss.terms.multiscale.scales=[1,1,1,1,1]"), "names 5 levels below full size"),
-        (("model=ssir", "loss=ms_ssim", "data.crop=[48,48]"), "enlarge data.crop"),
+        (("model=ssir", "loss=ms_ssim", "data.crop=[48,48]"), "enlarge the crop"),
         ((*SPIKES_ALONE, "loss.terms.firing_rate.windows=[61]"), "looks at 61 readouts"),
     ],
 )
@@ -145,20 +145,20 @@ def test_term_that_does_not_fit_is_refused_before_training(
 def test_metric_that_the_protocol_lacks(spikerec_command: Command) -> None:
     line = complaint(spikerec_command("train", "model=ssir", "validation=[psrn]"))
     assert (
-        "validation names psrn, which protocol=corrected does not have: expected some of psnr"
+        "validation names psrn, which protocol corrected does not have: expected some of psnr"
         in line
     )
 
 
 def test_monitor_that_validation_does_not_give(spikerec_command: Command) -> None:
     line = complaint(spikerec_command("train", "model=ssir", "monitor.name=val/lpips"))
-    assert "monitor.name=val/lpips is nothing that validation gives" in line
+    assert "monitor val/lpips is nothing that validation gives" in line
     assert "val/psnr, val/ssim" in line
 
 
 def test_monitor_of_the_wrong_way(spikerec_command: Command) -> None:
     line = complaint(spikerec_command("train", "model=ssir", "monitor.mode=min"))
-    assert "monitor.mode must be max for monitor.name=val/psnr, found min" in line
+    assert "monitor val/psnr must have the mode max, found min" in line
 
 
 def test_crop_that_does_not_divide(spikerec_command: Command) -> None:

@@ -108,7 +108,7 @@ def test_gradient_is_finite_or_the_network_is_refused(name: str, model: str) -> 
     loss = built(name)
     needs = {extra for term in loss.named_terms().values() for extra in term.needs}
     if needs - set(network(model).provides):
-        with pytest.raises(ConfigError, match=r"loss\.terms\.\w+ needs \w+ of the network"):
+        with pytest.raises(ConfigError, match=r"terms\.\w+ needs \w+ of the network"):
             loss.check(network(model), has_target=True)
         return
     loss.check(network(model), has_target=True)

@@ -49,7 +49,7 @@ def test_opposite_images_leave_a_finite_gradient() -> None:
 @pytest.mark.parametrize(("term", "least"), [(SSIM(), 11), (MultiScaleSSIM(3), 44)])
 def test_small_crops_are_refused_with_the_size_that_would_do(term: Term, least: int) -> None:
     small = torch.rand(1, 1, least - 1, least)
-    with pytest.raises(InputError, match=f"at least {least} × {least} .*enlarge data.crop"):
+    with pytest.raises(InputError, match=f"at least {least} × {least} .*enlarge the crop"):
         value(term, small, small)
 
 

@@ -118,7 +118,7 @@ def test_guide_is_offsets_then_logits_of_the_masks(modulation: bool) -> None:
 
 
 def test_groups_that_do_not_divide_the_channels_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"model\.deform_groups"):
+    with pytest.raises(ConfigError, match=r"deform_groups"):
         DeformConv2d(4, groups=3)
 
 

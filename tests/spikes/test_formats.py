@@ -152,7 +152,7 @@ def test_a_dat_without_geometry_says_which_would_fit(tmp_path: Path) -> None:
     assert "1000 × 1024 (16 readouts)" in message
     assert "1000 × 1000 stored 1024 wide (16 readouts)" in message
     assert "250 × 400 (" not in message
-    assert "set data.geometry, or write car.yaml beside it." in message
+    assert "or write car.yaml beside it." in message
     assert "\n" not in message
 
 

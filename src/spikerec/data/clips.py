@@ -19,7 +19,7 @@ from torch import Tensor
 
 from spikerec import spikes
 from spikerec.describing import Described
-from spikerec.errors import DataError, DataNotFoundError
+from spikerec.errors import DataError, DataNotFoundError, about
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.spikes.folders import in_order
 from spikerec.spikes.geometry import check_light_scale
@@ -93,13 +93,12 @@ class SpikeSet(Described, ABC):
             DataNotFoundError: the set is not there; says how to get it.
         """
         if not self.root.is_dir():
-            raise DataNotFoundError(
-                f"data.sets.{self.name}.root: there is no folder {self.root}. {self.how_to_get()}"
-            )
+            told = f"root: there is no folder {self.root}. {self.how_to_get()}"
+            raise about(self, DataNotFoundError(told))
 
     def how_to_get(self) -> str:
         """One sentence for someone who lacks the data."""
-        return f"Point data.sets.{self.name}.root at your copy."
+        return "Point `root` at your copy."
 
     @abstractmethod
     def clips(self, split: str) -> list[Clip]:

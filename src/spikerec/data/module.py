@@ -22,7 +22,7 @@ from spikerec.data.windows import (
     decode,
 )
 from spikerec.describing import Described
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import ConfigError, DataError, about, errors_about
 
 NOT_SET_UP = "SpikeDataModule is not set up: call setup('fit'), 'validate' or 'test' first."
 
@@ -76,7 +76,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
     ) -> None:
         super().__init__()
         if batch_size < 1:
-            raise ConfigError(f"data.batch_size must be at least 1, found {batch_size}.")
+            raise ConfigError(f"batch_size must be at least 1, found {batch_size}.")
         self.sets = _by_name(sets)
         self.window = window
         self.batch_size = batch_size
@@ -106,14 +106,17 @@ class SpikeDataModule(Described, L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """List the clips that a stage reads: `fit`, `validate` or `test`."""
-        if stage == "fit" and self.train_windows is None:
-            self.train_windows = self._training_windows()
-        if stage in ("fit", "validate") and not self.val_windows:
-            self.val_windows = {
-                name: self._windows(self.sets[name].clips("val")) for name in self.validated
-            }
-        if stage == "test" and not self.test_windows:
-            self.test_windows = {name: self.evaluation_windows(name, "test") for name in self.sets}
+        with errors_about(self):
+            if stage == "fit" and self.train_windows is None:
+                self.train_windows = self._training_windows()
+            if stage in ("fit", "validate") and not self.val_windows:
+                self.val_windows = {
+                    name: self._windows(self._clips(name, "val")) for name in self.validated
+                }
+            if stage == "test" and not self.test_windows:
+                self.test_windows = {
+                    name: self.evaluation_windows(name, "test") for name in self.sets
+                }
 
     def _training_windows(self) -> Windows | LiveWindows:
         live = {name: one for name, one in self.sets.items() if isinstance(one, LiveSet)}
@@ -122,17 +125,22 @@ class SpikeDataModule(Described, L.LightningDataModule):
         name, first = next(iter(live.items()))
         if len(self.sets) > 1:
             raise ConfigError(
-                f"data={name} simulates its training windows and cannot be mixed with others, "
+                f"sets: {name} simulates its training windows and cannot be mixed with others, "
                 f"found {', '.join(self.sets)}. Train on it alone."
             )
         if self.samples_per_epoch is None:
             raise ConfigError(
-                f"data={name} never ends: set data.samples_per_epoch, the windows of an epoch."
+                f"samples_per_epoch must be stated for {name}, which never ends: the windows of an "
+                "epoch."
             )
         return LiveWindows(first, window=self.window, crop=self.crop)
 
+    def _clips(self, name: str, split: str) -> list[Clip]:
+        with errors_about(self.sets[name]):
+            return self.sets[name].clips(split)
+
     def _training_clips(self) -> list[Clip]:
-        return [clip for spike_set in self.sets.values() for clip in spike_set.clips("train")]
+        return [clip for name in self.sets for clip in self._clips(name, "train")]
 
     def _windows(self, clips: Sequence[Clip], crop: Crop | None = None) -> Windows:
         return Windows(clips, window=self.window, margin=self.margin, crop=crop)
@@ -158,11 +166,12 @@ class SpikeDataModule(Described, L.LightningDataModule):
         rank, world_size = self._process()
         sampler = self._sampler(rank, world_size)
         if len(sampler) < self.batch_size:
-            raise ConfigError(
-                f"data.batch_size={self.batch_size} is more than an epoch's {len(sampler)} samples "
-                f"in each of {world_size} processes: set data.samples_per_epoch higher, or a "
+            told = (
+                f"batch_size={self.batch_size} is more than an epoch's {len(sampler)} samples "
+                f"in each of {world_size} processes: set samples_per_epoch higher, or a "
                 "smaller batch."
             )
+            raise about(self, ConfigError(told))
         self._train_loader = EpochLoader(
             windows, sampler, batch_size=self.batch_size, **self._loading()
         )
@@ -229,7 +238,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
 
     def evaluation_windows(self, name: str, split: str) -> Windows:
         """All windows of one set's split."""
-        return self._windows(self.sets[name].clips(split))
+        return self._windows(self._clips(name, split))
 
     def whole_images(
         self, windows: Windows, limit: int | None = None
@@ -252,7 +261,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
 
     def digest(self, name: str, split: str) -> str:
         """SHA-256 of the streams and images of one set's split."""
-        return digest(self.sets[name].clips(split))
+        return digest(self._clips(name, split))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
         """Unpack the bits, or simulate the window, on the device."""
@@ -294,7 +303,7 @@ def _by_name(sets: SpikeSet | Sequence[SpikeSet] | Mapping[str, SpikeSet]) -> di
                 )
             named[name] = one
     if not named:
-        raise ConfigError("sets names no data set: choose one or more, as data=[synthetic,reds].")
+        raise ConfigError("sets names no data set: choose one or more, such as REDS(folder).")
     for name, one in named.items():
         if not isinstance(one, SpikeSet):
             raise ConfigError(

@@ -30,7 +30,7 @@ from spikerec import spikes
 from spikerec.data.clips import Clip, LiveSet, MadeSet
 from spikerec.data.photographs import fetch_photographs, photographs
 from spikerec.data.sreds import SREDS
-from spikerec.errors import ConfigError, DataError, DataNotFoundError
+from spikerec.errors import ConfigError, DataError, DataNotFoundError, about
 from spikerec.simulation import (
     Camera,
     RandomScene,
@@ -147,10 +147,10 @@ class Photos(MadeSet):
     ) -> None:
         super().__init__(name, root)
         if not cameras:
-            raise ConfigError(f"data.sets.{name}.cameras names no camera: give at least one.")
+            raise ConfigError("cameras names no camera: give at least one.")
         if not 0 < light_scale[0] <= light_scale[1] <= 1:
             raise ConfigError(
-                f"data.sets.{name}.light_scale must be a range [least, largest] in (0, 1], found "
+                f"light_scale must be a range [least, largest] in (0, 1], found "
                 f"{list(light_scale)}."
             )
         for argument, value in (
@@ -160,27 +160,23 @@ class Photos(MadeSet):
             ("width", width),
         ):
             if value < 1:
-                raise ConfigError(f"data.sets.{name}.{argument} must be at least 1, found {value}.")
+                raise ConfigError(f"{argument} must be at least 1, found {value}.")
         if speeds is not None and (not speeds or min(speeds) < 0):
             raise ConfigError(
-                f"data.sets.{name}.speeds must be speeds from 0 up, in pixels a readout, found "
-                f"{list(speeds)}."
+                f"speeds must be speeds from 0 up, in pixels a readout, found {list(speeds)}."
             )
         if layout not in ("streams", "sreds"):
-            raise ConfigError(
-                f"data.sets.{name}.layout must be streams or sreds, found {layout!r}."
-            )
+            raise ConfigError(f"layout must be streams or sreds, found {layout!r}.")
         if layout == "sreds" and light_scale[0] != light_scale[1]:
             raise ConfigError(
-                f"data.sets.{name}.layout=sreds has one light scale in the names of its folders, "
+                f"layout=sreds has one light scale in the names of its folders, "
                 f"found a light_scale from {light_scale[0]} to {light_scale[1]}. Set "
                 "layout=streams, or one light scale."
             )
         unknown = set(scenes) - set(SHARES)
         if unknown:
             raise ConfigError(
-                f"data.sets.{name}.scenes may name {', '.join(SHARES)}, found "
-                f"{', '.join(sorted(unknown))}."
+                f"scenes may name {', '.join(SHARES)}, found {', '.join(sorted(unknown))}."
             )
         self.cameras = dict(cameras)
         self.light_scale = light_scale
@@ -222,9 +218,8 @@ class Photos(MadeSet):
     def _check(self) -> None:
         if not (self.root / CARD).is_file():
             state = "is unfinished" if (self.root / UNFINISHED_CARD).is_file() else "is not there"
-            raise DataNotFoundError(
-                f"data.sets.{self.name}.root: {self.root} {state}. {self.how_to_get()}"
-            )
+            told = f"root: {self.root} {state}. {self.how_to_get()}"
+            raise about(self, DataNotFoundError(told))
 
     def clips(self, split: str) -> list[Clip]:
         """See `SpikeSet.clips`."""
@@ -415,8 +410,8 @@ class LivePhotos(Photos, LiveSet):
         """
         if height > self.height or width > self.width:
             raise ConfigError(
-                f"data.crop is {height} × {width}, but scenes of {self.name} are {self.height} × "
-                f"{self.width}. Set a smaller data.crop."
+                f"crop is {height} × {width}, but scenes of {self.name} are {self.height} × "
+                f"{self.width}. Set a smaller crop."
             )
         images = self._images(device)
         made = [self._window(images, seed, window, height, width) for seed in seeds]

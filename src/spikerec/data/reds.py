@@ -59,7 +59,7 @@ class REDS(SpikeSet):
         """See `SpikeSet.how_to_get`."""
         return (
             "Run `spikerec data fetch reds-samples` for the five public pairs, or point "
-            f"data.sets.{self.name}.root at the whole set."
+            "`root` at the whole set."
         )
 
     def clips(self, split: str) -> list[Clip]:

@@ -50,7 +50,7 @@ class SREDS(SpikeSet):
         """See `SpikeSet.how_to_get`."""
         return (
             "SREDS is shared by its authors (link in the README of SSIR's repository); point "
-            f"data.sets.{self.name}.root at your copy, or train on data=synthetic."
+            "`root` at your copy, or train on the data set `synthetic`."
         )
 
     def clips(self, split: str) -> list[Clip]:

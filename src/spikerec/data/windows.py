@@ -66,15 +66,15 @@ class Crop:
 
     def __post_init__(self) -> None:
         if not 0 <= self.ends <= 1:
-            raise ConfigError(f"data.ends must be in [0, 1], found {self.ends}.")
+            raise ConfigError(f"ends must be in [0, 1], found {self.ends}.")
         if self.augment not in SYMMETRIES:
             raise ConfigError(
-                f"data.augment must be one of {', '.join(SYMMETRIES)}, found {self.augment!r}."
+                f"augment must be one of {', '.join(SYMMETRIES)}, found {self.augment!r}."
             )
         if self.augment == "dihedral" and self.height != self.width:
             raise ConfigError(
-                f"data.augment=dihedral turns crops by 90°, so data.crop must be square, found "
-                f"{self.height} × {self.width}. Set data.augment=flips."
+                f"augment=dihedral turns crops by 90°, so crop must be square, found "
+                f"{self.height} × {self.width}. Set augment=flips."
             )
 
 
@@ -93,7 +93,7 @@ class Windows(Dataset[dict[str, Any]]):
     Raises:
         DataError: no key readout has the margin, or two clips have one name.
         WindowError: a stream is too short to be mirrored.
-        ConfigError: a margin below 0.
+        ConfigError: a margin below 0, or a crop larger than a stream's readouts.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Windows(Dataset[dict[str, Any]]):
         self.crop = crop
         self.streams = [clip.open() for clip in self.clips]
         if margin < 0:
-            raise ConfigError(f"data.margin must be at least 0, found {margin}.")
+            raise ConfigError(f"margin must be at least 0, found {margin}.")
         self.items = [
             (index, key_readout)
             for index in range(len(self.clips))
@@ -115,12 +115,21 @@ class Windows(Dataset[dict[str, Any]]):
         if not self.items:
             longest = max((stream.num_readouts for stream in self.streams), default=0)
             raise DataError(
-                f"no key readout has {margin} readouts on both sides (data.margin); the longest of "
-                f"{len(self.clips)} streams has {longest}. Set a smaller data.margin (0: windows "
+                f"margin: no key readout has {margin} readouts on both sides; the longest of "
+                f"{len(self.clips)} streams has {longest}. Set a smaller margin (0: windows "
                 "are completed by mirroring), or give longer streams."
             )
         for index in {index for index, _ in self.items}:
+            self._check_crop(index)
             check_mirrors(self.streams[index].path, self.streams[index].num_readouts)
+
+    def _check_crop(self, index: int) -> None:
+        clip, stream = self.clips[index], self.streams[index]
+        if self.crop and (self.crop.height > stream.height or self.crop.width > stream.width):
+            raise ConfigError(
+                f"crop is {self.crop.height} × {self.crop.width}, but {clip.name} is "
+                f"{stream.height} × {stream.width}. Set a smaller crop."
+            )
 
     def _key_readouts(self, index: int, margin: int) -> list[int]:
         last = self.streams[index].num_readouts - 1 - margin
@@ -147,7 +156,7 @@ class Windows(Dataset[dict[str, Any]]):
             draw = Draw(draw, 0, draw)
         index, key_readout = self.items[draw.item]
         clip, stream = self.clips[index], self.streams[index]
-        rows, columns, symmetry, offsets = self._place(draw, stream, clip)
+        rows, columns, symmetry, offsets = self._place(draw, stream)
         readouts = reflect(key_readout - self.window // 2 + offsets, stream.num_readouts)
         start, stop = int(readouts.min()), int(readouts.max()) + 1
         packed = stream.packed(start, stop, rows.start, rows.stop, columns.start, columns.stop)
@@ -167,18 +176,13 @@ class Windows(Dataset[dict[str, Any]]):
         return sample
 
     def _place(
-        self, draw: Draw, stream: SpikeStream, clip: Clip
+        self, draw: Draw, stream: SpikeStream
     ) -> tuple[slice, slice, int, NDArray[np.int64]]:
         """Rows, columns and symmetry of a sample, and its readouts, counted in the window."""
         height, width = stream.height, stream.width
         readouts = np.arange(self.window)
         if self.crop is None:
             return slice(0, height), slice(0, width), 0, readouts
-        if self.crop.height > height or self.crop.width > width:
-            raise ConfigError(
-                f"data.crop is {self.crop.height} × {self.crop.width}, but {clip.name} is "
-                f"{height} × {width}. Set a smaller data.crop."
-            )
         random = np.random.default_rng((self.crop.seed, draw.epoch, draw.position))
         top = int(random.integers(height - self.crop.height + 1))
         left = int(random.integers(width - self.crop.width + 1))

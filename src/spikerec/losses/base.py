@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from spikerec.describing import Described
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, errors_about
 from spikerec.models.base import Network, Reconstruction
 
 
@@ -40,7 +40,7 @@ class Term(Described, nn.Module, ABC):
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
         if weight < 0:
-            raise ConfigError(f"the weight of a loss term must be ≥ 0, found {weight}.")
+            raise ConfigError(f"weight must be ≥ 0, found {weight}.")
         self.weight = weight
 
     def hide(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -96,7 +96,7 @@ class Loss(Described, nn.Module):
                 )
         kept = {name: term for name, term in given.items() if term is not None and term.weight > 0}
         if not kept:
-            raise ConfigError("loss.terms holds no term with a weight above 0: add one.")
+            raise ConfigError("terms holds no term with a weight above 0: add one.")
         self.terms = nn.ModuleDict(kept)
 
     def __repr__(self) -> str:
@@ -113,7 +113,8 @@ class Loss(Described, nn.Module):
         total = reconstruction.image.new_zeros(())
         values: dict[str, Tensor] = {}
         for name, term in self.named_terms().items():
-            value = term(reconstruction, batch)
+            with errors_about(term):
+                value = term(reconstruction, batch)
             total = total + term.weight * value
             values[name] = value.detach()
         return total, values
@@ -139,13 +140,13 @@ class Loss(Described, nn.Module):
             if missing:
                 given = ", ".join(network.provides) or "the image alone"
                 raise ConfigError(
-                    f"loss.terms.{name} needs {', '.join(missing)} of the network, but "
+                    f"terms.{name} needs {', '.join(missing)} of the network, but "
                     f"{type(network).__name__} gives {given}. Drop the term "
-                    f"(loss.terms.{name}=null) or choose another model."
+                    f"({name}=None) or choose another model."
                 )
             if term.needs_target and not has_target:
                 raise ConfigError(
-                    f"loss.terms.{name} needs true images, but the training data have none. "
+                    f"terms.{name} needs true images, but the training data have none. "
                     "Choose a data set with images, or a self-supervised loss."
                 )
 

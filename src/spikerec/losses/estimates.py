@@ -46,8 +46,8 @@ class WindowEstimates(Term):
         if targets.shape[1] != len(estimates):
             raise InputError(
                 f"batch['targets'] must hold one image for each of {len(estimates)} windows, "
-                f"found {targets.shape[1]}: {tuple(targets.shape)}. Drop it, or set "
-                "model.num_windows."
+                f"found {targets.shape[1]}: {tuple(targets.shape)}. Drop it, or take a "
+                "network of so many windows (num_windows)."
             )
         stacked = torch.stack(estimates, 1)  # (B, N, E, H, W)
         return _sum_of_l1(stacked, targets[:, :, None])

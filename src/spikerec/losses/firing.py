@@ -57,7 +57,7 @@ class FiringRate(Term):
         if spikes.shape[1] < max(self.windows):
             raise InputError(
                 f"the firing-rate term looks at {max(self.windows)} readouts, the network's window "
-                f"has {spikes.shape[1]}: shorten its windows, or set model.window."
+                f"has {spikes.shape[1]}: shorten its windows, or take a network of a longer window."
             )
         image = reconstruction.image
         # Not clipped: an image below 0 must still be drawn up.

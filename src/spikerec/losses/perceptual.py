@@ -86,10 +86,7 @@ class LPIPS(Term):
     def __init__(self, trunk: Literal["vgg", "alex"] = "vgg", weight: float = 0.1) -> None:
         super().__init__(weight)
         if trunk not in LPIPS_WEIGHTS:
-            raise ConfigError(
-                f"loss.terms.lpips.trunk must be one of {', '.join(LPIPS_WEIGHTS)}, "
-                f"found {trunk!r}."
-            )
+            raise ConfigError(f"trunk must be one of {', '.join(LPIPS_WEIGHTS)}, found {trunk!r}.")
         self.trunk = trunk
         if weight > 0:
             weights.find(LPIPS_WEIGHTS[trunk])
@@ -100,7 +97,7 @@ class LPIPS(Term):
         if min(image.shape[-2:]) < SMALLEST:
             raise InputError(
                 f"LPIPS needs images of at least {SMALLEST} × {SMALLEST} pixels, found "
-                f"{image.shape[-2]} × {image.shape[-1]}: enlarge data.crop."
+                f"{image.shape[-2]} × {image.shape[-1]}: enlarge the crop."
             )
         network = build_network(self.trunk, weights.find(LPIPS_WEIGHTS[self.trunk]), image.device)
         distance: Tensor = network(2 * image - 1, 2 * batch["target"] - 1).mean()
@@ -115,9 +112,7 @@ def trunk_to_relu5_1(name: str) -> nn.Module:
         WeightsNotFoundError: its weights are not in the cache.
     """
     if name not in RELU5_1:
-        raise ConfigError(
-            f"loss.terms.perceptual.trunk must be one of {', '.join(RELU5_1)}, found {name!r}."
-        )
+        raise ConfigError(f"trunk must be one of {', '.join(RELU5_1)}, found {name!r}.")
     import torchvision
 
     state = weights.load(name)  # before the trunk is built: its absence should show at once

@@ -141,7 +141,7 @@ class MultiScaleL1(Term):
     ) -> None:
         super().__init__(weight)
         if not scales:
-            raise ConfigError("loss.terms.multiscale.scales is empty: give one weight a level.")
+            raise ConfigError("scales is empty: give one weight a level.")
         self.scales = tuple(scales)
 
     def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
@@ -149,7 +149,7 @@ class MultiScaleL1(Term):
         levels = reconstruction.extras["pyramid"][1:]
         if len(levels) < len(self.scales):
             raise InputError(
-                f"loss.terms.multiscale.scales names {len(self.scales)} levels below full size, "
+                f"scales names {len(self.scales)} levels below full size, "
                 f"the network's pyramid has {len(levels)}: shorten the list."
             )
         target = batch["target"]

@@ -84,7 +84,7 @@ def _check_size(image: Tensor, scales: int) -> None:
     if min(image.shape[-2:]) < smallest:
         raise InputError(
             f"SSIM at {scales} scales needs images of at least {smallest} × {smallest} pixels, "
-            f"found {image.shape[-2]} × {image.shape[-1]}: enlarge data.crop, or take fewer scales."
+            f"found {image.shape[-2]} × {image.shape[-1]}: enlarge the crop, or take fewer scales."
         )
 
 

@@ -24,6 +24,7 @@ from spikerec.errors import (
     InputError,
     MissingPackageError,
     WeightsNotFoundError,
+    errors_about,
 )
 from spikerec.metrics.base import ImageMetric
 
@@ -70,11 +71,11 @@ class Protocol(nn.Module):
     ) -> None:
         super().__init__()
         if not metrics:
-            raise ConfigError("protocol.metrics must name at least one metric, found none.")
+            raise ConfigError("metrics must name at least one metric, found none.")
         if border < 0:
-            raise ConfigError(f"protocol.border must be at least 0, found {border}.")
+            raise ConfigError(f"border must be at least 0, found {border}.")
         if rounding not in ("none", "nearest", "down"):
-            raise ConfigError(f"protocol.rounding must be none, nearest or down, found {rounding}.")
+            raise ConfigError(f"rounding must be none, nearest or down, found {rounding}.")
         self.name = name
         self.statement = dict(statement or {})
         self.clip = clip
@@ -85,7 +86,8 @@ class Protocol(nn.Module):
         self.metrics = nn.ModuleDict()
         for key, factory in self._factories.items():
             try:
-                self.metrics[key] = factory()
+                with errors_about(factory):
+                    self.metrics[key] = factory()
             except (MissingPackageError, WeightsNotFoundError) as error:
                 self.unavailable[key] = str(error)
 

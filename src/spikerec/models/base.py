@@ -128,7 +128,7 @@ class Network(Described, nn.Module, ABC):
     def __init__(self, window: int, output_scale: float | None = None) -> None:
         super().__init__()
         if window < 1:
-            raise ConfigError(f"model.window must be at least 1, found {window}.")
+            raise ConfigError(f"window must be at least 1, found {window}.")
         if output_scale is not None:
             output_scale = check_light_scale(output_scale, "output_scale")
         self.window = window
@@ -369,7 +369,7 @@ def check_window(spikes: Tensor, window: int, multiple: int = 1) -> None:
     if spikes.shape[1] != window:
         raise WindowError(
             f"spikes must hold {window} readouts (B, {window}, H, W), found {spikes.shape[1]}: "
-            f"{tuple(spikes.shape)}. Cut the window to size, or set model.window."
+            f"{tuple(spikes.shape)}. Cut the window to size, or take a network of this window."
         )
     height, width = spikes.shape[-2:]
     if height % multiple or width % multiple:

@@ -344,7 +344,7 @@ class CellAttention(nn.Module):
     def __init__(self, channels: int, cell: int) -> None:
         super().__init__()
         if cell < 1:
-            raise ConfigError(f"model.cell must be at least 1, found {cell}.")
+            raise ConfigError(f"cell must be at least 1, found {cell}.")
         self.cell = cell
         self.to_q = nn.Conv2d(channels, channels, 1, bias=False)
         self.to_k = nn.Conv2d(channels, channels, 1, bias=False)
@@ -446,14 +446,12 @@ def pair(inputs: int, outputs: int, hidden: int | None = None, *, stride: int = 
 
 def _check_representation(representation: str, interval: str, merged: Sequence[int]) -> None:
     if representation not in ("intervals", "spikes"):
-        raise ConfigError(
-            f"model.representation must be intervals or spikes, found {representation}."
-        )
+        raise ConfigError(f"representation must be intervals or spikes, found {representation}.")
     if interval not in ("right_closed", "left_closed"):
-        raise ConfigError(f"model.interval must be right_closed or left_closed, found {interval}.")
+        raise ConfigError(f"interval must be right_closed or left_closed, found {interval}.")
     if len(set(merged)) < len(merged) or not set(merged) <= set(MERGED_COUNTS):
         raise ConfigError(
-            f"model.merged must hold 12, 21 and 22 at most once each, found {list(merged)}."
+            f"merged must hold 12, 21 and 22 at most once each, found {list(merged)}."
         )
     if representation == "spikes" and merged:
-        raise ConfigError("model.representation=spikes has no intervals: set model.merged=[].")
+        raise ConfigError("representation=spikes has no intervals: set merged=[].")

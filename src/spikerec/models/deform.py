@@ -115,9 +115,7 @@ class DeformConv2d(nn.Module):
     def __init__(self, channels: int, groups: int, modulation: bool = True) -> None:
         super().__init__()
         if groups < 1 or channels % groups:
-            raise ConfigError(
-                f"model.deform_groups must divide model.channels ({channels}), found {groups}."
-            )
+            raise ConfigError(f"deform_groups must divide channels ({channels}), found {groups}.")
         self.use_operator: bool | None = None
         self.offset_channels = 18 * groups
         self.guide_channels = (27 if modulation else 18) * groups

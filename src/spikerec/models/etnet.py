@@ -249,9 +249,9 @@ class ETNet(EventNetwork):
         output_scale: float | None = 1.0,
     ) -> None:
         if channels < 1:
-            raise ConfigError(f"model.channels must be at least 1, found {channels}.")
+            raise ConfigError(f"channels must be at least 1, found {channels}.")
         if not 0 <= dropout < 1:
-            raise ConfigError(f"model.dropout must be in [0, 1), found {dropout}.")
+            raise ConfigError(f"dropout must be in [0, 1), found {dropout}.")
         super().__init__(
             EITR(num_bins, channels, dropout),
             num_bins=num_bins,

@@ -155,24 +155,24 @@ def cut_window(window: int, num_bins: int, feeding: Feeding) -> Blocks:
     """
     if feeding not in get_args(Feeding):
         names = ", ".join(get_args(Feeding))
-        raise ConfigError(f"model.feeding must be one of {names}, found {feeding}.")
+        raise ConfigError(f"feeding must be one of {names}, found {feeding}.")
     if num_bins < 2:
-        raise ConfigError(f"model.num_bins must be at least 2, found {num_bins}.")
+        raise ConfigError(f"num_bins must be at least 2, found {num_bins}.")
     stride = num_bins - 1  # blocks share their end readouts
     if feeding == "binned":
         if num_bins % 2 == 0 or window < num_bins or (window - 1) % stride:
             raise ConfigError(
-                "model.feeding=binned needs an odd model.num_bins n and a model.window k·(n-1) + 1 "
-                f"with k ≥ 1, found n={num_bins}, window={window}. Try model.num_bins=21 "
-                "model.window=61."
+                "feeding=binned needs an odd num_bins n and a window k·(n-1) + 1 "
+                f"with k ≥ 1, found n={num_bins}, window={window}. Try num_bins=21 "
+                "window=61."
             )
         return Blocks(length=window, stride=window, count=1)
     calls = _num_calls(window, num_bins, feeding)
     if not calls:
         larger = next(w for w in count(window + 1) if _num_calls(w, num_bins, feeding))
         raise ConfigError(
-            f"model.window={window} does not hold the blocks of model.feeding={feeding} with "
-            f"model.num_bins={num_bins}. The next larger window that does is {larger}."
+            f"window={window} does not hold the blocks of feeding={feeding} with "
+            f"num_bins={num_bins}. The next larger window that does is {larger}."
         )
     return Blocks(num_bins, stride, calls)
 

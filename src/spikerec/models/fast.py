@@ -82,11 +82,11 @@ class Fast(Network):
         super().__init__(window, output_scale)
         if not channels or len(channels) != len(blocks):
             raise ConfigError(
-                "model.channels and model.blocks must name a number for each resolution, found "
+                "channels and blocks must name a number for each resolution, found "
                 f"{list(channels)} and {list(blocks)}."
             )
         if window < SHORTEST:
-            raise ConfigError(f"model.window must be at least {SHORTEST}, found {window}.")
+            raise ConfigError(f"window must be at least {SHORTEST}, found {window}.")
         self.multiple = 2 ** len(channels)  # type: ignore[misc]  # a class's own elsewhere
         self.filters = filters
         self.width = channels[0]

@@ -273,9 +273,9 @@ class HyperE2VID(EventNetwork):
         output_scale: float | None = 1.0,
     ) -> None:
         if channels < 1:
-            raise ConfigError(f"model.channels must be at least 1, found {channels}.")
+            raise ConfigError(f"channels must be at least 1, found {channels}.")
         if residual_blocks < 0:
-            raise ConfigError(f"model.residual_blocks must be at least 0, found {residual_blocks}.")
+            raise ConfigError(f"residual_blocks must be at least 0, found {residual_blocks}.")
         super().__init__(
             UNetRecurrent(num_bins, channels, residual_blocks, dynamic_decoder=dynamic_decoder),
             num_bins=num_bins,

@@ -23,13 +23,11 @@ def window_length(num_windows: int, win_r: int, win_step: int) -> int:
     """
     if num_windows < 1 or num_windows % 2 == 0:
         raise ConfigError(
-            f"model.num_windows must be odd, since the middle one is the reference; found "
-            f"{num_windows}."
+            f"num_windows must be odd, since the middle one is the reference; found {num_windows}."
         )
     if win_r < 0 or win_step < 1:
         raise ConfigError(
-            f"model.win_r must be at least 0 and model.win_step at least 1, found {win_r} and "
-            f"{win_step}."
+            f"win_r must be at least 0 and win_step at least 1, found {win_r} and {win_step}."
         )
     return (num_windows - 1) * win_step + 2 * win_r + 1
 
@@ -41,7 +39,7 @@ def check_levels(levels: int) -> None:
         ConfigError: levels outside 1 to 3.
     """
     if levels not in (1, 2, 3):
-        raise ConfigError(f"model.levels must be 1, 2 or 3, found {levels}.")
+        raise ConfigError(f"levels must be 1, 2 or 3, found {levels}.")
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

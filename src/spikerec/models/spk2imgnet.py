@@ -113,7 +113,7 @@ class Spk2ImgNet(BlockNetwork):
         check_levels(levels)
         if not 1 <= branches <= win_r + 1:
             raise ConfigError(
-                f"model.branches must be 1 to {win_r + 1} (each takes a readout from both ends of "
+                f"branches must be 1 to {win_r + 1} (each takes a readout from both ends of "
                 f"{2 * win_r + 1}), found {branches}."
             )
         self.blocks = Blocks(2 * win_r + 1, win_step, num_windows)

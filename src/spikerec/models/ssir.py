@@ -225,7 +225,7 @@ class SSIR(Network):
         _check_choice("surrogate", surrogate, [*SURROGATES])
         _check_choice("reset", reset, ["hard", "soft"])
         if channels < 4 or channels % 4:
-            raise ConfigError(f"model.channels must be a multiple of 4, found {channels}.")
+            raise ConfigError(f"channels must be a multiple of 4, found {channels}.")
         neurons: Callable[[], nn.Module] = (
             Rectifier
             if neuron == "relu"

@@ -128,7 +128,7 @@ class SSML(Network):
         if found and self.form not in found:
             raise WeightsError(
                 f"these are weights of SSML's form {found.pop()}, and the network is {self.form}: "
-                "choose model=ssml_lite for lite, model=ssml for fin3g."
+                "choose the method ssml_lite for lite, ssml for fin3g."
             )
         if state and all(name.startswith("student.") for name in state):
             self._drop_teacher()

@@ -119,12 +119,12 @@ class STIR(BlockNetwork):
     ) -> None:
         super().__init__(window, output_scale)
         if window < 7 or window % 2 == 0:
-            raise ConfigError(f"model.window must be odd and at least 7, found {window}.")
+            raise ConfigError(f"window must be odd and at least 7, found {window}.")
         if not 3 <= len(channels) <= 5:
-            raise ConfigError(f"model.channels must name 3 to 5 widths, found {list(channels)}.")
+            raise ConfigError(f"channels must name 3 to 5 widths, found {list(channels)}.")
         if motion_fields < 0 or hidden_channels < 0:
             raise ConfigError(
-                "model.motion_fields and model.hidden_channels must be at least 0, "
+                "motion_fields and hidden_channels must be at least 0, "
                 f"found {motion_fields} and {hidden_channels}."
             )
         stride = (window - 1) // 3
@@ -176,13 +176,13 @@ class HybridSpikeEmbedding(nn.Module):
         super().__init__()
         if representation not in ("hybrid", "tfp", "learned"):
             raise ConfigError(
-                f"model.representation must be hybrid, tfp or learned, found {representation!r}."
+                f"representation must be hybrid, tfp or learned, found {representation!r}."
             )
         self.lengths = () if representation == "learned" else tuple(range(length, 2, -NESTING))
         num_means = len(self.lengths)
         if representation == "hybrid" and num_means >= channels:
             raise ConfigError(
-                f"model.channels[0] must exceed the {num_means} nested means, found {channels}."
+                f"channels[0] must exceed the {num_means} nested means, found {channels}."
             )
         self.project = nn.Conv2d(num_means, channels, 1) if representation == "tfp" else None
         is_learned = representation != "tfp"
@@ -285,7 +285,7 @@ class SymmetricAttention(nn.Module):
         super().__init__()
         if heads < 1 or channels % heads:
             raise ConfigError(
-                f"model.heads must divide the coarsest of model.channels, found {heads} heads for "
+                f"heads must divide the coarsest of channels, found {heads} heads for "
                 f"{channels} channels."
             )
         queries = sides * channels
@@ -512,7 +512,7 @@ def _attention(kind: Attention, channels: int, heads: int) -> nn.Module:
             return SymmetricAttention(channels, heads, sides=1)
         case "none":
             return PlainConcatenation()
-    raise ConfigError(f"model.attention must be symmetric, one_sided or none, found {kind!r}.")
+    raise ConfigError(f"attention must be symmetric, one_sided or none, found {kind!r}.")
 
 
 def _conv(

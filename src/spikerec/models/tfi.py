@@ -40,9 +40,9 @@ class TFI(Network):
     def __init__(self, window: int = 41, rule: TfiRule = "key") -> None:
         super().__init__(window, output_scale=1.0)
         if window < 2:
-            raise ConfigError(f"model.window must be at least 2 for an interval, found {window}.")
+            raise ConfigError(f"window must be at least 2 for an interval, found {window}.")
         if rule not in ("key", "sequence"):
-            raise ConfigError(f"model.rule must be key or sequence, found {rule!r}.")
+            raise ConfigError(f"rule must be key or sequence, found {rule!r}.")
         self.rule = rule
 
     def forward(self, spikes: Tensor) -> Reconstruction:

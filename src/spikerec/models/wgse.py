@@ -305,9 +305,9 @@ def _check_filters(
         found = tensor.flatten().to("cpu", torch.float64)
         if found.shape != expected.shape or not torch.allclose(found, expected, atol=1e-6):
             raise WeightsError(
-                f"{name} of the published weights is not the filter of model.wavelet="
+                f"{name} of the published weights is not the filter of wavelet="
                 f"{stage.wavelet}: expected {len(expected)} taps from {expected[0]:.6f}, found "
-                f"{len(found)} from {found[0]:.6f}. Set model.wavelet to theirs."
+                f"{len(found)} from {found[0]:.6f}. Set wavelet to theirs."
             )
 
 
@@ -317,19 +317,16 @@ def _check_arguments(
     if wavelet is not None and wavelet not in pywt.wavelist(kind="discrete"):
         families = ", ".join(pywt.families())
         raise ConfigError(
-            f"model.wavelet must be null or one of PyWavelets' discrete wavelets (families "
+            f"wavelet must be null or one of PyWavelets' discrete wavelets (families "
             f"{families}), such as haar or db8; found {wavelet}."
         )
     if levels < 1:
         raise ConfigError(
-            f"model.levels must be at least 1, found {levels}. model.wavelet=null leaves the "
-            "wavelet stage out."
+            f"levels must be at least 1, found {levels}. wavelet=null leaves the wavelet stage out."
         )
     if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ConfigError(f"model.kernel_size must be odd, found {kernel_size}.")
+        raise ConfigError(f"kernel_size must be odd, found {kernel_size}.")
     if border not in pywt.Modes.modes:
-        raise ConfigError(
-            f"model.border must be one of {', '.join(pywt.Modes.modes)}, found {border}."
-        )
+        raise ConfigError(f"border must be one of {', '.join(pywt.Modes.modes)}, found {border}.")
     if norm not in NORMS:
-        raise ConfigError(f"model.norm must be null, batch or instance, found {norm}.")
+        raise ConfigError(f"norm must be null, batch or instance, found {norm}.")

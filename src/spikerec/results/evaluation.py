@@ -203,7 +203,7 @@ def _method(network: Network) -> str:
 def _described(network: Network, data: SpikeDataModule, split: str) -> dict[str, Any]:
     """What was evaluated on what, as plain values, as far as the objects say it."""
     described: dict[str, Any] = {"split": split}
-    for key, value in {"model": network, "data.sets": data.sets}.items():
+    for key, value in {"model": network, "data": data}.items():
         try:
             described[key] = describe(value, key)
         except ConfigError:  # a class that does not say what it was made with

@@ -37,7 +37,7 @@ def print_record(record: Record, path: Path, pictures: SampleImages) -> None:
     if count := np.count_nonzero(record.samples.mirrored or ()):
         lines.append(
             f"{count} of {len(record.samples.keys)} samples lie so near an end of their stream "
-            "that a part of their window was mirrored (data.margin leaves such out)."
+            "that a part of their window was mirrored (a `margin` of the data leaves such out)."
         )
     lines.append(f"record: {path}")
     if pictures.keys:

@@ -105,7 +105,7 @@ def scan(folders: Sequence[Path | str]) -> Iterator[Record | Problem]:
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise ResultsError(
-                f"results={folder} is not a folder. `spikerec evaluate` writes records there."
+                f"results: {folder} is not a folder. `spikerec evaluate` writes records there."
             )
     seen = set()
     for folder in map(Path, folders):

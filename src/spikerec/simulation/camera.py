@@ -95,11 +95,11 @@ class Camera:
     sensor_seed: int | None = None
 
     def __post_init__(self) -> None:
-        check_light_scale(self.light_scale, "simulation.light_scale")
+        check_light_scale(self.light_scale, "light_scale")
         if not 0 < self.threshold < math.inf:
-            raise ConfigError(f"simulation.threshold must be above 0, found {self.threshold}.")
+            raise ConfigError(f"threshold must be above 0, found {self.threshold}.")
         if not 0 <= self.stray_rate <= 1:
-            raise ConfigError(f"simulation.stray_rate must lie in [0, 1], found {self.stray_rate}.")
+            raise ConfigError(f"stray_rate must lie in [0, 1], found {self.stray_rate}.")
         for name in ("gain", "gain_spread", "dark_current", "dark_spread", "threshold_spread"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(

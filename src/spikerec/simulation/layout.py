@@ -259,7 +259,7 @@ def write_stream(
     card = path.with_name(f"{path.stem}.{CARD}")
     if path.suffix.lower() not in spikes.SUFFIXES:
         raise DataError(
-            f"output={path}: unknown format {path.suffix!r}, expected a folder or one of "
+            f"{path}: unknown format {path.suffix!r}, expected a folder or one of "
             f"{', '.join(spikes.SUFFIXES)}."
         )
     is_left_over = images.is_dir() and card.is_file() and not path.exists()  # of a run killed here

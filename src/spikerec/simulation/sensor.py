@@ -99,17 +99,17 @@ def read_maps(path: str | Path, height: int, width: int) -> SensorMaps:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataNotFoundError(f"simulation.maps={path} is not there: name an .npz file, or null.")
+        raise DataNotFoundError(f"maps={path} is not there: name an .npz file, or null.")
     arrays = read_npz(path, (*MAP_KEYS, *CALIBRATION_KEYS), MAX_MAP_VALUES)
     if all(key in arrays for key in CALIBRATION_KEYS):
         sizes = {arrays[key].shape for key in CALIBRATION_KEYS}
         if len(sizes) > 1:
-            raise GeometryError(f"simulation.maps={path} holds maps of {len(sizes)} sizes.")
+            raise GeometryError(f"maps={path} holds maps of {len(sizes)} sizes.")
         arrays = _from_calibration(arrays)
     known = {key: arrays[key] for key in MAP_KEYS if key in arrays}
     if not known:
         raise DataError(
-            f"simulation.maps={path} holds none of the arrays expected: gain, dark_current, "
+            f"maps={path} holds none of the arrays expected: gain, dark_current, "
             f"threshold, or {', '.join(CALIBRATION_KEYS)}."
         )
     cut = {key: _centre(array, height, width, f"{path}:{key}") for key, array in known.items()}
@@ -118,7 +118,7 @@ def read_maps(path: str | Path, height: int, width: int) -> SensorMaps:
             array.isfinite().all() and array.min() >= 0 and (key != "threshold" or array.all())
         ):
             raise DataError(
-                f"simulation.maps={path}:{key} holds values that are not finite, negative, or a "
+                f"maps={path}:{key} holds values that are not finite, negative, or a "
                 "threshold of 0."
             )
     return SensorMaps(
@@ -140,8 +140,8 @@ def _from_calibration(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _centre(array: np.ndarray, height: int, width: int, name: str) -> Tensor:
     if array.ndim != 2 or array.shape[0] < height or array.shape[1] < width:
         raise GeometryError(
-            f"simulation.maps={name} is {' × '.join(map(str, array.shape))}: expected at least "
-            f"{height} × {width}. Simulate a smaller scene, or set simulation.maps=null."
+            f"maps={name} is {' × '.join(map(str, array.shape))}: expected at least "
+            f"{height} × {width}. Simulate a smaller scene, or set maps=null."
         )
     top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
     return torch.from_numpy(array[top : top + height, left : left + width].astype(np.float32))

@@ -78,7 +78,7 @@ class KeyReadouts:
                 f"{stream.path}: no readout of [{start}, {end}) has the window of "
                 f"{before + after} readouts that {names} needs, in the {total} that the stream "
                 "holds. Set ends=reflect to complete windows by mirroring, or a smaller "
-                "model.window."
+                "window."
             )
         return cls(first, last, stride)
 

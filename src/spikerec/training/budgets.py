@@ -181,16 +181,16 @@ def check_budget(*, processes: int, samples_per_epoch: int | None, epochs: int |
     """
     if processes > 1:
         raise ConfigError(
-            f"budget.seconds is measured on one process, found {processes}: set trainer.devices=1, "
-            "or budget=null with data.samples_per_epoch and trainer.max_epochs."
+            f"a budget is measured on one process, found {processes}: train on one device, or "
+            "without a budget, by samples_per_epoch and max_epochs."
         )
     if samples_per_epoch is not None:
         raise ConfigError(
-            f"data.samples_per_epoch={samples_per_epoch} is found by measuring under a budget: "
-            "leave it out, or set budget=null."
+            f"samples_per_epoch={samples_per_epoch} is found by measuring under a budget: "
+            "leave it out, or train without a budget."
         )
     if epochs is None or epochs < 1:
         raise ConfigError(
-            f"trainer.max_epochs must be at least 1 under a budget, whose steps it cuts into "
+            f"max_epochs must be at least 1 under a budget, whose steps it cuts into "
             f"epochs, found {epochs}."
         )

@@ -65,7 +65,12 @@ def check_conditions(path: Path, found: Mapping[str, int | str | None]) -> None:
     for key, expected in checkpoint.get(CONDITIONS, {}).items():
         if found[key] != expected:
             raise ConfigError(
-                f"{path} was written with {key} = {expected}, found {found[key]}: its steps would "
-                f"see other samples. Continue it with {expected}, or start a run of another name "
-                "(name=…)."
+                f"{path} was written with {_argument(key)} = {expected}, found {found[key]}: its "
+                f"steps would see other samples. Continue it with {expected}, or start a run in "
+                "another folder (`name`)."
             )
+
+
+def _argument(key: str) -> str:
+    """The names of arguments, without the parts that checkpoints state before them."""
+    return " × ".join(part.rpartition(".")[2] for part in key.split(" × "))

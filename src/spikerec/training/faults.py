@@ -14,14 +14,14 @@ from spikerec.errors import FAULTS
 
 #: The way out of a full memory, on the CPU or the GPU.
 MEMORY = (
-    "memory is used up: a smaller data.crop needs less, or a smaller data.batch_size, with which "
-    "a higher trainer.accumulate_grad_batches keeps the step as it is"
+    "memory is used up: a smaller crop needs less, or a smaller batch_size, with which a "
+    "higher accumulate_grad_batches keeps the step as it is"
 )
 
 #: A dead worker of a loader, which reports itself in several ways.
 READER = (
-    "a process that reads data died, mostly for want of memory: fewer data.num_workers, or "
-    "data.num_workers=0, need less"
+    "a process that reads data died, mostly for want of memory: fewer workers need less, or "
+    "none (num_workers=0)"
 )
 
 #: Words of an error → what failed, and what to do.
@@ -29,7 +29,7 @@ WORDS = {
     r"DefaultCPUAllocator: .*memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED": MEMORY,
     r"DataLoader worker .*(killed|exited unexpectedly)": READER,
     r"shared memory|/dev/shm|bus error": (
-        "shared memory (/dev/shm) is used up: data.num_workers=0 does without it"
+        "shared memory (/dev/shm) is used up: num_workers=0 does without it"
     ),
     r"(?i)connection (closed|reset) by peer|nccl|gloo|processgroup|socket (closed|timeout)": (
         "another process of this training died, or its machine cannot be reached: its own output "

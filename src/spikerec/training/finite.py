@@ -149,8 +149,8 @@ class FiniteSteps(Callback):
         raise NonFiniteError(
             f"{what}: training ended before that step, and the weights are unharmed. Samples: "
             f"{named} ({keys_path(self.folder)} has them all). debug=replay runs them again; a "
-            "lower optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true may "
-            "train on, under another name (name=…)."
+            "lower learning rate, gradient_clip_val=1 or precision=32-true may "
+            "train on, in another folder (`name`)."
         )
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -166,7 +166,7 @@ class FiniteSteps(Callback):
                 trainer,
                 f"validation after step {trainer.global_step} gave {self.monitor} = "
                 f"{float(score)}. No weights were kept for it. Look at the validation data, or "
-                "choose another monitor.name.",
+                "choose another monitor.",
             )
 
 
@@ -181,8 +181,8 @@ def check_weights(trainer: L.Trainer, module: L.LightningModule) -> None:
         _end(
             trainer,
             f"the weights after step {trainer.global_step} are not finite (norm {float(norm)}): "
-            "the step was too large. Their checkpoint was not written. Lower optimizer.lr, under "
-            "another name (name=…).",
+            "the step was too large. Their checkpoint was not written. Lower the learning rate, in "
+            "another folder (`name`).",
         )
 
 
@@ -252,7 +252,7 @@ def replay(
     if not path.exists():
         raise ConfigError(
             f"{folder} has no nonfinite.json: no step of that run was stopped, so that there is "
-            "nothing to replay. Name the run as it was trained (name=…)."
+            "nothing to replay. Name the run as it was trained (`name`)."
         )
     state = TorchCheckpointIO().load_checkpoint(weights_path(folder), weights_only=True)
     data.setup("fit")

@@ -23,7 +23,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule
 from spikerec.describing import Named, describe
-from spikerec.errors import ConfigError, RunError, SpikerecError
+from spikerec.errors import ConfigError, RunError, SpikerecError, errors_about
 from spikerec.kernels.devices import device_name, prefers_channels_last
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.losses import Loss
@@ -240,11 +240,12 @@ class _Plan:
             sync_batchnorm=bool(described["trainer"].get("sync_batchnorm")),
         )
         if self.budget_seconds:
-            check_budget(
-                processes=trainer.world_size,
-                samples_per_epoch=self.data.samples_per_epoch,
-                epochs=trainer.max_epochs,
-            )
+            with errors_about(self.data), errors_about(trainer):
+                check_budget(
+                    processes=trainer.world_size,
+                    samples_per_epoch=self.data.samples_per_epoch,
+                    epochs=trainer.max_epochs,
+                )
         # A longer training under the same budget would be more than the budget.
         lengths = () if self.budget_seconds else (*LENGTHS, *growing)
         facts |= data_facts(self.data.sets) | code_facts(settings, named)
@@ -507,7 +508,7 @@ def _run_trainer(
 def saved(trainer: L.Trainer) -> str:
     """Say what of a training is safe on the disk, and how to go on."""
     last = last_checkpoint(trainer)
-    return last.saved if last else "Nothing was saved: callbacks.last is switched off"
+    return last.saved if last else "Nothing was saved: the callback `last` is switched off"
 
 
 def last_checkpoint(trainer: L.Trainer) -> LastCheckpoint | None:

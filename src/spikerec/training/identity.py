@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from spikerec.data.clips import Clip, LiveSet, SpikeSet
-from spikerec.errors import DataError
+from spikerec.errors import DataError, errors_about
 from spikerec.spikes import Geometry
 
 if TYPE_CHECKING:
@@ -199,9 +199,9 @@ def data_facts(sets: Mapping[str, SpikeSet]) -> dict[str, str]:
     for name, one in sets.items():
         splits = ("val",) if isinstance(one, LiveSet) else ("train", "val")
         try:
-            facts[f"{DATA}{name}"] = fingerprint(
-                clip for split in splits for clip in one.clips(split)
-            )
+            with errors_about(one):
+                clips = [clip for split in splits for clip in one.clips(split)]
+            facts[f"{DATA}{name}"] = fingerprint(clips)
         except (DataError, OSError):  # it is missing, or was damaged since
             continue
     return facts

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import lightning as L
 import torch
@@ -17,11 +17,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from spikerec.configs import build
 from spikerec.describing import describe
-from spikerec.errors import ConfigError, WeightsError
+from spikerec.errors import ConfigError, SpikerecError, WeightsError, errors_about
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network, Reconstruction
 from spikerec.training.distributed import Scores, gather
+
+T = TypeVar("T")
 
 #: Parts of a checkpoint that are weights: those to use, and under averaging those in training.
 _WEIGHTS = ("state_dict", "current_model_state")
@@ -192,15 +194,16 @@ class ReconstructionModule(L.LightningModule):
         """The optimizer over the network's parameters, and its schedule."""
         make = self._make_optimizer or build("optimizer", "adam")
         chosen = {} if self.learning_rate is None else {"lr": self.learning_rate}
-        optimizer = partial(make, **chosen)(self.network.parameters())
+        optimizer = _made(partial(make, **chosen), self.network.parameters(), make, "optimizer")
         if self._make_scheduler is None:
             return optimizer
         if "total_steps" not in inspect.signature(self._make_scheduler).parameters:
-            schedule = {"scheduler": self._make_scheduler(optimizer), "interval": "epoch"}
+            interval, make_schedule = "epoch", self._make_scheduler
         else:
             steps = {"total_steps": int(self.trainer.estimated_stepping_batches)}
-            make = partial(self._make_scheduler, **steps)
-            schedule = {"scheduler": make(optimizer), "interval": "step"}
+            interval, make_schedule = "step", partial(self._make_scheduler, **steps)
+        made = _made(make_schedule, optimizer, self._make_scheduler, "scheduler")
+        schedule = {"scheduler": made, "interval": interval}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -234,6 +237,21 @@ class ReconstructionModule(L.LightningModule):
 
     def _kind(self) -> str:
         return type(self.network).__name__
+
+
+def _made(make: Callable[..., T], of: object, stated: object, argument: str) -> T:
+    """An optimizer or a schedule, from what makes it.
+
+    Raises:
+        ConfigError: a value that its class refuses.
+    """
+    try:
+        with errors_about(stated):
+            return make(of)
+    except SpikerecError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{argument}: {error}") from error
 
 
 def _description(network: Network) -> dict[str, Any]:

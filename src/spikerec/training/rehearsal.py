@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map
 
 from spikerec import errors
 from spikerec.data import SpikeDataModule
-from spikerec.errors import ConfigError, SpikerecError
+from spikerec.errors import ConfigError, SpikerecError, about, errors_about
 from spikerec.losses import Loss
 from spikerec.models.base import Network, Reconstruction
 from spikerec.training.checkpoints import generator_states, restore_generators
@@ -61,10 +61,11 @@ def check_trainable(network: Network, data: SpikeDataModule) -> None:
         )
     for side in (data.crop.height, data.crop.width):
         if side % network.multiple:
-            raise ConfigError(
+            told = (
                 f"crop must be multiples of {network.multiple} for {name}, found "
                 f"{data.crop.height} × {data.crop.width}."
             )
+            raise about(data, ConfigError(told))
 
 
 def rehearse(
@@ -95,7 +96,8 @@ def rehearse(
             message names the line of it.
         InputError: a term does not fit the shapes.
     """
-    loss.check(network, has_target=has_target)
+    with errors_about(loss):
+        loss.check(network, has_target=has_target)
     small = _small(crop, network.multiple)
     with _undone(network):
         try:

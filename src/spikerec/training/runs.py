@@ -199,7 +199,7 @@ class Run:
         if changed := before.differences(now):
             raise ConfigError(
                 f"{self.folder} holds another run: {_told(changed)}. Give this one a name of its "
-                "own (name=…), or replace that one (overwrite=true)."
+                "own (another `name` or folder), or replace that one (`overwrite`)."
             )
         report, path = self.finished(), self.folder / "finished.json"
         if report is None and path.exists():
@@ -243,8 +243,8 @@ class Run:
         except (DataError, AttributeError) as error:
             raise ConfigError(
                 f"{path} cannot be read ({type(error).__name__}), so that this command cannot be "
-                "compared with it. Give this run a name of its own (name=…), or replace that one "
-                "(overwrite=true)."
+                "compared with it. Give this run a folder of its own (another `name`), or replace "
+                "that one (`overwrite`)."
             ) from error
         new = settings_of(config, neutral=neutral)
         shared = [key for key in old if key in new]
@@ -297,7 +297,7 @@ class Run:
         if written:
             raise ConfigError(
                 f"no checkpoint in {self.checkpoints} can be read, so that the run cannot be "
-                "continued. Bring one back, or start anew (overwrite=true)."
+                "continued. Bring one back, or start anew (`overwrite`)."
             )
         return None
 

@@ -37,9 +37,9 @@ class WarmupCosine(LRScheduler):
         self, optimizer: Optimizer, *, total_steps: int, warmup: float = 0.05, floor: float = 0.01
     ) -> None:
         if not 0 <= warmup < 1:
-            raise ConfigError(f"scheduler.warmup must be in [0, 1), found {warmup}.")
+            raise ConfigError(f"warmup must be in [0, 1), found {warmup}.")
         if not 0 <= floor <= 1:
-            raise ConfigError(f"scheduler.floor must be in [0, 1], found {floor}.")
+            raise ConfigError(f"floor must be in [0, 1], found {floor}.")
         self.total_steps = total_steps
         self.warmup = warmup
         self.floor = floor

@@ -45,13 +45,10 @@ def choose_monitor(asked: Monitor, data: SpikeDataModule, protocol: Protocol) ->
         name, mode = "val/loss", "min"
     if name not in modes:
         raise ConfigError(
-            f"monitor.name={name} is nothing that validation gives: expected one of "
-            f"{', '.join(modes)}."
+            f"monitor {name} is nothing that validation gives: expected one of {', '.join(modes)}."
         )
     if mode != modes[name]:
-        raise ConfigError(
-            f"monitor.mode must be {modes[name]} for monitor.name={name}, found {mode}."
-        )
+        raise ConfigError(f"monitor {name} must have the mode {modes[name]}, found {mode}.")
     return Monitor(name, mode)
 
 
