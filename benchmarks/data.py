@@ -79,7 +79,7 @@ def loading(size: tuple[int, ...], folder: Path) -> Case:
     )
     draws = [Draw(0, 0, position) for position in range(BATCH)]
     ours = DataLoader(windows, batch_size=BATCH, sampler=draws)
-    places = [windows._place(draw, windows.streams[0], clip)[:2] for draw in draws]
+    places = [windows._place(draw, windows.streams[0])[:2] for draw in draws]
     decoded = DecodingWindows(path, (height, width), window, places)
     reference = DataLoader(decoded, batch_size=BATCH)
     moved = next(iter(ours))["bits"].numel()
