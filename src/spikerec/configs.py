@@ -77,7 +77,7 @@ def config_names(group: str) -> list[str]:
     return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
 
 
-def load_config(group: str, name: str, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401
+def load_config(group: str, name: str, /, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401
     """The content of `conf/GROUP/NAME.yaml` and of the files it starts from, as plain values.
 
     Read without Hydra; `paths` and environment variables are the only things it may refer to.

@@ -30,7 +30,7 @@ import urllib3
 from filelock import FileLock
 
 from spikerec.errors import DataError, SpikerecError
-from spikerec.parsing import SMALL_DOCUMENT, read_json
+from spikerec.parsing import SMALL_DOCUMENT, Bounds, read_json
 from spikerec.spikes.files import atomic_path, sync
 
 #: Names a prefix that is put before every address.
@@ -51,6 +51,9 @@ MOST_RESUMES = 5
 MOST_REDIRECTS = 5
 
 CHUNK_BYTES = 1 << 16
+
+#: Bounds of the note beside a part of a file.
+FACT_BOUNDS = Bounds(bytes=1 << 14, depth=2, nodes=10)
 
 #: Beginnings of answers that are not the file: a pointer of Git LFS, and a web page.
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"

@@ -57,7 +57,8 @@ def test_list_gives_the_command_for_what_is_missing(
 ) -> None:
     main(["list"])
     listed = capsys.readouterr().out
-    assert "spikerec weights fetch alexnet" in listed
+    assert "spikerec weights fetch NAME" in listed
+    assert "stir/spikezoo" in listed
     assert str(folder / "cache") in listed
 
 

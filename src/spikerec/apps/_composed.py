@@ -14,12 +14,14 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from spikerec.apps._networks import named_file
 from spikerec.configs import instantiate, plain
 from spikerec.data import SpikeDataModule
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.training.scores import Monitor, choose_monitor
 from spikerec.training.standard import check_metrics
+from spikerec.weights.named import weights_names
 from spikerec.weights.trained import load_trained
 
 
@@ -54,11 +56,6 @@ def _config_flags(words: list[str]) -> list[str]:
     return kept
 
 
-def choice(group: str) -> str:
-    """The choice of a group that the command made."""
-    return str(HydraConfig.get().runtime.choices[group])
-
-
 def starting_network(config: DictConfig) -> Network:
     """The network with the weights that training starts from: drawn anew, or of `start_from`.
 
@@ -68,13 +65,17 @@ def starting_network(config: DictConfig) -> Network:
     if config.start_from is None:
         fresh: Network = instantiate(config.model, Network, "model")
         return fresh
-    loaded = trained_network(config, None if config.start_from == "shipped" else config.start_from)
+    if config.start_from in weights_names():
+        file: str | Path | None = named_file(config, config.start_from)
+    else:
+        file = None if config.start_from == "shipped" else config.start_from
+    loaded = own_network(config, file)
     config.model.output_scale = loaded.output_scale
     return loaded
 
 
-def trained_network(config: DictConfig, checkpoint: str | Path | None) -> Network:
-    """The network with weights of a file, or those that ship, where it needs any."""
+def own_network(config: DictConfig, checkpoint: str | Path | None) -> Network:
+    """The network of the configuration, with weights of a file, or those that ship."""
     return load_trained(partial(instantiate, config.model, Network, "model"), checkpoint)
 
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from spikerec.apps._networks import trained_network
 from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
 from spikerec.fetch import write_atomically
@@ -33,7 +34,11 @@ ROWS = (
 
 def run(config: DictConfig) -> None:
     """Measure a network, print the table, and write `bench.json` into the run's folder."""
-    network: Network = instantiate(config.model, Network, "model")
+    network: Network = (
+        instantiate(config.model, Network, "model")
+        if config.weights is None
+        else trained_network(config, None)
+    )
     method = HydraConfig.get().runtime.choices["model"]
     settings = plain(config)
     if settings["optimise"]:

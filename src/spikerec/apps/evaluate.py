@@ -8,6 +8,7 @@ import lightning as L
 from omegaconf import DictConfig
 
 from spikerec.apps import _composed as composed
+from spikerec.apps._networks import choice, trained_network
 from spikerec.configs import plain
 from spikerec.results.evaluation import evaluate
 from spikerec.results.printing import print_record
@@ -20,7 +21,7 @@ def run(config: DictConfig) -> None:
     """Score the method on each data set, and write one record for each."""
     with job_processes(composed.own_command()):
         L.seed_everything(config.seed, workers=True, verbose=False)
-        network = composed.trained_network(config, config.checkpoint)
+        network = trained_network(config, config.checkpoint)
         protocol = composed.protocol_of(config)
         for metric, reason in protocol.unavailable.items():
             _log.warning("%s is unavailable: %s", metric, reason)
@@ -29,7 +30,7 @@ def run(config: DictConfig) -> None:
             composed.data_of(config, network.window),
             protocol,
             config.paths.results,
-            method=composed.choice("model"),
+            method=choice("model"),
             label=config.label,
             split=config.split,
             trainer=composed.trainer_of(config, logger=False),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
+from spikerec.apps._networks import trained_network
 from spikerec.apps._printing import say
-from spikerec.configs import instantiate
 from spikerec.errors import ConfigError
 from spikerec.inference.export import export
-from spikerec.models.base import Network
-from spikerec.weights.trained import load_trained
 
 
 def run(config: DictConfig) -> None:
@@ -24,8 +21,7 @@ def run(config: DictConfig) -> None:
     size = list(config.size)
     if len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size):
         raise ConfigError(f"size must be [height, width] in pixels, found {size}.")
-    make = partial(instantiate, config.model, Network, "model")
-    network = load_trained(make, config.checkpoint)
+    network = trained_network(config, config.checkpoint)
     path = Path(config.output)
     with console.status(f"exporting {path.name}"):
         difference = export(network, path, (size[0], size[1]))

@@ -24,15 +24,16 @@ from rich.text import Text
 
 from spikerec import spikes
 from spikerec.apps._arguments import STREAM, opening
+from spikerec.apps._networks import trained_network
 from spikerec.apps._printing import say
-from spikerec.configs import instantiate, plain
+from spikerec.configs import plain
 from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.recordings import find_recordings, is_several, output_paths, placed
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
-from spikerec.weights.trained import load, load_trained
+from spikerec.weights.trained import load
 
 #: Format of the videos in a folder of several recordings' results.
 FOLDER_SUFFIX = ".mp4"
@@ -176,8 +177,7 @@ def _networks(config: DictConfig) -> dict[str, Network]:
         checkpoint = plain(checkpoint)
     names = _several()
     if not names:
-        make = partial(instantiate, config.model, Network, "model")
-        network = load_trained(make, checkpoint)
+        network = trained_network(config, checkpoint)
         return {type(network).__name__: network}
     if checkpoint is not None and not isinstance(checkpoint, dict):
         raise ConfigError(
@@ -187,7 +187,11 @@ def _networks(config: DictConfig) -> dict[str, Network]:
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
         raise ConfigError(f"the method {repeated[0]} is named twice.")
-    return {name: load(name, (checkpoint or {}).get(name)) for name in names}
+    files = checkpoint or {}
+    return {
+        name: load(name, files.get(name), weights=None if name in files else config.weights)
+        for name in names
+    }
 
 
 def _video(

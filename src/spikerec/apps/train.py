@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from spikerec.apps import _composed as composed
+from spikerec.apps._networks import choice
 from spikerec.configs import instantiate, plain, referring
 from spikerec.losses import Loss
 from spikerec.models.base import Network
@@ -66,7 +67,7 @@ def run(config: DictConfig) -> float | None:
         if config.trainer.get("fast_dev_run"):
             return None
         if tests:
-            _test(config, composed.trained_network(config, training.checkpoint))
+            _test(config, composed.own_network(config, training.checkpoint))
     return sweep_score(training.finished() or {})
 
 
@@ -77,7 +78,7 @@ def _test(config: DictConfig, network: Network) -> None:
         composed.data_of(config, network.window),
         composed.protocol_of(config),
         config.paths.results,
-        method=composed.choice("model"),
+        method=choice("model"),
         trainer=composed.trainer_of(config, logger=False),
         efficiency=None,
         again=False,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from spikerec.apps._arguments import Parser
@@ -25,6 +25,9 @@ from spikerec.apps._printing import say
 from spikerec.configs import config_names
 from spikerec.errors import ConfigError, DataError, WeightsError, printable
 from spikerec.parsing import parse_yaml
+
+if TYPE_CHECKING:
+    from spikerec.weights.named import NetworkWeights
 
 #: Where imported networks go unless told otherwise.
 FOLDER = Path("weights")
@@ -45,7 +48,7 @@ def main(arguments: list[str]) -> None:
         case "list":
             _list(console)
         case "fetch":
-            _fetch(console, options.name)
+            _fetch(console, options.name, options.weights)
         case "install":
             _install(console, options.name, options.file)
         case "import":
@@ -57,20 +60,31 @@ def main(arguments: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="spikerec weights", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("list", help="weights of metrics and losses, and imported networks")
-    fetch = verbs.add_parser("fetch", help="download weights of metrics and losses")
-    fetch.add_argument("name", nargs="?", help="one of the list (default: all)")
+    verbs.add_parser("list", help="weights of metrics, losses and published networks")
+    fetch = verbs.add_parser(
+        "fetch", help="download weights of metrics, losses and published networks"
+    )
+    fetch.add_argument(
+        "name",
+        nargs="?",
+        help="one of the list, such as vgg19, stir or stir/spikezoo (default: all of metrics)",
+    )
+    fetch.add_argument("--weights", help="whose weights of a network (default: published)")
     install = verbs.add_parser("install", help="put a file of such weights into the cache")
     install.add_argument("name", help="one of the list")
     install.add_argument("file", type=Path)
     importing = verbs.add_parser(
         "import",
         help="turn a network's published checkpoint into safetensors, without running it",
-        usage="spikerec weights import FILE --model NAME [--output PATH] [key=value …]",
+        usage="spikerec weights import FILE --model NAME [--weights NAME | --output PATH] "
+        "[key=value …]",
         epilog="key=value: what differs from conf/model/NAME.yaml, such as output_scale=0.6",
     )
     importing.add_argument("file", type=Path, help="the authors' .pth, .pt or .ckpt")
     importing.add_argument("--model", required=True, choices=config_names("model"))
+    importing.add_argument(
+        "--weights", help="keep it as the weights of that name, such as published, for weights="
+    )
     importing.add_argument("--output", type=Path, help=f"default: {FOLDER}/NAME.safetensors")
     importing.add_argument("--overwrite", action="store_true", help="replace the output")
     packing = verbs.add_parser("pack", help="keep the weights of a training run's checkpoint alone")
@@ -84,16 +98,48 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(console: Console) -> None:
     from spikerec.weights import list_weights, weights_dir
+    from spikerec.weights.named import networks
 
-    table = Table("name", "state", "for", "licence", box=None, header_style="bold")
+    table = _table("metrics, losses", "for")
     for listed in list_weights():
-        state = "[green]here[/]" if listed.path else f"[dim]{listed.entry.command}[/]"
-        table.add_row(listed.entry.name, state, listed.entry.purpose, listed.entry.licence)
+        table.add_row(
+            listed.entry.name, _state(listed.path), listed.entry.purpose, listed.entry.licence
+        )
     console.print(table)
-    say(console, f"cache: {weights_dir()}", "dim")
-    networks = sorted(FOLDER.glob("*.safetensors"))
-    if networks:
-        console.print(_networks(networks))
+    console.print()
+    table = _table("networks", "trained on")
+    for entry in networks():
+        table.add_row(
+            entry.name, _state_of(entry), entry.trained.partition(", by ")[0], entry.licence
+        )
+    console.print(table)
+    console.print()
+    for line in (
+        "spikerec weights fetch NAME downloads one: vgg19, stir/spikezoo.",
+        "unseen: nobody has downloaded the file yet; the first digest is kept and shown.",
+        f"cache: {weights_dir()}",
+    ):
+        say(console, line, "dim")
+    imported = sorted(FOLDER.glob("*.safetensors"))
+    if imported:
+        console.print(_networks(imported))
+
+
+def _table(kind: str, about: str) -> Table:
+    name, state = Column(kind, no_wrap=True), Column("state", no_wrap=True)
+    return Table(name, state, about, "licence", box=None, header_style="bold")
+
+
+def _state(path: Path | None) -> str:
+    return "[dim]to fetch[/]" if path is None else "[green]here[/]"
+
+
+def _state_of(entry: NetworkWeights) -> str:
+    if entry.path.is_file():
+        return _state(entry.path)
+    if entry.url is None:
+        return "[dim]by hand[/]"
+    return _state(None) if entry.sha256 else "[dim]unseen[/]"
 
 
 def _networks(paths: Sequence[Path]) -> Table:
@@ -112,16 +158,36 @@ def _networks(paths: Sequence[Path]) -> Table:
     return table
 
 
-def _fetch(console: Console, name: str | None) -> None:
+def _fetch(console: Console, name: str | None, weights: str | None) -> None:
     from spikerec.metrics.calibration import check_score
-    from spikerec.weights import fetch, fetch_all
+    from spikerec.weights import CATALOG, fetch, fetch_all
+    from spikerec.weights.named import fetch_network, networks
 
+    model, slash, stated = (name or "").partition("/")
+    if slash and weights is not None:
+        raise ConfigError(f"{name} names its weights: drop --weights {weights}.")
+    announce = partial(say, console)
     with _progress(console) as progress:
         if name is None:
-            fetch_all(partial(say, console), check_score, progress)
-        else:
-            path = fetch(name, partial(say, console), check_score, progress)
-            say(console, f"{name} is in {path}")
+            fetch_all(announce, check_score, progress)
+            return
+        if name in CATALOG:
+            announce(f"{name} is in {fetch(name, announce, check_score, progress)}")
+            return
+        if not any(one.model == model for one in networks()):
+            known = dict.fromkeys([*CATALOG, *(one.model for one in networks())])
+            raise ConfigError(f"weights '{name}' are unknown: expected one of {', '.join(known)}.")
+        chosen = stated or weights or _only(model) or "published"
+        path = fetch_network(model, chosen, announce, progress)
+        announce(f"{path}: use it with model={model} weights={chosen}")
+
+
+def _only(model: str) -> str | None:
+    """The weights of a model of which the catalogue knows one set; else None."""
+    from spikerec.weights.named import networks
+
+    known = [one.weights for one in networks() if one.model == model]
+    return known[0] if len(known) == 1 else None
 
 
 @contextmanager
@@ -145,7 +211,15 @@ def _install(console: Console, name: str, file: Path) -> None:
 
 def _import(console: Console, options: argparse.Namespace, values: dict[str, Any]) -> None:
     from spikerec.weights import import_weights
+    from spikerec.weights.named import keep_network
 
+    if options.weights is not None:
+        if options.output is not None or values:
+            raise ConfigError("--weights keeps the file in the cache as it is: drop the rest.")
+        announce = partial(say, console)
+        kept = keep_network(options.model, options.weights, options.file, announce)
+        announce(f"{kept}: use it with model={options.model} weights={options.weights}")
+        return
     output = options.output or FOLDER / f"{options.model}.safetensors"
     done = output.exists() and not options.overwrite
     metadata = import_weights(

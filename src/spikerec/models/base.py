@@ -96,6 +96,7 @@ class Network(Described, nn.Module, ABC):
         is_per_pixel: True if each pixel of the image depends on the spikes of that pixel alone.
         published_names: the authors' names as regular expressions, and ours; substituted in turn.
         published_output_scale: the `output_scale` of the published weights; 1 for firing rates.
+        settled_by_weights: arguments that a checkpoint settles, whatever the network was made with.
         is_continuous: False if the image jumps where a rounding flips something inside, such as the
             spike of a neuron; such a network is not rearranged for inference.
 
@@ -123,6 +124,7 @@ class Network(Described, nn.Module, ABC):
     is_per_pixel: ClassVar[bool] = False
     published_names: ClassVar[Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]] = ()
     published_output_scale: ClassVar[float | None] = 1.0
+    settled_by_weights: ClassVar[tuple[str, ...]] = ("output_scale",)
     is_continuous: ClassVar[bool] = True
 
     def __init__(self, window: int, output_scale: float | None = None) -> None:

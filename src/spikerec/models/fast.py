@@ -68,6 +68,7 @@ class Fast(Network):
     """
 
     starts_linear = True
+    settled_by_weights = ("output_scale", "choice")
     bank: Tensor
 
     def __init__(

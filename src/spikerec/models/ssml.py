@@ -88,6 +88,7 @@ class SSML(Network):
     provides: ClassVar[tuple[str, ...]] = ("blind",)
     image_extras = provides
     published_names = RENAMES
+    settled_by_weights = ("output_scale", "teacher")
 
     def __init__(
         self,

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -22,7 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from spikerec.configs import RENAMED
+from spikerec.configs import RENAMED, load_config
 from spikerec.errors import DataError, WeightsError, WeightsNotFoundError
 from spikerec.kernels.devices import has_arrays
 from spikerec.parsing import Bounds, PlainBounds, check_plain, parse_json, parsing, shown
@@ -32,6 +34,16 @@ from spikerec.targets import refuse_targets
 #: Modules of the standard library whose classes configs and modules hold. A file that names
 #: anything else of the standard library (`os.system`, `builtins.eval`) is refused outright.
 HARMLESS_MODULES = {"argparse", "collections", "datetime", "enum", "logging", "pathlib", "types"}
+
+#: Keys under which files of training code keep the weights, beside an optimizer and an epoch.
+WRAPPER_KEYS = (
+    *("state_dict", "model_state_dict", "model", "params", "net", "network", "weights", "module"),
+    *("params_ema", "ema", "model_ema", "ema_state_dict", "state_dict_ema", "ema_model"),
+    *("generator", "net_g", "netG"),
+)
+
+#: Keys that are followed into one another, as in `ema.shadow`.
+DEEPEST_KEY = 2
 
 #: Prefixes of the names of a network saved from inside a DataParallel module or a compiled one.
 WRAPPERS = ("module.", "_orig_mod.")
@@ -48,6 +60,8 @@ ARGUMENT_BOUNDS = PlainBounds(number=1_000_000, letters=200, depth=6, nodes=1_00
 
 #: Names that an error spells out before it counts the rest.
 NAMES_SHOWN = 5
+
+_log = logging.getLogger(__name__)
 
 
 class _Record:
@@ -68,12 +82,14 @@ class _Record:
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, on the CPU, without running anything in it.
 
-    Reads safetensors; state dicts saved by PyTorch, bare or under `state_dict`; Lightning
-    checkpoints of ours (the names under `network.`); and whole pickled modules. The prefixes that
-    DataParallel and `torch.compile` put before every name are dropped.
+    Reads safetensors; state dicts saved by PyTorch, bare or under one of the usual keys
+    (`WRAPPER_KEYS`); Lightning checkpoints of ours (the names under `network.`); and whole pickled
+    modules. Of weights and their average over training (EMA), the average is taken, and a warning
+    says so. The prefixes that DataParallel and `torch.compile` put before every name are dropped.
 
     Args:
-        path: the file; `.safetensors` is read as such, any other suffix as PyTorch's format.
+        path: the file, or `FILE#KEY` for the weights under a key; `.safetensors` is read as such,
+            any other suffix as PyTorch's format.
 
     Returns:
         name → tensor, in the file's order.
@@ -82,7 +98,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         WeightsNotFoundError: no such file.
         WeightsError: the file is truncated, is no checkpoint, or names code that could do harm.
     """
-    path = _existing(path)
+    path, key = _existing(path), _key(path)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -90,7 +106,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             raise _unreadable(path, error) from error
     content = _read_pickle(path)
     with parsing(path, "a checkpoint", WeightsError):
-        state = _find_state(content, path)
+        state = _find_state(content, path, key)
         _check_memory(state, path)
     return strip_wrappers({name: tensor.detach() for name, tensor in state.items()})
 
@@ -158,6 +174,31 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
     }
     refuse_targets(plain, str(path), WeightsError)
     return plain
+
+
+def read_target(path: str | Path) -> str | None:
+    """The full name of the class that a checkpoint says its network is of; None where it says none.
+
+    A file of `import_weights` says it by a choice of `conf/model`. The name is data: whoever uses
+    it decides whether it may be imported (`spikerec.weights.trained`).
+
+    Raises:
+        WeightsNotFoundError: no such file.
+        WeightsError: the file cannot be read, or states something else than a name.
+    """
+    path = _existing(path)
+    target: object
+    if path.suffix == ".safetensors":
+        model = read_metadata(path).get("model")
+        target = model and load_config("model", model)["_target_"]
+    else:
+        content = _read_pickle(path)
+        about = content.get("spikerec", {}) if isinstance(content, Mapping) else {}
+        stated = about.get("model", {}) if isinstance(about, Mapping) else {}
+        target = stated.get("_target_") if isinstance(stated, Mapping) else None
+    if target is not None and not isinstance(target, str):
+        raise WeightsError(f"{path} states its network's class as {_described(target)}.")
+    return target
 
 
 def read_entry(path: str | Path, name: str) -> dict[str, Any]:
@@ -261,7 +302,9 @@ def digest(weights: Mapping[str, Tensor] | str | Path) -> str:
 
 
 def strip_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the prefixes of wrapping modules where every name has them."""
+    """Drop the prefixes of wrapping modules where every name has them, and the count of an EMA."""
+    if "n_averaged" in state:
+        state = {name: tensor for name, tensor in state.items() if name != "n_averaged"}
     for prefix in WRAPPERS:
         if state and all(name.startswith(prefix) for name in state):
             return strip_wrappers({name.removeprefix(prefix): state[name] for name in state})
@@ -319,7 +362,20 @@ def _flush(network: nn.Module) -> None:
             tensor.masked_fill_(tensor.abs() < torch.finfo(tensor.dtype).tiny, 0.0)
 
 
+def _key(path: str | Path) -> str | None:
+    """The key in `FILE#KEY`; None where the file is named alone."""
+    _, sign, key = str(path).rpartition("#")
+    return key if sign and not Path(path).is_file() else None
+
+
 def _existing(path: str | Path) -> Path:
+    """The file of `FILE` or `FILE#KEY`.
+
+    Raises:
+        WeightsNotFoundError: there is none.
+    """
+    if (key := _key(path)) is not None:
+        path = str(path).removesuffix(f"#{key}")
     path = Path(path)
     if not path.is_file():
         raise WeightsNotFoundError(f"{path}: no such checkpoint file.")
@@ -412,17 +468,17 @@ def _unknown_classes(path: Path) -> list[str]:
     return names
 
 
-def _find_state(content: object, path: Path) -> Mapping[str, Tensor]:
+def _find_state(content: object, path: Path, key: str | None) -> Mapping[str, Tensor]:
     """The state dict within what a checkpoint holds.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: there is none; or there are several, and none is known to be the one.
     """
     is_lightning = isinstance(content, Mapping) and "pytorch-lightning_version" in content
-    if isinstance(content, Mapping) and "state_dict" in content:
-        content = content["state_dict"]
     if isinstance(content, _Record):
         content = dict(_walk(content.state))
+    elif isinstance(content, Mapping) and not _is_state(content):
+        content = _choose(content, path, key)
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(
             f"{path} holds no weights: expected a state dict, or a dict with 'state_dict', found "
@@ -442,6 +498,71 @@ def _find_state(content: object, path: Path) -> Mapping[str, Tensor]:
             if name.startswith(LIGHTNING_PREFIX)
         }
     return content
+
+
+def _choose(content: Mapping[Any, Any], path: Path, key: str | None) -> object:
+    """The weights among what a file holds beside them: an optimizer, an epoch, averaged weights.
+
+    Raises:
+        WeightsError: no weights are under the key asked for; or weights are under several keys,
+            and none of them is known to be the one.
+    """
+    found = dict(_states(content, ""))
+    if key is not None:
+        if key not in found:
+            raise WeightsError(
+                f"{path} holds no weights under {_plain_key(key)}: expected one of "
+                f"{', '.join(map(_plain_key, found)) or 'none'}."
+            )
+        return found[key]
+    usual = {name: one for name, one in found.items() if name.split(".")[0] in WRAPPER_KEYS}
+    found = usual or found
+    if len(found) == 1 or "pytorch-lightning_version" in content:
+        return found.get("state_dict", next(iter(found.values()), content))
+    averaged = [name for name in found if "ema" in re.split(r"[._]", name)]
+    if len(found) == 2 and len(averaged) == 1:
+        one, other = found.values()
+        if one.keys() == other.keys():
+            (name,), (plain,) = averaged, found.keys() - set(averaged)
+            _log.warning(
+                "%s holds weights under %s: %s, the average over training, is used. "
+                "%s#%s names the other.",
+                *(path, " and ".join(map(_plain_key, found)), _plain_key(name)),
+                *(path, _plain_key(plain)),
+            )
+            return found[name]
+    if found:
+        raise WeightsError(
+            f"{path} holds weights under {', '.join(map(_plain_key, found))}: name the one to use, "
+            f"as in {path}#{_plain_key(next(iter(found)))}."
+        )
+    return content.get("state_dict", content)
+
+
+def _plain_key(key: str) -> str:
+    """A key as an error shows it: a stranger's file names it."""
+    return shown(key).strip("'")
+
+
+def _states(content: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """The state dicts within a mapping, by the keys that lead there, joined by dots."""
+    for name, value in content.items():
+        if not isinstance(name, str):
+            continue
+        one = dict(_walk(value.state)) if isinstance(value, _Record) else value
+        if not isinstance(one, Mapping):
+            continue
+        if _is_state(one):
+            yield f"{prefix}{name}", one
+        elif prefix.count(".") < DEEPEST_KEY:
+            yield from _states(one, f"{prefix}{name}.")
+
+
+def _is_state(content: Mapping[Any, Any]) -> bool:
+    """True if there is a tensor at every name."""
+    return bool(content) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
 
 
 def _walk(module: object) -> Iterator[tuple[str, Any]]:

@@ -53,6 +53,7 @@ def import_weights(
     output: str | Path,
     *,
     overwrite: bool = False,
+    about: Mapping[str, str] | None = None,
     **arguments: Any,  # noqa: ANN401 - whatever the model's config takes
 ) -> dict[str, str]:
     """Turn an authors' checkpoint into a safetensors file under our names.
@@ -62,6 +63,7 @@ def import_weights(
         name: a choice of `conf/model`.
         output: the `.safetensors` file to write.
         overwrite: replace a file that is there.
+        about: further facts to write beside the tensors, such as the licence.
         **arguments: what differs from `conf/model/NAME.yaml`.
 
     Returns:
@@ -82,6 +84,7 @@ def import_weights(
         "arguments": json.dumps(config, sort_keys=True),
         "source": Path(path).name,
         "digest": digest(state),
+        **(about or {}),
     }
     save_state(output, state, metadata, overwrite=overwrite)
     return metadata
