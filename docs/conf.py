@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import warnings
+from typing import Any
 
 import spikerec
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # examples repeat to the bit
 # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 project = "spikerec"
 author = "the spikerec developers"
@@ -31,6 +35,7 @@ templates_path = ["_templates"]
 html_title = "spikerec"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
 
@@ -69,3 +74,18 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "copyfile_regex": r"",
 }
+
+
+def escape_bars(*arguments: Any) -> None:  # noqa: ANN401 (what Sphinx passes)
+    """Let |x| in a docstring be an absolute value, not a substitution of reStructuredText."""
+    lines = arguments[-1]
+    for index, line in enumerate(lines):
+        if ">>>" not in line:
+            parts = re.split(r"(`[^`]*`)", line)
+            parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+            lines[index] = "".join(parts)
+
+
+def setup(app: Any) -> None:  # noqa: ANN401 (Sphinx's application)
+    """Connect what Sphinx calls."""
+    app.connect("autodoc-process-docstring", escape_bars)
