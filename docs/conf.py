@@ -13,7 +13,8 @@ import spikerec
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # examples repeat to the bit
 # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+for name in ("lightning.pytorch.utilities.rank_zero", "spikerec"):
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 project = "spikerec"
 author = "the spikerec developers"

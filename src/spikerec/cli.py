@@ -103,7 +103,7 @@ def _help() -> str:
     for verb in verbs():
         lines.append(f"  {verb:<12} {_summary(verb)}")
     lines += ["", 'eval "$(spikerec -sc install=bash)" completes what you type.']
-    lines += ["--config-dir=FOLDER adds configuration of your own: it is code, trust its author."]
+    lines += ["--config-dir=FOLDER adds your own configuration. It is code: trust its author."]
     lines += [f"{TRACE_VARIABLE}=1 shows where an error came from.", ""]
     return "\n".join(lines)
 
