@@ -19,8 +19,10 @@ pytest.importorskip("sphinx_gallery", reason="needs pip install 'spikerec[docs]'
 
 def build(folder: Path, *options: str) -> Path:
     """Build a copy of docs/, so that nothing is written into the tree; the folder of pages."""
-    for name in ("CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md"):
-        shutil.copy(ROOT / name, folder)
+    card = Path("src/spikerec/weights/shipped/README.md")
+    (folder / card).parent.mkdir(parents=True)
+    for name in ("CHANGELOG.md", "README.md", "SECURITY.md", card):
+        shutil.copy(ROOT / name, folder / name)
     shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
     built = shutil.ignore_patterns("_build", "gallery", "spikerec*.rst", "sg_*.rst")
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=built)
@@ -42,6 +44,13 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert "SpikeStream" in (html / "reference" / "spikerec.spikes.html").read_text()
     home = (html / "index.html").read_text()
     assert all(f"{page}.html" in home for page in ("installation", "concepts", "extending"))
+
+
+def test_the_camera_s_picture_is_the_one_that_is_drawn() -> None:
+    figures = runpy.run_path(str(ROOT / "docs" / "figures.py"))
+    for name, theme in figures["THEMES"].items():
+        drawn = (ROOT / "docs" / "_static" / f"principle-{name}.svg").read_text(encoding="utf-8")
+        assert figures["draw"](theme) == drawn
 
 
 @pytest.mark.slow
