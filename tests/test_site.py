@@ -63,6 +63,7 @@ def test_the_gallery_is_built_without_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*")  # Lightning 2.6 with PyTorch 2.15
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Matplotlib reads tensors
 @pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 def test_example_runs(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import matplotlib as mpl
