@@ -32,12 +32,19 @@ STYLE = SceneStyle(motion=(5, 40), object_motion=(5, 60), objects=(1, 3))
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ends", description=__doc__)
-    parser.add_argument("--models", nargs="+", default=["fast", "fast_wide", "tfp"])
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=["fast", "fast_wide", "tfp"],
+        help="choices of conf/model, NAME=CHECKPOINT for weights of one's own",
+    )
     parser.add_argument("--scenes", type=int, default=8)
     options = parser.parse_args(arguments)
     table = Table(box=None, header_style="bold")
     scenes = [simulated(seed) for seed in range(options.scenes)]
-    figures = {name: measure(spikerec.load(name), scenes) for name in options.models}
+    named = [word.partition("=") for word in options.models]
+    networks = {name: spikerec.load(name, checkpoint or None) for name, _, checkpoint in named}
+    figures = {name: measure(network.eval(), scenes) for name, network in networks.items()}
     table.add_column("readouts to the end", justify="right")
     for name in figures:
         table.add_column(f"{name}, PSNR dB", justify="right")

@@ -218,6 +218,13 @@ def test_turns_and_crops_keep_the_colour_of_each_pixel(
         np.testing.assert_array_equal(found, part)
 
 
+def test_an_array_is_turned_and_coloured_as_a_file_is() -> None:
+    pictures = fake_spikes(3, 5, 8)
+    stream = spikes.open(pictures, rotate=90, flip="vertical", bayer="bggr")
+    np.testing.assert_array_equal(stream[:], turned(pictures, 90, "vertical"))
+    assert stream.bayer == turned_pattern("bggr", 90, "vertical", 5, 8)
+
+
 def test_a_turned_stream_knows_its_colours(tmp_path: Path) -> None:
     spikes.save(tmp_path / "a.npy", fake_spikes(3, 5, 8))
     (tmp_path / "a.npy.yaml").write_text("bayer: bggr\nrotate: 90\n")

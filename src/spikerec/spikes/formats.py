@@ -81,15 +81,15 @@ def open(
         ConfigError: a rate or light scale out of range, or another turn or pattern.
     """
     if isinstance(path, np.ndarray | Tensor):
-        layout = (geometry, dataset, rotate, flip, bayer)
-        if external or any(one is not None for one in layout):
+        if external or geometry is not None or dataset is not None:
             raise GeometryError(
-                "an array states its own shape, top row first: expected rate_hz and light_scale "
-                "at most, found arguments for files."
+                "an array states its own shape, top row first: expected no geometry, dataset or "
+                "external, found arguments for files."
             )
+        stated = Sidecar(None, None, None, rotate, flip, bayer)
         rate_hz = getattr(path, "rate_hz", None) if rate_hz is None else rate_hz
         light_scale = getattr(path, "light_scale", None) if light_scale is None else light_scale
-        return ArrayStream(path, rate_hz, light_scale)
+        return _turned(ArrayStream(path, rate_hz, light_scale), stated)
     if not _are_paths(path):
         raise DataError(
             "path must be a file, several files, a folder, or spikes in memory (an array or a "
@@ -279,6 +279,11 @@ def _open_file(
         )
     stated = _merged(stated, read_sidecar(path))
     stream = _plain(path, stated, partly, dataset, external=external)
+    return _turned(stream, stated)
+
+
+def _turned(stream: SpikeStream, stated: Sidecar) -> SpikeStream:
+    """A stream with its colours stated, and turned where that is stated."""
     stream.bayer = stated.bayer
     if stated.rotate or stated.flip not in (None, "none"):
         return TurnedStream(stream, stated.rotate or 0, stated.flip or "none")
