@@ -11,14 +11,21 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+from torch import nn
 
 from spikerec.configs import build, config_dir
+from spikerec.data import REDS
+from spikerec.describing import Described, describe
+from spikerec.errors import WeightsNotFoundError
+from spikerec.losses import Term
 from spikerec.parsing import read_yaml
 from spikerec.targets import make
 
@@ -151,6 +158,59 @@ def test_a_class_needs_no_argument_but_places_and_parts(cls: type) -> None:
         name for name, default in defaults_of(cls).items() if default is inspect.Parameter.empty
     }
     assert required <= OPEN
+
+
+def as_numpy(value: Any) -> Any:
+    """The value with NumPy's numbers in place of Python's."""
+    if isinstance(value, bool):
+        return np.bool_(value)
+    if isinstance(value, int):
+        return np.int64(value)
+    if isinstance(value, float):
+        return np.float32(value)
+    if isinstance(value, list):
+        return [as_numpy(one) for one in value]
+    if isinstance(value, dict):
+        return {name: as_numpy(one) for name, one in value.items()}
+    return value
+
+
+def kept(made: Any) -> Iterator[Any]:
+    """What an object keeps, within its parts too."""
+    parts = [part for _, part in made.named_modules()] if isinstance(made, nn.Module) else [made]
+    for part in parts:
+        for value in vars(part).values():
+            yield from value if isinstance(value, list | tuple) else [value]
+
+
+def made_of_numpy(one: Statement) -> Any:
+    required = {"root": "nowhere", "sets": REDS("nowhere"), "window": 31}
+    given = {name: required[name] for name in required.keys() & defaults_of(one.cls).keys()}
+    values = {name: value for name, value in one.values.items() if name != "cameras"}
+    return one.cls(**given | as_numpy(values))
+
+
+ALIKE = [one for one in ALONE if not one.file.startswith("scheduler/")]
+
+
+@pytest.mark.parametrize("one", ALIKE, ids=[one.file for one in ALIKE])
+def test_numbers_of_numpy_are_numbers(one: Statement) -> None:
+    made = made_of_numpy(one)
+    assert not [value for value in kept(made) if isinstance(value, np.generic)]
+    if isinstance(made, Described):
+        assert json.dumps(describe(made, "it"))
+
+
+TERMS = [one for one in STATED if issubclass(one.cls, Term)]
+
+
+@pytest.mark.parametrize("one", TERMS, ids=[f"{one.file}:{one.key}" for one in TERMS])
+def test_terms_take_numbers_of_numpy(one: Statement) -> None:
+    try:
+        made = made_of_numpy(one)
+    except WeightsNotFoundError as error:
+        pytest.skip(str(error))
+    assert not [value for value in kept(made) if isinstance(value, np.generic)]
 
 
 @pytest.mark.parametrize("name", ["synthetic", "still", "photos_small"])

@@ -13,25 +13,71 @@ import hashlib
 import inspect
 import numbers
 from collections.abc import Callable, Mapping, MutableMapping, Sequence, Set
-from functools import partial
+from functools import partial, wraps
 from pathlib import PurePath
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 from spikerec.errors import ConfigError
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Class = TypeVar("Class")
 
 #: Full name → the class or function, of everything that a description names.
 Named = MutableMapping[str, Any]
 
 
+def plain(value: Any) -> Any:  # noqa: ANN401 (any argument)
+    """The value with Python's numbers in place of NumPy's, also within lists, tuples and mappings.
+
+    Example:
+        >>> import numpy as np
+        >>> plain([np.int64(3), np.bool_(True), "a"])
+        [3, True, 'a']
+    """
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return value.item()
+    if type(value) in (list, tuple):
+        return type(value)(plain(one) for one in value)
+    if type(value) is dict:
+        return {key: plain(one) for key, one in value.items()}
+    return value
+
+
+def plain_numbers(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Make a function take NumPy's numbers wherever it takes Python's (see `plain`)."""
+
+    @wraps(function)
+    def taking(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return function(*map(plain, args), **{name: plain(one) for name, one in kwargs.items()})
+
+    return taking
+
+
+def takes_numpy(cls: type[Class]) -> type[Class]:
+    """Make a class's constructor take NumPy's numbers wherever it takes Python's (see `plain`)."""
+    cls.__init__ = plain_numbers(cls.__init__)  # type: ignore[method-assign]
+    return cls
+
+
 class Described:
-    """Base of classes whose objects remember the arguments that they were made with."""
+    """Base of classes whose objects remember the arguments that they were made with.
+
+    Their constructors take NumPy's numbers wherever they take Python's.
+    """
 
     _given: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __init_subclass__(cls, **arguments: Any) -> None:  # noqa: ANN401 (as Python has it)
+        super().__init_subclass__(**arguments)
+        if "__init__" in vars(cls):
+            takes_numpy(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401 (whatever `__init__` takes)
         """Make the object, with its arguments noted before the constructor sees them."""
         made = super().__new__(cls)
-        made.__dict__["_given"] = (args, kwargs)  # PyTorch's __setattr__ needs its constructor
+        # Not by PyTorch's __setattr__, which needs its constructor first.
+        made.__dict__["_given"] = (plain(args), plain(kwargs))
         return made
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from spikerec import spikes
-from spikerec.describing import Described
+from spikerec.describing import Described, takes_numpy
 from spikerec.errors import DataError, DataNotFoundError, about
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.spikes.folders import in_order
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Clip:
     """One stream and the images known of it.

@@ -30,6 +30,7 @@ from spikerec import spikes
 from spikerec.data.clips import Clip, LiveSet, MadeSet
 from spikerec.data.photographs import fetch_photographs, photographs
 from spikerec.data.sreds import SREDS
+from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, DataError, DataNotFoundError, about
 from spikerec.simulation import (
     Camera,
@@ -56,6 +57,7 @@ DEAL_SEED = 0
 SHARES = {"train": 23, "val": 3, "test": 4}
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class CameraChoice:
     """A camera, and how often it is drawn in relation to the others.

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from spikerec.data.clips import Clip, LiveSet, check_unique
+from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, DataError
 from spikerec.simulation.images import read_grey
 from spikerec.spikes import SpikeStream, mirrored, reflect, unpack_bits
@@ -41,6 +42,7 @@ class Draw(NamedTuple):
     position: int
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Crop:
     """Random crops of a training set: size in pixels, and what is drawn for each.

@@ -40,6 +40,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, InputError
 from spikerec.kernels.devices import at_once
 from spikerec.simulation.sensor import SensorMaps, draw_maps, read_maps
@@ -51,6 +52,7 @@ THETA = 1 << THETA_BITS
 READOUTS_AT_ONCE = 64
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Camera:
     """A spike camera: light scale, threshold and noise.

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, InputError
 
 MOTION_SPAN = 61  # readouts over which motion is stated: the window of STIR
@@ -260,6 +261,7 @@ class LayeredScene:
         return intensity.mul_(self.brightness)
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class SceneStyle:
     """How much happens in a random scene.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from spikerec.describing import plain_numbers
 from spikerec.errors import DataError, DataNotFoundError, GeometryError
 from spikerec.spikes import arrays, sps100
 from spikerec.spikes.arrays import H5Stream, NpyStream, NpzStream
@@ -39,6 +40,7 @@ SUFFIXES = (".dat", ".npy", ".npz", ".h5", ".hdf5")
 COPY_BYTES = 1 << 26
 
 
+@plain_numbers
 def open(
     path: Source,
     *,
@@ -138,6 +140,7 @@ def _pair(geometry: Sequence[int]) -> Geometry:
     return Geometry(geometry[0], geometry[1])
 
 
+@plain_numbers
 def save(
     path: str | Path,
     spikes: np.ndarray | Tensor | SpikeStream,

@@ -29,6 +29,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 import yaml
 
+from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, DataError, GeometryError, SpikerecError
 from spikerec.parsing import LARGEST_INTEGER, read_yaml, shown
 from spikerec.spikes import sps100
@@ -51,6 +52,7 @@ MAX_READOUT_PIXELS = 1 << 24
 MAX_READOUTS = 1 << 31
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Geometry:
     """Layout of one readout in a `.dat` file.
@@ -171,6 +173,7 @@ class Geometry:
         return f"{self.height} × {self.width}{stored}"
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Sidecar:
     """What a sidecar YAML states; None for what it leaves open.

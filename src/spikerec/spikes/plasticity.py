@@ -23,6 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from spikerec.describing import takes_numpy
 from spikerec.errors import InputError, WindowError
 from spikerec.kernels.dispatch import served_by
 from spikerec.kernels.plasticity import SETTLE
@@ -32,6 +33,7 @@ PlasticityMode = Literal["offline", "online"]
 GRAY_LEVELS = 256
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Plasticity:
     """The synapse: its constants, its states after some spikes, and their inversion to a rate.

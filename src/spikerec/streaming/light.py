@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, GeometryError
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair, Sample
@@ -66,6 +67,7 @@ def white_level(images: NDArray[np.float32]) -> float:
     return float(np.percentile(means[counted > 0], WHITE_PERCENTILE))
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Tone:
     """The mapping of intensity to grey, in this order: gain, curve, gamma.

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from spikerec.describing import plain_numbers, takes_numpy
 from spikerec.errors import ConfigError
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import images_at_once
@@ -61,6 +62,7 @@ WHITE_IMAGES = 8
 LEAST_WHITE = 1e-3
 
 
+@takes_numpy
 class Video:
     """The frames of a stream by one or several methods, made as they are asked for.
 
@@ -438,6 +440,7 @@ class Video:
         }
 
 
+@plain_numbers
 def reconstruct(
     stream: Source | SpikeStream,
     *methods: Method | Sequence[Method],

@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule
-from spikerec.describing import Named, describe
+from spikerec.describing import Named, describe, plain_numbers
 from spikerec.errors import ConfigError, RunError, SpikerecError, errors_about
 from spikerec.kernels.devices import device_name, prefers_channels_last
 from spikerec.kernels.memory import keep_freed_memory
@@ -65,6 +65,7 @@ MakeScheduler = Callable[[Optimizer], LRScheduler]
 _log = logging.getLogger(__name__)
 
 
+@plain_numbers
 def fit(
     network: Network,
     data: SpikeDataModule,
