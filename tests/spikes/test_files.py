@@ -17,7 +17,15 @@ from typing import Any
 import pytest
 
 from spikerec.errors import LockError
-from spikerec.spikes.files import LOCK, WRITING, atomic_path, lock_folder
+from spikerec.spikes.files import (
+    LOCK,
+    UNNAMED,
+    WRITING,
+    atomic_path,
+    lock_folder,
+    remove_unnamed,
+    unnamed,
+)
 
 Start = Callable[..., multiprocessing.process.BaseProcess]
 
@@ -252,3 +260,42 @@ def test_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         temporary.write_text("whole")
     assert (tmp_path / "x").read_text() == "whole"
     assert left.exists()
+
+
+# ------------------------------------------------------------- folders that nothing names yet
+
+
+def _left(folder: Path) -> Path:
+    """A folder whose process died before anything named it."""
+    folder.mkdir(parents=True)
+    (folder / "picture.png").write_bytes(b"picture")
+    (folder / UNNAMED).touch()
+    return folder
+
+
+def test_folder_that_was_named_stays_whole(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a") as folder:
+        folder.mkdir()
+        (folder / "picture.png").write_bytes(b"picture")
+        naming = unnamed(folder, tmp_path / "a")
+        naming.__enter__()
+    remove_unnamed(tmp_path, lambda _: False)  # its process is alive
+    assert (tmp_path / "a" / UNNAMED).exists()
+    naming.__exit__(None, None, None)
+    remove_unnamed(tmp_path, lambda _: False)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["picture.png"]
+
+
+def test_folder_is_removed_where_naming_it_fails(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    with pytest.raises(OSError, match="full"), unnamed(folder, folder):
+        raise OSError("full")
+    assert not folder.exists()
+
+
+def test_folder_left_without_a_name_is_removed_by_the_next(tmp_path: Path) -> None:
+    lost, named = _left(tmp_path / "lost"), _left(tmp_path / "named")
+    remove_unnamed(tmp_path, lambda name: name == "named")
+    assert not lost.exists()
+    assert [path.name for path in named.iterdir()] == ["picture.png"]

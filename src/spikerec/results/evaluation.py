@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -29,7 +30,7 @@ from spikerec.results.record import (
     WeightsInfo,
 )
 from spikerec.results.store import Store, scan
-from spikerec.spikes.files import atomic_path
+from spikerec.spikes.files import atomic_path, remove_unnamed, unnamed
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first
 from spikerec.training.evaluation import SampleImages, SampleScores, Split, score
@@ -139,20 +140,18 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
     records = []
     for name in names:
         part = Split(module, name, split)
-        if folder is None:
-            pictures, scores = SampleImages(Path(), 0, tfp_window), score(trainer, scoring, part)
-        else:
+        place = None
+        if folder is not None:
             place = Path(folder) / "images" / f"{method}-{name}-{_stamp()}"
-            pictures, scores = _with_pictures(
-                trainer, scoring, part, place, save_images, tfp_window
-            )
-        if is_first():
+        with _scored(trainer, scoring, part, place, save_images, tfp_window) as (pictures, scores):
+            if not is_first():
+                continue
             store = Store(folder or "")
             record = _record(part, scores, protocol, pictures, store, facts)
             records.append(record)
             path = store.write(record) if folder is not None else Path(record.file_name)
-            if report is not None:
-                report(record, path, pictures)
+        if report is not None:
+            report(record, path, pictures)
     return records[0] if one_set and records else records
 
 
@@ -167,6 +166,35 @@ def _as_module(data: SpikeSet | SpikeDataModule, window: int) -> SpikeDataModule
     return SpikeDataModule(data, window=window)
 
 
+@contextmanager
+def _scored(
+    trainer: L.Trainer,
+    module: ReconstructionModule,
+    part: Split,
+    folder: Path | None,
+    count: int,
+    tfp_window: int,
+) -> Iterator[tuple[SampleImages, SampleScores]]:
+    """Score a split, and save some samples as pictures in a folder of their own.
+
+    The pictures appear together, just before the record that names them, which the block writes:
+    where it is not written, they go again.
+    """
+    if folder is None:
+        yield SampleImages(Path(), 0, tfp_window), score(trainer, module, part)
+        return
+    if is_first():
+        remove_unnamed(folder.parent, partial(_is_named, folder.parents[1]))
+    with ExitStack() as naming:
+        yield _with_pictures(trainer, module, part, folder, count, tfp_window, naming)
+
+
+def _is_named(results: Path, pictures: str) -> bool:
+    """True if a record in a folder names pictures of that name."""
+    word = pictures.encode()
+    return any(word in path.read_bytes() for path in results.glob("[!.]*.json"))
+
+
 def _with_pictures(
     trainer: L.Trainer,
     module: ReconstructionModule,
@@ -174,11 +202,8 @@ def _with_pictures(
     folder: Path,
     count: int,
     tfp_window: int,
+    naming: ExitStack,
 ) -> tuple[SampleImages, SampleScores]:
-    """Score a split, and save some samples as pictures in a folder of their own.
-
-    The pictures appear together, just before the record that names them.
-    """
     pictures = SampleImages(folder, count, tfp_window)
     trainer.callbacks.append(pictures)  # type: ignore[attr-defined]  # Trainer's own list
     try:
@@ -186,6 +211,8 @@ def _with_pictures(
             if is_first():
                 pictures.folder.mkdir()
             scores = score(trainer, module, part)
+            if is_first() and pictures.keys:
+                naming.enter_context(unnamed(pictures.folder, folder))
     finally:
         trainer.callbacks.remove(pictures)  # type: ignore[attr-defined]
     pictures.folder = folder

@@ -14,7 +14,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,9 @@ WRITING = ".writing"
 
 #: The file that is locked: in a folder of `WRITING`, or in a folder that `lock_folder` locks.
 LOCK = ".lock"
+
+#: The mark, and the lock, of a folder that nothing names yet (`unnamed`).
+UNNAMED = ".unnamed"
 
 #: Errors of `flock` where the file system has no locks.
 NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL}
@@ -193,6 +196,52 @@ def lock_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)  # while it is held: who waits for it then locks a new file
         _release(lock)
+
+
+@contextmanager
+def unnamed(folder: Path, final: Path) -> Iterator[None]:
+    """Mark a folder as one that nothing names yet: within this block, something comes to name it.
+
+    After an error the folder is removed. One whose process dies in the block is removed by
+    `remove_unnamed`.
+
+    Args:
+        folder: where it is now.
+        final: where it will be when the block ends.
+    """
+    lock = None
+    with suppress(OSError):  # without locks it stays as it is, whatever becomes of the process
+        lock = _acquire(folder / UNNAMED, wait=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(final, ignore_errors=True)
+        raise
+    else:
+        (final / UNNAMED).unlink(missing_ok=True)
+    finally:
+        _release(lock)
+
+
+def remove_unnamed(parent: Path, is_named: Callable[[str], bool]) -> None:
+    """Remove the folders that processes left which died before anything named them.
+
+    Args:
+        parent: of the folders; may be absent.
+        is_named: True for the name of a folder that was named in the last moment.
+    """
+    for mark in parent.glob(f"*/{UNNAMED}"):
+        with suppress(OSError):  # another process removes it, or it is another user's
+            lock = _acquire(mark, wait=False)
+            if lock is None:
+                continue
+            try:
+                if is_named(mark.parent.name):
+                    mark.unlink(missing_ok=True)
+                else:
+                    shutil.rmtree(mark.parent, ignore_errors=True)
+            finally:
+                _release(lock)
 
 
 def make_folder(folder: Path) -> None:
