@@ -11,6 +11,7 @@ from . import (
     weights,
 )
 from .results.evaluation import evaluate
+from .results.leaderboard import leaderboard
 from .spikes import open
 from .streaming import reconstruct
 from .training import fit
@@ -22,6 +23,7 @@ __all__ = [
     "data",
     "evaluate",
     "fit",
+    "leaderboard",
     "load",
     "losses",
     "metrics",

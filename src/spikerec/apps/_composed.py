@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import shlex
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -19,10 +22,14 @@ from spikerec.configs import instantiate, plain
 from spikerec.data import SpikeDataModule
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
+from spikerec.training import Run
+from spikerec.training.distributed import is_first
 from spikerec.training.scores import Monitor, choose_monitor
 from spikerec.training.standard import check_metrics
 from spikerec.weights.named import weights_names
 from spikerec.weights.trained import load_trained
+
+_log = logging.getLogger(__name__)
 
 
 def own_command() -> list[str]:
@@ -77,6 +84,24 @@ def starting_network(config: DictConfig) -> Network:
 def own_network(config: DictConfig, checkpoint: str | Path | None) -> Network:
     """The network of the configuration, with weights of a file, or those that ship."""
     return load_trained(partial(instantiate, config.model, Network, "model"), checkpoint)
+
+
+def log_next_commands(config: DictConfig, run: Run) -> None:
+    """Name the checkpoint of a finished run, and the commands that go on with it."""
+    if not is_first() or not run.checkpoint.exists():
+        return
+    # Quotes that Hydra needs are added again when the command is typed.
+    given = [re.sub("='(.*)'$", r"=\1", word) for word in HydraConfig.get().overrides.task]
+    model = [
+        f"model={HydraConfig.get().runtime.choices['model']}",
+        *(word for word in given if word.startswith("model.")),
+    ]
+    sets = ",".join(map(str, config.data.sets))
+    data = [f"data=[{sets}]" if "," in sets else f"data={sets}"]
+    data += [word for word in given if word.startswith("data.sets.")]
+    checkpoint = f"checkpoint={run.checkpoint}"
+    _log.info("score them: spikerec evaluate %s", shlex.join([*model, *data, checkpoint]))
+    _log.info("use them: spikerec reconstruct FILE %s", shlex.join([*model, checkpoint]))
 
 
 def data_of(config: DictConfig, window: int) -> SpikeDataModule:

@@ -17,13 +17,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikerec.errors import ResultsError
 from spikerec.spikes.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Version of the JSON layout; a reader refuses newer ones. 2 added `weights.origin`, `undefined`;
 #: 3 added `dataset.margin`, `samples.mirrored`.
@@ -197,7 +200,7 @@ class Samples:
         }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Record:
     """One evaluation of one method on one data set under one protocol.
 
@@ -295,6 +298,19 @@ class Record:
             return None
         present = column[~np.isnan(column)]
         return float(present.mean()) if present.size else None
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a sample (the index), one column a metric, NaN where there is no value."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            dict(self.samples.values), index=pd.Index(self.samples.keys, name="sample")
+        )
+
+    def __repr__(self) -> str:
+        """The label, the data, the protocol and the means."""
+        data = f"{self.dataset.name} ({len(self.samples.keys)} samples, {self.protocol.name})"
+        return f"Record({self.label!r} on {data}: {self.summary})"
 
     @property
     def summary(self) -> str:

@@ -1,0 +1,120 @@
+"""The leaderboard of some records, for a notebook or a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from spikerec.errors import ResultsError
+from spikerec.results.boards import Choice, gather
+from spikerec.results.page import render
+from spikerec.results.record import Record
+from spikerec.results.references import references
+from spikerec.results.store import Problem, scan
+from spikerec.results.tables import board_table, comma_separated, csv_rows, markdown, standings
+from spikerec.spikes.files import atomic_path
+
+#: Pictures that a page embeds, as conf/leaderboard.yaml states them.
+IMAGES_PER_BOARD, IMAGE_SIDE, IMAGE_MEGABYTES = 8, 800, 24.0
+
+
+class Leaderboard:
+    """Boards of records, one a data set, with the significance of each lead.
+
+    A notebook shows it as a table; `save` writes the page that `spikerec leaderboard` writes.
+
+    Args:
+        records: records, or folders of them.
+        choice: the part to show.
+
+    Attributes:
+        boards: by data set and split.
+        problems: the files and records that were left out, with the reason.
+
+    Raises:
+        ResultsError: no record can be shown, or a folder is not there.
+    """
+
+    def __init__(self, records: Iterable[Record | str | Path], choice: Choice) -> None:
+        given = list(records)
+        places = [Path(one) for one in given if not isinstance(one, Record)]
+        files = [one.path.parent for one in given if isinstance(one, Record) and one.path]
+        self.folders = list(dict.fromkeys([*places, *files]))
+        self.boards, self.problems = gather(_items(given), choice)
+        if not self.boards:
+            reason = f": {self.problems[0].reason}" if self.problems else "."
+            raise ResultsError(f"records holds no record that can be shown{reason}")
+        self._stands = standings(self.boards)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a row of a board and metric, as `leaderboard.csv` has them."""
+        return pd.DataFrame(csv_rows(self.boards, self._stands))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the leaderboard, atomically: a page (`.html`), a table (`.md`) or rows (`.csv`).
+
+        Raises:
+            ResultsError: another suffix.
+        """
+        path = Path(path)
+        writers = {".html": self._page, ".md": self._markdown, ".csv": self._csv}
+        if path.suffix not in writers:
+            raise ResultsError(
+                f"{path}: expected the suffix {', '.join(writers)}, found {path.suffix!r}."
+            )
+        text = writers[path.suffix]()
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        return path
+
+    def _page(self) -> str:
+        return render(
+            self.boards,
+            self._stands,
+            references(),
+            self.problems,
+            self.folders,
+            images_per_board=IMAGES_PER_BOARD,
+            image_side=IMAGE_SIDE,
+            image_megabytes=IMAGE_MEGABYTES,
+        )
+
+    def _markdown(self) -> str:
+        return markdown([board_table(board, self._stands) for board in self.boards])
+
+    def _csv(self) -> str:
+        return comma_separated(csv_rows(self.boards, self._stands))
+
+    def __repr__(self) -> str:
+        """The tables as text."""
+        return self._markdown()
+
+    def _repr_html_(self) -> str:
+        """The rows as a notebook shows them."""
+        return self.to_frame().to_html(index=False, escape=True)
+
+
+def leaderboard(
+    records: str | Path | Record | Iterable[Record | str | Path], choice: Choice | None = None
+) -> Leaderboard:
+    """Compare records: `spikerec.leaderboard("outputs/results")`, or a list of records.
+
+    Args:
+        records: one record or folder of records, or several.
+        choice: the part to show; None shows everything.
+
+    Raises:
+        ResultsError: no record can be shown, or a folder is not there.
+    """
+    several = [records] if isinstance(records, str | Path | Record) else records
+    return Leaderboard(several, choice or Choice())
+
+
+def _items(given: Iterable[Record | str | Path]) -> Iterator[Record | Problem]:
+    for one in given:
+        if isinstance(one, Record):
+            yield one
+        else:
+            yield from scan([one])
