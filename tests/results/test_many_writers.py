@@ -29,7 +29,7 @@ def _write(folder: Path, writer: int) -> None:
     for number in range(COUNT):
         record = make_record(labels[number // 2 % len(labels)], scenes=5)
         if number % 2:
-            weights = WeightsInfo(f"{writer:032x}{number:032x}", "run", "best.ckpt", "run")
+            weights = WeightsInfo(f"{writer + 1:032x}{number:032x}", "run", "best.ckpt", "run")
             record = replace(record, weights=weights)
         if number % 10 == 0:
             record = replace(record, created=store.now(record.method, record.dataset.name))
