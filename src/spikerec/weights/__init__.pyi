@@ -2,6 +2,7 @@ from .cache import Listed, describe, find, install, list_weights, load, weights_
 from .catalog import CATALOG, Package, Source, Weights
 from .checkpoint import digest, load_weights, read_metadata, read_state, save_state
 from .fetching import fetch, fetch_all
+from .named import fetch_network, keep_network, named_weights, networks
 from .published import import_weights, load_published
 
 __all__ = [
@@ -14,13 +15,17 @@ __all__ = [
     "digest",
     "fetch",
     "fetch_all",
+    "fetch_network",
     "find",
     "import_weights",
     "install",
+    "keep_network",
     "list_weights",
     "load",
     "load_published",
     "load_weights",
+    "named_weights",
+    "networks",
     "read_metadata",
     "read_state",
     "save_state",
