@@ -45,7 +45,7 @@ LONGEST_NAME = 100
 TEXT_KEYS = (
     *("name", "label", "scene", "input", "output", "checkpoint", "results", "dataset", "replay"),
     *("paths.*", "data.sets.*.root", "calibration.*", "logger.*.project", "logger.*.name"),
-    *("start_from", "hydra.run.dir", "hydra.sweep.dir"),
+    *("at", "start_from", "hydra.run.dir", "hydra.sweep.dir"),
 )
 
 #: Those of them that are never a list or a mapping, so that brackets are letters too.

@@ -91,7 +91,7 @@ WHOLE = (
 NUMBERS = ("rate_hz", "light_scale", "slow_motion", "fps", "gamma", "white", "megabytes", "warp")
 
 #: Keys that are true or false, also where they are null at first.
-BOOLEANS = ("bottom_up",)
+BOOLEANS = ("bottom_up", "mask_defects")
 
 #: Keys that hold a height and a width.
 SIZES = ("size", "crop")

@@ -35,7 +35,7 @@ def _find(name: str, steps: int) -> tuple[ast.ClassDef, str] | None:
     path = _source(module)
     if path is None or steps == 0:
         return None
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    package = module if path.stem == "__init__" else module.rpartition(".")[0]
     for node in _parsed(path).body:
         if isinstance(node, ast.ClassDef) and node.name == last:
             return node, module
@@ -68,7 +68,8 @@ def _source(module: str) -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     place = Path(next(iter(spec.submodule_search_locations))).joinpath(*rest)
-    for path in (place / "__init__.py", place.with_suffix(".py")):
+    # a stub first: it names what a package offers, also where that is imported on first use
+    for path in (place / "__init__.pyi", place / "__init__.py", place.with_suffix(".py")):
         if path.is_file():
             return path
     return None

@@ -151,7 +151,7 @@ def test_inspect_then_import_then_open(
     ("words", "message"),
     [
         (["import", "FILE"], "--height and --width, or by --rank"),
-        (["import", "FILE", "--height", "4"], "go together"),
+        (["import", "FILE", "--height", "4"], "state the geometry by --height and --width"),
         (["import", "FILE", "--rank", "99"], "--rank must be 1 to"),
         (["import", "x.npy", "--rank", "1"], r"only a .dat"),
     ],

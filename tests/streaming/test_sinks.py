@@ -101,7 +101,7 @@ def test_numbers_are_kept_as_they_are(name: str, is_broken_off: bool, tmp_path: 
     else:
         with h5py.File(tmp_path / name) as file:
             found = file["images"][:]
-            assert dict(file.attrs) == SETTINGS
+            assert dict(file.attrs) == {**SETTINGS, "Description": "{}"}
     assert np.array_equal(found, np.stack(frames))
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -228,7 +228,7 @@ def test_a_missing_codec_names_ways_out(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("x.avi", {}, r"expected .mp4, .webm, .gif, .npy, .h5 or a folder.*'.avi'"),
+        ("x.avi", {}, r"expected .mp4, .webm, .gif, .png, .npy, .h5 or a folder.*'.avi'"),
         ("x", {"bits": 12}, "bits must be 8 or 16, found 12"),
         ("x.mp4", {"fps": 0}, "fps must be above 0"),
     ],

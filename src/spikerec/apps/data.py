@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from spikerec.apps._arguments import Parser, add_stream_options, check_stream, opening, stated
 from spikerec.apps._printing import say
 from spikerec.configs import build, config_dir, config_names
-from spikerec.errors import ConfigError, DataError, SpikerecError
+from spikerec.errors import ConfigError, DataError, SpikerecError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER|skimage",
         help="make it from your own pictures, or from those that scikit-image brings",
     )
-    inspect = verbs.add_parser("inspect", help="what a recording holds, and a contact sheet of it")
+    inspect = verbs.add_parser(
+        "inspect", help="what a recording holds, with a contact sheet; how a result was made"
+    )
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--output", type=Path, help="the picture (default: NAME_inspection.png)")
     add_stream_options(inspect)
@@ -75,6 +78,10 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
     from spikerec.spikes.inspection import contact_sheet, inspect
 
     path: Path = options.file
+    if facts := _made(path):
+        for key, value in facts.items():
+            say(console, printable(f"{key:<14} {_plain(value)}"))
+        return
     output = options.output or path.with_name(f"{path.stem}_inspection.png")
     settings = opening(path, stated(options))
     given = settings["geometry"] or {}
@@ -90,6 +97,26 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
             table.add_row(label, value)
         console.print(table)
         _save(console, contact_sheet(found), output)
+
+
+def _made(path: Path) -> dict[str, Any]:
+    """How a result of `reconstruct` was made; empty for anything else."""
+    from spikerec.streaming.about import SUFFIXES, read_about
+
+    is_folder = (path / "000000.png").is_file()
+    if not is_folder and (not path.is_file() or path.suffix.lower() not in SUFFIXES):
+        return {}
+    try:
+        facts = read_about(path)
+    except DataError:  # a stream whose content is not a result's
+        facts = {}
+    if not facts and path.suffix.lower() in (".png", ".mp4", ".webm", ".gif"):
+        raise DataError(f"{path} does not say how it was made: expected a result of reconstruct.")
+    return facts
+
+
+def _plain(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 def _rank(console: Console, path: Path, output: Path) -> None:

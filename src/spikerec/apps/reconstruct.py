@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from spikerec import spikes
 from spikerec.apps._arguments import STREAM, opening
 from spikerec.apps._networks import trained_network
 from spikerec.apps._printing import say
-from spikerec.configs import plain
+from spikerec.configs import is_text_key, plain, unquoted
 from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network
@@ -37,6 +38,9 @@ from spikerec.weights.trained import load
 
 #: Format of the videos in a folder of several recordings' results.
 FOLDER_SUFFIX = ".mp4"
+
+#: Words of a command that no result depends on.
+UNREPEATED = ("input", "output", "folder", "resume", "overwrite", "device", "devices")
 
 
 def run(config: DictConfig) -> None:
@@ -123,6 +127,7 @@ def _progress(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 
@@ -154,6 +159,7 @@ def _save(
                 bits=config.bits,
                 resume=resume,
                 overwrite=config.overwrite,
+                about={"command": _command(recording, paths)},
                 on_frame=lambda done: progress.update(task, completed=done),
             )
         finally:
@@ -164,10 +170,39 @@ def _save(
 def _report(
     console: Console, config: DictConfig, video: Video, paths: Sequence[Path], made: int
 ) -> None:
-    speed = video.slow_motion(config.fps)
-    shown = "" if speed is None else f", {speed:.4g}× slow motion at {config.fps:g} frames a second"
+    """Tell what came out, how it was made, and what may be done next."""
+    count, stride, fps = len(video), video.key_readouts.stride, config.fps
     before = "" if made else "done before by the same settings: "
-    say(console, f"{before}{len(video)} frames in {', '.join(map(str, paths))}{shown}")
+    what = f"{before}{count} frame{'' if count == 1 else 's'} in {', '.join(map(str, paths))}"
+    if count > 1:
+        speed = video.slow_motion(fps)
+        shown = "" if speed is None else f", {speed:.4g}× slow motion at {fps:g} frames a second"
+        every = "" if video.key_readouts.listed else f", one every {stride} readouts"
+        what += f"{shown}: {count / fps:.3g} s{every}"
+    say(console, what)
+    methods = video.about()["methods"]
+    by = (f"{name} (window {one['window']}{_weights(one)})" for name, one in methods.items())
+    say(console, f"by {', '.join(by)}; {video.exposure}")
+    say(console, f"how it was made is in it: spikerec data inspect {shlex.quote(str(paths[0]))}")
+
+
+def _weights(method: dict[str, Any]) -> str:
+    return f", weights {method['weights']}" if method["weights"] else ""
+
+
+def _command(recording: Path, paths: Sequence[Path]) -> str:
+    """A command that makes the result again, with names of files but not of folders."""
+    words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    kept = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key not in UNREPEATED:
+            is_path = is_text_key(key.lstrip("+")) and value[:1] not in ("[", "{")
+            kept.append(f"{key}{equals}{Path(unquoted(value)).name if is_path else value}")
+    names = [recording.name, *([f"output=[{','.join(one.name for one in paths)}]"])]
+    if len(paths) == 1:
+        names[1] = paths[0].name
+    return shlex.join(["spikerec", "reconstruct", *names, *kept])
 
 
 def _networks(config: DictConfig) -> dict[str, Network]:
@@ -203,7 +238,17 @@ def _video(
     settings: dict[str, Any] = {
         key: config[key]
         for key in (
-            *("stride", "start", "stop", "ends", "slow_motion", "fps", "exposure", "mask_defects"),
+            *(
+                "stride",
+                "start",
+                "stop",
+                "ends",
+                "slow_motion",
+                "fps",
+                "at",
+                "exposure",
+                "mask_defects",
+            ),
             *("show_spikes", "caption", "batch_size", "device", "devices"),
             *("tile", "tile_overlap", "optimise"),
         )

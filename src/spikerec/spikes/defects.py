@@ -25,6 +25,14 @@ DEVIATIONS = 6.0
 #: Readouts of one piece of a sample.
 PIECE_READOUTS = 64
 
+#: Beyond doubt: a hot pixel fires at this rate at least, and so many times as its neighbours …
+SURE_HOT_RATE = 0.5
+SURE_RATIO = 3.0
+#: … and a dead one is silent where a neighbour fires this often …
+SURE_SPIKES = 50
+#: … on no more than this share of the sensor.
+MOST_SURE = 0.01
+
 NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 
 
@@ -111,6 +119,36 @@ def find_defects(
     low, high = ordered[1], ordered[-2]
     hot = rate > RATIO * high + DEVIATIONS * _error(high, num_readouts)
     dead = RATIO * rate < low - DEVIATIONS * _error(low, num_readouts)
+    return Defects(hot, dead)
+
+
+def find_sure_defects(
+    rate: NDArray[np.float32], num_readouts: int, *, is_mosaic: bool = False
+) -> Defects:
+    """Hot and dead pixels beyond doubt, which no scene explains.
+
+    A hot one fires in most readouts while all but one of its neighbours fire less than a third as
+    often; a dead one never fires while its neighbours do often. Both stand alone: where more than
+    `MOST_SURE` of all pixels would be broken, it is the scene or the geometry.
+
+    Args:
+        rate: (H, W) in [0, 1].
+        num_readouts: that it is the mean of.
+        is_mosaic: see `find_defects`.
+    """
+    if is_mosaic and min(rate.shape) > 1:
+        sure = Defects(np.zeros(rate.shape, np.bool_), np.zeros(rate.shape, np.bool_))
+        for top, left in PLANES:
+            plane = find_sure_defects(rate[top::2, left::2], num_readouts)
+            sure.hot[top::2, left::2], sure.dead[top::2, left::2] = plane.hot, plane.dead
+        return sure
+    ordered = np.sort(_neighbours(rate), axis=0)
+    low, high = ordered[1], ordered[-2]
+    found = find_defects(rate, num_readouts)
+    hot = found.hot & (rate > SURE_HOT_RATE) & (rate > SURE_RATIO * high)
+    dead = found.dead & (rate == 0) & (low * num_readouts > SURE_SPIKES)
+    if (hot | dead).mean() > MOST_SURE:
+        return Defects(np.zeros_like(hot), np.zeros_like(dead))
     return Defects(hot, dead)
 
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from spikerec.errors import ConfigError, WindowError
+from spikerec.errors import ConfigError, DataError, WindowError
 from spikerec.models.base import Network
+from spikerec.parsing import read_bytes, shown
 from spikerec.spikes import Ends, SpikeStream
 from spikerec.spikes.ends import check_ends, check_mirrors
 
 
 @dataclass(frozen=True)
 class KeyReadouts:
-    """Evenly spaced key readouts of a stream.
+    """Key readouts of a stream: evenly spaced, or a list of them.
 
     Attributes:
         first: the first of them.
         stop: they are below it.
-        stride: readouts from one to the next.
+        stride: readouts from one to the next; on the average, of a list.
+        listed: the list, rising; empty for evenly spaced ones.
     """
 
     first: int
     stop: int
     stride: int
+    listed: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -82,6 +88,61 @@ class KeyReadouts:
             )
         return cls(first, last, stride)
 
+    @classmethod
+    def at(
+        cls,
+        stream: SpikeStream,
+        networks: Sequence[Network],
+        readouts: Sequence[int],
+        ends: Ends = "reflect",
+    ) -> KeyReadouts:
+        """These readouts, each once and in order.
+
+        Args:
+            stream: whose readouts they are.
+            networks: that reconstruct them.
+            readouts: at least one.
+            ends: see `of`; with `drop` each must have its whole window inside the stream.
+
+        Raises:
+            ConfigError: none, one outside the stream, or another value of `ends`.
+            WindowError: a window that may not be mirrored, or cannot be.
+        """
+        check_ends(ends)
+        listed = tuple(sorted(set(readouts)))
+        total = stream.num_readouts
+        if not listed:
+            raise ConfigError(f"at names no readout of {stream.path}: name one, such as at=150.")
+        outside = [one for one in listed if not 0 <= one < total]
+        if outside:
+            raise ConfigError(
+                f"at={outside[0]} is no readout of {stream.path}: expected 0 to {total - 1}."
+            )
+        before, after = reach(networks)
+        leaving = [one for one in listed if one < before or one > total - after]
+        if leaving and ends == "drop":
+            raise WindowError(
+                f"at={leaving[0]} has not the window of {before + after} readouts in the {total} "
+                f"of {stream.path}: expected {before} to {total - after}, or ends=reflect."
+            )
+        if leaving:
+            check_mirrors(stream.path, total)
+        first, stop = listed[0], listed[-1] + 1
+        return cls(first, stop, max(1, (stop - first) // len(listed)), listed)
+
+    def runs(self) -> Iterator[KeyReadouts]:
+        """Their longest evenly spaced parts, in order: a network goes along each by one stride."""
+        left = self.listed
+        if not left:
+            yield self
+        while left:
+            stride = left[1] - left[0] if left[1:] else 1
+            count = 1
+            while count < len(left) and left[count] - left[count - 1] == stride:
+                count += 1
+            yield KeyReadouts(left[0], left[count - 1] + 1, stride)
+            left = left[count:]
+
     def __len__(self) -> int:
         return len(self._range)
 
@@ -91,11 +152,77 @@ class KeyReadouts:
     def __getitem__(self, index: slice) -> KeyReadouts:
         """Some of them in a row."""
         part = self._range[index]
-        return KeyReadouts(part.start, part.stop, part.step)
+        if isinstance(part, range):
+            return KeyReadouts(part.start, part.stop, part.step)
+        return KeyReadouts(part[0], part[-1] + 1, self.stride, part) if part else _NONE
 
     @property
-    def _range(self) -> range:
-        return range(self.first, self.stop, self.stride)
+    def _range(self) -> range | tuple[int, ...]:
+        return self.listed or range(self.first, self.stop, self.stride)
+
+
+_NONE = KeyReadouts(0, 0, 1)
+
+#: Units of time behind a number, in seconds.
+UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}
+#: Bytes of a file of readouts: some hundred thousand of them.
+MOST_BYTES = 1 << 22
+
+
+def parse_readouts(at: Any, stream: SpikeStream) -> list[int]:  # noqa: ANN401 (see below)
+    """The readouts that somebody names: numbers, times, a list of both, or a file of them.
+
+    Args:
+        at: `150`, `12.5ms`, `0, 12.5ms`, `[0, 150]`, or the name of a text file with one or more a
+            line, in which `#` begins a comment.
+        stream: whose sampling rate turns times into readouts.
+
+    Returns:
+        Readouts, in the order in which they are named; the nearest of a time.
+
+    Raises:
+        ConfigError: what is neither, or a time in a stream whose sampling rate is unknown.
+        DataError: a file that cannot be read.
+    """
+    if isinstance(at, Sequence) and not isinstance(at, str):
+        return [one for part in at for one in parse_readouts(part, stream)]
+    text = str(at)
+    parts = text.split(",")
+    if not all(map(_READOUT.fullmatch, parts)):
+        if not Path(text).is_file():
+            raise ConfigError(
+                f"at={text} is neither a readout (150), nor a time (12.5ms), a list of them or a "
+                "file of them."
+            )
+        lines = read_bytes(Path(text), MOST_BYTES, "text").decode("utf-8", "replace").splitlines()
+        parts = [word for line in lines for word in re.split(r"[\s,]+", line.partition("#")[0])]
+        parts = [word for word in parts if word]
+        wrong = [word for word in parts if not _READOUT.fullmatch(word)]
+        if wrong:
+            raise DataError(f"{text} must hold readouts or times, found {shown(wrong[0])}.")
+    return [_readout(part, stream) for part in parts]
+
+
+#: A readout's number, or a time.
+_READOUT = re.compile(
+    r"\s*(\d{1,18}|\d{1,18}(?:\.\d*)?(?:[eE][+-]?\d{1,2})?)\s*(s|ms|us|µs|μs)?\s*"
+)
+
+
+def _readout(text: str, stream: SpikeStream) -> int:
+    found = _READOUT.fullmatch(text)
+    assert found is not None
+    number = float(found[1])
+    if found[2] is not None:
+        if stream.rate_hz is None:
+            raise ConfigError(
+                f"at={text.strip()} needs the sampling rate of {stream.path}: set rate_hz, or name "
+                "a readout."
+            )
+        return round(number * UNITS[found[2]] * stream.rate_hz)
+    if not number.is_integer():
+        raise ConfigError(f"at={text.strip()} must be a whole number, or a time (12.5ms).")
+    return int(number)
 
 
 def reach(networks: Sequence[Network]) -> tuple[int, int]:

@@ -41,6 +41,10 @@ STATE = "state.json"
 #: The beginning of the line inside an output that stands for the settings it was made by.
 MARK = "spikerec:"
 LONGEST_MARK = 1 << 14
+#: Name of the text within a file that says how it was made; some formats keep it in lower case.
+ABOUT_TAG = "Description"
+#: Its beginning behind the end of a file whose format has no place for it.
+ABOUT_MARK = "about spikerec:"
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Sink(ABC):
         resume: continue an unfinished file where there is one.
         overwrite: replace an output of spikerec that was made by other settings, and begin an
             unfinished one anew.
+        about: plain values kept inside the file, which say how it was made (`about.read_about`).
 
     Attributes:
         is_done: True if the file was finished before: nothing is written.
@@ -100,8 +105,10 @@ class Sink(ABC):
         *,
         resume: bool = False,
         overwrite: bool = False,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
+        self._about = json.dumps(about or {}, default=str)
         self.total = total
         self.count = 0
         self._overwrites = overwrite
@@ -305,6 +312,7 @@ class PngFolder(Sink):
         settings: see `Sink`.
         resume: see `Sink`.
         overwrite: see `Sink`.
+        about: see `Sink`.
         bits: 8 or 16 a pixel.
 
     Raises:
@@ -319,12 +327,13 @@ class PngFolder(Sink):
         *,
         resume: bool = False,
         overwrite: bool = False,
+        about: Mapping[str, Any] | None = None,
         bits: int = 8,
     ) -> None:
         if bits not in (8, 16):
             raise ConfigError(f"bits must be 8 or 16, found {bits}.")
         settings = {**settings, "bits": bits}
-        super().__init__(path, total, settings, resume=resume, overwrite=overwrite)
+        super().__init__(path, total, settings, resume=resume, overwrite=overwrite, about=about)
         self.bits = bits
         self._folder = self._partial / "frames"
 
@@ -336,9 +345,13 @@ class PngFolder(Sink):
         about = PngInfo()
         if self.count == 0:
             about.add_text("Comment", self._mark)
-        path = self._folder / f"{self.count:06d}.png"
+        about.add_text(ABOUT_TAG, self._about)
+        path = self._folder / self._name()
         Image.fromarray(levels).save(path, pnginfo=about)
         sync(path)
+
+    def _name(self, number: int | None = None) -> str:
+        return f"{self.count if number is None else number:06d}.png"
 
     def _flush(self) -> None:
         """Each file is whole, and on the disk."""
@@ -351,6 +364,41 @@ class PngFolder(Sink):
             return str(image.info.get("Comment", ""))
 
 
+class PngFile(PngFolder):
+    """One picture.
+
+    Args:
+        path: see `Sink`.
+        total: 1.
+        settings: see `Sink`.
+        **common: see `PngFolder`.
+
+    Raises:
+        ConfigError: more frames than one.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        total: int,
+        settings: Mapping[str, Any],
+        **common: Any,  # noqa: ANN401 (those of `PngFolder`)
+    ) -> None:
+        if total != 1:
+            raise ConfigError(
+                f"output={path} is one picture, but {total} frames were asked for: set "
+                "at=READOUT or at=TIME, or name a folder without suffix."
+            )
+        super().__init__(path, total, settings, **common)
+
+    def _finish(self) -> Path:
+        return self._folder / self._name(0)
+
+    def _found_mark(self) -> str:
+        with Image.open(self.path) as image:
+            return str(image.info.get("Comment", ""))
+
+
 class VideoSink(Sink):
     """A video, in the format of its suffix (`ENCODINGS`).
 
@@ -360,6 +408,7 @@ class VideoSink(Sink):
         settings: see `Sink`.
         resume: see `Sink`.
         overwrite: see `Sink`.
+        about: see `Sink`.
         fps: frames shown in a second.
 
     Raises:
@@ -374,6 +423,7 @@ class VideoSink(Sink):
         *,
         resume: bool = False,
         overwrite: bool = False,
+        about: Mapping[str, Any] | None = None,
         fps: float = 25,
     ) -> None:
         if fps <= 0:
@@ -382,7 +432,7 @@ class VideoSink(Sink):
         self.encoding = ENCODINGS[self.suffix]
         _check_codec(path, self.encoding.codec)
         settings = {**settings, "fps": fps}
-        super().__init__(path, total, settings, resume=resume, overwrite=overwrite)
+        super().__init__(path, total, settings, resume=resume, overwrite=overwrite, about=about)
         self.rate = Fraction(fps).limit_denominator(1000)
         self._segment: VideoFile | None = None
 
@@ -394,7 +444,7 @@ class VideoSink(Sink):
     def _write(self, picture: NDArray[np.float32]) -> None:
         if self._segment is None:
             path = self._partial / f"{self.count:08d}{self.suffix}"
-            self._segment = VideoFile(path, self.encoding, self.rate, self._mark)
+            self._segment = VideoFile(path, self.encoding, self.rate, self._tags)
         self._segment.write(grey_levels(picture))
 
     def _flush(self) -> None:
@@ -407,15 +457,19 @@ class VideoSink(Sink):
         whole = self._partial / f"whole{self.suffix}"
         whole.unlink(missing_ok=True)
         if self.encoding.joins:
-            _join(self._lengths(), whole, self.rate, self._mark)
+            _join(self._lengths(), whole, self.rate, self._tags)
             return whole
-        file = VideoFile(whole, self.encoding, self.rate, self._mark)
+        file = VideoFile(whole, self.encoding, self.rate, self._tags)
         kind = "rgb24" if self._settings.get("bayer") else "gray"
         for levels in _decoded(self._lengths(), kind):
             file.write(levels)
         file.close()
-        _append_mark(whole, self._mark)
+        _append_marks(whole, self._about, self._mark)
         return whole
+
+    @property
+    def _tags(self) -> dict[str, str]:
+        return {"comment": self._mark, ABOUT_TAG.lower(): self._about}
 
     def _found_mark(self) -> str:
         require("av", "a video file")
@@ -444,13 +498,15 @@ class VideoSink(Sink):
 class VideoFile:
     """One file of frames, grey or in colour; it is there when it has been closed."""
 
-    def __init__(self, path: Path, encoding: Encoding, rate: Fraction, comment: str) -> None:
+    def __init__(
+        self, path: Path, encoding: Encoding, rate: Fraction, tags: Mapping[str, str]
+    ) -> None:
         require("av", "a video file")
         import av
 
         self.path = path
         self._container: Any = av.open(str(path), "w")
-        self._container.metadata["comment"] = comment
+        self._container.metadata.update(tags)
         self._stream = self._container.add_stream(encoding.codec, rate=rate)
         self._stream.pix_fmt = encoding.pixels
         self._stream.options = dict(encoding.options)
@@ -519,7 +575,7 @@ class Array(Sink):
 
     def _finish(self) -> Path:
         self._close()
-        _append_mark(self._data, self._mark)
+        _append_marks(self._data, self._about, self._mark)
         return self._data
 
     def _found_mark(self) -> str:
@@ -541,6 +597,7 @@ class H5(Array):
         settings: see `Sink`.
         resume: see `Sink`.
         overwrite: see `Sink`.
+        about: see `Sink`.
         names: of the methods, in the order of the images.
     """
 
@@ -552,10 +609,11 @@ class H5(Array):
         *,
         resume: bool = False,
         overwrite: bool = False,
+        about: Mapping[str, Any] | None = None,
         names: tuple[str, ...] = ("images",),
     ) -> None:
         self.names = names
-        super().__init__(path, total, settings, resume=resume, overwrite=overwrite)
+        super().__init__(path, total, settings, resume=resume, overwrite=overwrite, about=about)
 
     def _finish(self) -> Path:
         import h5py
@@ -563,6 +621,7 @@ class H5(Array):
         frames = np.load(super()._finish(), mmap_mode="r")
         whole = self._partial / "whole.h5"
         with h5py.File(whole, "w") as file:
+            file.attrs[ABOUT_TAG] = self._about
             for key, value in self._settings.items():
                 file.attrs[key] = value if isinstance(value, int | float | str) else str(value)
             for k, name in enumerate(self.names):
@@ -591,6 +650,7 @@ def open_sink(
     bits: int = 8,
     resume: bool = False,
     overwrite: bool = False,
+    about: Mapping[str, Any] | None = None,
 ) -> Sink:
     """The sink for an output's name: by its suffix; a name without one is a folder of PNGs.
 
@@ -603,24 +663,27 @@ def open_sink(
         bits: 8 or 16 a pixel of a PNG.
         resume: continue an unfinished output.
         overwrite: see `Sink`.
+        about: see `Sink`.
 
     Raises:
         ConfigError: another suffix, or a format that FFmpeg here cannot write.
         DataError: something of that name is there (see `Sink`).
     """
     suffix = path.suffix.lower()
-    common: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
+    common: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "about": about}
     if suffix in ENCODINGS:
         return VideoSink(path, total, settings, fps=fps, **common)
     if suffix == "" or path.is_dir():
         return PngFolder(path, total, settings, bits=bits, **common)
+    if suffix == ".png":
+        return PngFile(path, total, settings, bits=bits, **common)
     if suffix == ".npy":
         return Array(path, total, settings, **common)
     if suffix in (".h5", ".hdf5"):
         return H5(path, total, settings, names=names, **common)
     raise ConfigError(
-        f"output={path}: expected {', '.join(ENCODINGS)}, .npy, .h5 or a folder without suffix, "
-        f"found {path.suffix!r}."
+        f"output={path}: expected {', '.join(ENCODINGS)}, .png, .npy, .h5 or a folder without "
+        f"suffix, found {path.suffix!r}."
     )
 
 
@@ -635,12 +698,14 @@ def _check_codec(path: Path, codec: str) -> None:
         )
 
 
-def _join(segments: Mapping[Path, int], whole: Path, rate: Fraction, comment: str) -> None:
+def _join(
+    segments: Mapping[Path, int], whole: Path, rate: Fraction, tags: Mapping[str, str]
+) -> None:
     """Put segments together packet by packet."""
     import av
 
     with av.open(str(whole), "w") as output:
-        output.metadata["comment"] = comment
+        output.metadata.update(tags)
         stream = None
         for path, length in segments.items():
             with av.open(str(path)) as source:
@@ -664,10 +729,10 @@ def _decoded(segments: Mapping[Path, int], kind: str) -> Generator[NDArray[np.ui
                 yield frame.to_ndarray(format=kind)
 
 
-def _append_mark(path: Path, mark: str) -> None:
-    """Put the mark behind the end of a file, where readers of its format do not look."""
+def _append_marks(path: Path, about: str, mark: str) -> None:
+    """Put marks behind the end of a file, where readers of its format do not look."""
     with path.open("ab") as file:
-        file.write(f"\n{mark}".encode())
+        file.write(f"\n{ABOUT_MARK}{about}\n{mark}".encode())
 
 
 def _last_mark(path: Path) -> str:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from spikerec import __version__
 from spikerec.describing import plain_numbers, takes_numpy
 from spikerec.errors import ConfigError
 from spikerec.inference.rearrangement import optimised
@@ -32,7 +33,15 @@ from spikerec.kernels.devices import images_at_once
 from spikerec.models.base import Network
 from spikerec.spikes import Ends, Source, SpikeStream, as_stream
 from spikerec.spikes.bayer import plane_size
-from spikerec.spikes.defects import Repair, Sample, find_defects, sample
+from spikerec.spikes.defects import (
+    PIECE_READOUTS,
+    Defects,
+    Repair,
+    Sample,
+    find_defects,
+    find_sure_defects,
+    sample,
+)
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.colour import (
     WhiteBalance,
@@ -42,7 +51,7 @@ from spikerec.streaming.colour import (
     white_rate_of_planes,
 )
 from spikerec.streaming.engine import Frame, make_frames
-from spikerec.streaming.key_readouts import KeyReadouts, reach
+from spikerec.streaming.key_readouts import KeyReadouts, parse_readouts, reach
 from spikerec.streaming.light import Calibrated, FixedPattern, Tone, white_level, white_rate
 from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, distribute_frames
@@ -58,6 +67,10 @@ Method = str | Network | Mapping[str, Network]
 
 #: Images by which the white of a network is measured whose unit does not follow from firing rates.
 WHITE_IMAGES = 8
+#: Pixels of readouts that are looked at before the first image, at most: some seconds' work.
+MOST_LOOKED_AT = 1 << 29
+#: Frames by which a short clip becomes a video of a few seconds.
+FEWEST_FRAMES = 75
 #: White level of images that are dark throughout.
 LEAST_WHITE = 1e-3
 
@@ -78,7 +91,8 @@ class Video:
         tone: how intensity becomes grey.
         white_balance: of a colour camera: None for the colours as the sensor sees them,
             `gray_world`, or three gains (see `colour.balance_gains`).
-        mask_defects: give hot and dead pixels, found from the stream, the spikes of a neighbour.
+        mask_defects: give hot and dead pixels, found from the stream, the spikes of a neighbour;
+            None for those that are so beyond doubt (`find_sure_defects`).
         calibration: fixed pattern to take out; None for none.
         show_spikes: put the key readout itself beside the images.
         caption: write time and playback speed below each frame.
@@ -105,7 +119,7 @@ class Video:
         exposure: Exposure = None,
         tone: Tone | None = None,
         white_balance: WhiteBalance = None,
-        mask_defects: bool = False,
+        mask_defects: bool | None = None,
         calibration: FixedPattern | None = None,
         show_spikes: bool = False,
         caption: bool = False,
@@ -135,14 +149,15 @@ class Video:
                 f"white_balance is for colour cameras, but {stream.path} states no colours: set "
                 "bayer, as bayer=rggb."
             )
-        if mask_defects or self._is_measured or white_balance == "gray_world":
-            before, after = reach(list(networks.values()))  # all that the frames are made of
-            first, stop = max(key_readouts.first - before, 0), key_readouts.stop + after
-            looked_at = sample(stream, first, stop)
-        if mask_defects and looked_at is not None:
+        if mask_defects is not False or self._is_measured or white_balance == "gray_world":
+            looked_at = sample(stream, *self._looked_at_part(), _pieces(stream))
+        self.looked_at = looked_at
+        self.defects: Defects | None = None
+        if mask_defects is not False and looked_at is not None:
             is_mosaic = pattern is not None
-            rate, seen = looked_at.rate, looked_at.num_readouts
-            broken = find_defects(rate, seen, is_mosaic=is_mosaic).broken
+            find = find_defects if mask_defects else find_sure_defects
+            self.defects = find(looked_at.rate, looked_at.num_readouts, is_mosaic=is_mosaic)
+            broken = self.defects.broken
             repair = Repair(broken, is_mosaic=is_mosaic) if broken.any() else None
         self._repair: Repair | Calibrated | None = repair
         if calibration is not None:
@@ -165,7 +180,14 @@ class Video:
                 name: optimised(network, self._devices[0]) for name, network in networks.items()
             }
         self._tile: dict[str, Any] = {"tile": tile, "tile_overlap": tile_overlap}
-        self._masks_defects = mask_defects
+        self._masks_defects = repair is not None if mask_defects is None else mask_defects
+
+    def _looked_at_part(self) -> tuple[int, int | None]:
+        """The readouts that the frames are made of; the whole clip where they are a list."""
+        if self.key_readouts.listed:
+            return 0, None
+        before, after = reach(list(self.networks.values()))
+        return max(self.key_readouts.first - before, 0), self.key_readouts.stop + after
 
     def __len__(self) -> int:
         return len(self.key_readouts)
@@ -180,19 +202,20 @@ class Video:
         if not len(key_readouts):
             return
         batch_size, tilings = self._layout
-        source = distribute_frames(
-            self.stream,
-            list(self.networks.values()),
-            key_readouts,
-            devices=self._devices,
-            light_scale=self.light_scale,
-            batch_size=batch_size,
-            tilings=tilings,
-            repair=self._repair,
-        )
-        with closing(source):
-            for frame in source:
-                yield self._corrected(frame)
+        for run in key_readouts.runs():
+            source = distribute_frames(
+                self.stream,
+                list(self.networks.values()),
+                run,
+                devices=self._devices,
+                light_scale=self.light_scale,
+                batch_size=batch_size,
+                tilings=tilings,
+                repair=self._repair,
+            )
+            with closing(source):
+                for frame in source:
+                    yield self._corrected(frame)
 
     @cached_property
     def _layout(self) -> tuple[int, list[Tiling | None]]:
@@ -241,10 +264,11 @@ class Video:
 
     def _measured_gain(self, network: Network, tiling: Tiling | None) -> float:
         """Gain that maps the network's white level to 1, estimated from frames across the clip."""
-        step = -(-len(self.key_readouts) // WHITE_IMAGES)
-        spread = KeyReadouts(
-            self.key_readouts.first, self.key_readouts.stop, self.key_readouts.stride * step
-        )
+        chosen = self.key_readouts
+        if chosen.listed:  # a single picture is shown as its clip would be
+            chosen = KeyReadouts(0, self.stream.num_readouts, 1)
+        step = -(-len(chosen) // WHITE_IMAGES)
+        spread = KeyReadouts(chosen.first, chosen.stop, chosen.stride * step)
         source = make_frames(
             self.stream,
             [network],
@@ -354,6 +378,7 @@ class Video:
         bits: int = 8,
         resume: bool = False,
         overwrite: bool = False,
+        about: Mapping[str, Any] | None = None,
         on_frame: Callable[[int], None] = lambda _: None,
     ) -> int:
         """Write all frames; the format follows from the suffix.
@@ -368,6 +393,7 @@ class Video:
             bits: 8 or 16 a pixel of a PNG.
             resume: continue unfinished outputs.
             overwrite: replace outputs of spikerec that were made with other settings.
+            about: plain values to keep in the file beside those of `about`.
             on_frame: called with the number of frames done: at the start, and after each.
 
         Returns:
@@ -396,6 +422,7 @@ class Video:
                 bits=bits,
                 resume=resume,
                 overwrite=overwrite,
+                about=self.about(fps) | dict(about or {}),
             )
             for one in paths
         ]
@@ -437,7 +464,43 @@ class Video:
             "show_spikes": self.show_spikes,
             "caption": self.caption,
             **(self._colours if self._balance is not None else {}),
+            **({"at": list(listed)} if (listed := self.key_readouts.listed) else {}),
         }
+
+    def about(self, fps: float = 25) -> dict[str, Any]:
+        """Plain values that say how the frames are made, as they travel inside a file.
+
+        Names of folders do not: the input is named by its file.
+
+        Args:
+            fps: frames shown in a second.
+        """
+        settings = self.settings()
+        del settings["measured"], settings["calibrated"]
+        weights = {
+            name: digest[:12] if self.networks[name].state_dict() else None
+            for name, digest in settings.pop("weights").items()
+        }
+        return settings | {
+            "spikerec": __version__,
+            "input": self.stream.path.name,
+            "size": [self.stream.height, self.stream.width],
+            "frames": len(self),
+            "fps": fps,
+            "slow_motion": self.slow_motion(fps),
+            "methods": {
+                name: {"class": kind, "window": window, "weights": weights[name]}
+                for name, (kind, window) in settings["methods"].items()
+            },
+            "exposure": self.exposure,
+        }
+
+    @property
+    def exposure(self) -> str:
+        """What is shown as white, in words."""
+        if self._is_measured:
+            return f"measured: white fires at {self.light_scale:.4g} per readout"
+        return f"white fires at {self.light_scale / (self._display.gain or 1):.4g} per readout"
 
 
 @plain_numbers
@@ -451,6 +514,7 @@ def reconstruct(
     ends: Ends = "reflect",
     slow_motion: float | None = None,
     fps: float = 25,
+    at: Any = None,  # noqa: ANN401 (a readout, a time, a list of them, or a file)
     **settings: Any,  # noqa: ANN401 (those of `Video`)
 ) -> Video:
     """A video of a stream by one or several methods, side by side.
@@ -461,13 +525,15 @@ def reconstruct(
             (`{"mine": network}`); one by one or as a list; none for the default network.
         checkpoint: of a method with weights; by name where several have some.
         stride: readouts from one frame to the next; None to take it from `slow_motion`, or half
-            the shortest window.
+            the shortest window, and less of a short clip (`default_stride`).
         start: first readout that has a frame; windows see what lies before it.
         stop: readout after the last that may have one; None for the end.
         ends: `reflect` completes windows that leave the stream by mirroring it in time, so that
             every readout may have a frame; `drop` leaves out the readouts of such windows.
         slow_motion: how many times slower than life it is to play at `fps`.
         fps: for `slow_motion`.
+        at: readouts that have a frame, in place of `stride`, `start` and `stop`: `150`, `"12.5ms"`,
+            a list of these, or the name of a file of them.
         **settings: those of `Video`.
 
     Raises:
@@ -502,23 +568,44 @@ def reconstruct(
                 "checkpoint.NAME=FILE."
             )
         networks[name] = load(method, own) if isinstance(method, str) else method
+    ready = list(networks.values())
+    if at is not None:
+        if (stride, slow_motion, start, stop) != (None, None, 0, None):
+            raise ConfigError("at names readouts: leave out stride, slow_motion, start and stop.")
+        key_readouts = KeyReadouts.at(stream, ready, parse_readouts(at, stream), ends)
+        return Video(stream, networks, key_readouts, **settings)
     if stride is None:
-        stride = default_stride(stream, list(networks.values()), slow_motion, fps)
-    key_readouts = KeyReadouts.of(stream, list(networks.values()), stride, start, stop, ends)
+        end = stream.num_readouts if stop is None else min(stop, stream.num_readouts)
+        stride = default_stride(stream, ready, slow_motion, fps, end - start)
+    key_readouts = KeyReadouts.of(stream, ready, stride, start, stop, ends)
     return Video(stream, networks, key_readouts, **settings)
 
 
 def default_stride(
-    stream: SpikeStream, networks: Sequence[Network], slow_motion: float | None, fps: float
+    stream: SpikeStream,
+    networks: Sequence[Network],
+    slow_motion: float | None,
+    fps: float,
+    num_readouts: int | None = None,
 ) -> int:
     """Readouts from one frame to the next for a wanted playback speed.
+
+    Args:
+        stream: states the sampling rate.
+        networks: the methods.
+        slow_motion: times slower than life; None for half the shortest window, and less of a clip
+            so short that it would play for less than three seconds.
+        fps: frames shown in a second.
+        num_readouts: of the clip; None for the whole stream.
 
     Raises:
         ConfigError: a speed is wanted of a stream whose sampling rate is unknown, or one so slow
             that there is less than one readout a frame.
     """
     if slow_motion is None:
-        return max(1, min(network.window for network in networks) // 2)
+        count = stream.num_readouts if num_readouts is None else num_readouts
+        half = min(network.window for network in networks) // 2
+        return max(1, min(half, count // FEWEST_FRAMES))
     if stream.rate_hz is None:
         raise ConfigError(
             f"slow_motion={slow_motion:g} needs the sampling rate of {stream.path}: set rate_hz, "
@@ -531,6 +618,11 @@ def default_stride(
             f"second of {stream.rate_hz:g} readouts: lower slow_motion or fps."
         )
     return round(stride)
+
+
+def _pieces(stream: SpikeStream) -> int:
+    """Pieces of a stream that are looked at: fewer of a large picture."""
+    return max(4, min(32, MOST_LOOKED_AT // (PIECE_READOUTS * stream.height * stream.width)))
 
 
 def _is_measured(exposure: Exposure, stream: SpikeStream) -> bool:
