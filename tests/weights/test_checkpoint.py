@@ -112,6 +112,13 @@ def test_safetensors_round_trip_keeps_tensors_and_metadata(
     assert read_metadata(tmp_path / "new" / "a.safetensors") == {"model": "stir"}
 
 
+def test_written_weights_are_as_readable_as_any_file_of_their_owner(tmp_path: Path) -> None:
+    save_state(tmp_path / "a.safetensors", {"a": torch.zeros(3)}, {"model": "stir"})
+    (tmp_path / "plain").touch()
+    plain = (tmp_path / "plain").stat().st_mode
+    assert (tmp_path / "a.safetensors").stat().st_mode == plain
+
+
 def test_lightning_checkpoint_gives_the_network_alone(
     tmp_path: Path, state: dict[str, Tensor]
 ) -> None:

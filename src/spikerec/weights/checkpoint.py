@@ -256,7 +256,10 @@ def save_state(
         for name, tensor in state.items()
     }
     with atomic_path(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, dict(metadata))
+        temporary.chmod(mode)  # safetensors' own is readable by its owner alone
         _sort_metadata(temporary)
     return True
 
