@@ -185,6 +185,10 @@ def _start_hydra(verb: str, words: Sequence[str]) -> None:
 
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    # Hydra knows no folder yet where it only shows the configuration (--cfg job).
+    OmegaConf.register_new_resolver(
+        "own_folder", lambda made, planned: made or planned, replace=True
+    )
     # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here, to be told in one line
