@@ -13,7 +13,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["reconstruct a.h5", "simulate s.npz", "evaluate", "weights pack"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("reconstruct a.h5", "reconstruct a.gif", "simulate s.npz", "evaluate", "export"),
+        *("weights pack", "weights import", "bench", "leaderboard", "view", "data inspect"),
+    ],
+)
 def test_nothing_is_lost(case: str) -> None:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     outcome = subprocess.run(
