@@ -13,6 +13,10 @@ import pytest
 import spikerec
 from spikerec import doors
 from spikerec.configs import config_dir
+from spikerec.data import REDS, SpikeDataModule
+from spikerec.losses import L1, Edges, Loss
+from spikerec.metrics import PSNR, Protocol
+from spikerec.models import TFP
 from spikerec.targets import named
 
 PACKAGE = Path(spikerec.__file__).parent
@@ -84,3 +88,15 @@ def test_an_unknown_name_is_refused_as_by_any_module() -> None:
         spikerec.models.Stir  # noqa: B018
     with pytest.raises(ImportError, match="cannot import name 'nothing'"):
         exec("from spikerec import nothing")  # noqa: S102
+
+
+def test_objects_say_what_they_are() -> None:
+    data = SpikeDataModule(REDS("data/reds"), window=61)
+    assert repr(TFP()) == "TFP(window=31, 0 parameters)"
+    assert repr(spikerec.load("fast_wide")).endswith(
+        "parameters, weights of fast_wide.safetensors)"
+    )
+    assert repr(data) == str(data)
+    assert repr(data).startswith("SpikeDataModule(reds=REDS('data/reds'), window=61")
+    assert repr(Loss(l1=L1(), edges=Edges())) == "Loss(l1=1 · L1, edges=0.5 · Edges)"
+    assert repr(Protocol("mine", {"psnr": PSNR})).startswith("Protocol(mine: psnr; clip=True")

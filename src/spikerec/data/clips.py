@@ -60,6 +60,13 @@ class Clip:
     def __post_init__(self) -> None:
         check_light_scale(self.light_scale)
 
+    def __repr__(self) -> str:
+        files = self.files[0].name if len(self.files) == 1 else f"{len(self.files)} files"
+        return (
+            f"Clip({self.name}: {files}, {len(self.images)} images, "
+            f"light_scale={self.light_scale:g})"
+        )
+
     def open(self) -> SpikeStream:
         """The stream, not yet read."""
         source = self.files[0] if len(self.files) == 1 else list(self.files)

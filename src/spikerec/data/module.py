@@ -99,6 +99,9 @@ class SpikeDataModule(Described, L.LightningDataModule):
             f"crop={self.crop.height}×{self.crop.width})"
         )
 
+    def __str__(self) -> str:
+        return repr(self)  # Lightning's own names the loaders alone
+
     def prepare_data(self) -> None:
         """Make or check every set; runs in one process of a machine."""
         for spike_set in self.sets.values():

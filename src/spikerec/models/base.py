@@ -138,6 +138,13 @@ class Network(Described, nn.Module, ABC):
         self.is_loaded = False
         self.weights_file: tuple[Path, str] | None = None
 
+    def __repr__(self) -> str:
+        count = sum(parameter.numel() for parameter in self.parameters())
+        stated = f"{type(self).__name__}(window={self.window}, {count:,} parameters"
+        if self.weights_file is not None:
+            return f"{stated}, weights of {self.weights_file[0].name})"
+        return f"{stated})"
+
     @property
     def output_scale(self) -> float | None:
         """Light scale at which the image is intensity; a property of the weights, set once."""
