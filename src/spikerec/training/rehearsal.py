@@ -133,25 +133,27 @@ def _run(network: Network, size: tuple[int, int], samples: int) -> Reconstructio
     shape = (samples, network.window, *size)
     device = next(network.parameters()).device
     spikes = (torch.rand(shape, device=device) < 0.3).to(torch.uint8)
-    returned: list[Any] = []
-    hook = network.register_forward_hook(lambda _m, _i, output: returned.append(output))
+    returned: list[tuple[torch.Size, Any]] = []  # of the spikes as `forward` gets them, padded
+    hook = network.register_forward_hook(
+        lambda _m, given, output: returned.append((given[0].shape, output))
+    )
     try:
         given = network.reconstruct(spikes, 0.5, validate=False)
     except SpikerecError:
         raise
     except Exception as error:
-        _check_form(network, returned, shape)
+        _check_form(network, returned)
         raise ConfigError(_told(network, error, shape)) from error
     finally:
         hook.remove()
-    _check_form(network, returned, shape)
+    _check_form(network, returned)
     return given
 
 
-def _check_form(network: Network, returned: list[Any], shape: tuple[int, ...]) -> None:
+def _check_form(network: Network, returned: list[tuple[torch.Size, Any]]) -> None:
     """Make sure that `forward`, where it returned, gave an image and the extras it promises."""
-    name, (samples, _, height, width) = type(network).__name__, shape
-    for output in returned:
+    name = type(network).__name__
+    for (samples, _, height, width), output in returned:
         is_pair = isinstance(output, tuple) and len(output) == 2
         image, extras = output if is_pair else (None, None)
         if not isinstance(image, Tensor) or not isinstance(extras, Mapping):
