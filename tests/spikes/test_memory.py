@@ -19,11 +19,16 @@ SPIKES = (np.random.default_rng(0).random((40, 9, 21)) < 0.3).astype(np.uint8)
 
 @pytest.mark.parametrize(
     "given",
-    [SPIKES, SPIKES.astype(bool), SPIKES.astype(np.float32), SPIKES[:, ::-1], torch.tensor(SPIKES)],
+    [
+        *(SPIKES, SPIKES.astype(bool), SPIKES.astype(np.float32), SPIKES[:, ::-1]),
+        *(torch.tensor(SPIKES), torch.tensor(SPIKES).bool(), torch.tensor(SPIKES).double()),
+        torch.tensor(SPIKES).float().requires_grad_(),
+    ],
 )
 def test_a_stream_of_an_array_holds_its_spikes(given: Any) -> None:
     stream = spikerec.open(given, light_scale=0.4, rate_hz=20_000)
-    expected = np.asarray(given).astype(np.uint8)
+    values = given.detach() if isinstance(given, torch.Tensor) else given
+    expected = np.asarray(values).astype(np.uint8)
     assert isinstance(stream, ArrayStream)
     assert (stream.light_scale, stream.rate_hz) == (0.4, 20_000)
     assert np.array_equal(stream[:], expected)
@@ -68,7 +73,7 @@ def test_another_index_is_refused(index: Any) -> None:
         spikerec.open(SPIKES)[index]
 
 
-@pytest.mark.parametrize("path", [3, None, [SPIKES, SPIKES], {"a": 1}, b"car.npy"])
+@pytest.mark.parametrize("path", [3, None, [SPIKES, SPIKES], {"a": 1}, b"car.npy", SPIKES.data])
 def test_what_is_neither_paths_nor_an_array_is_refused(path: Any) -> None:
     with pytest.raises(DataError, match=r"path must be a file, several files, a folder, or spikes"):
         spikerec.open(path)
@@ -81,6 +86,11 @@ def test_what_is_neither_paths_nor_an_array_is_refused(path: Any) -> None:
         (SPIKES[:0], r"none of them 0"),
         (3 * SPIKES, "must hold only 0 and 1, found 3"),
         (SPIKES.astype(str), "spikes must be numbers"),
+        (torch.tensor(SPIKES).to_sparse(), "a dense tensor of real numbers, found torch.uint8"),
+        (torch.tensor(SPIKES).to("meta"), "a dense tensor of real numbers, found .* meta"),
+        (torch.tensor(SPIKES).cfloat().conj(), "a dense tensor of real numbers"),
+        (np.broadcast_to(np.uint8(1), (2**31 + 1, 2, 2)), "at most, found"),
+        (np.broadcast_to(np.uint8(1), (1, 4097, 4096)), "at most, found"),
     ],
 )
 def test_an_array_that_is_no_stream_is_refused(given: Any, message: str) -> None:
@@ -91,6 +101,25 @@ def test_an_array_that_is_no_stream_is_refused(given: Any, message: str) -> None
 def test_arguments_for_files_are_none_for_arrays() -> None:
     with pytest.raises(GeometryError, match="an array states its own shape"):
         spikerec.open(SPIKES, geometry=(9, 21))
+
+
+def test_a_tensor_of_few_bits_is_read_as_it_is() -> None:
+    assert np.array_equal(spikerec.open(torch.tensor(SPIKES).bfloat16())[:], SPIKES)
+    with pytest.raises(GeometryError, match=r"found 1\.0000000"):
+        spikerec.open(torch.tensor(SPIKES).double() * (1 + 1e-10))
+
+
+@pytest.mark.parametrize("pair", [[9, 21], np.array([9, 21]), torch.tensor([9, 21])])
+def test_a_pair_is_given_in_any_form(tmp_path: Path, pair: Any) -> None:
+    spikerec.spikes.save(tmp_path / "a.dat", SPIKES)
+    assert spikerec.open(tmp_path / "a.dat", geometry=pair).shape == SPIKES.shape
+
+
+@pytest.mark.parametrize("geometry", [5, object(), {9, 21}, "ab", b"ab", np.array(9)])
+def test_what_is_no_geometry_is_refused(tmp_path: Path, geometry: Any) -> None:
+    spikerec.spikes.save(tmp_path / "a.dat", SPIKES)
+    with pytest.raises(GeometryError, match=r"geometry must be \(height, width\)"):
+        spikerec.open(tmp_path / "a.dat", geometry=geometry)
 
 
 def test_a_pair_is_a_geometry(tmp_path: Path) -> None:

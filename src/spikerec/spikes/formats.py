@@ -12,6 +12,7 @@ from torch import Tensor
 
 from spikerec.describing import plain_numbers
 from spikerec.errors import DataError, DataNotFoundError, GeometryError
+from spikerec.parsing import shown
 from spikerec.spikes import arrays, sps100
 from spikerec.spikes.arrays import H5Stream, NpyStream, NpzStream
 from spikerec.spikes.bayer import BayerPattern, Flip
@@ -44,7 +45,7 @@ COPY_BYTES = 1 << 26
 def open(
     path: Source,
     *,
-    geometry: Geometry | Mapping[str, Any] | Sequence[int] | None = None,
+    geometry: Geometry | Mapping[str, Any] | Sequence[int] | np.ndarray | Tensor | None = None,
     rate_hz: float | None = None,
     light_scale: float | None = None,
     dataset: str | None = None,
@@ -97,7 +98,7 @@ def open(
             "path must be a file, several files, a folder, or spikes in memory (an array or a "
             f"tensor of (T, H, W)), found {type(path).__name__}."
         )
-    if isinstance(geometry, Sequence):
+    if geometry is not None and not isinstance(geometry, Geometry | Mapping):
         geometry = _pair(geometry)
     partly = {} if geometry is None or isinstance(geometry, Geometry) else dict(geometry)
     whole = geometry if isinstance(geometry, Geometry) else None
@@ -128,16 +129,19 @@ def as_stream(source: Source | SpikeStream) -> SpikeStream:
 def _are_paths(path: object) -> bool:
     if isinstance(path, str | Path):
         return True
-    return isinstance(path, Sequence) and all(isinstance(one, str | Path) for one in path)
+    if not isinstance(path, Sequence) or isinstance(path, bytes | memoryview):
+        return False
+    return all(isinstance(one, str | Path) for one in path)
 
 
-def _pair(geometry: Sequence[int]) -> Geometry:
-    if len(geometry) != 2:
+def _pair(geometry: Sequence[int] | np.ndarray | Tensor) -> Geometry:
+    values = geometry.tolist() if isinstance(geometry, np.ndarray | Tensor) else geometry
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes) or len(values) != 2:
+        found = tuple(values) if isinstance(values, list | tuple) else shown(values)
         raise GeometryError(
-            "geometry must be (height, width), or a Geometry with more keys, found "
-            f"{tuple(geometry)}."
+            f"geometry must be (height, width), or a Geometry with more keys, found {found}."
         )
-    return Geometry(geometry[0], geometry[1])
+    return Geometry(values[0], values[1])
 
 
 @plain_numbers

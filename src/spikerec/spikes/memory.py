@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from spikerec.errors import GeometryError
 from spikerec.spikes.bits import as_spikes, pack_bits, unpack_bits
+from spikerec.spikes.geometry import MAX_READOUT_PIXELS, MAX_READOUTS
 from spikerec.spikes.stream import SpikeStream
 
 
@@ -53,13 +55,43 @@ def as_array(path: Path, spikes: np.ndarray | Tensor) -> np.ndarray[tuple[int, i
     """An array or a tensor of spikes as (T, H, W) uint8, 0 and 1.
 
     Raises:
-        GeometryError: another number of axes, one of them empty, or values other than 0 and 1.
+        GeometryError: another number of axes, one of them empty, more than a stream may have, a
+            tensor that is not dense, or values other than 0 and 1.
     """
-    array = spikes.detach().cpu().numpy() if isinstance(spikes, Tensor) else np.asarray(spikes)
+    array = _of_tensor(path, spikes) if isinstance(spikes, Tensor) else np.asarray(spikes)
     if array.ndim != 3 or 0 in array.shape:
         raise GeometryError(
             f"{path}: spikes must be (T, H, W), none of them 0, found {tuple(array.shape)}."
         )
     if array.dtype.kind not in "buif":
         raise GeometryError(f"{path}: spikes must be numbers, found {array.dtype}.")
-    return as_spikes(path, array)
+    if len(array) > MAX_READOUTS or array[0].size > MAX_READOUT_PIXELS:
+        raise GeometryError(
+            f"{path}: spikes may have {MAX_READOUTS:,} readouts of {MAX_READOUT_PIXELS:,} pixels "
+            f"at most, found {tuple(array.shape)}."
+        )
+    try:
+        return as_spikes(path, array)
+    except MemoryError as error:  # an array may be a view that repeats a few values
+        raise GeometryError(
+            f"{path}: {array.size:,} spikes do not fit into memory: save them part by part "
+            "(spikerec.spikes.save_parts), and open the file."
+        ) from error
+
+
+def _of_tensor(path: Path, spikes: Tensor) -> np.ndarray:
+    """The values of a tensor as NumPy's.
+
+    Raises:
+        GeometryError: a tensor that is not dense, or not of real numbers.
+    """
+    is_dense = spikes.layout == torch.strided and not (spikes.is_meta or spikes.is_nested)
+    if not is_dense or spikes.is_complex() or spikes.is_quantized:
+        kind = "nested" if spikes.is_nested else f"{spikes.layout}, {spikes.device}"
+        raise GeometryError(
+            f"{path}: spikes must be a dense tensor of real numbers, found {spikes.dtype} ({kind})."
+        )
+    values = spikes.detach().cpu()
+    if values.is_floating_point() and values.itemsize < torch.float32.itemsize:
+        values = values.float()  # NumPy has no type for bfloat16 and shorter ones
+    return values.numpy()
