@@ -156,14 +156,14 @@ def _save(console: Console, picture: object, output: Path) -> None:
 
 def _import(console: Console, options: argparse.Namespace) -> None:
     """Write the sidecar of a `.dat`, whose geometry must fit it."""
-    check_stream(options.file)
+    path: Path = options.file
+    if path.suffix.lower() != ".dat":
+        raise ConfigError(f"{path}: only a .dat needs a sidecar for its geometry.")
+    check_stream(path)
     from spikerec import spikes
     from spikerec.spikes import Geometry, Sidecar
     from spikerec.spikes.inspection import rank_geometries
 
-    path: Path = options.file
-    if path.suffix != ".dat":
-        raise ConfigError(f"{path}: only a .dat needs a sidecar for its geometry.")
     given = opening(path, stated(options))["geometry"] or {}
     sides = {"height", "width"} & given.keys()
     if len(sides) + 2 * (options.rank is not None) != 2:

@@ -6,8 +6,9 @@ first: the same distance from what the window shows. A window longer than the st
 in it.
 
 Mirrored readouts keep motion and noise as they are in the scene. Repeating the last readout instead
-shows a network spikes that fire for ever: on REDS streams of 41 readouts the default network then
-loses 5 to 6 dB.
+shows a network spikes that fire for ever: on REDS streams of 41 readouts, four hundred pixels wide,
+`fast_wide` reaches 31 to 36 dB with mirrored windows and 21 to 30 dB with the last readout
+repeated.
 """
 
 from __future__ import annotations
