@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from spikerec import spikes
-from spikerec.data import Clip, Windows, decode
+from spikerec.data import REDS, Clip, SpikeDataModule, Windows, decode
 from spikerec.data.windows import Crop, Draw, EpochSampler, apply_symmetry
 from spikerec.errors import ConfigError, DataError, WindowError
 from spikerec.spikes import Geometry
@@ -153,6 +153,22 @@ def test_a_stream_too_short_to_be_mirrored_is_refused(clip: Clip) -> None:
 def test_crop_larger_than_the_image_names_the_key(clip: Clip) -> None:
     with pytest.raises(ConfigError, match=r"crop is 64 × 64, but a is 21 × 43"):
         Windows([clip], window=5, margin=0, crop=Crop(64, 64, "none", seed=0))
+
+
+@pytest.mark.parametrize("crop", [32, "32", (32,), (32, 32, 1)])
+def test_a_crop_that_is_no_pair_is_refused(crop: object, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"crop must be \(height, width\), found"):
+        SpikeDataModule(REDS(tmp_path), window=5, crop=crop)  # type: ignore[arg-type]
+
+
+def test_a_crop_of_numpy_numbers_is_taken(tmp_path: Path) -> None:
+    data = SpikeDataModule(REDS(tmp_path), window=5, crop=np.array([32, 16]), augment="flips")  # type: ignore[arg-type]
+    assert (data.crop.height, data.crop.width) == (32, 16)
+
+
+def test_a_folder_is_no_data_set() -> None:
+    with pytest.raises(ConfigError, match=r"sets must be a data set .*, found 'data/reds'"):
+        SpikeDataModule("data/reds", window=5)  # type: ignore[arg-type]
 
 
 def test_rotating_a_rectangle_is_refused() -> None:

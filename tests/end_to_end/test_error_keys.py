@@ -19,6 +19,7 @@ from tests.training.command import MODELS, TINY, TRAINING
 #: What is wrong → the key that the error names, for each family.
 WRONG = {
     ("model.window=0",): "model.window",
+    ("model.neuron=some",): "model.neuron",
     ("model=stir", "model.attention=some"): "model.attention",
     ("model=wgse", "model.kernel_size=4"): "model.kernel_size",
     ("data.batch_size=0",): "data.batch_size",

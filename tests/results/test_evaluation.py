@@ -96,6 +96,15 @@ def test_a_label_that_is_no_text_is_refused(tmp_path: Path) -> None:
         )
 
 
+def test_another_split_or_kind_of_network_is_refused(tmp_path: Path) -> None:
+    network = build("model", "tfp", window=11)
+    data = REDS(tmp_path)
+    with pytest.raises(ConfigError, match="split must be one of train, val, test, found 'trian'"):
+        evaluate(network, data, split="trian")
+    with pytest.raises(ConfigError, match=r"network must be .*Network, found a str: load"):
+        evaluate("tfp", data)  # type: ignore[call-overload]
+
+
 class _Broken(Network):
     """Gives values that are not finite for one sample of the set."""
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from spikerec.apps.leaderboard import run
 from spikerec.errors import ResultsError
+from spikerec.results.leaderboard import leaderboard
 from tests.end_to_end.command import Command
 from tests.results.records import METHODS, make_record, save_pictures, write_demo
 from tests.training.command import call
@@ -51,6 +52,15 @@ def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
     ):
         run(_config(tmp_path, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_records_are_taken_as_objects_and_an_ellipsis_adds_nothing() -> None:
+    record = make_record("STIR")
+    board = leaderboard([record, ...])  # type: ignore[list-item]
+    assert repr(board) == repr(leaderboard(record))
+    for wrong in (3, [record, 3]):
+        with pytest.raises(ResultsError, match=r"records must be records .*, found int"):
+            leaderboard(wrong)  # type: ignore[arg-type]
 
 
 def test_the_same_records_give_the_same_tables(tmp_path: Path) -> None:

@@ -74,9 +74,9 @@ def test_tone_keeps_apart_what_linear_clips() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"curve": "cubic"}, "tone.curve must be one of linear, reinhard, log, found cubic"),
-        ({"gamma": 0}, "tone.gamma must be above 0"),
-        ({"white": float("nan")}, "tone.white must be above 0"),
+        ({"curve": "cubic"}, "curve must be one of linear, reinhard, log, found cubic"),
+        ({"gamma": 0}, "gamma must be above 0"),
+        ({"white": float("nan")}, "white must be above 0"),
     ],
 )
 def test_a_tone_that_cannot_be_is_refused(settings: dict[str, object], message: str) -> None:

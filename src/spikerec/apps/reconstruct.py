@@ -259,11 +259,24 @@ def _video(
     return reconstruct(
         _open(config, path),
         networks,
-        tone=Tone(**plain(config.tone)),
+        tone=_tone(config),
         white_balance=plain(config)["white_balance"],
         calibration=calibration,
         **settings,
     )
+
+
+def _tone(config: DictConfig) -> Tone:
+    """The tone curve.
+
+    Raises:
+        ConfigError: a value out of range, by its key.
+    """
+    try:
+        return Tone(**plain(config.tone))
+    except ConfigError as error:
+        error.key = "tone"
+        raise
 
 
 def _several() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -21,7 +21,7 @@ from spikerec.data.windows import (
     Windows,
     decode,
 )
-from spikerec.describing import Described
+from spikerec.describing import Described, plain
 from spikerec.errors import ConfigError, DataError, about, errors_about
 
 NOT_SET_UP = "SpikeDataModule is not set up: call setup('fit'), 'validate' or 'test' first."
@@ -80,7 +80,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
         self.sets = _by_name(sets)
         self.window = window
         self.batch_size = batch_size
-        self.crop = Crop(crop[0], crop[1], augment, seed, ends)
+        self.crop = Crop(*_two_sides(crop), augment, seed, ends)
         self.samples_per_epoch = samples_per_epoch
         self.margin = margin
         self.num_workers = num_workers
@@ -288,6 +288,19 @@ class SpikeDataModule(Described, L.LightningDataModule):
         }
 
 
+def _two_sides(crop: object) -> tuple[int, int]:
+    """The height and width of crops, from whatever holds two numbers.
+
+    Raises:
+        ConfigError: something else.
+    """
+    sides = tuple(crop) if isinstance(crop, Iterable) and not isinstance(crop, str) else ()
+    if len(sides) != 2:
+        raise ConfigError(f"crop must be (height, width), found {crop!r}.")
+    height, width = plain(sides)
+    return height, width
+
+
 def _by_name(sets: SpikeSet | Sequence[SpikeSet] | Mapping[str, SpikeSet]) -> dict[str, SpikeSet]:
     """The data sets by name.
 
@@ -295,6 +308,10 @@ def _by_name(sets: SpikeSet | Sequence[SpikeSet] | Mapping[str, SpikeSet]) -> di
         ConfigError: none, two of one name, or something else among them.
     """
     named: dict[str, SpikeSet] = {}
+    if not isinstance(sets, SpikeSet | Mapping | list | tuple):
+        raise ConfigError(
+            f"sets must be a data set such as REDS(folder), or several, found {sets!r}."
+        )
     if isinstance(sets, Mapping):
         named = {str(name): one for name, one in sets.items()}
     else:

@@ -296,4 +296,4 @@ class SSIR(Network):
 
 def _check_choice(key: str, found: str, choices: list[str]) -> None:
     if found not in choices:
-        raise ConfigError(f"model.{key} must be one of {', '.join(choices)}, found {found}.")
+        raise ConfigError(f"{key} must be one of {', '.join(choices)}, found {found}.")

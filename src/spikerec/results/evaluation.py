@@ -13,7 +13,7 @@ from typing import Any, overload
 import lightning as L
 
 from spikerec.data import SpikeDataModule, Windows
-from spikerec.data.clips import SpikeSet
+from spikerec.data.clips import SPLITS, SpikeSet
 from spikerec.describing import describe
 from spikerec.errors import ConfigError
 from spikerec.inference.rearrangement import optimised
@@ -105,9 +105,17 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
         than the first, an empty list.
 
     Raises:
-        ConfigError: a label that is no text, pictures without a folder, or an unknown protocol.
+        ConfigError: no network, another split, a label that is no text, pictures without a folder,
+            or an unknown protocol.
         InputError: the network gave values that are not finite for a sample.
     """
+    if not isinstance(network, Network):
+        raise ConfigError(
+            f"network must be a spikerec.models.Network, found a {type(network).__name__}: load a "
+            "method by its name with spikerec.load, or derive a class from Network."
+        )
+    if split not in SPLITS:
+        raise ConfigError(f"split must be one of {', '.join(SPLITS)}, found {split!r}.")
     if label is not None and not isinstance(label, str):
         raise ConfigError(f"label must be text, found {label!r}: put it in quotes.")
     if folder is None and save_images:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -102,14 +103,21 @@ def leaderboard(
     """Compare records: `spikerec.leaderboard("outputs/results")`, or a list of records.
 
     Args:
-        records: one record or folder of records, or several.
+        records: one record or folder of records, or several; an Ellipsis among them, which
+            stands for records that are still to come, adds nothing.
         choice: the part to show; None shows everything.
 
     Raises:
-        ResultsError: no record can be shown, or a folder is not there.
+        ResultsError: no record can be shown, something else among them, or a folder is not there.
     """
     several = [records] if isinstance(records, str | Path | Record) else records
-    return Leaderboard(several, choice or Choice())
+    if not isinstance(several, Iterable):
+        raise _wrong_kind(several)
+    given: list[Any] = [one for one in several if one is not ...]
+    for one in given:
+        if not isinstance(one, str | Path | Record):
+            raise _wrong_kind(one)
+    return Leaderboard(given, choice or Choice())
 
 
 def _items(given: Iterable[Record | str | Path]) -> Iterator[Record | Problem]:
@@ -118,3 +126,10 @@ def _items(given: Iterable[Record | str | Path]) -> Iterator[Record | Problem]:
             yield one
         else:
             yield from scan([one])
+
+
+def _wrong_kind(found: object) -> ResultsError:
+    return ResultsError(
+        "records must be records (spikerec.evaluate returns one) or folders of records, found "
+        f"{type(found).__name__}."
+    )

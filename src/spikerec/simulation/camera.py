@@ -33,6 +33,7 @@ readouts only.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +105,7 @@ class Camera:
             raise ConfigError(f"stray_rate must lie in [0, 1], found {self.stray_rate}.")
         for name in ("gain", "gain_spread", "dark_current", "dark_spread", "threshold_spread"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(
-                    f"simulation.{name} must be 0 or above, found {getattr(self, name)}."
-                )
+                raise ConfigError(f"{name} must be 0 or above, found {getattr(self, name)}.")
 
     def expose(self, intensity: Tensor, *, seed: int) -> Tensor:
         """The spikes of a scene held in memory.
@@ -139,7 +138,7 @@ class Camera:
 
     def start(self, *, seed: int) -> Exposure:
         """Begin a stream whose readouts are handed in as they come."""
-        return Exposure(self, seed)
+        return Exposure(self, operator.index(seed))
 
     def sensor(self, height: int, width: int, generator: torch.Generator) -> SensorMaps:
         """The maps of a sensor of this size, on the CPU.

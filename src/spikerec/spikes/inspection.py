@@ -20,6 +20,7 @@ from spikerec.errors import DataNotFoundError, GeometryError
 from spikerec.spikes.bayer import BayerPattern, notice_mosaic
 from spikerec.spikes.dat import COMMON_GEOMETRIES, find_sps100_start, open_dat
 from spikerec.spikes.defects import Defects, Sample, find_defects, sample
+from spikerec.spikes.formats import Source, as_stream
 from spikerec.spikes.geometry import BitOrder, Geometry
 from spikerec.spikes.grey import grey_levels
 from spikerec.spikes.stream import SpikeStream
@@ -102,8 +103,13 @@ class Inspection:
         return f"a Bayer mosaic: set bayer={self.mosaic[0]} or bayer={self.mosaic[1]}"
 
 
-def inspect(stream: SpikeStream) -> Inspection:
-    """Look at a stream: a sample of it is read, however long it is."""
+def inspect(stream: Source | SpikeStream) -> Inspection:
+    """Look at a stream: a sample of it is read, however long it is.
+
+    Args:
+        stream: from `spikes.open`, or what that opens.
+    """
+    stream = as_stream(stream)
     seen = sample(stream)
     counts, _ = np.histogram(seen.rate, HISTOGRAM_BINS, (0, 1))
     mosaic = notice_mosaic(seen.rate)

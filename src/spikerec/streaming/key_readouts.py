@@ -60,10 +60,13 @@ class KeyReadouts:
             ConfigError: a stride below 1, a start below 0, or another value of `ends`.
             WindowError: no readout is left, or the stream is too short to be mirrored.
         """
-        if stride < 1:
-            raise ConfigError(f"stride must be at least 1, found {stride}.")
-        if start < 0:
-            raise ConfigError(f"start must be at least 0, found {start}.")
+        for name, value, least in (("stride", stride, 1), ("start", start, 0), ("stop", stop, 0)):
+            if name == "stop" and value is None:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigError(f"{name} must be a whole number, found {value!r}.")
+            if name != "stop" and value < least:
+                raise ConfigError(f"{name} must be at least {least}, found {value}.")
         check_ends(ends)
         total = stream.num_readouts
         end = total if stop is None else min(stop, total)

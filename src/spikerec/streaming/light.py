@@ -91,10 +91,10 @@ class Tone:
 
     def __post_init__(self) -> None:
         if self.curve not in CURVES:
-            raise ConfigError(f"tone.curve must be one of {', '.join(CURVES)}, found {self.curve}.")
+            raise ConfigError(f"curve must be one of {', '.join(CURVES)}, found {self.curve}.")
         for name in ("gamma", "white", "gain"):
             if not getattr(self, name) > 0:
-                raise ConfigError(f"tone.{name} must be above 0, found {getattr(self, name)}.")
+                raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}.")
 
     def __call__(self, intensity: NDArray[np.float32]) -> NDArray[np.float32]:
         """Grey in [0, 1] of intensity ≥ 0, of any shape."""

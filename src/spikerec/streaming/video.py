@@ -316,6 +316,10 @@ class Video:
             raise IndexError(
                 f"frames are taken by a whole number or a slice, found {index!r}."
             ) from None
+        except IndexError:
+            raise IndexError(
+                f"frame {index} is out of range: the video has {len(self)} frames."
+            ) from None
         (frame,) = self.frames(position, position + 1)
         return self._picture(frame)
 
@@ -537,7 +541,7 @@ def reconstruct(
         **settings: those of `Video`.
 
     Raises:
-        ConfigError: a method named twice, or a setting out of range.
+        ConfigError: no method, one named twice or of another kind, or a setting out of range.
         WindowError: the part holds no readout that can have a frame, or the stream is shorter than
             can be mirrored.
         WeightsError: a checkpoint that does not fit.
@@ -551,6 +555,12 @@ def reconstruct(
     networks: dict[str, Network] = {}
     for method in chosen:
         if isinstance(method, Mapping):
+            for own_name, network in method.items():
+                if not isinstance(network, Network):
+                    raise ConfigError(
+                        f"methods must map names to networks, found {type(network).__name__} "
+                        f"under {own_name}: load it first, spikerec.load(NAME)."
+                    )
             networks |= method
             continue
         if not isinstance(method, str | Network):
@@ -568,6 +578,8 @@ def reconstruct(
                 "checkpoint.NAME=FILE."
             )
         networks[name] = load(method, own) if isinstance(method, str) else method
+    if not networks:
+        raise ConfigError("methods names no method: name one such as tfp, or leave it out.")
     ready = list(networks.values())
     if at is not None:
         if (stride, slow_motion, start, stop) != (None, None, 0, None):

@@ -26,7 +26,7 @@ from spikerec.describing import Named, describe, plain_numbers
 from spikerec.errors import ConfigError, RunError, SpikerecError, errors_about
 from spikerec.kernels.devices import device_name, prefers_channels_last
 from spikerec.kernels.memory import keep_freed_memory
-from spikerec.losses import Loss
+from spikerec.losses import Loss, Term
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import countable, macs, parameters
 from spikerec.metrics.sizes import PAPER_SIZE
@@ -138,7 +138,7 @@ def fit(
     """
     run = Run(folder)
     with run.claimed():
-        _check_objects(network, data)
+        _check_objects(network, data, loss, max_epochs)
         plan = _Plan(
             network,
             data,
@@ -341,7 +341,7 @@ def _train(
         _log.info("best %s %.4g: %s", monitor.name, best, run.best)
 
 
-def _check_objects(network: object, data: object) -> None:
+def _check_objects(network: object, data: object, loss: object, max_epochs: object) -> None:
     """Refuse objects of another kind, with the way to make the right ones.
 
     Raises:
@@ -352,6 +352,23 @@ def _check_objects(network: object, data: object) -> None:
             f"network must be a spikerec.models.Network, found a {type(network).__name__}: derive "
             "it from Network, pass its window to Network.__init__, and return "
             "Reconstruction(image) from forward."
+        )
+    if isinstance(loss, Term):
+        name = type(loss).__name__
+        raise ConfigError(
+            f"loss must be a Loss, which weighs terms, found the term {name}: give "
+            f"Loss({name.lower()}={name}(…))."
+        )
+    if not isinstance(loss, str | Loss):
+        raise ConfigError(
+            f"loss must be a Loss of terms such as Loss(l1=L1()), or the name of a choice of "
+            f"conf/loss, found a {type(loss).__name__}."
+        )
+    if max_epochs is not None and (
+        not isinstance(max_epochs, int) or isinstance(max_epochs, bool) or max_epochs < -1
+    ):
+        raise ConfigError(
+            f"max_epochs must be a whole number, or -1 for no end, found {max_epochs!r}."
         )
     if not isinstance(data, SpikeDataModule):
         raise ConfigError(

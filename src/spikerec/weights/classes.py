@@ -41,6 +41,12 @@ def network_class(name: str, path: str | Path) -> type[Network]:
             fails to import.
     """
     told = f"{path} was trained with {shown(name)[:200]}"
+    if name.startswith("__main__."):
+        raise WeightsError(
+            f"{told}, a class of a notebook or a script, which the file does not bring along: call "
+            "spikerec.fit again with that network and folder, which loads the best weights, or "
+            "train a class of a module."
+        )
     if not NAME.fullmatch(name) or name.split(".")[0] in sys.stdlib_module_names:
         raise WeightsError(f"{told}, which is no network: refused, nothing was run.")
     module, _, last = name.rpartition(".")
