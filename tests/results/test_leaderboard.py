@@ -56,7 +56,7 @@ def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
 
 def test_records_are_taken_as_objects_and_an_ellipsis_adds_nothing() -> None:
     record = make_record("STIR")
-    board = leaderboard([record, ...])  # type: ignore[list-item]
+    board = leaderboard([record, ...])
     assert repr(board) == repr(leaderboard(record))
     for wrong in (3, [record, 3]):
         with pytest.raises(ResultsError, match=r"records must be records .*, found int"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import pandas as pd
@@ -98,7 +99,8 @@ class Leaderboard:
 
 
 def leaderboard(
-    records: str | Path | Record | Iterable[Record | str | Path], choice: Choice | None = None
+    records: str | Path | Record | Iterable[Record | str | Path | EllipsisType],
+    choice: Choice | None = None,
 ) -> Leaderboard:
     """Compare records: `spikerec.leaderboard("outputs/results")`, or a list of records.
 
