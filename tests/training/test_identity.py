@@ -157,20 +157,24 @@ class Mine:
 """
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("class WIDTH: pass", "class WIDTH: channels = 2"), ("WIDTH = 2", "WIDTH = 3")],
+)
 def test_code_of_the_users_own_classes_counts_with_what_it_draws_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "mynet.py").write_text(NETWORK)
-    (tmp_path / "helper.py").write_text("class WIDTH: pass\n")
+    (tmp_path / "helper.py").write_text(first)
     settings = {"model._target_": "mynet.Mine", "loss._target_": "spikerec.losses.Loss"}
     before = code_facts(settings)
     assert list(before) == ["code of mynet.Mine"]  # neither ours nor an installed package's
     assert code_facts(settings) == before
-    (tmp_path / "helper.py").write_text("class WIDTH: channels = 2\n")
+    (tmp_path / "helper.py").write_text(second)
     assert code_facts(settings) != before
     for name in ("mynet", "helper"):
-        monkeypatch.delitem(sys.modules, name)
+        del sys.modules[name]
 
 
 def test_a_layout_is_told_as_runs_of_earlier_versions_have_it() -> None:

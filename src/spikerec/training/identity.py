@@ -9,6 +9,7 @@ half the batch take the place of one, the result is the same up to rounding.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -342,11 +343,36 @@ def _reached(module: ModuleType, seen: dict[str, None]) -> Iterator[ModuleType]:
         return
     seen[module.__name__] = None
     yield module
-    for value in list(vars(module).values()):
-        name = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
+    values = list(vars(module).values())
+    names = [
+        one.__name__ if inspect.ismodule(one) else getattr(one, "__module__", None)
+        for one in values
+    ]
+    for name in [*names, *_imported(module)]:
         other = sys.modules.get(name) if isinstance(name, str) else None
         if other is not None and _is_users(other):
             yield from _reached(other, seen)
+
+
+def _imported(module: ModuleType) -> Iterator[str]:
+    """Full names of what a module imports as it is loaded.
+
+    A number or a text that comes from another module does not say from which.
+    """
+    try:
+        tree = ast.parse(Path(module.__file__ or "").read_bytes())
+    except (OSError, SyntaxError, ValueError):  # compiled code has no source
+        return
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            try:
+                dotted = "." * node.level + (node.module or "")
+                name = importlib.util.resolve_name(dotted, module.__package__)
+            except ImportError:
+                continue
+            yield from (name, *(f"{name}.{one.name}" for one in node.names))
 
 
 def _pieces(value: Any, seen: dict[int, Any]) -> Iterator[str]:  # noqa: ANN401 (whatever is named)
