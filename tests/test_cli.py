@@ -71,3 +71,10 @@ def complete(line: str) -> list[str]:
 )
 def test_shell_completes(line: str, offered: list[str]) -> None:
     assert complete(line) == offered
+
+
+def test_python_m_runs_the_command_line() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "spikerec", "--help"], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.startswith("spikerec: the experiment platform")
