@@ -112,6 +112,7 @@ def redirect_to(url: str) -> Behaviour:
     def behave(request: BaseHTTPRequestHandler, _: bytes) -> None:
         request.send_response(302)
         request.send_header("Location", url)
+        request.send_header("Connection", "close")  # as the handler does
         request.send_header("Content-Length", "0")
         request.end_headers()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _thread
 import functools
+import signal
 import sys
 import threading
 import time
@@ -72,4 +73,8 @@ def _tell_destructor(arguments: sys.UnraisableHookArgs) -> None:
 
 def _interrupt_again() -> None:
     time.sleep(AGAIN)
-    _thread.interrupt_main()
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)  # ends a wait of the main thread, too
+    else:
+        _thread.interrupt_main()

@@ -85,13 +85,13 @@ def test_every_window_of_at_least_one_block_is_served(window: int) -> None:
 @pytest.mark.parametrize(
     ("window", "num_bins", "feeding", "message"),
     [
-        (20, 21, "key_frame", r"model.window=20 does not hold .* is 21\."),
-        (41, 21, "look_ahead", r"model.window=41 does not hold .* is 61\."),
-        (20, 21, "look_ahead", r"model.window=20 does not hold .* is 61\."),
-        (50, 21, "binned", "model.feeding=binned needs an odd"),
-        (61, 20, "binned", "model.feeding=binned needs an odd"),
-        (61, 1, "key_frame", "model.num_bins must be at least 2, found 1"),
-        (61, 21, "backwards", "model.feeding must be one of key_frame, look_ahead, binned"),
+        (20, 21, "key_frame", r"window=20 does not hold .* is 21\."),
+        (41, 21, "look_ahead", r"window=41 does not hold .* is 61\."),
+        (20, 21, "look_ahead", r"window=20 does not hold .* is 61\."),
+        (50, 21, "binned", "feeding=binned needs an odd"),
+        (61, 20, "binned", "feeding=binned needs an odd"),
+        (61, 1, "key_frame", "num_bins must be at least 2, found 1"),
+        (61, 21, "backwards", "feeding must be one of key_frame, look_ahead, binned"),
     ],
 )
 def test_a_window_that_does_not_fit_is_refused(

@@ -131,5 +131,5 @@ def test_modulation_is_two_thirds_offsets() -> None:
     ],
 )
 def test_impossible_arguments_are_refused_by_name(wrong: dict[str, int], key: str) -> None:
-    with pytest.raises(ConfigError, match=rf"model\.{key}"):
+    with pytest.raises(ConfigError, match=rf"\b{key}\b"):
         tiny(**wrong)

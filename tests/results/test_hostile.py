@@ -154,6 +154,7 @@ CASES = {
                 "keys": [str(i) for i in range(MOST_SAMPLES + 1)],
                 "values": {},
                 "higher_is_better": {},
+                "mirrored": [0] * (MOST_SAMPLES + 1),
             },
         ),
         "1 to 100,000 samples",
@@ -167,7 +168,7 @@ CASES = {
         "at most 100 metrics",
     ),
     "no samples": (
-        _set("samples", {"keys": [], "values": {}, "higher_is_better": {}}),
+        _set("samples", {"keys": [], "values": {}, "higher_is_better": {}, "mirrored": []}),
         "1 to 100,000 samples",
     ),
     "a long label": (_set("label", "x" * 201), "label must have at most 200"),

@@ -170,8 +170,8 @@ def test_a_bad_record_is_named_with_its_folder(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["results=[a,7]"], "results must be text, found 7: quote what looks like a number"),
-        (["results=nowhere"], "results=nowhere is not a folder"),
+        (["results=[a,7]"], "results: 7 is not a folder"),
+        (["results=nowhere"], "results: nowhere is not a folder"),
         (["methods=[stri]"], "methods names 'stri', which no record has: expected stir"),
         (["metrics=[psrn]"], "metrics names 'psrn', which no record has: expected"),
         (["datasets=[red]"], "datasets names 'red', which no record has: expected sreds"),

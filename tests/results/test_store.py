@@ -38,7 +38,7 @@ def _id(label: str) -> str:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match=r"results=.*nowhere is not a folder"):
+    with pytest.raises(ResultsError, match=r"results: .*nowhere is not a folder"):
         Store(tmp_path / "nowhere").read_all()
 
 

@@ -55,19 +55,15 @@ def test_other_processes_batches_seeds_and_data_are_refused(
     assert f"run holds another run: {step}=2, now 4; samples" in told("data.batch_size=4")
     assert "run holds another run: seed=0, now 1; data.seed=0, now 1. Give" in told("seed=1")
     (tmp_path / "train/run/identity.json").unlink()  # as of an earlier version
-    assert "last.ckpt was written with trainer.devices × trainer.num_nodes = 1, found 2" in told(
-        "trainer=ddp_cpu"
-    )
+    assert "= 1, found 2: its steps would see other samples" in told("trainer=ddp_cpu")
     (tmp_path / "train/run/config.yaml").unlink()  # without it the checkpoint alone speaks
-    assert "data.batch_size = 2, found 4" in told("data.batch_size=4")
+    assert "batch_size = 2, found 4" in told("data.batch_size=4")
     forget()
     assert "seed = 0, found 1" in told("seed=1")
     forget()
     write_dat(tmp_path / "reds/test/spike/added.dat", fake_spikes(81, 24, 40))
     fake_reds(tmp_path / "others", num_readouts=83)
-    assert "data.sets = 2 samples of 2 clips (" in told(
-        f"data.sets.reds.root={tmp_path / 'others'}"
-    )
+    assert "sets = 2 samples of 2 clips (" in told(f"data.sets.reds.root={tmp_path / 'others'}")
     forget()
     call(monkeypatch, unfinished)
     assert (tmp_path / "train/run/finished.json").exists()

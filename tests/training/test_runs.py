@@ -55,8 +55,8 @@ def test_another_run_is_refused_with_what_differs_and_the_ways_out(
     assert f"{run.folder} holds another run: seed=0, now 1; optimizer.lr=0.001, now 1e-30." in (
         str(refused.value)
     )
-    assert "name=…" in str(refused.value)
-    assert "overwrite=true" in str(refused.value)
+    assert "another `name`" in str(refused.value)
+    assert "`overwrite`" in str(refused.value)
 
 
 def test_a_longer_run_reopens_a_finished_one(run: Run) -> None:
@@ -86,7 +86,7 @@ def test_a_configuration_that_cannot_be_read_is_one_error(tmp_path: Path) -> Non
     run = Run(tmp_path)
     (tmp_path / "config.yaml").write_bytes(b"\x00\xff: [")
     run.finish(REPORT)
-    with pytest.raises(ConfigError, match=r"config\.yaml cannot be read .*overwrite=true"):
+    with pytest.raises(ConfigError, match=r"config\.yaml cannot be read .*`overwrite`"):
         run.check(identity(), CONFIG)
 
 
@@ -137,7 +137,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used_and_named(
     run.previous.write_bytes(b"")
     assert run.continuation() == run.best
     run.best.unlink()
-    with pytest.raises(ConfigError, match=r"no checkpoint in .* can be read.*overwrite=true"):
+    with pytest.raises(ConfigError, match=r"no checkpoint in .* can be read.*`overwrite`"):
         run.continuation()
 
 
