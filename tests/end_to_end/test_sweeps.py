@@ -118,6 +118,12 @@ def test_jobs_of_one_name_have_folders_and_scores_of_their_own(sweep: Command) -
     again = run(sweep, *rates, "name=lrs")
     assert again.out.count("finished before, skipped") == 2
     assert finished_at(sweep) == before
+    other = run(sweep, "model.neuron=relu", *rates[1:], "name=lrs")
+    assert "2 of 2 jobs failed" in other.err  # and the scores of the runs there are not theirs
+    assert "holds another run" in other.out
+    assert scores["0.03"] not in other.out
+    assert run(sweep, *rates, "name=lrs").status == 0
+    assert finished_at(sweep) == before
 
 
 @pytest.mark.slow

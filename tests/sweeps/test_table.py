@@ -152,3 +152,14 @@ def test_outcome_follows_the_folder(tmp_path: Path) -> None:
 
 def test_the_same_job_named_twice_counts_once(jobs: list[Job]) -> None:
     assert ablation([*jobs, jobs[0]])["runs"].sum() == 6
+
+
+def test_a_job_refused_by_anothers_finished_run_has_no_score(jobs: list[Job]) -> None:
+    assert jobs[0].outcome() == "finished"
+    assert jobs[0].scores()
+    record_failure(jobs[0].folder, ConfigError("it holds another run"))
+    assert jobs[0].outcome() == "failed"
+    assert jobs[0].scores() == {}
+    assert jobs[0].cost() == {}
+    clear_failure(jobs[0].folder)
+    assert jobs[0].outcome() == "finished"

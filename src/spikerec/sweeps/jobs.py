@@ -3,7 +3,8 @@
 A job's folder is that of the run it is (`spikerec.training.runs`), so the same run in another
 sweep, or on its own, is the same folder. Beside the run's files it may hold
 
-FOLDER/failed.json   the error of the last attempt; removed when an attempt succeeds
+FOLDER/failed.json   the error of the last attempt; removed when an attempt succeeds. Beside a
+                     finished run: this job was refused, as the folder holds another's result
 FOLDER/pruned.json   that a search ended the training early
 """
 
@@ -16,7 +17,7 @@ import traceback
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from spikerec.errors import one_line
 from spikerec.parsing import RUN_DOCUMENT, read_json
@@ -52,12 +53,13 @@ class Job:
 
     def outcome(self) -> Outcome:
         """What became of it so far."""
+        if (self.folder / FAILED).exists():  # whatever an earlier run left beside it
+            return "failed"
         if (self.folder / PRUNED).exists():
             return "pruned"
         if Run(self.folder).finished() is not None:
             return "finished"
-        failed = (self.folder / FAILED).exists() or (self.folder / "finished.json").exists()
-        return "failed" if failed else "unfinished"
+        return "failed" if (self.folder / "finished.json").exists() else "unfinished"
 
     def error(self) -> str:
         """Kind and message of its last error; empty where there is none."""
@@ -72,16 +74,20 @@ class Job:
             return f"{FAILED} cannot be read"
 
     def scores(self) -> dict[str, float]:
-        """Validation metric → value at the best epoch, if finite; empty until it is finished.
+        """Validation metric → value at the best epoch, if finite; empty unless it is finished.
 
         The CSV log has every metric of that epoch; without that log only the one that was monitored
         is known.
         """
-        report = Run(self.folder).finished() or {}
+        report = self._report()
         if report.get("best") is None:
             return {}
         best, monitor = float(report["best"]), str(report["monitor"])
         return self._logged(monitor, best) or {monitor.removeprefix("val/"): best}
+
+    def _report(self) -> dict[str, Any]:
+        """What its run reported; empty if the last attempt failed: it may be another's."""
+        return {} if (self.folder / FAILED).exists() else Run(self.folder).finished() or {}
 
     def _logged(self, monitor: str, best: float) -> dict[str, float]:
         path = self.folder / "metrics.csv"
@@ -101,7 +107,7 @@ class Job:
 
     def cost(self) -> dict[str, int]:
         """`params` and `macs` of its network, as its run reported them; empty where it did not."""
-        report = Run(self.folder).finished() or {}
+        report = self._report()
         names = {"params": "parameters", "macs": "macs"}
         return {short: int(report[name]) for short, name in names.items() if name in report}
 
