@@ -77,6 +77,7 @@ def test_word_that_is_no_argument_is_named(word: str, message: str) -> None:
     ("words", "told"),
     [
         (["list", "more"], "more is no option"),
+        (["list", "--hel"], r"did you mean --help\?$"),
         (["import", "a.pth"], "required: --model"),
         (["import", "a.pth", "--model", "stirr"], "did you mean stir"),
         (["import", "a.pth", "--model", "stir", "--overwrit"], "did you mean --overwrite"),

@@ -67,7 +67,8 @@ class Parser(argparse.ArgumentParser):
             meant = f"did you mean {near[0]}? Expected" if near else "expected"
             message = f"{invalid[1]!r} is unknown: {meant} one of {', '.join(choices)}."
         message = re.sub(r"^argument (\S+): must", r"\1 must", message)
-        raise ConfigError(f"{self.prog}: {message.rstrip('.')}.")
+        ended = message if message.endswith("?") else f"{message.rstrip('.')}."
+        raise ConfigError(f"{self.prog}: {ended}")
 
     def _chosen(self, args: Sequence[str]) -> Parser:
         """The parser of the verb's own verb that the words name; this one where there is none."""

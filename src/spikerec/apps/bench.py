@@ -14,9 +14,8 @@ from rich.table import Table
 
 from spikerec.apps._networks import trained_network
 from spikerec.configs import instantiate, plain
-from spikerec.errors import ConfigError
 from spikerec.fetch import write_atomically
-from spikerec.kernels.devices import default_device, each_its_own
+from spikerec.kernels.devices import present_device
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
@@ -45,7 +44,7 @@ def run(config: DictConfig) -> None:
         keep_freed_memory()
     cost = measure(
         network,
-        device=choose_device(settings["device"]),
+        device=present_device(None if settings["device"] == "auto" else settings["device"]),
         size=tuple(settings["size"]),
         latency_sizes=[(height, width) for height, width in settings["latency_sizes"]],
         repeats=settings["repeats"],
@@ -58,25 +57,6 @@ def run(config: DictConfig) -> None:
     content = json.dumps(record, indent=2, ensure_ascii=False)
     path = write_atomically(Path(config.run) / "bench.json", content.encode())
     console.print(f"[dim]{path}[/]")
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the GPU where there is one.
-
-    Raises:
-        ConfigError: no such device here.
-    """
-    if name == "auto":
-        return default_device()
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device={name} is unknown: expected auto, cpu or cuda.") from error
-    if each_its_own(device) and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device={name} is not here: found {torch.cuda.device_count()} GPUs. Set device=cpu."
-        )
-    return device
 
 
 def table(method: str, cost: dict[str, Any]) -> Table:

@@ -14,7 +14,7 @@ from torch import Tensor
 from spikerec.apps._printing import say
 from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
-from spikerec.kernels.devices import default_device
+from spikerec.kernels.devices import present_device
 from spikerec.simulation import Camera, SceneStyle
 from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.footage import Footage
@@ -141,7 +141,7 @@ def _moving_photographs(config: DictConfig, inputs: list[Path]) -> Scene:
 
 def _random_scene(config: DictConfig, photographs: list[Tensor]) -> RandomScene:
     height, width = _size(config) or photographs[0].shape
-    device = config.device or default_device()
+    device = present_device(config.device)
     style = instantiate(config.style, SceneStyle, "style")
     return RandomScene(
         photographs, height=height, width=width, seed=config.seed, style=style, device=device

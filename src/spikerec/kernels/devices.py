@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from spikerec.errors import ConfigError
 from spikerec.kernels.processor import processor_name
 
 CPU, CUDA = "cpu", "cuda"
@@ -24,6 +25,32 @@ MOST_IMAGES = 8
 def default_device() -> torch.device:
     """The GPU where there is one, else the CPU."""
     return torch.device(CUDA if torch.cuda.is_available() else CPU)
+
+
+def parse_device(device: torch.device | str | None) -> torch.device:
+    """Return the device of a name, which need not be here; None: see `default_device`.
+
+    Raises:
+        ConfigError: no device is called so.
+    """
+    try:
+        return default_device() if device is None else torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"device={device} is unknown: expected cpu, cuda or cuda:1.") from error
+
+
+def present_device(device: torch.device | str | None) -> torch.device:
+    """Return the device of a name, which is here; None: see `default_device`.
+
+    Raises:
+        ConfigError: no device is called so, or there is no such GPU.
+    """
+    chosen = parse_device(device)
+    if each_its_own(chosen) and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device={chosen} is not here: found {torch.cuda.device_count()} GPUs. Set device=cpu."
+        )
+    return chosen
 
 
 def has_kernels(device: torch.device) -> bool:

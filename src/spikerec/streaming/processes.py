@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from spikerec.errors import ConfigError, ProcessError, SpikerecError
-from spikerec.kernels.devices import default_device, each_its_own
+from spikerec.kernels.devices import each_its_own, parse_device, present_device
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
 from spikerec.streaming.engine import Frame, make_frames
@@ -42,12 +42,13 @@ def choose_devices(device: torch.device | str | None, count: int | str) -> list[
         count: of processes; each has a GPU of its own, or they share the CPU.
 
     Raises:
-        ConfigError: a count below 1, or more than there are GPUs.
+        ConfigError: a count below 1, or more than there are GPUs; a device that is not here.
     """
     if not isinstance(count, int) or count < 1:
         raise ConfigError(f"devices must be a whole number of at least 1, found {count!r}.")
-    chosen = torch.device(device or default_device())
+    chosen = parse_device(device)
     if count == 1 or not each_its_own(chosen):
+        chosen = present_device(chosen)
         return [chosen] * count
     if chosen != torch.device("cuda"):
         raise ConfigError(
