@@ -31,14 +31,13 @@ from benchmarks.data import BATCH, LIGHT_SCALE, write_random_dat
 from benchmarks.networks import Trainer, network, random_spikes
 from benchmarks.references.camera import integrate_and_fire_torch
 from benchmarks.throughput import Bench, Row, captured, relative_difference, tensor_float
-from spikerec.apps.bench import choose_device
 from spikerec.configs import config_names
 from spikerec.data.clips import Clip
 from spikerec.data.windows import Crop, Draw, Windows, decode
 from spikerec.errors import ConfigError
 from spikerec.fetch import write_atomically
 from spikerec.inference.rearrangement import optimised
-from spikerec.kernels.devices import device_name
+from spikerec.kernels.devices import device_name, present_device
 from spikerec.metrics.efficiency import macs, random_window
 from spikerec.metrics.sizes import LATENCY_SIZES
 from spikerec.models.base import Network
@@ -437,7 +436,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/bench_device.json"))
     options = parser.parse_args(arguments)
     try:
-        device = choose_device(options.device)
+        device = present_device(None if options.device == "auto" else options.device)
     except ConfigError as error:
         parser.error(str(error))
     scale = QUICK if options.quick else FULL

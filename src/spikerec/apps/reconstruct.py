@@ -25,12 +25,12 @@ from rich.text import Text
 
 from spikerec import spikes
 from spikerec.apps._arguments import STREAM, opening
-from spikerec.apps._networks import trained_network
+from spikerec.apps._networks import choice, trained_network
 from spikerec.apps._printing import say
 from spikerec.configs import is_text_key, plain, unquoted
 from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.kernels.memory import keep_freed_memory
-from spikerec.models.base import Network
+from spikerec.models.base import Network, default_label
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.recordings import find_recordings, is_several, output_paths, placed
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
@@ -180,7 +180,8 @@ def _report(
     if count > 1:
         speed = video.slow_motion(fps)
         shown = "" if speed is None else f", {speed:.4g}× slow motion at {fps:g} frames a second"
-        every = "" if video.key_readouts.listed else f", one every {stride} readouts"
+        every = f"one every {stride} readouts" if stride > 1 else "one for every readout"
+        every = "" if video.key_readouts.listed else f", {every}"
         what += f"{shown}: {count / fps:.3g} s{every}"
     say(console, what)
     methods = video.about()["methods"]
@@ -202,6 +203,10 @@ def _command(recording: Path, paths: Sequence[Path]) -> str:
         if key not in UNREPEATED:
             is_path = is_text_key(key.lstrip("+")) and value[:1] not in ("[", "{")
             kept.append(f"{key}{equals}{Path(unquoted(value)).name if is_path else value}")
+    if HydraConfig.initialized() and not any(
+        word.startswith(("model=", "checkpoint=")) for word in words
+    ):
+        kept.append(f"model={choice('model')}")  # the default of another year may be another
     names = [recording.name, *([f"output=[{','.join(one.name for one in paths)}]"])]
     if len(paths) == 1:
         names[1] = paths[0].name
@@ -216,7 +221,8 @@ def _networks(config: DictConfig) -> dict[str, Network]:
     names = _several()
     if not names:
         network = trained_network(config, checkpoint)
-        return {type(network).__name__: network}
+        method = choice("model") if HydraConfig.initialized() else ""
+        return {default_label(network, method): network}
     if checkpoint is not None and not isinstance(checkpoint, dict):
         raise ConfigError(
             f"checkpoint={checkpoint} could be of any of {len(names)} methods: say which, "

@@ -363,6 +363,16 @@ def darken(image: Tensor, spikes: Tensor, key_readout: int) -> Tensor:
     return image.masked_fill(is_dark.view(-1, 1, 1, 1), 0)
 
 
+def default_label(network: Network, method: str) -> str:
+    """A row's name: the class as the papers write it, and what tells this one from its kind.
+
+    A variant is a YAML of its own (`hypere2vid_static`), or what the network itself states.
+    """
+    name, module = type(network).__name__, type(network).__module__.rpartition(".")[2]
+    variant = network.variant or method.removeprefix(module).strip("_").replace("_", " ")
+    return f"{name} ({variant})" if variant else name
+
+
 def check_window(spikes: Tensor, window: int, multiple: int = 1) -> None:
     """Refuse spikes that are not (B, window, H, W) with sides that `multiple` divides.
 

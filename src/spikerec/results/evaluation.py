@@ -20,7 +20,7 @@ from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import measure
-from spikerec.models.base import Network
+from spikerec.models.base import Network, default_label
 from spikerec.results.provenance import code_revision, environment
 from spikerec.results.record import (
     DatasetInfo,
@@ -266,16 +266,6 @@ def evaluated_sets(
         and (record.weights.digest, record.protocol.digest) == (own, protocol.digest)
         and record.dataset.split == split
     }
-
-
-def default_label(network: Network, method: str) -> str:
-    """A row's name: the class as the papers write it, and what tells this one from its kind.
-
-    A variant is a YAML of its own (`hypere2vid_static`), or what the network itself states.
-    """
-    name, module = type(network).__name__, type(network).__module__.rpartition(".")[2]
-    variant = network.variant or method.removeprefix(module).strip("_").replace("_", " ")
-    return f"{name} ({variant})" if variant else name
 
 
 def _provenance(network: Network) -> dict[str, Any]:
