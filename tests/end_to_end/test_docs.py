@@ -69,9 +69,10 @@ def commands() -> list[tuple[str, str]]:
     ]
 
 
-def is_file(block: str) -> bool:
-    """True if the block is a file: its first line is a comment that names it."""
-    return re.match(r"# \S+\.(py|yaml)\n", block) is not None
+def file_name(block: str) -> str | None:
+    """The file that a block is: a comment names it first, or after Hydra's, which must be first."""
+    named = re.match(r"(?:# @package \S+\n)?# (\S+\.(?:py|yaml))\n", block)
+    return named and named[1]
 
 
 @pytest.fixture
@@ -85,11 +86,10 @@ def workplace(spikerec_command: Command, monkeypatch: pytest.MonkeyPatch) -> Com
     spikes.save(folder / "recordings" / "one.npy", fake_spikes(700, 96, 96, rate=0.1))
     for page in DOCS.glob("*.md"):
         for language in ("python", "yaml"):
-            for block in filter(is_file, blocks(page, language)):
-                name = block.splitlines()[0].removeprefix("# ")
-                path = folder / name
+            for block in filter(file_name, blocks(page, language)):
+                path = folder / str(file_name(block))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(block.split("\n", 1)[1])
+                path.write_text(block)
     monkeypatch.syspath_prepend(str(folder))
     return spikerec_command
 
@@ -112,7 +112,7 @@ def small(line: str) -> list[str]:
     for name in ("reds", "pairs"):
         if f"data={name}" in words:
             extra += [f"data.sets.{name}.height=96", f"data.sets.{name}.width=96"]
-            extra += ["data.crop=[96,96]"]
+            extra += [] if name == "pairs" else ["data.crop=[96,96]"]
     if "seed=0" not in words and any(w.startswith("+sweep=") and "search" not in w for w in words):
         extra.append("seed=0")
     return [*words, *extra]
