@@ -74,6 +74,8 @@ def _names_model(config: DictConfig) -> bool:
     """True if the command says which model it means, by itself or by an experiment."""
     if config.get("model") is None:
         return False
+    if not HydraConfig.initialized():  # whoever composed it meant its model
+        return True
     return any(word.startswith(("model=", "model.", "experiment=")) for word in _words())
 
 
