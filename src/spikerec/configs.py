@@ -445,7 +445,9 @@ def _text_word(word: str, *, sweeps: bool) -> str:
         return word
     parts = split_at_commas(value) if sweeps else [value]
     nothing = () if bare == "name" else ("null",)  # all of them but a name may be none
-    return f"{key}={','.join(part if part in nothing else _as_text(part) for part in parts)}"
+    refers = bare == "name"  # `${…}` in it is a reference, as in name=seed${seed}
+    texts = (part if part in nothing else _as_text(part, refers=refers) for part in parts)
+    return f"{key}={','.join(texts)}"
 
 
 def is_text_key(key: str) -> bool:
@@ -474,20 +476,22 @@ def split_at_commas(value: str) -> list[str]:
     return re.findall(r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,])+""", value, re.DOTALL)
 
 
-def _as_text(value: str) -> str:
+def _as_text(value: str, *, refers: bool = False) -> str:
     """The value, in quotes where Hydra would read a number, a boolean or an operator."""
     is_plain = re.fullmatch(r"(\.{0,2}/|[A-Za-z_])[\w./-]*", value, re.ASCII) is not None
     is_word = value.lower() in ("true", "false", "nan", "inf", "null")
     if value in ("", "???") or _QUOTED.fullmatch(value) or (is_plain and not is_word):
         return value
-    return quoted(value, refers=_REFERENCE.search(value) is not None)
+    return quoted(value, refers=refers or _REFERENCE.search(value) is not None)
 
 
 #: A text that is in Hydra's quotes already.
 _QUOTED = re.compile(r"""(?s)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 
 #: A reference to another key, to the environment or to Hydra within a value.
-_REFERENCE = re.compile(r"\$\{(?:oc\.\w+:|hydra:|paths\.\w+\}|name\}|run\})")
+_REFERENCE = re.compile(
+    r"\$\{(?:oc\.\w+:|hydra:|(?:name|run|seed)\}|(?:paths|model|data|loss|optimizer|trainer)\.[\w.]+\})"
+)
 
 
 def quoted(value: str, *, refers: bool = False) -> str:

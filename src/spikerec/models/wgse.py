@@ -34,6 +34,9 @@ from spikerec.models.base import Network, Reconstruction, check_window
 #: Width of the filters between their first and last convolutions.
 FILTER_CHANNELS = 32
 
+#: Levels of the transform: as many halve a window of 65,536 readouts to one.
+MOST_LEVELS = 16
+
 #: Pixels whose coefficients are filtered at once, which bounds the memory of a large picture. On a
 #: CPU a chunk should also stay in its cache (2048 is the fastest of 128 to 4096, 256 a third
 #: slower); elsewhere few large kernels are best.
@@ -226,7 +229,7 @@ class WGSE(Network):
         output_scale: as in `Network`.
 
     Raises:
-        ConfigError: an unknown wavelet, border or norm, an even kernel, or no level.
+        ConfigError: an unknown wavelet, border or norm, an even kernel, or levels outside 1 to 16.
     """
 
     published_output_scale = 0.6
@@ -320,9 +323,10 @@ def _check_arguments(
             f"wavelet must be null or one of PyWavelets' discrete wavelets (families "
             f"{families}), such as haar or db8; found {wavelet}."
         )
-    if levels < 1:
+    if not 1 <= levels <= MOST_LEVELS:
         raise ConfigError(
-            f"levels must be at least 1, found {levels}. wavelet=null leaves the wavelet stage out."
+            f"levels must be between 1 and {MOST_LEVELS}, found {levels}. wavelet=null leaves the "
+            "wavelet stage out."
         )
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ConfigError(f"kernel_size must be odd, found {kernel_size}.")
