@@ -98,7 +98,7 @@ class SweepError(SpikerecError, RuntimeError):
 
 E = TypeVar("E", bound=SpikerecError)
 
-#: Where objects stand in a composed configuration, by their identity.
+#: The keys of objects in a composed configuration, by their identity.
 _keys: dict[int, str] = {}
 
 

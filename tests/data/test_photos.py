@@ -17,7 +17,7 @@ from spikerec.data import photographs as catalogued
 from spikerec.data.photographs import catalogue, fetch_photographs, photographs
 from spikerec.data.photos import SHARES, LivePhotos, Photos
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
-from spikerec.fetch import Download, FetchError
+from spikerec.fetch import FetchError
 from spikerec.simulation import (
     Camera,
     RandomScene,
@@ -29,7 +29,6 @@ from spikerec.simulation import (
 from spikerec.simulation.cards import read_card
 from spikerec.simulation.images import read_grey
 from tests.fakes import fake_image, write_image
-from tests.http_server import serve_files
 from tests.test_packages import make_debian
 
 SMALL = {
@@ -213,18 +212,15 @@ def test_wrong_arguments_name_their_key(tmp_path: Path, pictures: Path) -> None:
         make(tmp_path, pictures, scenes={"extra": 1})
 
 
-def test_without_network_and_apt_the_error_names_the_ways_out(
+def test_without_apt_the_error_names_the_ways_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("SPIKEREC_MIRROR", "http://127.0.0.1:1/")
-    told: list[str] = []
     with pytest.raises(FetchError, match=r"apt-get.*--photographs FOLDER.*--photographs skimage"):
-        fetch_photographs(tmp_path, report=told.append)
-    assert "The second way: the same package by apt." in told[1]
+        fetch_photographs(tmp_path)
 
 
-def test_packages_of_debians_archive_come_first(
+def test_pictures_come_out_of_their_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = {one: f"picture {number}".encode() for number, one in enumerate(catalogue()[:2])}
@@ -233,20 +229,17 @@ def test_packages_of_debians_archive_come_first(
         for one, content in contents.items()
     ]
     files = {one.member: content for one, content in zip(listed, contents.values(), strict=True)}
-    archive = make_debian(tmp_path / "pictures.deb", files).read_bytes()
-    monkeypatch.setenv("PATH", "")  # no apt
-    with serve_files() as host:
-        host.files["/pool/pictures.deb"] = archive
-        wanted = Download(
-            f"{host.url}/pool/pictures.deb", hashlib.sha256(archive).hexdigest(), len(archive)
-        )
-        monkeypatch.setattr(catalogued, "catalogue", lambda: listed)
-        monkeypatch.setattr(catalogued, "packages", lambda: {"pictures": wanted})
-        told: list[str] = []
-        kept = fetch_photographs(tmp_path / "sources", report=told.append)
+    monkeypatch.setattr(catalogued, "catalogue", lambda: listed)
+    monkeypatch.setattr(
+        catalogued, "download_debian", lambda name, folder: make_debian(folder / name, files)
+    )
+    told: list[str] = []
+    kept = fetch_photographs(tmp_path / "sources", report=told.append)
     assert [path.read_bytes() for path in kept] == list(contents.values())
     assert sorted((tmp_path / "sources").iterdir()) == sorted(kept)
-    assert told == ["downloading pictures, 0 MB, from 127.0.0.1"]
+    assert told == ["downloading the pictures of pictures with apt"]
+    assert fetch_photographs(tmp_path / "sources", report=told.append) == kept
+    assert len(told) == 1  # those that are there are kept
 
 
 def test_a_file_of_another_content_is_refused(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def _number(text: str) -> float:
 
 
 def stated(options: argparse.Namespace) -> dict[str, Any]:
-    """What the command line states of a stream, by the keys of `conf/stream.yaml`."""
+    """The keys of `conf/stream.yaml` that the command line states, with their values."""
     found: dict[str, Any] = {"geometry": {}}
     for key in offer("stream").options:
         group, _, name = key.rpartition(".")

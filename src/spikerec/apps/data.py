@@ -100,7 +100,7 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
 
 
 def _made(path: Path) -> dict[str, Any]:
-    """How a result of `reconstruct` was made; empty for anything else."""
+    """The settings that made a result of `reconstruct`; empty for any other file."""
     from spikerec.streaming.about import SUFFIXES, read_about
 
     is_folder = (path / "000000.png").is_file()

@@ -1,10 +1,9 @@
 """Photographs to make scenes from, out of Debian packages that carry them.
 
-`photographs.yaml` lists them: package, file, licence, digest. A package is downloaded from Debian's
-archive, which works on any system, or with the user's own apt where that cannot be reached; it is
-unpacked without being installed, and each picture is checked before it is kept. In place of them, a
-folder of one's own pictures serves (`photographs` of the data set), or those that scikit-image
-brings (`sources: null`).
+`photographs.yaml` lists them: package, file, licence, digest. A package is downloaded with the
+user's own apt; it is unpacked without being installed, and each picture is checked before it is
+kept. On any other system a folder of one's own pictures serves in place of them (`photographs` of
+the data set), or those that scikit-image brings (`sources: null`).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from spikerec.errors import DataNotFoundError
-from spikerec.fetch import Download, Downloader, FetchError, Progress, is_fetched, write_atomically
+from spikerec.fetch import FetchError, is_fetched, write_atomically
 from spikerec.packages import download_debian, read_debian
 from spikerec.parsing import RUN_DOCUMENT, parse_yaml
 from spikerec.simulation.images import SourceImage, source_image
@@ -70,44 +69,34 @@ def _entries() -> list[dict[str, Any]]:
     return entries
 
 
-def packages() -> dict[str, Download]:
-    """The Debian packages that carry the photographs, by name."""
-    return {
-        entry["package"]: Download(entry["url"], entry["sha256"], entry["size_bytes"])
-        for entry in _entries()
-    }
-
-
 def fetch_photographs(
     folder: str | Path,
     *,
     report: Callable[[str], None] | None = None,
-    progress: Progress | None = None,
 ) -> list[Path]:
     """Put the photographs of the catalogue into a folder; those that are there are kept.
 
     Args:
         folder: made if need be.
         report: called with a line for each package that is downloaded.
-        progress: called as bytes of a package arrive.
 
     Returns:
         Their files, in the catalogue's order.
 
     Raises:
-        FetchError: a package or picture cannot be had in either way.
+        FetchError: a package or picture cannot be had.
         DataError: a file of that name holds something else.
     """
     folder = Path(folder)
     missing = [one for one in catalogue() if not is_fetched(folder / one.name, one.sha256)]
-    downloader, report = Downloader(progress), report or (lambda _: None)
     for package in dict.fromkeys(one.package for one in missing):
         wanted = {one.member: one for one in missing if one.package == package}
+        if report is not None:
+            report(f"downloading the pictures of {package} with apt")
         with TemporaryDirectory() as scratch:
-            archive = _get(package, folder, Path(scratch), downloader, report)
+            archive = _get(package, Path(scratch))
             for member, content in read_debian(archive, list(wanted)):
                 _keep(wanted[member], content, folder)
-            archive.unlink()
     return [folder / one.name for one in catalogue()]
 
 
@@ -134,26 +123,11 @@ def photographs(folder: str | Path, split: str | None = None) -> list[SourceImag
     ]
 
 
-def _get(
-    package: str,
-    folder: Path,
-    scratch: Path,
-    downloader: Downloader,
-    report: Callable[[str], None],
-) -> Path:
-    """Download a Debian package: from Debian's archive, or else by apt."""
-    wanted = packages()[package]
-    report(f"downloading {package}, {(wanted.size_bytes or 0) / 1e6:.0f} MB, from {wanted.host}")
-    path = folder / wanted.name
+def _get(package: str, scratch: Path) -> Path:
     try:
-        downloader.get(wanted, path)
+        return download_debian(package, scratch)
     except FetchError as error:
-        report(f"{error} The second way: the same package by apt.")
-        try:
-            return download_debian(package, scratch)
-        except FetchError as second:
-            raise FetchError(f"{second} {OTHER_WAYS}") from second
-    return path
+        raise FetchError(f"{error} {OTHER_WAYS}") from error
 
 
 def _keep(photograph: Photograph, content: bytes, folder: Path) -> None:

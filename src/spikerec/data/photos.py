@@ -274,11 +274,7 @@ class Photos(MadeSet):
             DataError: the folder holds another set.
         """
         if self.own is None and self.sources is not None:
-            fetch_photographs(
-                self.sources,
-                report=report,
-                progress=lambda done, total: progress(done, total or done),
-            )
+            fetch_photographs(self.sources, report=report)
         write_set(self.root, self._card(), self.scenes, self._write, progress=progress)
         _deal.cache_clear()
 

@@ -236,7 +236,7 @@ def _method(network: Network) -> str:
 
 
 def _described(network: Network, data: SpikeDataModule, split: str) -> dict[str, Any]:
-    """What was evaluated on what, as plain values, as far as the objects say it."""
+    """Describe the network, the data and the protocol as plain values."""
     described: dict[str, Any] = {"split": split}
     for key, value in {"model": network, "data": data}.items():
         try:

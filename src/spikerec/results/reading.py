@@ -191,7 +191,7 @@ def _record(part: _Part, path: Path) -> Record:
 
 
 def _mirrored(samples: _Part) -> list[int] | None:
-    """How many readouts of each sample were mirrored, where that is known."""
+    """Return the number of mirrored readouts of each sample, or None where it is unknown."""
     if samples.content.get("mirrored", ()) is None:
         return None
     return samples.sequence("mirrored", (int,), "whole numbers")

@@ -188,7 +188,7 @@ def find_sps100_start(path: Path, geometry: Geometry) -> int:
         raise GeometryError(
             f"{path} holds no whole readout of {geometry} ({geometry.readout_bytes:,} bytes with "
             "their tags): no tag says where one begins. Published sets of 1000 × 1000 pixels are "
-            "plain: geometry.layout=plain."
+            "plain: layout=plain."
         )
     return start + geometry.skip_bytes
 
@@ -323,8 +323,8 @@ def misfit(path: Path, size_bytes: int, geometry: Geometry | None) -> str:
         )
         if held > geometry.readout_bytes:
             found += (
-                " geometry.partial=drop leaves out what follows the last whole readout, "
-                "geometry.skip_bytes=N a header."
+                " A geometry with partial=drop leaves out what follows the last whole readout, "
+                "with skip_bytes=N a header."
             )
     fits = f"Common sizes that divide it: {fitting}." if fitting else "No common size divides it."
     return (

@@ -7,6 +7,7 @@ pixel in a scene that never moves looks the same as a hot pixel: no statistic te
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,16 +111,25 @@ def find_defects(
         is_mosaic: pixels see colours (`spikes.bayer`), and are compared with others of their own.
     """
     if is_mosaic and min(rate.shape) > 1:
-        found = Defects(np.zeros(rate.shape, np.bool_), np.zeros(rate.shape, np.bool_))
-        for top, left in PLANES:
-            plane = find_defects(rate[top::2, left::2], num_readouts)
-            found.hot[top::2, left::2], found.dead[top::2, left::2] = plane.hot, plane.dead
-        return found
+        return _by_colour(find_defects, rate, num_readouts)
     ordered = np.sort(_neighbours(rate), axis=0)  # (8, H, W)
     low, high = ordered[1], ordered[-2]
     hot = rate > RATIO * high + DEVIATIONS * _error(high, num_readouts)
     dead = RATIO * rate < low - DEVIATIONS * _error(low, num_readouts)
     return Defects(hot, dead)
+
+
+def _by_colour(
+    find: Callable[[NDArray[np.float32], int], Defects],
+    rate: NDArray[np.float32],
+    num_readouts: int,
+) -> Defects:
+    """Find defects within each plane of a mosaic."""
+    found = Defects(np.zeros(rate.shape, np.bool_), np.zeros(rate.shape, np.bool_))
+    for top, left in PLANES:
+        plane = find(rate[top::2, left::2], num_readouts)
+        found.hot[top::2, left::2], found.dead[top::2, left::2] = plane.hot, plane.dead
+    return found
 
 
 def find_sure_defects(
@@ -137,11 +147,7 @@ def find_sure_defects(
         is_mosaic: see `find_defects`.
     """
     if is_mosaic and min(rate.shape) > 1:
-        sure = Defects(np.zeros(rate.shape, np.bool_), np.zeros(rate.shape, np.bool_))
-        for top, left in PLANES:
-            plane = find_sure_defects(rate[top::2, left::2], num_readouts)
-            sure.hot[top::2, left::2], sure.dead[top::2, left::2] = plane.hot, plane.dead
-        return sure
+        return _by_colour(find_sure_defects, rate, num_readouts)
     ordered = np.sort(_neighbours(rate), axis=0)
     low, high = ordered[1], ordered[-2]
     found = find_defects(rate, num_readouts)

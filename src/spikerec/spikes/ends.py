@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikerec.errors import ConfigError, WindowError
 
-#: What becomes of a window that leaves the stream: it is completed, or there is none.
+#: Rules for a window that leaves the stream: it is completed, or there is none.
 Ends = Literal["reflect", "drop"]
 
 #: Fewest readouts of a stream whose windows are completed: a readout, and one on either side of it.

@@ -32,10 +32,10 @@ from spikerec.spikes.memory import ArrayStream, as_array
 from spikerec.spikes.stream import SpikeStream
 from spikerec.spikes.turned import TurnedStream
 
-#: What becomes a stream: a file, several, a folder, or spikes in memory.
+#: The kinds that open as a stream: a file, several, a folder, or spikes in memory.
 Source = str | Path | Sequence[str | Path] | np.ndarray | Tensor
 
-#: What can be opened and saved.
+#: The suffixes that can be opened and saved.
 SUFFIXES = (".dat", ".npy", ".npz", ".h5", ".hdf5")
 #: Bytes of decoded spikes held at once while a stream is copied.
 COPY_BYTES = 1 << 26

@@ -123,13 +123,13 @@ class Geometry:
         skip = self.skip_bytes
         if isinstance(skip, bool) or not isinstance(skip, int) or not 0 <= skip <= LARGEST_INTEGER:
             raise GeometryError(
-                f"geometry.skip_bytes must be a whole number of at least 0, found {shown(skip)}."
+                f"skip_bytes must be a whole number of at least 0, found {shown(skip)}."
             )
         if self.layout == "sps100" and (
             self.width != sps100.WIDTH or self.height % 2 or self.readout_width is not None
         ):
             raise GeometryError(
-                f"geometry.layout=sps100 has rows of {sps100.WIDTH} pixels and an even number of "
+                f"layout=sps100 has rows of {sps100.WIDTH} pixels and an even number of "
                 f"them, found {self.height} × {self.width}"
                 f"{'' if self.readout_width is None else f' stored {self.readout_width} wide'}."
             )

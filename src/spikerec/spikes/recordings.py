@@ -18,7 +18,7 @@ from spikerec.spikes.folders import folders_in, in_order, listed
 from spikerec.spikes.formats import SUFFIXES, clusters
 from spikerec.spikes.geometry import sidecar_path
 
-#: What a folder of streams holds.
+#: The two kinds of folders of streams.
 FOLDERS = ("parts", "recordings")
 
 #: Signs of a pattern.
@@ -105,7 +105,7 @@ def _in_folder(path: Path, folder: str | None, *, joins: bool) -> list[Path]:
 
 
 def output_paths(recordings: Sequence[Path], output: str, suffix: str) -> list[Path]:
-    """Where the results of several recordings go: each under a name of its own.
+    """Name a path for the result of each of several recordings, all of them different.
 
     Args:
         recordings: from `find_recordings`.

@@ -9,7 +9,7 @@ from spikerec.errors import DataNotFoundError
 from spikerec.parsing import Bounds, parse_json, parsing
 from spikerec.streaming.sinks import ABOUT_MARK, ABOUT_TAG, ENCODINGS, LONGEST_MARK
 
-#: What a file may state: a list of readouts is the largest part.
+#: Bounds of what a file may state: a list of readouts is the largest part.
 BOUNDS = Bounds(bytes=1 << 20, depth=8, nodes=200_000)
 
 #: Files that may say so.
@@ -17,7 +17,7 @@ SUFFIXES = (*ENCODINGS, ".png", ".npy", ".h5", ".hdf5")
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """How a result of `reconstruct` was made: `Video.about`, as the file states it.
+    """Read how a result of `reconstruct` was made: `Video.about`, as the file states it.
 
     Args:
         path: a picture, a video, an array, or a folder of pictures.

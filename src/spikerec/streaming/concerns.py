@@ -19,7 +19,7 @@ SATURATED_SHARE = 0.01
 
 
 def concerns(video: Video) -> list[str]:
-    """What would spoil the pictures of a video, the worst first; empty where nothing is seen."""
+    """List what would spoil the pictures of a video, the worst first; empty if nothing is seen."""
     seen = video.looked_at
     if seen is None:
         return []

@@ -86,7 +86,7 @@ class Job:
         return self._logged(monitor, best) or {monitor.removeprefix("val/"): best}
 
     def _report(self) -> dict[str, Any]:
-        """What its run reported; empty if the last attempt failed: it may be another's."""
+        """Return its run's report; empty if the last attempt failed: it may be another's."""
         return {} if (self.folder / FAILED).exists() else Run(self.folder).finished() or {}
 
     def _logged(self, monitor: str, best: float) -> dict[str, float]:

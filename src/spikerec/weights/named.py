@@ -84,7 +84,7 @@ class NetworkWeights:
 
     @property
     def download(self) -> Download:
-        """What to download, with the digest of the catalogue, or of the first download here."""
+        """The download, with the digest of the catalogue, or of the first download here."""
         assert self.url is not None
         pinned = self.sha256 or read_pins().get(self.name)
         return Download(self.url, pinned, self.size_bytes, MOST_BYTES)
