@@ -90,7 +90,7 @@ def macs(
 
 
 def countable(count: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return what a function counts; None, with a warning, for a network that runs on values alone.
+    """Return what a function counts, or nothing with a warning if it needs values to count.
 
     A network of one's own may ask for its device or look at values, which the device `meta` does
     not have.
