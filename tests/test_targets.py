@@ -54,7 +54,7 @@ HOSTILE = [
     *("spikerec.load", "spikerec.reconstruct", "spikerec.spikes.save"),
     *("spikerec.spikes.DatWriter", "spikerec.spikes.files.atomic_path"),
     *("spikerec.spikes.files.Unfinished", "spikerec.spikes.files.lock_folder"),
-    *("spikerec.streaming.sinks.VideoFile", "spikerec.streaming.viewer.serve"),
+    *("spikerec.streaming.sinks.videos.VideoFile", "spikerec.streaming.viewer.serve"),
     *("spikerec.fetch.write_atomically", "spikerec.weights.read_state"),
     *("spikerec.weights.import_weights", "spikerec.results.Store", "spikerec.training.Run"),
     *("spikerec.targets.make", "spikerec.configs.build"),

@@ -16,8 +16,8 @@ from PIL import Image
 
 from spikerec.errors import ConfigError, DataError, LockError
 from spikerec.spikes.grey import grey_levels
-from spikerec.streaming import sinks
-from spikerec.streaming.sinks import open_sink
+from spikerec.streaming.sinks import base, open_sink
+from spikerec.streaming.sinks.videos import VideoFile
 
 SETTINGS = {"input": "a.dat", "stride": 3}
 DRAWN = ["x.mp4", "x.webm", "x.gif", "x"]
@@ -67,7 +67,7 @@ def test_frames_come_back_in_order(name: str, tmp_path: Path) -> None:
 def test_resumed_equals_uninterrupted(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sinks, "SEGMENT_FRAMES", 4)
+    monkeypatch.setattr(base, "SEGMENT_FRAMES", 4)
     frames = pictures(11)
     break_off(tmp_path / name, frames, 3)
     assert not (tmp_path / name).exists()
@@ -81,7 +81,7 @@ def test_resumed_equals_uninterrupted(
 
 
 def test_joined_video_keeps_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sinks, "SEGMENT_FRAMES", 4)
+    monkeypatch.setattr(base, "SEGMENT_FRAMES", 4)
     for name in ("x.mp4", "x.webm", "x.gif"):
         write(tmp_path / name, pictures(10), fps=20)
         with av.open(str(tmp_path / name)) as container:
@@ -165,15 +165,15 @@ def test_video_interrupted_while_it_takes_a_frame(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = pictures(7)
-    take = sinks.VideoFile.write
+    take = VideoFile.write
 
-    def interrupted(file: sinks.VideoFile, levels: NDArray[np.uint8]) -> None:
+    def interrupted(file: VideoFile, levels: NDArray[np.uint8]) -> None:
         take(file, levels)
         if file._count == 4:  # it has the frame, and nobody has counted it
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(sinks.VideoFile, "write", interrupted)
+        patch.setattr(VideoFile, "write", interrupted)
         write(tmp_path / name, frames)
     write(tmp_path / name, frames, resume=True)
     found = shown(tmp_path / name)
@@ -241,7 +241,7 @@ def test_what_cannot_be_written_is_refused(
 
 
 def test_slow_frames_are_kept_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sinks, "SEGMENT_SECONDS", -1)
+    monkeypatch.setattr(base, "SEGMENT_SECONDS", -1)
     with open_sink(tmp_path / "x.mp4", 3, SETTINGS) as sink:
         for count, frame in enumerate(pictures(3), 1):
             sink.write(frame)

@@ -1,9 +1,10 @@
 from .engine import Frame, make_frames
 from .key_readouts import KeyReadouts
 from .light import FixedPattern, Tone, white_rate
+from .reconstructing import default_stride, reconstruct
 from .sinks import Sink, open_sink
 from .tiles import Tiling, choose_tiling, fitting_side
-from .video import Video, default_stride, reconstruct
+from .video import Video
 from .viewer import Viewer
 
 __all__ = [

@@ -7,7 +7,8 @@ from typing import Any
 
 from spikerec.errors import DataNotFoundError
 from spikerec.parsing import Bounds, parse_json, parsing
-from spikerec.streaming.sinks import ABOUT_MARK, ABOUT_TAG, ENCODINGS, LONGEST_MARK
+from spikerec.streaming.sinks.marks import ABOUT_MARK, ABOUT_TAG, LONGEST_MARK
+from spikerec.streaming.sinks.videos import ENCODINGS
 
 #: Bounds of what a file may state: a list of readouts is the largest part.
 BOUNDS = Bounds(bytes=1 << 20, depth=8, nodes=200_000)

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -26,15 +26,14 @@ from PIL import Image
 from torch import Tensor
 
 from spikerec import __version__
-from spikerec.describing import plain_numbers, takes_numpy
+from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import images_at_once
 from spikerec.models.base import Network
-from spikerec.spikes import Ends, Source, SpikeStream, as_stream
+from spikerec.spikes import SpikeStream
 from spikerec.spikes.bayer import plane_size
 from spikerec.spikes.defects import (
-    PIECE_READOUTS,
     Defects,
     Repair,
     Sample,
@@ -48,29 +47,21 @@ from spikerec.streaming.colour import (
     balance_gains,
     demosaic,
     gain_map,
-    white_rate_of_planes,
 )
 from spikerec.streaming.engine import Frame, make_frames
-from spikerec.streaming.key_readouts import KeyReadouts, parse_readouts, reach
-from spikerec.streaming.light import Calibrated, FixedPattern, Tone, white_level, white_rate
+from spikerec.streaming.exposure import Exposure, choose_light, is_measured, pieces_of
+from spikerec.streaming.key_readouts import KeyReadouts, reach
+from spikerec.streaming.light import Calibrated, FixedPattern, Tone, white_level
 from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, distribute_frames
 from spikerec.streaming.sinks import open_sink
 from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling
 from spikerec.weights.checkpoint import digest
-from spikerec.weights.shipped import DEFAULT_MODEL
-from spikerec.weights.trained import load
 
-Exposure = float | Literal["auto", "light_scale"] | None
 Path_ = str | Path
-Method = str | Network | Mapping[str, Network]
 
 #: Images by which the white of a network is measured whose unit does not follow from firing rates.
 WHITE_IMAGES = 8
-#: Pixels of readouts that are looked at before the first image, at most: some seconds' work.
-MOST_LOOKED_AT = 1 << 29
-#: Frames by which a short clip becomes a video of a few seconds.
-FEWEST_FRAMES = 75
 #: White level of images that are dark throughout.
 LEAST_WHITE = 1e-3
 
@@ -142,7 +133,7 @@ class Video:
         repair: Repair | None = None
         looked_at: Sample | None = None
         broken: NDArray[np.bool_] | None = None
-        self._is_measured = _is_measured(exposure, stream)
+        self._is_measured = is_measured(exposure, stream)
         pattern = stream.bayer
         if white_balance is not None and pattern is None:
             raise ConfigError(
@@ -150,7 +141,7 @@ class Video:
                 "bayer, as bayer=rggb."
             )
         if mask_defects is not False or self._is_measured or white_balance == "gray_world":
-            looked_at = sample(stream, *self._looked_at_part(), _pieces(stream))
+            looked_at = sample(stream, *self._looked_at_part(), pieces_of(stream))
         self.looked_at = looked_at
         self.defects: Defects | None = None
         if mask_defects is not False and looked_at is not None:
@@ -171,7 +162,7 @@ class Video:
             balance = balance_gains(white_balance, pattern, looked_at, broken)
             self._balance = gain_map(balance, pattern, (stream.height, stream.width))
             self._colours = {"bayer": pattern, "white_balance": balance.tolist()}
-        self.light_scale, gain = _light(exposure, stream, looked_at, broken, self._balance)
+        self.light_scale, gain = choose_light(exposure, stream, looked_at, broken, self._balance)
         self._display = Tone(**{**asdict(self.tone), "gain": self.tone.gain * gain})
         self._batch_size = batch_size
         self._devices = choose_devices(device, devices)
@@ -505,163 +496,3 @@ class Video:
         if self._is_measured:
             return f"measured: white fires at {self.light_scale:.4g} per readout"
         return f"white fires at {self.light_scale / (self._display.gain or 1):.4g} per readout"
-
-
-@plain_numbers
-def reconstruct(
-    stream: Source | SpikeStream,
-    *methods: Method | Sequence[Method],
-    checkpoint: Path_ | Mapping[str, Path_] | None = None,
-    stride: int | None = None,
-    start: int = 0,
-    stop: int | None = None,
-    ends: Ends = "reflect",
-    slow_motion: float | None = None,
-    fps: float = 25,
-    at: Any = None,  # noqa: ANN401 (a readout, a time, a list of them, or a file)
-    **settings: Any,  # noqa: ANN401 (those of `Video`)
-) -> Video:
-    """A video of a stream by one or several methods, side by side.
-
-    Args:
-        stream: from `spikerec.open`, or what that opens: a file, several, an array or a tensor.
-        methods: choices of `conf/model`, or networks ready to use, also by names of their own
-            (`{"mine": network}`); one by one or as a list; none for the default network.
-        checkpoint: of a method with weights; by name where several have some.
-        stride: readouts from one frame to the next; None to take it from `slow_motion`, or half
-            the shortest window, and less of a short clip (`default_stride`).
-        start: first readout that has a frame; windows see what lies before it.
-        stop: readout after the last that may have one; None for the end.
-        ends: `reflect` completes windows that leave the stream by mirroring it in time, so that
-            every readout may have a frame; `drop` leaves out the readouts of such windows.
-        slow_motion: how many times slower than life it is to play at `fps`.
-        fps: for `slow_motion`.
-        at: readouts that have a frame, in place of `stride`, `start` and `stop`: `150`, `"12.5ms"`,
-            a list of these, or the name of a file of them.
-        **settings: those of `Video`.
-
-    Raises:
-        ConfigError: no method, one named twice or of another kind, or a setting out of range.
-        WindowError: the part holds no readout that can have a frame, or the stream is shorter than
-            can be mirrored.
-        WeightsError: a checkpoint that does not fit.
-    """
-    stream = as_stream(stream)
-    chosen = [
-        one
-        for method in methods or (DEFAULT_MODEL,)
-        for one in (method if isinstance(method, list | tuple) else [method])
-    ]
-    networks: dict[str, Network] = {}
-    for method in chosen:
-        if isinstance(method, Mapping):
-            for own_name, network in method.items():
-                if not isinstance(network, Network):
-                    raise ConfigError(
-                        f"methods must map names to networks, found {type(network).__name__} "
-                        f"under {own_name}: load it first, spikerec.load(NAME)."
-                    )
-            networks |= method
-            continue
-        if not isinstance(method, str | Network):
-            raise ConfigError(
-                "methods must be names such as tfp, or networks ready to use, found "
-                f"{type(method).__name__}."
-            )
-        name = method if isinstance(method, str) else type(method).__name__
-        if name in networks:
-            raise ConfigError(f"the method {name} is named twice.")
-        own = checkpoint.get(name) if isinstance(checkpoint, Mapping) else checkpoint
-        if len(chosen) > 1 and not isinstance(checkpoint, Mapping) and checkpoint is not None:
-            raise ConfigError(
-                f"checkpoint={checkpoint} could be of any of {len(chosen)} methods: say which, "
-                "checkpoint.NAME=FILE."
-            )
-        networks[name] = load(method, own) if isinstance(method, str) else method
-    if not networks:
-        raise ConfigError("methods names no method: name one such as tfp, or leave it out.")
-    ready = list(networks.values())
-    if at is not None:
-        if (stride, slow_motion, start, stop) != (None, None, 0, None):
-            raise ConfigError("at names readouts: leave out stride, slow_motion, start and stop.")
-        key_readouts = KeyReadouts.at(stream, ready, parse_readouts(at, stream), ends)
-        return Video(stream, networks, key_readouts, **settings)
-    if stride is None:
-        end = stream.num_readouts if stop is None else min(stop, stream.num_readouts)
-        stride = default_stride(stream, ready, slow_motion, fps, end - start)
-    key_readouts = KeyReadouts.of(stream, ready, stride, start, stop, ends)
-    return Video(stream, networks, key_readouts, **settings)
-
-
-def default_stride(
-    stream: SpikeStream,
-    networks: Sequence[Network],
-    slow_motion: float | None,
-    fps: float,
-    num_readouts: int | None = None,
-) -> int:
-    """Readouts from one frame to the next for a wanted playback speed.
-
-    Args:
-        stream: states the sampling rate.
-        networks: the methods.
-        slow_motion: times slower than life; None for half the shortest window, and less of a clip
-            so short that it would play for less than three seconds.
-        fps: frames shown in a second.
-        num_readouts: of the clip; None for the whole stream.
-
-    Raises:
-        ConfigError: a speed is wanted of a stream whose sampling rate is unknown, or one so slow
-            that there is less than one readout a frame.
-    """
-    if slow_motion is None:
-        count = stream.num_readouts if num_readouts is None else num_readouts
-        half = min(network.window for network in networks) // 2
-        return max(1, min(half, count // FEWEST_FRAMES))
-    if stream.rate_hz is None:
-        raise ConfigError(
-            f"slow_motion={slow_motion:g} needs the sampling rate of {stream.path}: set rate_hz, "
-            "or stride instead."
-        )
-    stride = stream.rate_hz / (fps * slow_motion)
-    if stride < 0.5:
-        raise ConfigError(
-            f"slow_motion={slow_motion:g} at fps={fps:g} asks for {fps * slow_motion:g} frames a "
-            f"second of {stream.rate_hz:g} readouts: lower slow_motion or fps."
-        )
-    return round(stride)
-
-
-def _pieces(stream: SpikeStream) -> int:
-    """Pieces of a stream that are looked at: fewer of a large picture."""
-    return max(4, min(32, MOST_LOOKED_AT // (PIECE_READOUTS * stream.height * stream.width)))
-
-
-def _is_measured(exposure: Exposure, stream: SpikeStream) -> bool:
-    return exposure == "auto" or (exposure is None and stream.light_scale is None)
-
-
-def _light(
-    exposure: Exposure,
-    stream: SpikeStream,
-    looked_at: Sample | None,
-    broken: NDArray[np.bool_] | None,
-    balance: Tensor | None,
-) -> tuple[float, float]:
-    """The light scale to reconstruct with, and the gain to show the result with."""
-    if looked_at is not None and _is_measured(exposure, stream):
-        if balance is not None:
-            return white_rate_of_planes(looked_at, balance, broken), 1.0
-        return white_rate(looked_at, broken), 1.0
-    if exposure in (None, "light_scale"):
-        if stream.light_scale is None:
-            raise ConfigError(
-                f"exposure=light_scale, but {stream.path} states none: set light_scale, or "
-                "exposure=auto."
-            )
-        return stream.light_scale, 1.0
-    if isinstance(exposure, bool) or not isinstance(exposure, int | float) or exposure <= 0:
-        raise ConfigError(
-            f"exposure must be auto, light_scale or a number above 0, found {exposure!r}."
-        )
-    return stream.light_scale or 1.0, float(exposure)

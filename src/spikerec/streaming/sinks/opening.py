@@ -1,0 +1,60 @@
+"""The sink for an output's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spikerec.errors import ConfigError
+from spikerec.streaming.sinks.arrays import H5, Array
+from spikerec.streaming.sinks.base import Sink
+from spikerec.streaming.sinks.pictures import PngFile, PngFolder
+from spikerec.streaming.sinks.videos import ENCODINGS, VideoSink
+
+
+def open_sink(
+    path: Path,
+    total: int,
+    settings: Mapping[str, Any],
+    *,
+    names: tuple[str, ...] = ("images",),
+    fps: float = 25,
+    bits: int = 8,
+    resume: bool = False,
+    overwrite: bool = False,
+    about: Mapping[str, Any] | None = None,
+) -> Sink:
+    """The sink for an output's name: by its suffix; a name without one is a folder of PNGs.
+
+    Args:
+        path: the output.
+        total: frames that will come.
+        settings: what they are made by.
+        names: of the methods whose images a frame holds.
+        fps: frames that a video shows in a second.
+        bits: 8 or 16 a pixel of a PNG.
+        resume: continue an unfinished output.
+        overwrite: see `Sink`.
+        about: see `Sink`.
+
+    Raises:
+        ConfigError: another suffix, or a format that FFmpeg here cannot write.
+        DataError: something of that name is there (see `Sink`).
+    """
+    suffix = path.suffix.lower()
+    common: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "about": about}
+    if suffix in ENCODINGS:
+        return VideoSink(path, total, settings, fps=fps, **common)
+    if suffix == "" or path.is_dir():
+        return PngFolder(path, total, settings, bits=bits, **common)
+    if suffix == ".png":
+        return PngFile(path, total, settings, bits=bits, **common)
+    if suffix == ".npy":
+        return Array(path, total, settings, **common)
+    if suffix in (".h5", ".hdf5"):
+        return H5(path, total, settings, names=names, **common)
+    raise ConfigError(
+        f"output={path}: expected {', '.join(ENCODINGS)}, .png, .npy, .h5 or a folder without "
+        f"suffix, found {path.suffix!r}."
+    )
