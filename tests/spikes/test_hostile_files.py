@@ -14,7 +14,7 @@ import pytest
 
 from spikerec import spikes
 from spikerec.errors import GeometryError, SpikerecError
-from spikerec.spikes import arrays
+from spikerec.spikes import hdf5, numpy_files
 
 ARRAY = np.random.default_rng(0).integers(0, 2, (5, 4, 9), dtype=np.uint8)
 SECRET = b"a line that belongs to another file\n"
@@ -126,7 +126,7 @@ def test_an_npz_is_bounded_before_it_is_decompressed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez_compressed(tmp_path / "a.npz", spikes=ARRAY)
-    monkeypatch.setattr(arrays, "MAX_NPZ_PIXELS", ARRAY.size - 1)
+    monkeypatch.setattr(numpy_files, "MAX_NPZ_PIXELS", ARRAY.size - 1)
     assert "expected at most 179" in refusal(tmp_path / "a.npz")
     monkeypatch.undo()
     write_npz(tmp_path / "lzma.npz", b"", zipfile.ZIP_LZMA)
@@ -183,7 +183,7 @@ def test_an_h5_of_many_groups_is_bounded(tmp_path: Path) -> None:
 def test_an_h5_chunk_that_inflates_beyond_its_size_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "SMALL_CHUNK_BYTES", 0)
+    monkeypatch.setattr(hdf5, "SMALL_CHUNK_BYTES", 0)
     for name, size in (("right", 64), ("bomb", 1 << 20)):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             dataset = file.create_dataset(

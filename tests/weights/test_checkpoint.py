@@ -17,16 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikerec.errors import WeightsError, WeightsNotFoundError
-from spikerec.weights.checkpoint import (
-    _Record,
-    _walk,
-    digest,
-    load_weights,
-    read_arguments,
-    read_metadata,
-    read_state,
-    save_state,
-)
+from spikerec.weights.checkpoint import digest, read_arguments, read_metadata, read_state
+from spikerec.weights.pickles import StandIn
+from spikerec.weights.states import _walk, load_weights
+from spikerec.weights.writing import save_state
 
 
 @pytest.fixture
@@ -356,7 +350,7 @@ def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -
 
 
 def test_a_module_that_holds_itself_is_refused() -> None:
-    loop = _Record()
+    loop = StandIn()
     loop.state = {"_modules": {"a": loop, "b": loop}}
     with pytest.raises(WeightsError, match="more than 10,000 modules"):
         list(_walk(loop.state))

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError, GeometryError
-from spikerec.spikes.arrays import read_npz
 from spikerec.spikes.geometry import MAX_READOUT_PIXELS
+from spikerec.spikes.numpy_files import read_npz
 
 CALIBRATION_LUX = 335.0  # E₃, the brightest of the three even lights of RSIR's calibration
 MAP_KEYS = ("gain", "dark_current", "threshold")

@@ -1,12 +1,13 @@
-from .arrays import H5Stream, NpyStream, NpzStream
 from .bits import PackedSpikes, pack_bits, unpack_bits
 from .concatenated import ConcatenatedStream
 from .dat import DatStream, DatWriter
 from .ends import Ends, mirrored, reflect
 from .formats import SUFFIXES, Source, as_stream, open, save, save_parts
 from .geometry import Geometry, Sidecar, read_sidecar, sidecar_path, write_sidecar
+from .hdf5 import H5Stream
 from .inspection import Inspection, inspect
 from .memory import ArrayStream
+from .numpy_files import NpyStream, NpzStream
 from .plasticity import Plasticity, equalise_histogram, stretch_to_uint8, tfstp
 from .representations import isi, nested_means, tfi, tfi_interval, tfp, tfp_sequence
 from .stream import SpikeStream, SpikeWindow

@@ -13,8 +13,7 @@ from torch import Tensor
 from spikerec.describing import plain_numbers
 from spikerec.errors import DataError, DataNotFoundError, GeometryError
 from spikerec.parsing import shown
-from spikerec.spikes import arrays, sps100
-from spikerec.spikes.arrays import H5Stream, NpyStream, NpzStream
+from spikerec.spikes import sps100
 from spikerec.spikes.bayer import BayerPattern, Flip
 from spikerec.spikes.bits import as_spikes
 from spikerec.spikes.concatenated import ConcatenatedStream
@@ -28,7 +27,9 @@ from spikerec.spikes.geometry import (
     read_sidecar,
     write_sidecar,
 )
+from spikerec.spikes.hdf5 import H5Stream, write_h5
 from spikerec.spikes.memory import ArrayStream, as_array
+from spikerec.spikes.numpy_files import NpyStream, NpzStream, write_npy, write_npz
 from spikerec.spikes.stream import SpikeStream
 from spikerec.spikes.turned import TurnedStream
 
@@ -248,11 +249,11 @@ def save_parts(
     parts = _checked(path, shape, parts)
     with atomic_path(path) as temporary:
         if suffix == ".npy":
-            arrays.write_npy(temporary, shape, parts)
+            write_npy(temporary, shape, parts)
         elif suffix == ".npz":
-            arrays.write_npz(temporary, shape, parts, dataset)
+            write_npz(temporary, shape, parts, dataset)
         else:
-            arrays.write_h5(temporary, shape, parts, dataset)
+            write_h5(temporary, shape, parts, dataset)
         write_sidecar(path, sidecar, overwrite=overwrite)
 
 

@@ -1,9 +1,11 @@
 from .cache import Listed, describe, find, install, list_weights, load, weights_digest, weights_dir
 from .catalog import CATALOG, Package, Source, Weights
-from .checkpoint import digest, load_weights, read_metadata, read_state, save_state
+from .checkpoint import digest, read_metadata, read_state
 from .fetching import fetch, fetch_all
 from .named import fetch_network, keep_network, named_weights, networks
 from .published import import_weights, load_published
+from .states import load_weights
+from .writing import save_state
 
 __all__ = [
     "CATALOG",

@@ -17,7 +17,8 @@ from torch import Tensor
 from spikerec.errors import ConfigError, WeightsError, WeightsNotFoundError
 from spikerec.packages import read_member
 from spikerec.weights.catalog import CATALOG, Source, Weights
-from spikerec.weights.checkpoint import digest, read_metadata, read_state, save_state
+from spikerec.weights.checkpoint import digest, read_metadata, read_state
+from spikerec.weights.writing import save_state
 
 
 @dataclass(frozen=True)

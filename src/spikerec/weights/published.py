@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from spikerec.configs import build, load_config
-from spikerec.weights.checkpoint import digest, load_weights, read_state, save_state, strip_wrappers
+from spikerec.weights.checkpoint import digest, read_state
+from spikerec.weights.states import load_weights, strip_wrappers
+from spikerec.weights.writing import save_state
 
 if TYPE_CHECKING:
     from spikerec.models.base import Network

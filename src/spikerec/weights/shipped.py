@@ -17,7 +17,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from spikerec.weights.arguments import build_stated
-from spikerec.weights.checkpoint import digest, load_weights, read_arguments, read_state, save_state
+from spikerec.weights.checkpoint import digest, read_arguments, read_state
+from spikerec.weights.states import load_weights
+from spikerec.weights.writing import save_state
 
 if TYPE_CHECKING:
     from spikerec.models.base import Network

@@ -19,16 +19,11 @@ from spikerec.errors import (
     root_cause,
 )
 from spikerec.weights.arguments import check_size
-from spikerec.weights.checkpoint import (
-    digest,
-    load_weights,
-    read_arguments,
-    read_state,
-    read_target,
-)
+from spikerec.weights.checkpoint import digest, read_arguments, read_state, read_target
 from spikerec.weights.classes import network_class
 from spikerec.weights.named import entry_of, named_weights, weights_names
 from spikerec.weights.shipped import shipped_weights
+from spikerec.weights.states import load_weights
 
 if TYPE_CHECKING:
     from spikerec.models.base import Network

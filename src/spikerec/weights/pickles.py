@@ -1,0 +1,138 @@
+"""PyTorch's files read without running them.
+
+A `.pth`, `.pt` or `.ckpt` file is a pickle, and a pickle is a program. PyTorch's restricted reader
+(`weights_only=True`) rebuilds tensors and refuses everything else, which also refuses files that
+authors did publish: whole pickled modules (WGSE) and state dicts beside a pickled config object
+(ET-Net, HyperE2VID). `read_pickle` reads those too: each class that the file names and PyTorch does
+not know is replaced by a `StandIn`, which keeps the state and runs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spikerec.errors import WeightsError
+from spikerec.kernels.devices import has_arrays
+from spikerec.parsing import shown
+
+#: Modules of the standard library whose classes configs and modules hold. A file that names
+#: anything else of the standard library (`os.system`, `builtins.eval`) is refused outright.
+HARMLESS_MODULES = {"argparse", "collections", "datetime", "enum", "logging", "pathlib", "types"}
+
+
+class StandIn:
+    """Stands in for a class that a checkpoint names: keeps its state, runs nothing."""
+
+    state: object = None
+
+    def __new__(cls, *_arguments: object) -> StandIn:
+        """Arguments of the pickled call are dropped."""
+        return super().__new__(cls)
+
+    def __init__(self, *_arguments: object) -> None:
+        """Arguments of the pickled call are dropped."""
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+
+def read_pickle(path: Path) -> object:
+    """The content of a PyTorch file, with records for the classes that PyTorch does not know."""
+    try:
+        _check_archive(path)
+        names = _unknown_classes(path)
+        with torch.serialization.safe_globals([(StandIn, name) for name in names]):
+            return torch.load(  # noqa: TID251 - the one place that reads PyTorch's format
+                path, map_location="cpu", weights_only=True
+            )
+    except WeightsError:
+        raise
+    except Exception as error:
+        # Damaged or hostile bytes fail wherever they happen to: all of it is one fact to the user.
+        raise unreadable(path, error) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that would unpack to more than it holds: PyTorch stores, never compresses.
+
+    Raises:
+        WeightsError: it would.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > path.stat().st_size:
+            raise WeightsError(
+                f"{path} is compressed, or states more than it holds: expected an archive as "
+                "PyTorch writes it. Get it again."
+            )
+
+
+def _unknown_classes(path: Path) -> list[str]:
+    """Full names in the file's pickle that PyTorch's restricted reader does not know.
+
+    Empty for files from before PyTorch 1.6, which are no archives: those are read only if they
+    hold nothing but tensors.
+
+    Raises:
+        WeightsError: a name belongs to the standard library and is not known to be harmless.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return []
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    for name in names:
+        module = name.split(".")[0]
+        if module in sys.stdlib_module_names and module not in HARMLESS_MODULES:
+            raise WeightsError(
+                f"{path} asks to call {name} on loading, which no weights need: refused, nothing "
+                "was run. Get the file again from its authors."
+            )
+    return names
+
+
+def check_memory(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that state more values than the file holds, as those of stride 0 do.
+
+    Raises:
+        WeightsError: there is one, or one that is sparse, quantised or has no values.
+    """
+    for name, tensor in state.items():
+        is_plain = (
+            tensor.layout == torch.strided
+            and has_arrays(tensor)
+            and not tensor.is_quantized
+            and not tensor.is_nested
+        )
+        if not is_plain or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise WeightsError(
+                f"{path} holds a tensor of {tensor.numel():,} values at {shown(name)} that are not "
+                "all in the file: expected plain tensors. Save it with every tensor cloned."
+            )
+
+
+def unreadable(path: Path, error: Exception) -> WeightsError:
+    """The error of a file that PyTorch or safetensors cannot read, without its content."""
+    if "Weights only load failed" in str(error):
+        cause = "it holds objects other than tensors, and nothing in it was run"
+    else:
+        cause = "it is damaged, cut short, or something else"
+    return WeightsError(
+        f"{path} is not a readable checkpoint: expected .safetensors, or a state dict saved by "
+        f"PyTorch; found that {cause}. Get it again, or have its state dict saved alone."
+    )
+
+
+def described(value: object) -> str:
+    """A found value for an error, by its kind alone."""
+    if isinstance(value, StandIn):
+        return "an object of a class that is no module"
+    if isinstance(value, Mapping):
+        return f"a dict of {len(value)} entries"
+    return f"a {type(value).__name__}"
