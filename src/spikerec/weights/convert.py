@@ -2,6 +2,9 @@
 
 One small reader of numpy pickles stands here, and nowhere else: it rebuilds plain arrays and
 refuses every other class before anything is called.
+
+The catalogue names these functions, and is listed far more often than a file is converted: PyTorch
+and SciPy are imported by those that need them.
 """
 
 from __future__ import annotations
@@ -9,16 +12,15 @@ from __future__ import annotations
 import io
 import pickle  # noqa: TID251 (only as the base of a reader that allows arrays alone)
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from scipy.io import loadmat
-from torch import Tensor
 
 from spikerec.errors import WeightsError
 from spikerec.parsing import parsing
-from spikerec.weights.checkpoint import read_state, read_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: BRISQUE's support vectors have 18 features at each of two scales.
 BRISQUE_FEATURES = 36
@@ -30,6 +32,8 @@ VGG16_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
 def niqe(content: bytes) -> dict[str, Tensor]:
     """The pristine model: mean (36,) and covariance (36, 36), float64, from basicsr's npz."""
+    import torch
+
     with np.load(io.BytesIO(content)) as arrays:
         mean, covariance = arrays["mu_pris_param"], arrays["cov_pris_param"]
     return {"mean": torch.from_numpy(mean.ravel()), "covariance": torch.from_numpy(covariance)}
@@ -37,6 +41,8 @@ def niqe(content: bytes) -> dict[str, Tensor]:
 
 def brisque(content: bytes) -> dict[str, Tensor]:
     """Support vectors (N, 36) and coefficients (N,), float32, from libsvm's text."""
+    import torch
+
     lines = content.decode().split("SV\n", maxsplit=1)[1].splitlines()
     vectors = torch.zeros(len(lines), BRISQUE_FEATURES)
     coefficients = torch.zeros(len(lines))
@@ -61,6 +67,9 @@ def vgg16(content: bytes) -> dict[str, Tensor]:
 
 def niqe_of_pyiqa(path: Path) -> dict[str, Tensor]:
     """The pristine model, as `niqe` gives it, from pyiqa's `niqe_modelparameters.mat`."""
+    import torch
+    from scipy.io import loadmat
+
     with parsing(path, "parameters of NIQE", WeightsError):
         arrays = loadmat(path, variable_names=["mu_prisparam", "cov_prisparam"])
         mean = np.asarray(arrays["mu_prisparam"], dtype=np.float64)
@@ -73,6 +82,8 @@ def niqe_of_pyiqa(path: Path) -> dict[str, Tensor]:
 
 def brisque_of_pyiqa(path: Path) -> dict[str, Tensor]:
     """Support vectors and coefficients, as `brisque` gives them, from pyiqa's file."""
+    from spikerec.weights.checkpoint import read_tensors
+
     coefficients, vectors = read_tensors(path, 2)
     with parsing(path, "support vectors", WeightsError):
         return {
@@ -83,6 +94,8 @@ def brisque_of_pyiqa(path: Path) -> dict[str, Tensor]:
 
 def torchvision_features(path: Path) -> dict[str, Tensor]:
     """The convolutions of a torchvision classifier, without the classifier."""
+    from spikerec.weights.checkpoint import read_state
+
     prefix = "features."
     return {
         name.removeprefix(prefix): tensor
@@ -92,6 +105,8 @@ def torchvision_features(path: Path) -> dict[str, Tensor]:
 
 
 def _trunk(content: bytes, name: str, convolutions: tuple[int, ...]) -> dict[str, Tensor]:
+    import torch
+
     layers = _ArrayReader(io.BytesIO(content)).load()[name]
     state: dict[str, Tensor] = {}
     for order, index in enumerate(convolutions):

@@ -26,8 +26,6 @@ from spikerec.errors import ConfigError, DataError, WeightsError, WeightsNotFoun
 from spikerec.fetch import Download, Downloader, FetchError, Progress, write_atomically
 from spikerec.parsing import Bounds, parse_json, parse_yaml
 from spikerec.weights.cache import weights_dir
-from spikerec.weights.checkpoint import digest, read_metadata, read_state
-from spikerec.weights.published import import_weights
 
 #: Set to 1 to let weights be downloaded on first use without being asked.
 CONSENT_VARIABLE = "SPIKEREC_DOWNLOAD"
@@ -268,6 +266,8 @@ def read_pins() -> dict[str, str]:
 
 def _keep(entry: NetworkWeights, file: Path, sha256: str, announce: Callable[[str], None]) -> None:
     """Convert a file into the cache, and remember its digest."""
+    from spikerec.weights.published import import_weights  # needs PyTorch, which a list does not
+
     about = {
         "weights": entry.weights,
         "trained": entry.trained,
@@ -296,6 +296,8 @@ def _check(entry: NetworkWeights) -> None:
     Raises:
         WeightsError: it is not.
     """
+    from spikerec.weights.checkpoint import digest, read_metadata, read_state
+
     try:
         intact = digest(read_state(entry.path)) == read_metadata(entry.path).get("digest")
     except WeightsError:
