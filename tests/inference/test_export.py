@@ -115,11 +115,42 @@ def test_another_suffix_is_refused(tmp_path: Path) -> None:
         export(Small(), tmp_path / "x.pth", (8, 8))
 
 
-def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "x.pt2").write_bytes(b"mine")
-    with pytest.raises(DataError, match="is there already"):
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_a_file_that_is_there_is_kept(suffix: str, tmp_path: Path) -> None:
+    if suffix == ".onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(b"mine")
+    with pytest.raises(DataError, match=f"^{path} "):
+        export(Small(), path, (8, 8))
+    assert path.read_bytes() == b"mine"
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's and onnxscript's own deprecations
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_an_export_that_is_there_is_done_before(suffix: str, tmp_path: Path) -> None:
+    if suffix == ".onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    network, path = Small(), tmp_path / f"x{suffix}"
+    assert export(network, path, (8, 8)) is not None
+    content = path.read_bytes()
+    assert export(network, path, (8, 8)) is None
+    with pytest.raises(DataError, match="is there already with another size: name another"):
+        export(network, path, (8, 9))
+    network.conv.weight.data += 1
+    with pytest.raises(DataError, match="is there already with another weights"):
+        export(network, path, (8, 8))
+    assert path.read_bytes() == content
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own deprecations
+def test_an_export_without_a_statement_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    program = torch.export.export(nn.Conv2d(1, 1, 3), (torch.zeros(1, 1, 8, 8),))
+    torch.export.save(program, tmp_path / "x.pt2")
+    with pytest.raises(DataError, match="is there already with something else"):
         export(Small(), tmp_path / "x.pt2", (8, 8))
-    assert (tmp_path / "x.pt2").read_bytes() == b"mine"
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own deprecations

@@ -25,8 +25,8 @@ def run(config: DictConfig) -> None:
     path = Path(config.output)
     with console.status(f"exporting {path.name}"):
         difference = export(network, path, (size[0], size[1]))
-    say(
-        console,
-        f"{path}: windows of {network.window} × {size[0]} × {size[1]}, "
-        f"image within {difference:.1g} of the network's",
-    )
+    windows = f"windows of {network.window} × {size[0]} × {size[1]}"
+    if difference is None:
+        say(console, f"done before, this network is in {path}: {windows}")
+        return
+    say(console, f"{path}: {windows}, image within {difference:.1g} of the network's")

@@ -7,23 +7,33 @@ The file takes a window of spikes of one size, (1, T, H, W) float32, 0 and 1, an
 from __future__ import annotations
 
 import importlib
+import json
 import logging
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from spikerec.describing import arguments, describe
 from spikerec.errors import ConfigError, DataError
 from spikerec.extras import require
 from spikerec.models.base import Network
+from spikerec.parsing import RUN_DOCUMENT, parse_json, parsing
 from spikerec.spikes.files import atomic_path
+from spikerec.weights.checkpoint import digest
 
 #: Largest difference from the network's own output that is let pass: rounding of other kernels.
 TOLERANCE = 1e-3
 #: Whose loggers tell of each step.
 CONVERTERS = ("onnx_ir", "onnxscript", "torch.onnx")
+#: Name under which the file states what was exported, so that a repeated command can compare.
+STATEMENT = "spikerec.json"
+#: Bound of an ONNX file whose statement is read: protobuf's own.
+MOST_ONNX_BYTES = 1 << 31
 
 
 class Standalone(nn.Module):
@@ -39,8 +49,10 @@ class Standalone(nn.Module):
         return self.network.reconstruct(spikes, own, validate=False).image
 
 
-def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0) -> float:
+def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0) -> float | None:
     """Write a network to a file, once its output there has been seen to be the network's own.
+
+    The file states the network, its weights and the size. An export that is already there is kept.
 
     Args:
         network: on the CPU; put in eval mode.
@@ -49,20 +61,27 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
         seed: of the random spikes that both are compared on.
 
     Returns:
-        The largest difference between the two images.
+        The largest difference between the two images; None if the file is there already and states
+        the same network, weights and size.
 
     Raises:
         ConfigError: another suffix, a package that ONNX needs is missing, or a network with an
             operation that the format does not know.
-        DataError: the file exists, or the images differ by more than `TOLERANCE`.
+        DataError: the file is there with something else, or the images differ by more than
+            `TOLERANCE`.
     """
     if path.suffix not in (".pt2", ".onnx"):
         raise ConfigError(f"output={path}: expected .pt2 or .onnx, found {path.suffix!r}.")
-    if path.exists():
-        raise DataError(f"output={path} is there already: name another, or move it away.")
     if path.suffix == ".onnx":
         for name in ("onnx", "onnxscript", "onnxruntime"):
             require(name, "export to ONNX")
+    stated = _statement(network, size)
+    if path.exists():
+        if differing := _differing(_read_statement(path), stated):
+            raise DataError(
+                f"output={path} is there already{differing}: name another, or move it away."
+            )
+        return None
     module = Standalone(network).eval()
     generator = torch.Generator().manual_seed(seed)
     spikes = (torch.rand((1, network.window, *size), generator=generator) < 0.3).float()
@@ -70,7 +89,7 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
         expected = module(spikes)
         try:
             with _quiet():
-                _write(module, spikes, temporary)
+                _write(module, spikes, temporary, stated)
                 found = run_exported(temporary, spikes)
         except Exception as error:
             raise ConfigError(
@@ -85,12 +104,76 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
     return difference
 
 
-def _write(module: Standalone, spikes: Tensor, path: Path) -> None:
+def _write(module: Standalone, spikes: Tensor, path: Path, stated: dict[str, Any]) -> None:
     program = torch.export.export(module, (spikes,), strict=False)
+    text = json.dumps(stated, sort_keys=True)
     if path.suffix == ".pt2":
-        torch.export.save(program, path)
+        torch.export.save(program, path, extra_files={STATEMENT: text})
     else:
-        torch.onnx.export(program, f=str(path), dynamo=True, external_data=False, verbose=False)
+        made = torch.onnx.export(program, dynamo=True, verbose=False)
+        assert made is not None
+        made.model.metadata_props[STATEMENT] = text
+        made.save(str(path), external_data=False)
+
+
+def _statement(network: Network, size: tuple[int, int]) -> dict[str, Any]:
+    """State what an exported file holds: network, arguments, weights and size."""
+    try:
+        given = describe(arguments(network), "network")
+    except ConfigError:  # an argument without a description, such as a lambda: never the same
+        given = None
+    return {
+        "network": f"{type(network).__module__}.{type(network).__qualname__}",
+        "arguments": given,
+        "weights": digest(network.state_dict()),
+        "size": list(size),
+    }
+
+
+def _read_statement(path: Path) -> dict[str, Any]:
+    """Read what an exported file states, without loading the network; empty if it states nothing.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        with parsing(path, path.suffix):
+            text = _pt2_statement(path) if path.suffix == ".pt2" else _onnx_statement(path)
+        stated = parse_json(text, path, RUN_DOCUMENT) if text else {}
+    except DataError as error:
+        raise DataError(f"{error} Name another output, or move it away.") from error
+    return stated if isinstance(stated, dict) else {}
+
+
+def _pt2_statement(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(damaged)
+        for entry in archive.infolist():
+            is_bounded = entry.file_size <= RUN_DOCUMENT.bytes
+            if entry.filename.endswith(f"/extra/{STATEMENT}") and is_bounded:
+                return archive.read(entry)
+    return b""
+
+
+def _onnx_statement(path: Path) -> bytes:
+    if path.stat().st_size > MOST_ONNX_BYTES:
+        raise ValueError("it is larger than an ONNX file can be")
+    onnx = importlib.import_module("onnx")
+    model = onnx.load(str(path), load_external_data=False)
+    onnx.checker.check_model(model)
+    texts = [one.value for one in model.metadata_props if one.key == STATEMENT]
+    return texts[0].encode() if texts else b""
+
+
+def _differing(found: dict[str, Any], stated: dict[str, Any]) -> str:
+    """Say in which parts a file is not what would be written; empty if it is the same."""
+    if found.keys() != stated.keys():
+        return " with something else"
+    if stated["arguments"] is None:
+        return " and cannot be compared"
+    parts = [name for name, value in stated.items() if found[name] != value]
+    return f" with another {', another '.join(parts)}" if parts else ""
 
 
 @contextmanager
