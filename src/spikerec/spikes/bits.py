@@ -1,18 +1,21 @@
-"""Spikes as bits: eight pixels of a row to a byte, the first in the least significant bit."""
+"""Spikes as bits: eight pixels of a row to a byte, the first in the least significant bit.
+
+PyTorch is imported where a tensor is at hand, so that a stream is opened, and a geometry that does
+not fit is refused, before the seconds that this takes.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from spikerec.errors import GeometryError, InputError
-from spikerec.kernels.devices import has_arrays
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @overload
@@ -31,6 +34,10 @@ def pack_bits(spikes: np.ndarray | Tensor) -> np.ndarray | Tensor:
     if isinstance(spikes, np.ndarray):
         integers = spikes if spikes.dtype.kind in "biu" else spikes.astype(np.uint8)
         return np.packbits(integers, axis=-1, bitorder="little")
+    import torch
+
+    from spikerec.kernels.devices import has_arrays
+
     spikes = spikes.to(torch.uint8)
     if has_arrays(spikes):  # NumPy has an instruction for it
         return torch.from_numpy(pack_bits(spikes.numpy()))
@@ -38,6 +45,9 @@ def pack_bits(spikes: np.ndarray | Tensor) -> np.ndarray | Tensor:
 
 
 def _pack_by_shifts(spikes: Tensor) -> Tensor:
+    import torch
+    from torch.nn import functional as F
+
     padded = F.pad(spikes, (0, -spikes.shape[-1] % 8))
     octets = padded.reshape(*spikes.shape[:-1], -1, 8)  # (..., n, 8)
     shifts = torch.arange(8, dtype=torch.uint8, device=spikes.device)
@@ -63,24 +73,34 @@ def unpack_bits(bits: np.ndarray | Tensor, width: int, offset: int = 0) -> np.nd
     Raises:
         InputError: not uint8, or fewer than offset + width bits.
     """
-    if bits.dtype not in (np.uint8, torch.uint8):
+    if str(bits.dtype).removeprefix("torch.") != "uint8":
         raise InputError(f"bits must be uint8, found {bits.dtype}. Pack spikes with pack_bits.")
     if width < 0 or offset < 0 or offset + width > 8 * bits.shape[-1]:
         raise InputError(
             f"bits hold {8 * bits.shape[-1]} pixels a row, expected at least offset + width = "
             f"{offset} + {width}, both 0 or more."
         )
-    if isinstance(bits, Tensor) and has_arrays(bits):
-        return torch.from_numpy(unpack_bits(bits.numpy(), width, offset))
-    bits = bits[..., offset // 8 : -(-(offset + width) // 8)]
-    offset %= 8
     if isinstance(bits, np.ndarray):
-        octets = np.unpackbits(bits, axis=-1, count=offset + width, bitorder="little")
-        return octets[..., offset:]
-    return _unpack_by_shifts(bits)[..., offset : offset + width]
+        part = bits[..., offset // 8 : -(-(offset + width) // 8)]
+        count = offset % 8 + width
+        return np.unpackbits(part, axis=-1, count=count, bitorder="little")[..., offset % 8 :]
+    return _unpack_tensor(bits, width, offset)
+
+
+def _unpack_tensor(bits: Tensor, width: int, offset: int) -> Tensor:
+    import torch
+
+    from spikerec.kernels.devices import has_arrays
+
+    if has_arrays(bits):
+        return torch.from_numpy(unpack_bits(bits.numpy(), width, offset))
+    part = bits[..., offset // 8 : -(-(offset + width) // 8)]
+    return _unpack_by_shifts(part)[..., offset % 8 : offset % 8 + width]
 
 
 def _unpack_by_shifts(bits: Tensor) -> Tensor:
+    import torch
+
     shifts = torch.arange(8, dtype=torch.uint8, device=bits.device)
     return (bits.unsqueeze(-1) >> shifts).bitwise_and_(1).flatten(-2)  # (..., 8·n)
 

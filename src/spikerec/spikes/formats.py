@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
 from spikerec.describing import plain_numbers
 from spikerec.errors import DataError, DataNotFoundError, GeometryError
@@ -28,13 +27,16 @@ from spikerec.spikes.geometry import (
     write_sidecar,
 )
 from spikerec.spikes.hdf5 import H5Stream, write_h5
-from spikerec.spikes.memory import ArrayStream, as_array
+from spikerec.spikes.memory import ArrayStream, as_array, is_tensor
 from spikerec.spikes.numpy_files import NpyStream, NpzStream, write_npy, write_npz
 from spikerec.spikes.stream import SpikeStream
 from spikerec.spikes.turned import TurnedStream
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 #: The kinds that open as a stream: a file, several, a folder, or spikes in memory.
-Source = str | Path | Sequence[str | Path] | np.ndarray | Tensor
+Source: TypeAlias = "str | Path | Sequence[str | Path] | np.ndarray | Tensor"
 
 #: The suffixes that can be opened and saved.
 SUFFIXES = (".dat", ".npy", ".npz", ".h5", ".hdf5")
@@ -84,7 +86,7 @@ def open(
         GeometryError: no geometry for a `.dat`, one that does not fit, or an empty stream.
         ConfigError: a rate or light scale out of range, or another turn or pattern.
     """
-    if isinstance(path, np.ndarray | Tensor):
+    if isinstance(path, np.ndarray) or is_tensor(path):
         if external or geometry is not None or dataset is not None:
             raise GeometryError(
                 "an array states its own shape, top row first: expected no geometry, dataset or "
@@ -136,7 +138,9 @@ def _are_paths(path: object) -> bool:
 
 
 def _pair(geometry: Sequence[int] | np.ndarray | Tensor) -> Geometry:
-    values = geometry.tolist() if isinstance(geometry, np.ndarray | Tensor) else geometry
+    values = (
+        geometry.tolist() if isinstance(geometry, np.ndarray) or is_tensor(geometry) else geometry
+    )
     if not isinstance(values, Sequence) or isinstance(values, str | bytes) or len(values) != 2:
         found = tuple(values) if isinstance(values, list | tuple) else shown(values)
         raise GeometryError(

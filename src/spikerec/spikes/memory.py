@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from spikerec.errors import GeometryError
 from spikerec.spikes.bits import as_spikes, pack_bits, unpack_bits
 from spikerec.spikes.geometry import MAX_READOUT_PIXELS, MAX_READOUTS
 from spikerec.spikes.stream import SpikeStream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def is_tensor(value: object) -> TypeGuard[Tensor]:
+    """True for a tensor of PyTorch, which is not imported where nobody has made one."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 class ArrayStream(SpikeStream):
@@ -58,7 +66,7 @@ def as_array(path: Path, spikes: np.ndarray | Tensor) -> np.ndarray[tuple[int, i
         GeometryError: another number of axes, one of them empty, more than a stream may have, a
             tensor that is not dense, or values other than 0 and 1.
     """
-    array = _of_tensor(path, spikes) if isinstance(spikes, Tensor) else np.asarray(spikes)
+    array = _of_tensor(path, spikes) if is_tensor(spikes) else np.asarray(spikes)
     if array.ndim != 3 or 0 in array.shape:
         raise GeometryError(
             f"{path}: spikes must be (T, H, W), none of them 0, found {tuple(array.shape)}."
@@ -85,6 +93,8 @@ def _of_tensor(path: Path, spikes: Tensor) -> np.ndarray:
     Raises:
         GeometryError: a tensor that is not dense, or not of real numbers.
     """
+    import torch
+
     is_dense = spikes.layout == torch.strided and not (spikes.is_meta or spikes.is_nested)
     if not is_dense or spikes.is_complex() or spikes.is_quantized:
         kind = "nested" if spikes.is_nested else f"{spikes.layout}, {spikes.device}"
