@@ -215,7 +215,8 @@ def check_own_configuration(verb: str, words: list[str]) -> None:
         words: the command's other words.
 
     Raises:
-        ConfigError: a class that may not be named (see `spikerec.targets`).
+        ConfigError: a class that may not be named (see `spikerec.targets`); or flags of which one
+            excludes another.
     """
     from hydra import initialize_config_dir
     from hydra._internal.utils import get_args_parser
@@ -223,6 +224,12 @@ def check_own_configuration(verb: str, words: list[str]) -> None:
     from hydra.types import RunMode
 
     asked = get_args_parser().parse_args(words)
+    if asked.multirun and (asked.cfg or asked.info):
+        flag = "--cfg" if asked.cfg else "--info"
+        raise ConfigError(
+            f"{flag} shows one job, and -m asks for several: leave -m out, and give each key one "
+            "value."
+        )
     own = [folder for folder in (asked.config_dir, asked.config_path) if folder]
     if not own and not asked.config_name and not any("searchpath" in word for word in words):
         return

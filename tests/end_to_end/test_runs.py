@@ -110,6 +110,25 @@ def test_numbers_that_are_not_finite_end_a_run_before_they_spoil_it(train: Train
     assert not (train.folder / "finished.json").exists()
 
 
+def test_a_rate_beyond_what_a_step_can_hold_ends_a_run_before_its_first_step(
+    train: Training,
+) -> None:
+    ended = train("optimizer.lr=1e38")
+    assert ended.status == 1
+    assert ended.err.count("\n") == 1
+    assert "NonFiniteError: the optimizer's lr is 1e+38" in ended.err
+    assert json.loads((train.folder / "nonfinite.json").read_text())["step"] == 0
+    assert not (train.folder / "finished.json").exists()
+    assert train("optimizer.lr=1e38", "debug=replay").status == 0
+
+
+def test_one_job_is_shown_at_a_time(spikerec_command: Command) -> None:
+    for flag, what in {"--cfg": "job", "--info": "all"}.items():
+        outcome = spikerec_command("train", "-m", "seed=0,1", flag, what)
+        assert outcome.status == 1
+        assert outcome.err.startswith(f"spikerec: ConfigError: {flag} shows one job")
+
+
 def test_a_run_without_such_a_step_has_nothing_to_replay(train: Training) -> None:
     outcome = train("debug=replay")
     assert outcome.status == 1

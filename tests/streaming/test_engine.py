@@ -198,7 +198,7 @@ def spikes_blocks() -> object:
 @pytest.mark.parametrize("stride", [1, 2, 3, 4, 5, 8, 13])
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_each_block_is_encoded_once(stride: int, batch_size: int, stream: SpikeStream) -> None:
-    network = Counting()
+    network = Counting().eval()
     key_readouts = KeyReadouts.of(stream, [network], stride)
     found = streamed(stream, network, key_readouts, batch_size=batch_size)
     encoded = sum(network.encoded)

@@ -86,7 +86,7 @@ class Watched(Network):
 def test_a_loop_over_the_pictures_runs_the_engine_once(
     stream: SpikeStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, runs = Watched(), []
+    network, runs = Watched().eval(), []
 
     def counted(*arguments: Any, **settings: Any) -> Generator[Frame, None, None]:
         runs.append(arguments)

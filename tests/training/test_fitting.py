@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor, nn
 
+import spikerec
 from spikerec.data import SpikeDataModule
 from spikerec.data.reds import REDS
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, NonFiniteError
 from spikerec.losses import Loss
 from spikerec.losses.pixel import L1
 from spikerec.models.base import Network, Reconstruction
@@ -240,3 +243,107 @@ def targets(group: str, name: str = "default") -> list[str]:
 
     content = yaml.safe_load((config_dir() / group / f"{name}.yaml").read_text(encoding="utf-8"))
     return [part["_target_"].rpartition(".")[2] for part in content.values()]
+
+
+def modes_of(network: nn.Module) -> dict[str, bool]:
+    return {name: part.training for name, part in network.named_modules()}
+
+
+def test_each_part_has_its_own_mode_again_after_a_fit(
+    train: Callable[..., Run], reds: Path, tmp_path: Path
+) -> None:
+    network = Mine(body=nn.Sequential(nn.Conv2d(4, 4, 1), nn.Dropout()))
+    network.norm.eval()  # frozen by its owner
+    before = modes_of(network)
+    train(network, folder=tmp_path / "one")
+    assert modes_of(network) == before
+    network.eval()
+    with pytest.raises(ConfigError, match="another run"):
+        train(network, folder=tmp_path / "one", loss=Loss(l1=L1(weight=2.0)))
+    assert not any(modes_of(network).values())
+    evaluate(network.train(), data_of(reds), efficiency={"latency_sizes": [[16, 16]]})
+    assert all(modes_of(network).values())
+
+
+class ModeNoted(Mine):
+    """Notes in which mode it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: list[bool] = []
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        self.modes.append(self.training)
+        return super().forward(spikes)
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # Lightning's own
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+def test_a_trainer_of_ones_own_trains_a_loaded_network_in_training_mode(reds: Path) -> None:
+    network = ModeNoted().eval()
+    trainer = L.Trainer(
+        **{"max_steps": 1, "limit_val_batches": 0, "accelerator": "cpu", "logger": False},
+        **{"enable_progress_bar": False, "enable_checkpointing": False},
+    )
+    trainer.fit(ReconstructionModule(network, loss=Loss(l1=L1())), data_of(reds))
+    assert network.modes == [True]
+
+
+def test_arrays_and_videos_are_reconstructed_in_eval_mode() -> None:
+    network = ModeNoted()
+    spikes = torch.randint(2, (15, 8, 8)).numpy()
+    network.reconstruct(spikes[:11], 0.5)
+    assert network.modes == [False]
+    means = network.norm.running_mean
+    assert means is not None
+    before = means.clone()
+    video = spikerec.reconstruct(spikes, network, stride=2)
+    assert len(list(video)) == len(video)
+    assert network.training
+    assert torch.equal(means, before)
+
+
+def test_a_fit_prints_nothing_of_lightning(
+    reds: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    fit(
+        *(Mine(), data_of(reds)),
+        **{"loss": Loss(l1=L1()), "max_epochs": 1, "folder": tmp_path / "quiet"},
+        validation=["psnr"],
+    )
+    evaluate(Mine(), data_of(reds), efficiency=None)
+    printed = "".join(capfd.readouterr())
+    assert not printed
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"lr": 1e38}, "the optimizer's lr is 1e\\+38, beyond what a step can hold, at step 0"),
+        ({"eps": 1e300}, "the optimizer's eps is 1e\\+300"),
+        ({"lr": 1e30}, "the loss of step 1 is (nan|inf)"),
+    ],
+)
+def test_numbers_too_large_for_a_step_end_before_it(
+    setting: dict[str, float], message: str, train: Callable[..., Run], tmp_path: Path
+) -> None:
+    network, folder = Mine(), tmp_path / "run"
+    drawn = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(NonFiniteError, match=message):
+        train(network, folder=folder, optimizer=partial(torch.optim.Adam, **setting), max_epochs=9)
+    stopped = json.loads((folder / "nonfinite.json").read_text())
+    assert len(stopped["batches"][0]["keys"][0]) == 2
+    assert not (folder / "finished.json").exists()
+    saved = TorchCheckpointIO().load_checkpoint(folder / "checkpoints/nonfinite.ckpt")
+    state = {name: value for name, value in saved["state_dict"].items() if "running" not in name}
+    assert all(value.isfinite().all() for value in state.values())
+    if stopped["step"] == 0:
+        assert all(
+            torch.equal(state[f"network.{n}"], v) for n, v in drawn.items() if "norm" not in n
+        )
+
+
+def test_a_rate_that_is_no_number_is_named(train: Callable[..., Run], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"lr must be a number, found '\.inf'"):
+        train(folder=tmp_path / "run", optimizer=partial(torch.optim.Adam, lr=".inf"))

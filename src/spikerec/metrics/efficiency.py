@@ -26,6 +26,7 @@ from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import counts_memory, device_name, wait_for
 from spikerec.metrics.sizes import LATENCY_SIZES, PAPER_SIZE, Size
 from spikerec.models.base import Network, Recurrent
+from spikerec.models.modes import in_eval_mode
 
 _log = logging.getLogger(__name__)
 
@@ -178,11 +179,11 @@ def measured_peak_memory(network: Network, size: Size, device: torch.device) -> 
 
     The network is moved to the device.
     """
-    network = network.eval().to(device)
+    network = network.to(device)
     spikes = random_window(network, size, device)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
-    with torch.inference_mode():
+    with torch.inference_mode(), in_eval_mode(network):
         network.reconstruct(spikes, 1.0, validate=False)
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device)
@@ -217,11 +218,12 @@ def latency(
         raise ConfigError(
             f"latency needs at least 1 warm-up and 2 timed runs, found {warmup} and {repeats}."
         )
-    network = network.eval().to(device)
+    network = network.to(device)
     spikes = random_window(network, size, device)
     until = time.perf_counter() + limit_s
-    untimed = _time(network, spikes, warmup, least=1, until=until)
-    times = _time(network, spikes, repeats, least=2, until=until)
+    with in_eval_mode(network):
+        untimed = _time(network, spikes, warmup, least=1, until=until)
+        times = _time(network, spikes, repeats, least=2, until=until)
     first, median, third = statistics.quantiles(times, n=4, method="inclusive")
     return Latency(size, median, (first, third), len(times), len(untimed), device_name(device))
 

@@ -31,6 +31,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from spikerec.describing import Described
 from spikerec.errors import ConfigError, InputError, WindowError
 from spikerec.kernels.devices import can_branch
+from spikerec.models.modes import in_eval_mode
 from spikerec.models.padding import Margins, Padding
 from spikerec.models.reconstructors import ByBlocks, ByWindows, Reconstructor
 from spikerec.spikes.geometry import check_light_scale
@@ -227,7 +228,7 @@ class Network(Described, nn.Module, ABC):
         Args:
             spikes: (B, window, H, W) or (window, H, W), values 0 and 1, any dtype: a tensor on the
                 network's device, an array of NumPy, or a stream of as many readouts. Arrays and
-                streams are reconstructed without gradients.
+                streams are reconstructed in eval mode and without gradients.
             light_scale: light scale α of the streams, (B,) or one number, in (0, 1]. None takes
                 what the stream states of which `spikes` is a part, as `stream[100:161]`; where it
                 states none, 1, so that the image is a firing rate.
@@ -246,7 +247,7 @@ class Network(Described, nn.Module, ABC):
         """
         if not isinstance(spikes, Tensor):
             stated = getattr(spikes, "light_scale", None) if light_scale is None else light_scale
-            with torch.no_grad():
+            with torch.no_grad(), in_eval_mode(self):
                 return self.reconstruct(self._as_tensor(spikes), stated, validate=validate)
         if spikes.ndim == 3:
             spikes = spikes[None]

@@ -34,6 +34,7 @@ from spikerec.spikes.files import atomic_path, remove_unnamed, unnamed
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first
 from spikerec.training.evaluation import SampleImages, SampleScores, Split, score
+from spikerec.training.noise import without_noise
 from spikerec.training.standard import named_protocol
 from spikerec.weights.checkpoint import digest, read_entry
 from spikerec.weights.shipped import shipped_weights
@@ -138,9 +139,7 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
     }
     if efficiency is not None and names and is_first():  # the others do not run yet, or wait
         facts["efficiency"] = measure(network, optimise=optimise, **efficiency)
-    trainer = trainer or L.Trainer(
-        devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False
-    )
+    trainer = trainer or _own_trainer()
     scoring = ReconstructionModule(network, protocol=protocol)
     if optimise:
         keep_freed_memory()
@@ -161,6 +160,13 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
         if report is not None:
             report(record, path, pictures)
     return records[0] if one_set and records else records
+
+
+def _own_trainer() -> L.Trainer:
+    with without_noise():
+        return L.Trainer(
+            devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False
+        )
 
 
 def _as_module(data: SpikeSet | SpikeDataModule, window: int) -> SpikeDataModule:

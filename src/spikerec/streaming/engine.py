@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from spikerec.models.base import Network, Reconstruction, darken
+from spikerec.models.modes import for_inference
 from spikerec.models.reconstructors import Reconstructor
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair
@@ -58,7 +59,7 @@ def make_frames(
 
     Args:
         stream: read once, as packed bits that are unpacked on the device.
-        networks: in eval mode; all see the same stream.
+        networks: all see the same stream. One in training mode is copied, and stays as it is.
         key_readouts: which readouts.
         light_scale: of the stream, in (0, 1].
         batch_size: windows that go through a network at once.
@@ -71,8 +72,7 @@ def make_frames(
         Frames, made ahead of the reader in a thread of their own.
     """
     device = torch.device(device)
-    for network in networks:
-        network.to(device).eval()
+    networks = [for_inference(network).to(device) for network in networks]
     stride = key_readouts.stride
     ways = [
         _way(network, tiling, stride, stream)

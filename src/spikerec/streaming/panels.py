@@ -71,5 +71,7 @@ def _text(text: str, height: int, width: int) -> NDArray[np.float32]:
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         if right - left <= width - 4:
             break
-    draw.text((3 - left, (height - (bottom - top)) / 2 - top), text, fill=255, font=font)
+    # At whole pixels: elsewhere Pillow cuts the letters off at their upper and lower edge.
+    place = (3 - round(left), round((height - (bottom - top)) / 2 - top))
+    draw.text(place, text, fill=255, font=font)
     return np.asarray(canvas, np.float32) / np.float32(255)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, SpikerecError
 from spikerec.inference.footprint import peak_memory
 from spikerec.kernels.devices import free_bytes, processes_on
 from spikerec.models.base import Network
@@ -167,6 +167,8 @@ def fitting_side(
 ) -> int | None:
     """The side of the largest square tile that free memory allows; None where the whole fits.
 
+    None as well for a network of one's own whose memory cannot be counted without values.
+
     Args:
         network: whose memory is counted without running it.
         height: of the picture.
@@ -179,7 +181,12 @@ def fitting_side(
     """
     free = min(free_bytes(device) / processes_on(device, devices) for device in devices)
     available = MEMORY_SHARE * free / batch_size
-    if peak_memory(network, (height, width)) <= available:
+    try:
+        if peak_memory(network, (height, width)) <= available:
+            return None
+    except SpikerecError:
+        raise
+    except Exception:  # noqa: BLE001 (its own code, which may ask for a device or look at values)
         return None
     side = max(height, width) // 2
     while side >= network.multiple:

@@ -16,18 +16,26 @@ from PIL import Image
 from torch import Tensor
 
 from spikerec.data import SpikeDataModule
-from spikerec.models.base import Network
+from spikerec.models.base import Network, default_label
 from spikerec.spikes import SpikeStream, tfp
 from spikerec.spikes.files import atomic_path
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming import KeyReadouts
+from spikerec.streaming.panels import side_by_side
 from spikerec.training.module import ReconstructionModule
+from spikerec.weights.trained import model_of
+
+#: Pixels that a picture of a strip has at least from left to right, so that its label can be read;
+#: smaller ones are enlarged by a whole factor.
+LEAST_WIDTH = 240
 
 
 class ValidationImages(Callback):
     """Pictures of the first validation samples: input as TFP | prediction | truth.
 
-    Written to FOLDER/epoch_0007/SAMPLE.png, and given to W&B and TensorBoard where they log.
+    Labels above the pictures name the methods; a line below them names the sample, the epoch and
+    the sample's scores. Written to FOLDER/epoch_0007/SAMPLE.png, and given to W&B and TensorBoard
+    where they log.
 
     Args:
         folder: where to write.
@@ -63,9 +71,13 @@ class ValidationImages(Callback):
             return
         assert isinstance(module, ReconstructionModule)
         set_name = module.val_sets[dataloader_idx]
-        name = f"{set_name}-{batch['key'][0].replace('/', '_')}"
+        key = batch["key"][0]
+        name = f"{set_name}-{key.replace('/', '_')}"
         pictures = sample_pictures(module.network, batch, outputs["image"], self.tfp_window)
-        strip = _grey(torch.cat([picture[0, 0].float() for picture in pictures.values()], dim=-1))
+        told = [f"{set_name}: {key}", f"epoch {trainer.current_epoch}"]
+        told += [_told(metric, value) for metric, value in outputs["scores"][key].items()]
+        caption = " · ".join(told)
+        strip = captioned_strip(module.network, pictures, caption, tfp_window=self.tfp_window)
         path = self.folder / f"epoch_{trainer.current_epoch:04d}" / f"{name}.png"
         with atomic_path(path) as temporary:
             Image.fromarray(strip).save(temporary)
@@ -166,6 +178,33 @@ def sample_pictures(
     rate = tfp(spikes, key_readout=network.key_readout, window=window)
     pictures = {"tfp": rate / batch["light_scale"].reshape(-1, 1, 1, 1), "prediction": image}
     return pictures | ({"target": batch["target"]} if "target" in batch else {})
+
+
+def captioned_strip(
+    network: Network, pictures: Mapping[str, Tensor], caption: str, *, tfp_window: int
+) -> NDArray[np.uint8]:
+    """The first sample's pictures side by side under their names, with a line of text below.
+
+    Args:
+        network: the method that made the prediction.
+        pictures: as `sample_pictures` returns them.
+        caption: the line below.
+        tfp_window: readouts of the TFP picture; at most the window.
+    """
+    labels = {
+        "tfp": f"TFP ({min(tfp_window, network.window)})",
+        "prediction": default_label(network, model_of(network)),
+        "target": "truth",
+    }
+    grey = [picture[0, 0].detach().float().cpu().numpy() for picture in pictures.values()]
+    factor = -(-LEAST_WIDTH // grey[0].shape[-1])
+    enlarged = [one.clip(0, 1).repeat(factor, 0).repeat(factor, 1) for one in grey]
+    return grey_levels(side_by_side(enlarged, [labels[role] for role in pictures], caption))
+
+
+def _told(metric: str, value: float) -> str:
+    """A score as a caption has it."""
+    return f"PSNR {value:.2f} dB" if metric == "psnr" else f"{metric.upper()} {value:.4g}"
 
 
 def _grey(image: Tensor) -> NDArray[Any]:

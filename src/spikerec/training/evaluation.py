@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from spikerec.spikes.grey import grey_levels
 from spikerec.training.callbacks import sample_pictures
 from spikerec.training.distributed import gather
 from spikerec.training.module import ReconstructionModule
+from spikerec.training.noise import without_noise
 
 SampleScores = dict[str, dict[str, float]]
 
@@ -80,9 +80,7 @@ def score(trainer: L.Trainer, module: ReconstructionModule, split: Split) -> Sam
     kept = KeptScores()
     trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer's own list
     try:
-        with warnings.catch_warnings():
-            # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        with without_noise():
             trainer.test(module, split, verbose=False)
     finally:
         trainer.callbacks.remove(kept)  # type: ignore[attr-defined]

@@ -38,6 +38,9 @@ WORDS = {
     r"PytorchStreamWriter failed|unexpected pos|basic_ios::clear|file write failed": (
         "a checkpoint could not be written, mostly because the disk is full: free some space"
     ),
+    r"cannot be converted to type \S+ without overflow": (
+        "a number is too large for the precision of the weights: look at the optimizer's settings"
+    ),
     r"CUDA error|device-side assert": (
         "the GPU failed: try again, with CUDA_LAUNCH_BLOCKING=1 to see where"
     ),

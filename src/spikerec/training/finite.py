@@ -35,6 +35,10 @@ from spikerec.spikes.files import atomic_path
 from spikerec.training.distributed import gather_objects
 from spikerec.training.module import ReconstructionModule
 
+#: Part of the largest number of the weights' type that a number of the optimizer may be: Adam's
+#: first step divides the learning rate by 1 - 0.9.
+HEADROOM = 100
+
 #: Samples that an error names; the file has all.
 NAMED_SAMPLES = 4
 
@@ -102,7 +106,6 @@ class FiniteSteps(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
     ) -> None:
         """Look at the losses and the gradient; the only wait for the device in a step."""
-        del optimizer
         losses = torch.stack(self._losses)
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -113,11 +116,14 @@ class FiniteSteps(Callback):
         stops = not bool(sound)
         if trainer.world_size > 1:
             stops = trainer.strategy.reduce_boolean_decision(stops, all=False)
-        if stops:
-            self._stop(trainer, losses, norm)
+        too_large = _too_large(optimizer)
+        if stops or too_large:
+            self._stop(trainer, losses, norm, too_large)
         self._keys, self._losses = [], []
 
-    def _stop(self, trainer: L.Trainer, losses: Tensor, norm: Tensor) -> None:
+    def _stop(
+        self, trainer: L.Trainer, losses: Tensor, norm: Tensor, too_large: str | None
+    ) -> None:
         own = Batches(
             trainer.global_rank,
             trainer.world_size,
@@ -139,11 +145,12 @@ class FiniteSteps(Callback):
         with atomic_path(keys_path(self.folder)) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         found = (bad or everyone)[0]
-        what = (
-            f"the loss of step {trainer.global_step} is {_first_bad(found.losses)}"
-            if bad
-            else f"the gradient of step {trainer.global_step} is {float(norm)}"
-        )
+        if bad:
+            what = f"the loss of step {trainer.global_step} is {_first_bad(found.losses)}"
+        elif not norm.isfinite():
+            what = f"the gradient of step {trainer.global_step} is {float(norm)}"
+        else:
+            what = f"{too_large} at step {trainer.global_step}"
         keys = [key for batch in found.keys for key in batch]
         named = ", ".join(keys[:NAMED_SAMPLES]) + (", …" if keys[NAMED_SAMPLES:] else "")
         raise NonFiniteError(
@@ -168,6 +175,19 @@ class FiniteSteps(Callback):
                 f"{float(score)}. No weights were kept for it. Look at the validation data, or "
                 "choose another monitor.",
             )
+
+
+def _too_large(optimizer: Optimizer) -> str | None:
+    """Name the optimizer's number with which no step is finite; None where there is none.
+
+    Such a step ends in an error of PyTorch's between two of the weights.
+    """
+    for group in optimizer.param_groups:
+        largest = torch.finfo(group["params"][0].dtype).max / HEADROOM
+        for name, value in group.items():
+            if isinstance(value, int | float | Tensor) and not abs(float(value)) <= largest:
+                return f"the optimizer's {name} is {float(value):g}, beyond what a step can hold,"
+    return None
 
 
 def check_weights(trainer: L.Trainer, module: L.LightningModule) -> None:

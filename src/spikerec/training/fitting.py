@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule
 from spikerec.describing import Named, describe, plain_numbers
-from spikerec.errors import ConfigError, RunError, SpikerecError, errors_about
+from spikerec.errors import ConfigError, RunError, SpikerecError, about, errors_about
 from spikerec.kernels.devices import device_name, prefers_channels_last
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.losses import Loss, Term
@@ -31,6 +30,7 @@ from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import countable, macs, parameters
 from spikerec.metrics.sizes import PAPER_SIZE
 from spikerec.models.base import Network
+from spikerec.models.modes import modes_kept
 from spikerec.training.budgets import Budget, check_budget, measure_budget
 from spikerec.training.checkpoints import LastCheckpoint, Preempted
 from spikerec.training.continuation import check_conditions, conditions
@@ -46,6 +46,7 @@ from spikerec.training.identity import (
     step_facts,
 )
 from spikerec.training.module import ReconstructionModule
+from spikerec.training.noise import without_noise
 from spikerec.training.rehearsal import check_trainable, rehearse
 from spikerec.training.runs import Run
 from spikerec.training.scores import Monitor, choose_monitor
@@ -95,11 +96,12 @@ def fit(
 
     The folder states what the run computes. The same call again continues it from its newest
     checkpoint, or does nothing if it is finished; a call that would compute something else is
-    refused. In the end the network holds the run's best weights, those of the checkpoint, in eval
-    mode; so also where there was nothing left to train.
+    refused. In the end the network holds the run's best weights, those of the checkpoint; so also
+    where there was nothing left to train.
 
     Args:
-        network: what is trained, in place.
+        network: what is trained, in place, in training mode; after it each part is again in the
+            mode in which it was.
         data: what it is trained and validated on; its window is the network's.
         folder: of the run: checkpoints, curves, pictures, log. Made where absent.
         loss: what training lowers, or the name of a choice of `conf/loss`.
@@ -136,9 +138,9 @@ def fit(
         NonFiniteError: a loss, a gradient, a weight or a score became infinite or NaN.
         KeyboardInterrupt: the user ended it at once.
     """
+    _check_objects(network, data, loss, max_epochs)
     run = Run(folder)
-    with run.claimed():
-        _check_objects(network, data, loss, max_epochs)
+    with run.claimed(), without_noise(), modes_kept(network):
         plan = _Plan(
             network,
             data,
@@ -399,9 +401,19 @@ def _validation_protocol(protocol: str | Protocol, metrics: Sequence[str]) -> Pr
 
 
 def base_rate(optimizer: MakeOptimizer) -> float | None:
-    """The learning rate that what makes an optimizer states, or its class by default; else None."""
+    """The learning rate that what makes an optimizer states, or its class by default; else None.
+
+    Raises:
+        ConfigError: it is no number.
+    """
     if isinstance(optimizer, partial) and "lr" in optimizer.keywords:
-        return float(optimizer.keywords["lr"])
+        stated_rate = optimizer.keywords["lr"]
+        try:
+            return float(stated_rate)
+        except (TypeError, ValueError, OverflowError):
+            raise about(
+                optimizer, ConfigError(f"lr must be a number, found {str(stated_rate)[:40]!r}.")
+            ) from None
     stated = inspect.signature(optimizer).parameters.get("lr")
     rate = None if stated is None else stated.default
     return float(rate) if isinstance(rate, int | float) else None
@@ -500,12 +512,7 @@ def _run_trainer(
             _log.info("continuing %s", run.folder)
         elif finds_rate:
             _find_rate(trainer, module, data)
-        with warnings.catch_warnings():
-            # The folder is this run's own, and not empty when the run is continued.
-            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not")
-            # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            trainer.fit(module, data, ckpt_path=continued, weights_only=True)
+        trainer.fit(module, data, ckpt_path=continued, weights_only=True)
     except (SpikerecError, Preempted):
         raise
     except SystemExit:  # what Lightning makes of Ctrl-C

@@ -87,6 +87,11 @@ class ReconstructionModule(L.LightningModule):
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
 
+    def on_fit_start(self) -> None:
+        """Train a network that was loaded in eval mode; parts that are frozen in it stay so."""
+        if not self.network.training:
+            self.network.train()
+
     def forward(self, spikes: Tensor, light_scale: Tensor | float) -> Tensor:
         """Intensity of the key readout in [0, 1]: see `Network.reconstruct`."""
         return self.network.reconstruct(spikes, light_scale).image.clamp(0, 1)

@@ -12,11 +12,17 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks.progress.rich_progress import (
+    BatchesProcessedColumn,
+    CustomBarColumn,
+)
+from rich.progress import TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from spikerec.kernels.devices import runs_ahead
 from spikerec.metrics import efficiency
 from spikerec.training.module import ReconstructionModule
+from spikerec.training.pace import Pace, clock
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +98,12 @@ class StepTimes(Callback):
         self._samples = 0
         self._epoch: dict[str, float] = defaultdict(float)
         self._means: dict[str, float] = {}
+        self._pace = Pace()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the run's clock."""
+        del pl_module
+        self._pace.begin(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the epoch's sums."""
@@ -174,13 +186,15 @@ class StepTimes(Callback):
         parts = ", ".join(f"{name} {100 * v / total:.0f} %" for name, v in self._epoch.items())
         told = {**trainer.callback_metrics}
         scores = [f", {name} {told[name]:.4g}{unit}" for name, unit in SCORES if name in told]
+        left = self._pace.seconds_left(trainer)
         _log.info(
-            "epoch %d: %.1f s (%s), %.4g samples/s%s",
+            "epoch %d: %.1f s (%s), %.4g samples/s%s%s",
             trainer.current_epoch,
             total,
             parts,
             samples / total,
             "".join(scores),
+            f"; the run has {clock(left)} left" if left else "",
         )
 
 
@@ -202,17 +216,41 @@ def _between(earlier: Moment, later: Moment) -> float:
 
 
 class Progress(RichProgressBar):
-    """Batches, time, loss and PSNR; nothing where there is no terminal to draw on."""
+    """The epoch's batches and time left, the time that the whole run has left, loss and PSNR.
+
+    Nothing is drawn where there is no terminal to draw on.
+    """
 
     def __init__(self) -> None:
         super().__init__(leave=False)
+        self._pace = Pace()
         if not sys.stdout.isatty():
             self.disable()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the bar and the clock."""
+        self._pace.begin(trainer)
+        super().on_train_start(trainer, pl_module)
+
+    def configure_columns(self, trainer: L.Trainer) -> list[Any]:
+        """Narrow columns, so that a line of 80 signs has room for the figures."""
+        del trainer
+        return [
+            TextColumn("{task.description}"),
+            CustomBarColumn(bar_width=8),
+            BatchesProcessedColumn(style=self.theme.batch_progress),
+            TimeRemainingColumn(compact=True),
+        ]
 
     def get_metrics(
         self, trainer: L.Trainer, pl_module: L.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """`loss` and `psnr`, without the version that Lightning adds."""
+        """`run left`, `loss` and `psnr`, without the version that Lightning adds."""
         metrics = super().get_metrics(trainer, pl_module)
         shown = {"train/loss": "loss", "val/psnr": "psnr", "val/loss": "val loss"}
-        return {short: metrics[name] for name, short in shown.items() if name in metrics}
+        left = self._pace.seconds_left(trainer)
+        figures: dict[str, Any] = {"run left": "?" if left is None else clock(left)}
+        for name, short in shown.items():
+            if name in metrics:
+                figures[short] = f"{metrics[name]:.4g}"
+        return figures

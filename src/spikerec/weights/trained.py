@@ -213,14 +213,14 @@ def _is_same(one: object, other: object) -> bool:
 
 
 def restore(network: Network, checkpoint: Path) -> Network:
-    """Give a network the weights of a checkpoint of its own training, and put it in eval mode.
+    """Give a network the weights of a checkpoint of its own training; its mode stays.
 
     Raises:
         WeightsError: the checkpoint does not exist, cannot be read, or is another network's.
     """
     load_weights(network, read_state(checkpoint), str(checkpoint))
     _note_file(network, checkpoint)
-    return network.eval()
+    return network
 
 
 def _note_file(network: Network, file: Path) -> None:

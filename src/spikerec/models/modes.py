@@ -1,0 +1,41 @@
+"""Training and eval mode of networks, left as their owner set them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from torch import nn
+
+N = TypeVar("N", bound=nn.Module)
+
+
+@contextmanager
+def modes_kept(network: nn.Module) -> Iterator[None]:
+    """Put every part of a network back into the mode in which it was, at the end of a block."""
+    modes = [(part, part.training) for part in network.modules()]
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+@contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Keep a network in eval mode during a block, and restore its modes after it."""
+    with modes_kept(network):
+        network.eval()
+        yield
+
+
+def for_inference(network: N) -> N:
+    """The network, if all of it is in eval mode; else a copy in eval mode.
+
+    For work that goes on beside the caller's, which may train the network meanwhile.
+    """
+    if any(part.training for part in network.modules()):
+        return copy.deepcopy(network).eval()
+    return network
