@@ -151,7 +151,8 @@ def _start(verb: str, arguments: Sequence[str]) -> None:
     if not (config_dir() / f"{verb}.yaml").exists():
         importlib.import_module(f"spikerec.apps.{verb}").main(list(arguments))
         return
-    from spikerec.options import help_text, words_of
+    from spikerec.options import help_text
+    from spikerec.words import words_of
 
     if not {"-h", "--help"}.isdisjoint(arguments):
         sys.stdout.write(help_text(verb, _summary(verb)))

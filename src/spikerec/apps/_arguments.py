@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spikerec.errors import ConfigError, DataNotFoundError
-from spikerec.options import COLUMNS, FALSE, NUMBERS, TRUE, WHOLE, Option, offer
+from spikerec.options import COLUMNS, Option, offer
+from spikerec.values import FALSE, NUMBERS, TRUE, WHOLE
 
 #: Keys at the top of `conf/stream.yaml`.
 STREAM = tuple(key for key in offer("stream").options if "." not in key)
