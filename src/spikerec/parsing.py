@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,8 @@ from spikerec.errors import DataError, DataNotFoundError, SpikerecError
 LARGEST_INTEGER = 2**63 - 1
 #: A found text that an error may show: one short word, or the path of an array.
 WORD = r"[\w./+-]{0,40}"
+#: Characters of the keys that an error names.
+LONGEST_PLACE = 80
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ def shown(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
+def word(key: object) -> str:
+    """A key as an error shows it: as `shown` shows text, without quotes."""
+    return str(key) if re.fullmatch(WORD, str(key)) else f"<{shown(key)}>"
+
+
 def read_bytes(path: Path, limit: int, kind: str) -> bytes:
     """The content of a file of at most `limit` bytes.
 
@@ -118,7 +126,8 @@ def read_bytes(path: Path, limit: int, kind: str) -> bytes:
         DataError: a larger one, or one that cannot be read.
     """
     if not path.is_file():
-        raise DataNotFoundError(f"{path} is not there: expected a {kind} file.")
+        found = "is not a file" if path.exists() else "is not there"
+        raise DataNotFoundError(f"{path} {found}: expected a {kind} file.")
     with parsing(path, kind):
         with path.open("rb") as file:
             content = file.read(limit + 1)
@@ -186,14 +195,14 @@ def parse_json(text: str | bytes, name: str | Path, bounds: Bounds) -> Any:  # n
         text = text.decode("utf-8") if isinstance(text, bytes) else text
         text.encode("utf-8")  # refuses lone surrogates that stand in the text itself
         _check_brackets(text, path, bounds)
-        value = json.loads(
-            text,
-            object_pairs_hook=lambda pairs: _mapping(pairs, path),
-            parse_int=lambda digits: _integer(digits, path),
-            parse_float=lambda digits: _finite(float(digits), path),
-            parse_constant=lambda _: _refuse(path, "a number that is not finite"),
-        )
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # and those that were escaped
+        refused: list[_Refused] = []
+        value = _load(text, refused)
+        if refused:
+            for place, item in _places(value):
+                if isinstance(item, _Refused):
+                    _refuse(path, item.found, place)
+        if "\\u" in text:
+            _check_unicode(value, path)
         return value
 
 
@@ -309,13 +318,32 @@ def _check_events(text: str, path: Path, bounds: Bounds) -> None:
 
 def _check_brackets(text: str, path: Path, bounds: Bounds) -> None:
     """Count what a JSON text opens, without building anything."""
-    depth = 0
-    nodes = 1
-    for match in re.finditer(r'(?s)"(?:[^"\\]|\\.)*+"?|[\[\]{},:]', text):
+    marks = _NO_MARKS.sub("", text)
+    steps = ((mark in "[{") - (mark in "]}") for mark in marks if mark not in ",:")
+    depth = max(accumulate(steps), default=0)
+    nodes = 1 + sum(map(marks.count, "[{,:"))
+    if depth > bounds.depth:
+        found = f"more than {bounds.depth} levels of mappings and lists"
+        _refuse(path, found, _deep_part(text, bounds.depth))
+    _check_size(path, depth, nodes, bounds)
+
+
+_STRING = r'"(?:[^"\\]|\\.)*+"?'
+#: Strings, which may hold marks, and all that is no mark.
+_NO_MARKS = re.compile(rf"(?s)(?:{_STRING}|[^\"\[\]{{}},:]++)+")
+
+
+def _deep_part(text: str, depth: int) -> str:
+    """The key of the first part of a document that goes beyond a depth."""
+    level, key = 0, ""
+    for match in re.finditer(rf"(?s){_STRING}|[\[\]{{}}]", text):
         mark = match[0]
-        depth += (mark in "[{") - (mark in "]}")
-        nodes += mark in "[{,:"
-        _check_size(path, depth, nodes, bounds)
+        level += (mark in "[{") - (mark in "]}")
+        if level > depth:
+            break
+        if level == 1 and mark[0] == '"':
+            key = mark[1:-1]
+    return word(key)
 
 
 def _check_size(path: Path, depth: int, nodes: int, bounds: Bounds) -> None:
@@ -325,22 +353,72 @@ def _check_size(path: Path, depth: int, nodes: int, bounds: Bounds) -> None:
         _refuse(path, f"more than {bounds.nodes:,} keys and values")
 
 
-def _mapping(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        _refuse(path, "a key twice in one mapping")
-    return found
+@dataclass(frozen=True, eq=False)
+class _Refused:
+    """Takes the place of a value that is refused, so that the error can name the place."""
+
+    found: str
 
 
-def _integer(digits: str, path: Path) -> int:
-    if len(digits) > 20 or abs(int(digits)) > LARGEST_INTEGER:
-        _refuse(path, "a number of more than 64 bits")
-    return int(digits)
+def _load(text: str, refused: list[_Refused]) -> Any:  # noqa: ANN401
+    """The value of a JSON text, and what in it is refused."""
+
+    def refuse(found: str) -> _Refused:
+        refused.append(_Refused(found))
+        return refused[-1]
+
+    def mapping(pairs: list[tuple[str, Any]]) -> object:
+        found = dict(pairs)
+        return found if len(found) == len(pairs) else refuse("a key twice in one mapping")
+
+    def integer(digits: str) -> object:
+        if len(digits) <= 20 and abs(number := int(digits)) <= LARGEST_INTEGER:
+            return number
+        return refuse("a number of more than 64 bits")
+
+    def finite(digits: str) -> object:
+        number = float(digits)
+        return number if math.isfinite(number) else refuse("a number that is not finite")
+
+    return json.loads(
+        text,
+        object_pairs_hook=mapping,
+        parse_int=integer,
+        parse_float=finite,
+        parse_constant=finite,
+    )
 
 
-def _finite(value: float, path: Path) -> float:
-    return value if math.isfinite(value) else _refuse(path, "a number that is not finite")
+def _places(value: object, place: str = "") -> Iterator[tuple[str, object]]:
+    """Everything inside a value, with the keys that lead to it."""
+    yield place, value
+    inside: Iterable[tuple[object, object]] = ()
+    if isinstance(value, dict):
+        inside = value.items()
+    elif isinstance(value, list):
+        inside = enumerate(value)
+    for key, item in inside:
+        yield from _places(item, f"{place}.{word(key)}" if place else word(key))
 
 
-def _refuse(path: Path, found: str) -> NoReturn:
-    raise DataError(f"{path} holds {found}, which is refused in files of this kind.")
+def _check_unicode(value: object, path: Path) -> None:
+    """Refuse halves of surrogate pairs, which JSON can write by their numbers."""
+    if _is_unicode(value):
+        return
+    for place, item in _places(value):
+        texts = item if isinstance(item, dict) else [item] if isinstance(item, str) else ()
+        if not all(map(_is_unicode, texts)):
+            _refuse(path, "text that is not Unicode", place)
+
+
+def _is_unicode(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse(path: Path, found: str, place: str = "") -> NoReturn:
+    where = f" at {place[:LONGEST_PLACE]}" if place else ""
+    raise DataError(f"{path} holds {found}{where}, which is refused in files of this kind.")

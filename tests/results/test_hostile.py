@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,9 +22,10 @@ from rich.console import Console
 
 from spikerec.results import Problem, Record, Samples
 from spikerec.results.boards import gather
+from spikerec.results.fields import MOST_SAMPLES
 from spikerec.results.page import render
-from spikerec.results.reading import MOST_BYTES
-from spikerec.results.record import MOST_SAMPLES, identify
+from spikerec.results.reading import BOUNDS
+from spikerec.results.record import identify
 from spikerec.results.references import references
 from spikerec.results.store import scan
 from spikerec.results.tables import (
@@ -111,30 +113,48 @@ def nested(depth: int) -> Any:
 
 
 CASES = {
-    "a value of 401 digits": (_set("samples/values/psnr", [10**400] * 20), "401 characters"),
-    "a large value": (_set("samples/values/psnr", [1e300] * 20), "beyond 1e"),
+    "a value of 401 digits": (
+        _set("samples/values/psnr", [10**400] * 20),
+        "more than 64 bits at samples.values.psnr.0",
+    ),
+    "a large value": (
+        _set("samples/values/psnr", [1e300] * 20),
+        "samples.values.psnr must hold numbers up to 1e",
+    ),
     "the year 1": (_set("created", "0001-01-01T00:00:00+14:00"), "must be an ISO 8601 time"),
     "the year 9999": (_set("created", "9999-12-31T23:59:59-14:00"), "must be an ISO 8601 time"),
-    "a lone surrogate": (_set("label", "\ud800"), "not Unicode"),
-    "a lone surrogate in a key": (_set("config", {"\udfff": 1}), "not Unicode"),
-    "latency: 5": (_set("efficiency/latency", 5), "latency must be a list"),
-    "latency: text": (_set("efficiency/latency", "fast"), "latency must be a list"),
-    "a latency of text": (_set("efficiency/latency", [7]), "must hold size"),
+    "a lone surrogate": (_set("label", "\ud800"), "not Unicode at label"),
+    "a lone surrogate in a key": (_set("config", {"\udfff": 1}), "not Unicode at config"),
+    "latency: 5": (_set("efficiency/latency", 5), "efficiency.latency must be a list"),
+    "latency: text": (_set("efficiency/latency", "fast"), "efficiency.latency must be a list"),
+    "a latency of text": (
+        _set("efficiency/latency", [7]),
+        "efficiency.latency.0 must be an object, found 7",
+    ),
     "many latencies": (
         _set("efficiency/latency", [{"size": [1, 1], "median_ms": 1, "device": "x"}] * 101),
-        "at most 100 items",
+        "efficiency.latency must have at most 100 items",
     ),
     "a device of numbers": (
         _set("efficiency/latency", [{"size": [1, 1], "median_ms": 1, "device": 5}]),
-        "device must be text",
+        "efficiency.latency.0.device must be text",
     ),
-    "a size of 0": (_set("efficiency/size", [0, 5]), "must be \\[height, width\\]"),
-    "a size of text": (_set("efficiency/size", "720"), "must be \\[height, width\\]"),
-    "no size": (_set("efficiency/size", None), "must be \\[height, width\\]"),
-    "parameters beyond number": (_set("efficiency/params", 1e300), "params must be a number"),
-    "a light scale beyond number": (_set("dataset/light_scale", 1e300), "light_scale must be"),
-    "deep nesting": (_set("config", nested(33)), "nested more than 32 levels"),
-    "deeper nesting": (_set("config", nested(900)), "nested more than 32 levels"),
+    "a size of 0": (
+        _set("efficiency/size", [0, 5]),
+        "efficiency.size.0 must be greater than or equal to 1",
+    ),
+    "a size of text": (_set("efficiency/size", "720"), "efficiency.size must have at most 2"),
+    "no size": (_set("efficiency/size", None), "efficiency.size must be a list, found None"),
+    "parameters beyond number": (
+        _set("efficiency/params", 1e300),
+        "efficiency.params must be less than",
+    ),
+    "a light scale beyond number": (
+        _set("dataset/light_scale", 1e300),
+        "dataset.light_scale must be less than",
+    ),
+    "deep nesting": (_set("config", nested(33)), "more than 32 levels .* at config,"),
+    "deeper nesting": (_set("config", nested(900)), "more than 32 levels .* at config,"),
     "NUL in an image's path": (
         _set("images", {"scene00/0": {"prediction": "a\0.png"}}),
         "inside the results folder",
@@ -145,7 +165,7 @@ CASES = {
     ),
     "an image's path too long": (
         _set("images", {"scene00/0": {"prediction": "x" * 2000}}),
-        "inside the results folder",
+        "images.scene00/0.prediction must have at most 1000 characters",
     ),
     "100,001 samples": (
         _set(
@@ -157,34 +177,58 @@ CASES = {
                 "mirrored": [0] * (MOST_SAMPLES + 1),
             },
         ),
-        "1 to 100,000 samples",
+        "samples.keys must have at most 100,000 items, found 100,001",
     ),
     "100,001 keys in the configuration": (
         _set("config", {str(i): i for i in range(MOST_SAMPLES + 1)}),
-        "`config` must have at most 1,000,000 characters",
+        "config must have at most 1,000,000 characters",
     ),
     "100,001 metrics": (
         _set("samples/values", {str(i): [1.0] * 20 for i in range(100)} | {"x": [1.0] * 20}),
-        "at most 100 metrics",
+        "samples.values must have at most 100 items, found 101",
     ),
     "no samples": (
         _set("samples", {"keys": [], "values": {}, "higher_is_better": {}, "mirrored": []}),
-        "1 to 100,000 samples",
+        "samples.keys must have at least 1 item, found 0",
     ),
     "a long label": (_set("label", "x" * 201), "label must have at most 200"),
     "a metric's name that a terminal obeys": (
         _set("unavailable", {"\x1b[2J": "no"}),
         "printable characters",
     ),
-    "an empty method": (_set("method", ""), "method must be a name"),
-    "a long data set's name": (_set("dataset/name", "x" * 300), "dataset.name must be a name"),
+    "an empty method": (_set("method", ""), "method must have at least 1 character"),
+    "a long data set's name": (
+        _set("dataset/name", "x" * 300),
+        "dataset.name must have at most 100 characters",
+    ),
     "a huge description": (
         _set("protocol/description", {"metrics": "x" * 1_100_000}),
-        "description` must have at most",
+        "protocol.description must have at most 1,000,000",
     ),
     "a schema of true": (_set("schema", True), "whole number `schema`"),
-    "not a number": (_set("efficiency/params", float("nan")), "NaN is no JSON number"),
-    "an infinite value": (_set("samples/values/psnr", [float("inf")] * 20), "Infinity is no JSON"),
+    "not a number": (_set("efficiency/params", float("nan")), "not finite at efficiency.params"),
+    "true for a number": (_set("efficiency/params", True), "efficiency.params must be a number"),
+    "true for a value": (
+        _set("samples/values/psnr", [True] * 20),
+        "psnr must be a list of numbers",
+    ),
+    "a value of text": (_set("samples/values/psnr", ["1"] * 20), "psnr must be a list of numbers"),
+    "true for a count": (_set("dataset/num_samples", True), "num_samples must be a whole number"),
+    "a part for a count": (_set("dataset/num_samples", 1.5), "num_samples must be a whole number"),
+    "1 for true": (_set("dataset/has_target", 1), "has_target must be true or false, found 1"),
+    "no data": (_set("dataset", None), "dataset must be an object, found None"),
+    "weights of text": (_set("weights", "secret!"), "weights must be an object, found text of 7"),
+    "reasons of numbers": (_set("unavailable", {"x": 5}), "unavailable.x must be text, found 5"),
+    "a picture of numbers": (_set("images", {"scene00/0": 5}), "scene00/0 must be an object"),
+    "many reasons": (
+        _set("unavailable", {str(i): "no" for i in range(100_000)}),
+        "unavailable must have at most 100 items, found 100,000",
+    ),
+    "a number beyond 64 bits": (_set("config/seed", 2**64), "more than 64 bits at config.seed"),
+    "an infinite value": (
+        _set("samples/values/psnr", [float("inf")] * 20),
+        "not finite at samples.values.psnr.0",
+    ),
 }
 
 
@@ -201,6 +245,25 @@ def test_one_bad_record_never_stops_the_board(tmp_path: Path, case: str) -> None
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(problems[0].reason)
     assert len(problems[0].reason) < 500  # the file's content is not repeated
+    assert "secret" not in problems[0].reason
+
+
+def test_a_key_stated_twice_is_named(tmp_path: Path) -> None:
+    path = make_record("STIR").write(tmp_path)
+    text = path.read_text()
+    path.write_text(text.replace('"seed":0', '"seed":0,"seed":1'))
+    (problem,) = scan([tmp_path])
+    assert "a key twice in one mapping at config" in problem.reason
+
+
+def test_a_million_wrong_items_are_refused_at_once(tmp_path: Path) -> None:
+    content = stranger()
+    content["unavailable"] = dict.fromkeys(map(str, range(1_000_000)), 5)
+    write(tmp_path / "bad.json", content)
+    started = time.process_time()
+    (problem,) = scan([tmp_path])
+    assert "unavailable must have at most 100 items" in problem.reason
+    assert time.process_time() - started < 10
 
 
 def test_a_stranger_that_is_sound_is_shown(tmp_path: Path) -> None:
@@ -243,7 +306,7 @@ def test_what_is_no_file_is_left_out_at_once(tmp_path: Path) -> None:
     (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
     (tmp_path / "zero.json").symlink_to("/dev/zero")
     with (tmp_path / "large.json").open("wb") as file:
-        file.truncate(MOST_BYTES + 1)
+        file.truncate(BOUNDS.bytes + 1)
     text, problems = make_everything(tmp_path)
     assert "38.80" in text
     names = ["folder.json", "gone.json", "large.json", "pipe.json", "zero.json"]
@@ -258,7 +321,7 @@ def test_a_record_that_vanishes_while_the_board_is_made_is_left_out(tmp_path: Pa
     (board,), problems = gather(items)
     assert list(board.rows) == ["WGSE"]
     assert len(problems) == 1
-    assert "cannot be read" in problems[0].reason
+    assert "is not there" in problems[0].reason
 
 
 def _png(width: int, height: int) -> bytes:

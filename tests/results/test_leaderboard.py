@@ -36,7 +36,7 @@ def test_writes_every_format_and_names_what_is_left_out(
     assert names == NAMES | {"leaderboard-recvidarreal2019-test.tex"}
     printed = capsys.readouterr().out
     assert "Records left out: 1" in printed
-    assert "cut-short.json: is not complete JSON" in printed
+    assert "cut-short.json cannot be read as JSON" in printed
     assert str(tmp_path / "out" / "leaderboard.html") in printed
     markdown = (tmp_path / "out" / "leaderboard.md").read_text()
     assert "**38.80** (38.79)" in markdown
@@ -48,7 +48,7 @@ def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
         run(_config(tmp_path, tmp_path / "out"))
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(
-        ResultsError, match=r"1 unreadable files\. The first: x\.json: is not complete"
+        ResultsError, match=r"1 unreadable files\. The first: x\.json cannot be read"
     ):
         run(_config(tmp_path, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
@@ -164,7 +164,7 @@ def test_a_bad_record_is_named_with_its_folder(
     (tmp_path / "b/broken.json").write_text("{")
     outcome = command("leaderboard", "results=[a,b]")
     assert outcome.status == 0
-    assert "b/broken.json: is not complete JSON" in outcome.out
+    assert "b/broken.json cannot be read as JSON" in outcome.out
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,11 @@ def test_how_much_of_a_sample_was_mirrored_is_kept() -> None:
     again = _read(record.to_json())
     assert again.samples.mirrored == (0, 25)
     assert again.id == record.id
-    with pytest.raises(ResultsError, match="mirrored must hold one number for each of 2 keys"):
+    with pytest.raises(
+        ResultsError, match="mirrored must hold one value for each of 2 keys, found 1"
+    ):
         Samples(["a", "b"], {"psnr": [30.0, 31.0]}, {"psnr": True}, mirrored=[0])
-    with pytest.raises(ResultsError, match=r"samples\.mirrored must be a number from 0"):
+    with pytest.raises(ResultsError, match=r"mirrored\.0 must be greater than or equal to 0"):
         Samples(["a"], {"psnr": [30.0]}, {"psnr": True}, mirrored=[-1])
 
 
@@ -109,21 +111,25 @@ def test_every_truncation_is_refused(cut: int) -> None:
     ("old", "new", "message"),
     [
         ('"schema": 3', '"schema": 4', "schema 4.*reads up to 3.*Update spikerec"),
-        ('"schema": 3', '"schema": 0', "schema 0"),
+        ('"schema": 3', '"schema": 0', "schema must be greater than or equal to 1, found 0"),
         ('"schema": 3', '"schema": true', "whole number `schema`"),
         ('"label": "STIR"', '"label": "Better"', "changed after it was written"),
-        ('"label": "STIR"', '"label": 3', "`label` must be text, found 3"),
-        ('"split":"test",', "", "`dataset.split` is missing"),
+        ('"label": "STIR"', '"label": 3', "label must be text, found 3"),
+        ('"split":"test",', "", "dataset.split is missing"),
         ('"keys":["scene00/0",', '"keys":[', "one value for each of 19 keys, found 20"),
         ('"keys":["scene00/0","scene00/1"', '"keys":["scene00/0","scene00/0"', "'scene00/0' more"),
-        ('"keys":["scene00/0"', '"keys":[7', "`samples.keys` must be a list of text"),
-        ('"ssim":true', '"other":true', "must name the metrics of samples.values"),
-        ('"ssim":true', '"ssim":1', "`samples.higher_is_better.ssim` must be true or false"),
-        ('"params":5110000', '"params":-1', "efficiency.params must be a number from 0"),
+        ('"keys":["scene00/0"', '"keys":[7', "samples.keys.0 must be text, found 7"),
+        ('"ssim":true', '"other":true', "higher_is_better must name the metrics of values"),
+        ('"ssim":true', '"ssim":1', "samples.higher_is_better.ssim must be true or false, found 1"),
+        (
+            '"params":5110000',
+            '"params":-1',
+            "efficiency.params must be greater than or equal to 0, found -1",
+        ),
         (
             '"median_ms":18.7',
             '"mean_ms":18.7',
-            r"latency\[0\] must hold size, median_ms and device",
+            r"efficiency.latency.0.median_ms is missing",
         ),
         ("2026-01-02T03:04:05.000000+00:00", "yesterday", "ISO 8601 time with its zone"),
     ],
@@ -139,12 +145,17 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, old: str, new: str, messa
 
 def test_images_stay_inside_the_folder() -> None:
     for path in ("/etc/passwd", "../secret.png"):
-        with pytest.raises(ResultsError, match="inside the results folder"):
+        with pytest.raises(
+            ResultsError,
+            match=r"images\.scene00/0\.prediction must be a path inside the results folder",
+        ):
             make_record(images={"scene00/0": {"prediction": path}})
 
 
 def test_images_of_unknown_samples_are_refused() -> None:
-    with pytest.raises(ResultsError, match="not evaluated: 'nowhere'"):
+    with pytest.raises(
+        ResultsError, match="images must be of samples, but 'nowhere' was not evaluated"
+    ):
         make_record(images={"nowhere": {"prediction": "a.png"}})
 
 

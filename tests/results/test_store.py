@@ -20,7 +20,7 @@ def test_reads_what_was_written_and_names_what_is_broken(tmp_path: Path) -> None
     records, problems = store.read_all()
     assert sorted(record.label for record in records) == ["STIR", "WGSE"]
     assert [problem.name for problem in problems] == ["broken.json"]
-    assert problems[0].reason.startswith("broken.json: is not complete JSON")
+    assert problems[0].reason.startswith("broken.json cannot be read as JSON")
 
 
 def test_folders_merge_by_copying(tmp_path: Path) -> None:

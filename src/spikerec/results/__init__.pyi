@@ -2,6 +2,7 @@ from .boards import Board, BoardName, Row, gather
 from .provenance import code_revision, environment
 from .reading import read_record
 from .record import DatasetInfo, Definition, ProtocolInfo, Record, Samples, WeightsInfo
+from .schema import record_schema
 from .statistics import Comparison, Interval, Standing, compare, standing
 from .store import Problem, Reading, Store, long_frame, scan, summary_frame
 
@@ -27,6 +28,7 @@ __all__ = [
     "gather",
     "long_frame",
     "read_record",
+    "record_schema",
     "scan",
     "standing",
     "summary_frame",

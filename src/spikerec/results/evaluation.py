@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import lightning as L
+import numpy as np
 
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.data.clips import SPLITS, SpikeSet
@@ -360,10 +361,13 @@ def _samples(scores: SampleScores, protocol: Protocol, part: Split) -> Samples:
     names = dict.fromkeys(name for values in scores.values() for name in values)
     better = protocol.higher_is_better
     return Samples(
-        keys=list(scores),
-        values={name: [values.get(name) for values in scores.values()] for name in names},
+        keys=tuple(scores),
+        values={
+            name: np.array([values.get(name) for values in scores.values()], dtype=np.float64)
+            for name in names
+        },
         higher_is_better={name: better[name] for name in names},
-        mirrored=[part.windows.mirrored(item) for item in range(len(part.windows))],
+        mirrored=tuple(part.windows.mirrored(item) for item in range(len(part.windows))),
     )
 
 

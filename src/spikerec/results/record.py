@@ -8,21 +8,51 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import numbers
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sized
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import (
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    with_config,
+)
+from pydantic.json_schema import SkipJsonSchema
+from typing_extensions import TypedDict
 
-from spikerec.errors import ResultsError
+from spikerec.parsing import shown, word
+from spikerec.results.fields import (
+    MOST_LATENCIES,
+    Columns,
+    Counts,
+    Directions,
+    Free,
+    Keys,
+    Label,
+    Name,
+    Number,
+    Pictures,
+    Reasons,
+    Size,
+    Stated,
+    Time,
+    Truth,
+    Whole,
+    at_most,
+    free,
+    part,
+)
 from spikerec.spikes.files import atomic_path
 
 if TYPE_CHECKING:
@@ -32,24 +62,9 @@ if TYPE_CHECKING:
 #: 3 added `dataset.margin`, `samples.mirrored`.
 SCHEMA = 3
 
-#: Bounds of what a record may hold, so that no file can make the board slow or large.
-MOST_SAMPLES = 100_000
-MOST_METRICS = 100
-MOST_LATENCIES = 100
-MOST_NAME = 100  # characters of a name: method, data set, split, protocol, metric
-MOST_LABEL = 200  # characters of a label, a digest, a device
-MOST_KEY = 500  # characters of a sample's key
-MOST_PATH = 1000  # characters of a picture's path
-MOST_VALUE = 1e18  # of a figure or a cost, whichever its sign
-MOST_PART = 1_000_000  # characters of each part that is shown as it is (config, training, …)
-YEARS = range(1970, 9000)
 
-#: Parts of a record that are kept as the writer gave them.
-FREE_PARTS = ("unavailable", "undefined", "efficiency", "training", "config", "code", "environment")
-
-
-@dataclass(frozen=True)
-class WeightsInfo:
+@part()
+class WeightsInfo(Stated):
     """Which weights were evaluated.
 
     Attributes:
@@ -60,14 +75,14 @@ class WeightsInfo:
             none is known; empty without parameters.
     """
 
-    digest: str | None = None
-    source: str = ""
-    name: str = ""
-    origin: str = ""
+    digest: Label | None = None
+    source: Label = ""
+    name: Label = ""
+    origin: Label = ""
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
+@part()
+class DatasetInfo(Stated):
     """Which data were evaluated on.
 
     Attributes:
@@ -80,17 +95,17 @@ class DatasetInfo:
         margin: readouts that each key readout has on both sides; None where it is not known.
     """
 
-    name: str
-    split: str
-    digest: str
-    num_samples: int
-    has_target: bool
-    light_scale: float | None = None
-    margin: int | None = None
+    name: Name
+    split: Name
+    digest: Label
+    num_samples: Whole
+    has_target: Truth
+    light_scale: Number | None = None
+    margin: Whole | None = None
 
 
-@dataclass(frozen=True)
-class ProtocolInfo:
+@part()
+class ProtocolInfo(Stated):
     """How the figures were computed.
 
     Attributes:
@@ -101,9 +116,9 @@ class ProtocolInfo:
             `Record.definition`.
     """
 
-    name: str
-    digest: str
-    description: Mapping[str, Any] = field(default_factory=dict)
+    name: Name
+    digest: Label
+    description: Free = field(default_factory=dict)
 
 
 class Definition(NamedTuple):
@@ -122,86 +137,91 @@ class Definition(NamedTuple):
     text: str
 
 
-class Samples:
+@part(is_large=True)
+class Samples(Stated):
     """Every metric of every sample.
 
-    Args:
+    Attributes:
         keys: one per sample, unique; at least one.
-        values: metric → one value per key; what is not finite, or None, has no value.
+        values: metric → one value per key, as a read-only float64 array; NaN where there is no
+            value, which None and what is not finite become.
         higher_is_better: metric → direction, for exactly the metrics of `values`.
         mirrored: one per key: how many readouts of the sample's window lie outside its stream and
             were mirrored; None where it is not known.
-
-    Attributes:
-        values: metric → read-only float64 array, NaN where there is no value.
 
     Raises:
         ResultsError: lengths or names that contradict each other.
     """
 
-    def __init__(
-        self,
-        keys: Sequence[str],
-        values: Mapping[str, Sequence[float | None] | NDArray[np.float64]],
-        higher_is_better: Mapping[str, bool],
-        mirrored: Sequence[int] | None = None,
-    ) -> None:
-        if not 1 <= len(keys) <= MOST_SAMPLES:
-            raise ResultsError(
-                f"samples.keys must name 1 to {MOST_SAMPLES:,} samples, found {len(keys):,}."
-            )
-        if len(values) > MOST_METRICS:
-            raise ResultsError(
-                f"samples.values must have at most {MOST_METRICS} metrics, found {len(values):,}."
-            )
-        if len(longest := max(keys, key=len)) > MOST_KEY:
-            raise ResultsError(
-                f"samples.keys must have at most {MOST_KEY} characters each, found {longest!r:.60}."
-            )
-        self.keys = tuple(keys)
-        self.mirrored = None if mirrored is None else tuple(mirrored)
-        if self.mirrored is not None:
-            for count in self.mirrored:
-                _check_number(count, "a number in samples.mirrored")
-            if len(self.mirrored) != len(self.keys):
-                raise ResultsError(
-                    f"samples.mirrored must hold one number for each of {len(self.keys)} keys, "
-                    f"found {len(self.mirrored)}."
-                )
-        self.higher_is_better = dict(higher_is_better)
-        self.values = {metric: _column(metric, column) for metric, column in values.items()}
-        if len(set(self.keys)) != len(self.keys):
-            ((twice, _),) = Counter(self.keys).most_common(1)
-            raise ResultsError(f"samples.keys must be unique, found {twice!r:.80} more than once.")
-        for metric, column in self.values.items():
-            _check_name(metric, "a metric in samples.values")
-            if column.shape != (len(self.keys),):
-                raise ResultsError(
-                    f"samples.values.{metric} must hold one value for each of {len(self.keys)} "
-                    f"keys, found {len(column)}."
-                )
-        if set(self.values) != set(self.higher_is_better):
-            raise ResultsError(
-                "samples.higher_is_better must name the metrics of samples.values: "
-                f"expected {sorted(self.values)}, found {sorted(self.higher_is_better)!r:.200}."
-            )
+    keys: Keys
+    values: Columns
+    higher_is_better: Directions
+    mirrored: Counts | None = None
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON values: None where there is no value."""
-        columns = {name: column.tolist() for name, column in self.values.items()}
-        return {
-            "keys": list(self.keys),
-            "values": {
-                name: [v if math.isfinite(v) else None for v in column]
-                for name, column in columns.items()
-            },
-            "higher_is_better": self.higher_is_better,
-            "mirrored": None if self.mirrored is None else list(self.mirrored),
-        }
+    @field_validator("values")
+    @classmethod
+    def _values_of_all_keys(cls, given: Columns, info: ValidationInfo) -> Columns:
+        for metric, column in given.items():
+            _check_length(column, info, f".{word(metric)} ")
+        return given
+
+    @field_validator("mirrored")
+    @classmethod
+    def _mirrored_of_all_keys(cls, given: Counts | None, info: ValidationInfo) -> Counts | None:
+        if given is not None:
+            _check_length(given, info)
+        return given
+
+    @field_validator("higher_is_better")
+    @classmethod
+    def _same_metrics(cls, given: Directions, info: ValidationInfo) -> Directions:
+        for metric in given.keys() ^ info.data.get("values", given).keys():
+            raise ValueError(
+                f"must name the metrics of values, but {shown(metric)} is in one alone"
+            )
+        return given
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Record:
+def _check_length(column: Sized, info: ValidationInfo, place: str = "") -> None:
+    keys = info.data.get("keys")  # absent where they are wrong themselves
+    if keys is not None and len(column) != len(keys):
+        raise ValueError(
+            f"{place}must hold one value for each of {len(keys)} keys, found {len(column)}"
+        )
+
+
+@with_config(ConfigDict(extra="allow"))
+class Latency(TypedDict):
+    """How long one image takes; more may be stated."""
+
+    size: Size
+    median_ms: Number | None
+    device: Label
+
+
+@with_config(ConfigDict(extra="allow"))
+class Efficiency(TypedDict, total=False):
+    """Cost of an image of `size` [H, W]; more may be stated."""
+
+    size: Size
+    params: Number | None
+    macs: Number | None
+    macs_published: Number | None
+    memory_bytes: Number | None
+    latency: Annotated[list[Latency], *at_most(MOST_LATENCIES)]
+
+
+def _as_given(
+    value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+) -> dict[str, Any]:
+    """Check a part and keep it, in its own order: a record that was read is written the same."""
+    given: dict[str, Any] = free(value, info)
+    check(given)
+    return given
+
+
+@part(is_large=True)
+class Record(Stated):
     """One evaluation of one method on one data set under one protocol.
 
     Attributes:
@@ -230,42 +250,44 @@ class Record:
         ResultsError: a part contradicts another, or is larger than a record may be.
     """
 
-    method: str
-    label: str
+    method: Name
+    label: Label
     weights: WeightsInfo
     dataset: DatasetInfo
     protocol: ProtocolInfo
     samples: Samples
-    unavailable: Mapping[str, str] = field(default_factory=dict)
-    undefined: Mapping[str, str] = field(default_factory=dict)
-    efficiency: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
-    code: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
-    schema: int = SCHEMA
-    path: Path | None = None
+    unavailable: Reasons = field(default_factory=dict)
+    undefined: Reasons = field(default_factory=dict)
+    efficiency: Annotated[Efficiency, WrapValidator(_as_given)] = field(
+        default_factory=lambda: Efficiency()
+    )
+    training: Free = field(default_factory=dict)
+    config: Free = field(default_factory=dict)
+    code: Free = field(default_factory=dict)
+    environment: Free = field(default_factory=dict)
+    images: Pictures = field(default_factory=dict)
+    created: Time = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    schema: Annotated[int, Field(strict=True, ge=1, le=SCHEMA)] = SCHEMA
+    path: SkipJsonSchema[Path | None] = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "created", _utc(self.created))
-        _check_identity(self)
-        if both := sorted(set(self.unavailable) & set(self.samples.values)):
-            raise ResultsError(f"unavailable names metrics that have values: {', '.join(both)}.")
-        for metric in self.unavailable:
-            _check_name(metric, "a metric in unavailable")
-        if unknown := sorted(set(self.images) - set(self.samples.keys)):
-            raise ResultsError(f"images names samples that were not evaluated: {unknown[0]!r:.80}.")
-        _check_efficiency(self.efficiency)
-        for path in (path for roles in self.images.values() for path in roles.values()):
-            _check_picture(path)
+    @field_validator("unavailable")
+    @classmethod
+    def _without_values(cls, given: Reasons, info: ValidationInfo) -> Reasons:
+        if "samples" in info.data and (both := given.keys() & info.data["samples"].values.keys()):
+            raise ValueError(f"must not name metrics that have values: {', '.join(sorted(both))}")
+        return given
+
+    @field_validator("images")
+    @classmethod
+    def _of_samples(cls, given: Pictures, info: ValidationInfo) -> Pictures:
+        if "samples" in info.data and (extra := given.keys() - set(info.data["samples"].keys)):
+            raise ValueError(f"must be of samples, but {shown(min(extra))} was not evaluated")
+        return given
 
     @property
     def content(self) -> dict[str, Any]:
         """The record as plain JSON values, without its id."""
-        names = [name for name in self.__dataclass_fields__ if name not in ("schema", "path")]
-        values = {name: _plain(getattr(self, name), name) for name in names}
+        values: dict[str, Any] = LAYOUT.dump_python(self, mode="python", exclude={"schema", "path"})
         if self.schema == 1:
             del values["undefined"], values["weights"]["origin"]
         if self.schema < 3:
@@ -285,7 +307,8 @@ class Record:
 
     def to_json(self) -> str:
         """The file's text: the id, and on the lines after it what the id is the hash of."""
-        return f'{{"id": "{self.id}",\n{_body(self.content)}'
+        body = _body(self.content)
+        return f'{{"id": "{identify(self.created, body)}",\n{body}'
 
     def column(self, metric: str) -> NDArray[np.float64]:
         """Values of a metric, one per key, NaN where there is none."""
@@ -384,143 +407,5 @@ def _digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _utc(text: str) -> str:
-    """A time in the one form that sorts as text: UTC, to the microsecond."""
-    time = None
-    try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo and found.year in YEARS:
-            time = found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass  # no time, or one without end
-    if time is None:
-        raise ResultsError(
-            f"`created` must be an ISO 8601 time with its zone, found {text!r:.60}: "
-            "expected the form 2026-01-31T12:00:00+00:00."
-        )
-    return time.isoformat(timespec="microseconds")
-
-
-def _check_identity(record: Record) -> None:
-    """Refuse names that cannot be shown or written, and parts that are too large."""
-    names = {
-        "method": record.method,
-        "dataset.name": record.dataset.name,
-        "dataset.split": record.dataset.split,
-        "protocol.name": record.protocol.name,
-    }
-    for place, name in names.items():
-        _check_name(name, place)
-    texts = {
-        "label": record.label,
-        "weights.digest": record.weights.digest or "",
-        "weights.source": record.weights.source,
-        "weights.name": record.weights.name,
-        "weights.origin": record.weights.origin,
-        "dataset.digest": record.dataset.digest,
-        "protocol.digest": record.protocol.digest,
-    }
-    for place, text in texts.items():
-        if len(text) > MOST_LABEL:
-            raise ResultsError(
-                f"{place} must have at most {MOST_LABEL} characters, found {len(text):,}."
-            )
-    _check_number(record.dataset.light_scale, "dataset.light_scale")
-    _check_number(record.dataset.margin, "dataset.margin")
-
-
-def _check_name(name: str, place: str) -> None:
-    if not (1 <= len(name) <= MOST_NAME and name.isprintable()):
-        raise ResultsError(
-            f"{place} must be a name of 1 to {MOST_NAME} printable characters, found {name!r:.60}."
-        )
-
-
-def _check_picture(path: str) -> None:
-    parts = PurePosixPath(path).parts
-    outside = PurePosixPath(path).is_absolute() or ".." in parts or not parts
-    if outside or not path.isprintable() or len(path) > MOST_PATH:
-        raise ResultsError(f"images must be paths inside the results folder, found {path!r:.80}.")
-
-
-def _check_efficiency(efficiency: Mapping[str, Any]) -> None:
-    """Refuse figures that the tables could not show."""
-    for key in ("params", "macs", "macs_published", "memory_bytes"):
-        _check_number(efficiency.get(key), f"efficiency.{key}")
-    _check_size(efficiency.get("size", (1, 1)), "efficiency.size")
-    latency = efficiency.get("latency", [])
-    if not isinstance(latency, Sequence) or isinstance(latency, str):
-        raise ResultsError(f"efficiency.latency must be a list, found {latency!r:.60}.")
-    if len(latency) > MOST_LATENCIES:
-        raise ResultsError(
-            f"efficiency.latency must have at most {MOST_LATENCIES} items, found {len(latency):,}."
-        )
-    for i, item in enumerate(latency):
-        place = f"efficiency.latency[{i}]"
-        if not isinstance(item, Mapping) or not {"size", "median_ms", "device"} <= set(item):
-            raise ResultsError(f"{place} must hold size, median_ms and device, found {item!r:.80}.")
-        _check_size(item["size"], f"{place}.size")
-        _check_number(item["median_ms"], f"{place}.median_ms")
-        if not isinstance(item["device"], str) or len(item["device"]) > MOST_LABEL:
-            raise ResultsError(
-                f"{place}.device must be text of at most {MOST_LABEL} characters, found "
-                f"{item['device']!r:.60}."
-            )
-
-
-def _check_number(value: object, place: str) -> None:
-    if value is None:
-        return
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if is_number and 0 <= value <= MOST_VALUE:  # type: ignore[operator]  # narrowed just above
-        return
-    raise ResultsError(
-        f"{place} must be a number from 0 to {MOST_VALUE:g} or null, found {value!r:.60}."
-    )
-
-
-def _check_size(value: object, place: str) -> None:
-    sides = list(value) if isinstance(value, Sequence) else []
-    whole = all(isinstance(side, int | np.integer) and 0 < side < 2**31 for side in sides)
-    if len(sides) != 2 or not whole:
-        raise ResultsError(f"{place} must be [height, width], found {value!r:.60}.")
-
-
-def _column(
-    metric: str, values: Sequence[float | None] | NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """A read-only column, NaN where a value is None or not finite."""
-    try:
-        column = np.array(values, dtype=np.float64)
-    except OverflowError:
-        raise ResultsError(f"samples.values.{metric!r:.60} holds a number too large.") from None
-    column[~np.isfinite(column)] = np.nan
-    if np.nanmax(np.abs(column), initial=0) > MOST_VALUE:
-        raise ResultsError(f"samples.values.{metric!r:.60} holds a number beyond {MOST_VALUE:g}.")
-    column.setflags(write=False)
-    return column
-
-
-def _plain(value: object, place: str) -> Any:  # noqa: ANN401
-    """A value as JSON holds it; numbers that are not finite become null."""
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{place}.{key}") for key, item in value.items()}
-    if isinstance(value, Sequence):
-        return [_plain(item, place) for item in value]
-    if isinstance(value, Samples):
-        return value.plain()
-    if isinstance(value, PurePath):
-        return value.as_posix()
-    if hasattr(value, "__dataclass_fields__"):
-        names = value.__dataclass_fields__
-        return {name: _plain(getattr(value, name), f"{place}.{name}") for name in names}
-    raise ResultsError(
-        f"{place} must be a plain value, found {type(value).__name__}. Convert it to numbers, "
-        "text, lists or mappings."
-    )
+#: Reads a record from plain values, writes it as such, and states the JSON schema.
+LAYOUT = TypeAdapter(Record)

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from spikerec.errors import ResultsError, printable
+from spikerec.results.fields import YEARS
 from spikerec.results.reading import read_record
-from spikerec.results.record import YEARS, Record, file_word
+from spikerec.results.record import Record, file_word
 
 _FACTS = ("record", "method", "label", "dataset", "split", "protocol", "created")
 
