@@ -11,9 +11,10 @@ import yaml
 
 from spikerec import spikes
 from spikerec.data.sreds import SREDS
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import ConfigError, DataError, LockError
 from spikerec.simulation import Camera, Recording, SREDSLayout, write_scene, write_stream
 from spikerec.simulation.images import read_grey
+from spikerec.spikes.files import lock_output
 
 CAMERA = Camera(0.4)
 
@@ -117,6 +118,18 @@ def test_a_single_file_holds_the_same_spikes(tmp_path: Path, suffix: str) -> Non
     assert (path.parent / "ramp.simulation.yaml").is_file()
     with pytest.raises(DataError, match="exists already"):
         write_stream(path, recording())
+
+
+def test_a_second_process_at_the_same_output_is_told(tmp_path: Path) -> None:
+    root, path = tmp_path / "set", tmp_path / "scene.dat"
+    with lock_output(path), pytest.raises(LockError, match="is in use by process"):
+        write_stream(path, recording())
+    write_stream(path, recording())
+    scene = root / "train-0000"
+    with lock_output(scene), pytest.raises(LockError, match="is in use by process"):
+        write_scene(root, "train", "0000", recording())
+    write_scene(root, "train", "0000", recording())
+    assert not [*tmp_path.rglob("*.partial"), *tmp_path.rglob(".lock")]
 
 
 def test_an_unknown_suffix_lists_those_there_are(tmp_path: Path) -> None:

@@ -179,8 +179,11 @@ def _import(console: Console, options: argparse.Namespace) -> None:
     stream = spikes.open(path, geometry=geometry)
     facts = {key: value for key, value in stated(options).items() if key != "geometry"}
     sidecar = Sidecar(geometry, **facts)
+    written = spikes.sidecar_path(path)
+    done = written.exists() and not options.overwrite
     spikes.write_sidecar(path, sidecar, overwrite=options.overwrite)
-    say(console, f"{spikes.sidecar_path(path)}: {stream.num_readouts} readouts of {geometry}")
+    state = "done before, " if done else ""
+    say(console, f"{state}{written}: {stream.num_readouts} readouts of {geometry}")
 
 
 def _table() -> Table:

@@ -32,7 +32,7 @@ from spikerec.simulation.images import write_colour, write_grey
 from spikerec.simulation.scenes import Scene
 from spikerec.simulation.video import VideoScene
 from spikerec.spikes.dat import encode_readouts
-from spikerec.spikes.files import Unfinished, atomic_path, make_folder, sync
+from spikerec.spikes.files import Unfinished, atomic_path, lock_output, make_folder, sync
 from spikerec.spikes.geometry import Geometry, Sidecar, write_sidecar
 
 CARD = "simulation.yaml"
@@ -199,25 +199,27 @@ def write_scene(
 
     Raises:
         DataError: the scene exists already.
+        LockError: another process is writing it.
     """
     layout = SREDSLayout(root, recording.camera.light_scale, recording.readouts_per_image)
     target = layout.spikes(split, name)
-    if layout.has(split, name):
-        raise DataError(f"{target} exists already: name another output.")
-    unfinished = Unfinished(root / f"{split}-{name}")
-    try:
-        _write_parts(unfinished.path, recording, on_image)
-        # The spikes come last: where they are, the images and the sidecar are as well.
-        _put(unfinished.path / "images", layout.images(split, name))
-        make_folder(target.parent)
-        write_sidecar(
-            target,
-            Sidecar(recording.geometry, light_scale=recording.camera.light_scale),
-            overwrite=True,
-        )
-        _put(unfinished.path / "spikes", target)
-    finally:
-        unfinished.discard()
+    with lock_output(root / f"{split}-{name}"):
+        if layout.has(split, name):
+            raise DataError(f"{target} exists already: name another output.")
+        unfinished = Unfinished(root / f"{split}-{name}")
+        try:
+            _write_parts(unfinished.path, recording, on_image)
+            # The spikes come last: where they are, the images and the sidecar are as well.
+            _put(unfinished.path / "images", layout.images(split, name))
+            make_folder(target.parent)
+            write_sidecar(
+                target,
+                Sidecar(recording.geometry, light_scale=recording.camera.light_scale),
+                overwrite=True,
+            )
+            _put(unfinished.path / "spikes", target)
+        finally:
+            unfinished.discard()
 
 
 def written_before(target: Path, recording: Recording) -> bool:
@@ -254,7 +256,13 @@ def write_stream(
 
     Raises:
         DataError: unknown suffix, or the file or the images exist already.
+        LockError: another process is writing it.
     """
+    with lock_output(path):
+        _write_stream(path, recording, on_image)
+
+
+def _write_stream(path: Path, recording: Recording, on_image: Callable[[], None] | None) -> None:
     images = path.with_name(f"{path.stem}_images")
     card = path.with_name(f"{path.stem}.{CARD}")
     if path.suffix.lower() not in spikes.SUFFIXES:

@@ -166,10 +166,9 @@ def lock_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
         LockError: another process is using the folder, and `wait` is False; or its file system
             has no locks.
     """
-    make_folder(folder)
     path = folder / LOCK
     try:
-        lock = _acquire(path, wait=False)
+        lock = _acquire_in(folder, wait=False)
         if lock is None:
             holder = _holder(path)
             if not wait:
@@ -178,7 +177,7 @@ def lock_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
                     "another folder."
                 )
             _log.info("waiting for %s, which is in use by %s", folder, holder)
-            lock = _acquire(path, wait=True)
+            lock = _acquire_in(folder, wait=True)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
@@ -196,6 +195,25 @@ def lock_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)  # while it is held: who waits for it then locks a new file
         _release(lock)
+
+
+@contextmanager
+def lock_output(path: Path) -> Iterator[None]:
+    """Let no other process write the same file or folder meanwhile.
+
+    The lock is in the folder `NAME.partial` beside it, which goes at the end of the block. One that
+    a dead process left is taken over.
+
+    Raises:
+        LockError: another process is writing it.
+    """
+    folder = path.with_name(f"{path.name}.partial")
+    try:
+        with lock_folder(folder):
+            yield
+    finally:
+        with suppress(OSError):  # another process has just locked it, or it was never made
+            folder.rmdir()
 
 
 @contextmanager
@@ -279,6 +297,14 @@ def _holder(path: Path) -> str:
     with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace")[:200] or "another process"
     return "another process"
+
+
+def _acquire_in(folder: Path, *, wait: bool) -> int | None:
+    """Lock a folder, made where absent, even where another process removes it meanwhile."""
+    while True:
+        make_folder(folder)
+        with suppress(FileNotFoundError):
+            return _acquire(folder / LOCK, wait=wait)
 
 
 def _acquire(path: Path, *, wait: bool) -> int | None:

@@ -84,11 +84,19 @@ class Sink(ABC):
     def __enter__(self) -> Self:
         if self.is_done:
             return self
-        with self._told():
-            self._lock.enter_context(lock_folder(self._partial))
+        with self._told(), ExitStack() as undo:
+            undo.callback(self._remove_empty)
+            undo.enter_context(lock_folder(self._partial))
+            if self.path.exists():  # perhaps another process has made it meanwhile
+                self._is_same()
             self._save_state()
             self._open()
+            self._lock = undo.pop_all()
         return self
+
+    def _remove_empty(self) -> None:
+        with suppress(OSError):  # it holds frames, or is gone
+            self._partial.rmdir()
 
     def write(self, picture: NDArray[np.float32]) -> None:
         """Take the next frame.
