@@ -235,11 +235,14 @@ def _fetch(console: Console, name: str, root: Path | None, photographs: str | No
 
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(f"simulating {name}", total=None)
-        found.fetch(
-            report=partial(say, console),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    say(console, f"{name} is in {found.root}")
+        shown: list[int] = []
+
+        def show(done: int, total: int) -> None:
+            shown.append(done)
+            bar.update(task, completed=done, total=total)
+
+        found.fetch(report=partial(say, console), progress=show)
+    say(console, f"{'' if shown else 'done before, '}{name} is in {found.root}")
 
 
 def _fetch_samples(console: Console, root: Path) -> None:
