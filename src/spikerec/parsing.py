@@ -14,14 +14,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn
+from zipfile import ZipFile
 
 import yaml
 
 from spikerec.errors import DataError, DataNotFoundError, SpikerecError
 
+#: Bytes of a zip archive's list of members, some 50 for each: those of 10,000 at least.
+MOST_ZIP_LIST = 1 << 21
 #: Whole numbers in documents: those of 64 bits, signed.
 LARGEST_INTEGER = 2**63 - 1
 #: A found text that an error may show: one short word, or the path of an array.
@@ -94,6 +98,35 @@ def parsing(path: Path, kind: str, error: type[SpikerecError] = DataError) -> It
         raise error(
             f"{path} cannot be read as {kind}: {_DAMAGED} ({type(reason).__name__})."
         ) from reason
+
+
+@contextmanager
+def open_zip(path: Path) -> Iterator[ZipFile]:
+    """Open a zip archive whose list of members is bounded, as they all become objects at once.
+
+    Raises:
+        DataError: the list is longer.
+        BadZipFile: it is no zip archive.
+    """
+    with _BoundedFile(path) as file, ZipFile(file) as archive:
+        file.most = None
+        yield archive
+
+
+class _BoundedFile(FileIO):
+    """A file of which no more than a bound is read at once, where there is one."""
+
+    most: int | None = MOST_ZIP_LIST
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes.
+
+        Raises:
+            DataError: more than the bound are asked for.
+        """
+        if self.most is not None and size is not None and size > self.most:
+            raise DataError(f"{self.name} lists more members than an archive may have here.")
+        return super().read(-1 if size is None else size) or b""
 
 
 _DAMAGED = "it is damaged, cut short, or of another kind"

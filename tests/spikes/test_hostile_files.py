@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from spikerec import spikes
 from spikerec.errors import GeometryError, SpikerecError
-from spikerec.spikes import hdf5, numpy_files
+from spikerec.spikes import numpy_files
 
 ARRAY = np.random.default_rng(0).integers(0, 2, (5, 4, 9), dtype=np.uint8)
 SECRET = b"a line that belongs to another file\n"
@@ -180,19 +181,39 @@ def test_an_h5_of_many_groups_is_bounded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(spikes.open(tmp_path / "loop.h5")[:], ARRAY)
 
 
-def test_an_h5_chunk_that_inflates_beyond_its_size_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def zlib_chunk(size: int) -> bytes:
+    return zlib.compress(bytes(size))
+
+
+@pytest.mark.parametrize(
+    ("filters", "content", "mask", "is_whole"),
+    [
+        ({"compression": "gzip"}, zlib_chunk(64), 0, True),
+        ({"compression": "gzip"}, bytes(64), 1, True),
+        ({"compression": "gzip"}, zlib_chunk(1 << 20), 0, False),
+        ({"compression": "gzip"}, zlib_chunk(65), 0, False),
+        ({"compression": "gzip"}, zlib_chunk(10), 0, False),
+        ({"compression": "gzip"}, zlib_chunk(64)[:-4], 0, False),
+        ({"compression": "gzip"}, bytes(10), 1, False),
+        ({"compression": "gzip"}, bytes(100), 1, False),
+        ({"shuffle": True}, bytes(64), 0, True),
+        ({"shuffle": True}, bytes(63), 0, False),
+        ({}, bytes(64), 0, True),
+        ({}, bytes(10), 0, False),
+    ],
+)
+def test_an_h5_chunk_of_another_size_than_stated_is_refused(
+    tmp_path: Path, filters: dict[str, object], content: bytes, mask: int, is_whole: bool
 ) -> None:
-    monkeypatch.setattr(hdf5, "SMALL_CHUNK_BYTES", 0)
-    for name, size in (("right", 64), ("bomb", 1 << 20)):
-        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
-            dataset = file.create_dataset(
-                "spikes", (2, 8, 8), np.uint8, chunks=(1, 8, 8), compression="gzip"
-            )
-            for readout in range(2):
-                dataset.id.write_direct_chunk((readout, 0, 0), zlib.compress(bytes(size)))
-    assert not spikes.open(tmp_path / "right.h5")[:].any()
-    assert "inflates beyond its size" in refusal(tmp_path / "bomb.h5")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("spikes", (2, 8, 8), np.uint8, chunks=(1, 8, 8), **filters)
+        for readout in range(2):
+            dataset.id.write_direct_chunk((readout, 0, 0), content, filter_mask=mask)
+    if is_whole:
+        assert not spikes.open(path)[:].any()
+    else:
+        assert "more or fewer bytes than its size" in refusal(path)
 
 
 @pytest.mark.parametrize("value", ["nine", [9, 9], 9.0, -9, 0, 2**40, h5py.Empty("i4")])
@@ -226,3 +247,44 @@ def test_an_error_does_not_quote_the_file(tmp_path: Path) -> None:
         assert "another file" not in refusal(tmp_path / "a.dat")
     for name in ("c.npz", "d.npy", "e.npy"):
         assert "another file" not in refusal(tmp_path / name)
+
+
+def test_a_link_of_an_h5_is_not_quoted(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["spikes"] = h5py.SoftLink("/" + SECRET.decode() * 100)
+    assert "has no array 'spikes'" in refusal(tmp_path / "a.h5", "spikes")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(40, 3, 17), (1, 1, 33), (100, 1, 1), (3, 50, 8)])
+@pytest.mark.parametrize("slab", [8, 64, 1000, 1 << 24])
+def test_an_npz_is_decompressed_a_slab_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slab: int, shape: tuple[int, ...], order: str
+) -> None:
+    monkeypatch.setattr(numpy_files, "SLAB_BYTES", slab)
+    array = np.random.default_rng(0).integers(0, 2, shape, dtype=np.uint8)
+    np.savez_compressed(tmp_path / "a.npz", spikes=np.asarray(array, order=order))
+    np.testing.assert_array_equal(spikes.open(tmp_path / "a.npz")[:], array)
+
+
+def test_an_npz_of_many_tiny_readouts_is_read_at_once_or_refused(tmp_path: Path) -> None:
+    many = np.zeros((3_000_000, 1, 1), np.uint8)
+    np.savez_compressed(tmp_path / "a.npz", spikes=many)
+    began = time.process_time()
+    assert spikes.open(tmp_path / "a.npz")[-2:].shape == (2, 1, 1)
+    assert time.process_time() - began < 5
+    content = npy(claims("(400000000, 1, 1)"), bytes(400_000_000))
+    write_npz(tmp_path / "b.npz", content)
+    assert "400,000,000 bytes of memory" in refusal(tmp_path / "b.npz")
+
+
+def test_an_npz_of_a_million_members_is_refused_before_they_are_listed(tmp_path: Path) -> None:
+    entry = struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", *(20, 0, 20, 0), *(0,) * 7, 1, *(0,) * 6)
+    members = (entry + b"a") * 1_000_000
+    end = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 10**6, 10**6, len(members), 0)
+    place = struct.pack("<4sLQL", b"PK\x06\x07", 0, len(members), 1)
+    old_end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, *(0xFFFF,) * 2, *(0xFFFFFFFF,) * 2, 0)
+    (tmp_path / "a.npz").write_bytes(members + end + place + old_end)
+    began = time.process_time()
+    assert "lists more members" in refusal(tmp_path / "a.npz")
+    assert time.process_time() - began < 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle  # noqa: TID251 - builds the hostile files that must not run
 import sys
+import time
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -363,3 +364,53 @@ def test_arguments_of_a_file_are_bounded(
     save_state(tmp_path / "a.safetensors", state, {"arguments": arguments})
     with pytest.raises(WeightsError, match=r"a\.safetensors"):
         read_arguments(tmp_path / "a.safetensors")
+
+
+def pickled(path: Path, content: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/version", "3\n")
+    return path
+
+
+def called(name: bytes, size: int) -> bytes:
+    """A pickle of {"w": name(size)}."""
+    number = b"\x8a\x08" + size.to_bytes(8, "little")
+    return b"\x80\x02}X\x01\x00\x00\x00wc" + name + b"\n" + number + b"\x85Rs."
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x02" + b"]" * 600_000 + b"a" * 599_999 + b".", "more than tensors"),
+        (called(b"builtins\nbytearray", 1 << 31), "more than tensors"),
+        (called(b"torch\nByteTensor", 1 << 30), "states tensors of 1,073,741,824 bytes"),
+        (called(b"torch\nTensor", 1 << 20), "states tensors of 4,194,304 bytes"),
+    ],
+)
+def test_a_pickle_that_states_more_than_it_holds_is_refused(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    began = time.process_time()
+    with pytest.raises(WeightsError, match=message):
+        read_state(pickled(tmp_path / "a.pth", content))
+    assert time.process_time() - began < 3
+
+
+def test_many_names_of_one_tensor_are_refused(tmp_path: Path) -> None:
+    one = torch.zeros(1000)
+    torch.save({f"w{index}": one for index in range(1000)}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="states tensors of 4,000,000 bytes"):
+        read_state(tmp_path / "a.pth")
+
+
+def test_more_state_dicts_than_training_keeps_are_refused(tmp_path: Path) -> None:
+    states = {str(i): {str(j): {"w": torch.zeros(1)} for j in range(40)} for i in range(40)}
+    torch.save(states, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="and 1595 more") as caught:
+        read_state(tmp_path / "a.pth")
+    assert len(str(caught.value)) < 500
+    inner = {str(j): {"w": torch.zeros(1)} for j in range(400)}
+    torch.save({str(i): inner for i in range(400)}, tmp_path / "b.pth")
+    with pytest.raises(WeightsError, match="more than 200,000 entries"):
+        read_state(tmp_path / "b.pth")

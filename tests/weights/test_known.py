@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from spikerec.describing import describe
 from spikerec.errors import ConfigError, WeightsError
 from spikerec.models import STIR, Fast
 from spikerec.models.base import Network
-from spikerec.weights import digest, read_state
+from spikerec.weights import digest, read_state, save_state
 from spikerec.weights.trained import load_checkpoint, model_of
 
 SMALL: dict[str, Any] = {"window": 21, "filters": 4, "channels": [8], "blocks": [1]}
@@ -89,6 +90,17 @@ def test_checkpoint_alone_rebuilds_its_network(tmp_path: Path, suffix: str) -> N
         assert (loaded.window, loaded.output_scale, loaded.training) == (21, 0.6, False)
         assert digest(loaded.state_dict()) == digest(network.state_dict())
         assert model_of(loaded) == "fast"
+
+
+def test_weights_that_are_not_those_of_their_digest_are_refused(tmp_path: Path) -> None:
+    network = Fast(**SMALL)
+    state = network.state_dict()
+    about = {"model": "fast", "arguments": json.dumps(SMALL), "digest": "0" * 64}
+    save_state(tmp_path / "a.safetensors", state, about)
+    with pytest.raises(WeightsError, match="states another digest than its weights have"):
+        spikerec.load(tmp_path / "a.safetensors")
+    save_state(tmp_path / "b.safetensors", state, about | {"digest": digest(state)})
+    assert spikerec.load(tmp_path / "b.safetensors").window == SMALL["window"]
 
 
 def test_checkpoint_that_disagrees_with_the_model_is_refused(tmp_path: Path) -> None:

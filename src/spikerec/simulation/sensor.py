@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError, GeometryError
-from spikerec.spikes.geometry import MAX_READOUT_PIXELS
 from spikerec.spikes.numpy_files import read_npz
 
 CALIBRATION_LUX = 335.0  # E₃, the brightest of the three even lights of RSIR's calibration
 MAP_KEYS = ("gain", "dark_current", "threshold")
-#: Bound of a map: its pixels.
-MAX_MAP_VALUES = MAX_READOUT_PIXELS
+#: Bound of a map: its pixels (2048²), as six of them may stand in memory in double precision.
+MAX_MAP_VALUES = 1 << 22
 CALIBRATION_KEYS = ("Nl", "Nd", "D_light")  # R, L_d and D_light, as published with SpikeNeRF
 
 

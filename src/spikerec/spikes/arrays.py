@@ -28,7 +28,7 @@ def choose_dataset(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: st
     if wanted is not None:
         if wanted not in shapes:
             raise DataError(
-                f"{path} has no array {wanted!r}: expected one of those in it: {listed}."
+                f"{path} has no array {wanted[:100]!r}: expected one of those in it: {listed}."
             )
         return wanted
     blocks = [name for name, shape in shapes.items() if len(shape) == 3]

@@ -31,9 +31,7 @@ CHUNK_READOUTS = 16
 #: Bounds of what a file states.
 MAX_H5_OBJECTS = 4_096
 MAX_H5_DEPTH = 16
-MAX_CHUNK_BYTES = 1 << 28
-#: A compressed chunk of this size or less cannot fill more than 1 GiB; larger ones are tried.
-SMALL_CHUNK_BYTES = 1 << 20
+MAX_CHUNK_BYTES = 1 << 27
 #: Filters of `.h5` whose decoders come with h5py; each may be used once.
 H5_FILTERS = {
     h5py.h5z.FILTER_DEFLATE: "gzip",
@@ -90,13 +88,13 @@ class H5Stream(FileStream[h5py.File]):
             self._check_storage(found)
             self.is_packed = PACKED_WIDTH in found.attrs
             self.is_matlab = MATLAB_CLASS in found.attrs
-            self._gzip_tail = self._bytes_after_gzip(found)
+            self._filters = self._checked_filters(found)
             shape = found.shape
             if self.is_packed:
                 shape = (*shape[:2], self._checked_width(found, shape[2]))
         if self.is_matlab:
             shape = (shape[0], shape[2], shape[1])
-        self._tried: set[tuple[int, ...]] = set()
+        self._checked: set[tuple[int, ...]] = set()
         super().__init__(path, check_array(path, shape, np.dtype(np.uint8)), rate_hz, light_scale)
 
     def _open(self) -> h5py.File:
@@ -133,8 +131,8 @@ class H5Stream(FileStream[h5py.File]):
     ) -> str:
         try:
             if wanted is not None:
-                named = _plain_name(wanted)
-                return choose_dataset(self.path, shapes, _behind(named, shapes, soft))
+                behind = _behind(_plain_name(wanted), shapes, soft)
+                return choose_dataset(self.path, shapes, behind if behind in shapes else wanted)
             links = {name: _behind(name, shapes, soft) for name in SPIKE_NAMES if name in soft}
             if found := [target for target in links.values() if len(shapes.get(target, ())) == 3]:
                 return found[0]
@@ -168,8 +166,8 @@ class H5Stream(FileStream[h5py.File]):
                 "chunks. Get it again."
             )
 
-    def _bytes_after_gzip(self, dataset: h5py.Dataset) -> int | None:
-        """How many bytes follow gzip's in a chunk; None for a dataset without gzip.
+    def _checked_filters(self, dataset: h5py.Dataset) -> list[int]:
+        """The filters of a dataset, by HDF5's numbers, in the order in which they are written.
 
         Raises:
             DataError: filters that are not read, or used twice, or an impossible setting.
@@ -188,10 +186,12 @@ class H5Stream(FileStream[h5py.File]):
             )
         if any(limit > MAX_CHUNK_BYTES for limit in limits):
             raise DataError(f"{self.path}: {shown(self.dataset)} has chunks that are too large.")
-        if h5py.h5z.FILTER_DEFLATE not in codes:
-            return None
-        after = codes[codes.index(h5py.h5z.FILTER_DEFLATE) + 1 :]
-        return 4 * (h5py.h5z.FILTER_FLETCHER32 in after)
+        if h5py.h5z.FILTER_LZF in codes and PACKED_WIDTH in dataset.attrs:
+            raise DataError(
+                f"{self.path}: {shown(self.dataset)} is packed and compressed by lzf: expected one "
+                "or the other. Repack it: h5repack -f NONE IN.h5 OUT.h5."
+            )
+        return codes
 
     def _checked_width(self, dataset: h5py.Dataset, row_bytes: int) -> int:
         stated = h5py.h5a.open(dataset.id, PACKED_WIDTH.encode())
@@ -235,31 +235,46 @@ class H5Stream(FileStream[h5py.File]):
     def _read(self, *part: slice) -> np.ndarray:
         with parsing(self.path, ".h5"):
             dataset = self._handle[self.dataset]
-            if self._gzip_tail is not None and dataset.chunks is not None:
-                self._try_chunks(dataset, part)
+            if dataset.chunks is not None and not dataset.is_virtual:
+                self._check_chunks(dataset, part)
             values: np.ndarray = dataset[part]
             return values
 
-    def _try_chunks(self, dataset: h5py.Dataset, part: tuple[slice, ...]) -> None:
-        """Refuse a chunk that gzip would inflate beyond its size, which HDF5 would let it.
+    def _check_chunks(self, dataset: h5py.Dataset, part: tuple[slice, ...]) -> None:
+        """Refuse chunks that hold more or less than their size, in a part of a dataset.
+
+        HDF5 takes both: it inflates a chunk to any size, and of one that is too short it gives what
+        the memory behind it held.
 
         Raises:
-            DataError: there is one in this part of the dataset.
+            DataError: there is one.
         """
         for chunk in dataset.iter_chunks(tuple(slice(one.start, one.stop) for one in part)):
             place = tuple(
                 one.start // step * step for one, step in zip(chunk, dataset.chunks, strict=True)
             )
-            if place in self._tried:
+            if place in self._checked:
                 continue
-            if dataset.id.get_chunk_info_by_coord(place).size > SMALL_CHUNK_BYTES:
-                _, stored = dataset.id.read_direct_chunk(place)
-                limit = math.prod(dataset.chunks)
-                inflater = zlib.decompressobj()
-                inflater.decompress(stored[: len(stored) - (self._gzip_tail or 0)], limit + 64)
-                if not inflater.eof:
-                    raise DataError(f"{self.path} holds a chunk that inflates beyond its size.")
-            self._tried.add(place)
+            if not self._is_whole(dataset, place):
+                raise DataError(f"{self.path} holds a chunk of more or fewer bytes than its size.")
+            self._checked.add(place)
+
+    def _is_whole(self, dataset: h5py.Dataset, place: tuple[int, ...]) -> bool:
+        """True if a chunk holds as many bytes as its size says, as far as can be told."""
+        info = dataset.id.get_chunk_info_by_coord(place)
+        used = [code for k, code in enumerate(self._filters) if not info.filter_mask >> k & 1]
+        if h5py.h5z.FILTER_LZF in used:
+            return True  # its decoder stops at the size, and what it gives is checked to be spikes
+        sums = [4 * (code == h5py.h5z.FILTER_FLETCHER32) for code in used]
+        size = math.prod(dataset.chunks)
+        if h5py.h5z.FILTER_DEFLATE not in used:
+            return bool(info.size == size + sum(sums))
+        gzip = used.index(h5py.h5z.FILTER_DEFLATE)
+        size += sum(sums[:gzip])
+        _, stored = dataset.id.read_direct_chunk(place)
+        inflater = zlib.decompressobj()
+        inflated = inflater.decompress(stored[: len(stored) - sum(sums[gzip:])], size + 1)
+        return len(inflated) == size and inflater.eof
 
 
 def write_h5(

@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from spikerec.errors import DataError
-from spikerec.parsing import parsing, shown
+from spikerec.parsing import open_zip, parsing, shown
 from spikerec.spikes.arrays import byte_columns, check_array, choose_dataset, shown_array
 from spikerec.spikes.bits import PackedSpikes, as_spikes, pack_bits
 from spikerec.spikes.stream import FileStream
@@ -26,10 +26,11 @@ from spikerec.spikes.stream import FileStream
 #: Bounds of what these files state.
 MAX_HEADER_BYTES = 10_000  # of the array's description in a `.npy`, as NumPy's own reader has it
 MAX_NPZ_MEMBERS = 1_000
-MAX_NPZ_PIXELS = 1 << 32  # kept as bits in memory: 512 MiB; 40,000 readouts of 250 × 400
+MAX_NPZ_PIXELS = 1 << 31  # 20,000 readouts of 250 × 400; five seconds to decompress
+MAX_NPZ_BYTES = 1 << 28  # of them as bits in memory, a byte or more a row
 MAX_DEFLATE_RATIO = 1_100  # deflate cannot do better than 1,032
-#: Bytes decompressed at once from a `.npz` in column order.
-SLAB_BYTES = 1 << 26
+#: Bytes decompressed at once from a `.npz`.
+SLAB_BYTES = 1 << 24
 
 
 class Header(NamedTuple):
@@ -107,7 +108,7 @@ class NpzStream(FileStream[np.ndarray]):
         rate_hz: float | None = None,
         light_scale: float | None = None,
     ) -> None:
-        with parsing(path, ".npz"), zipfile.ZipFile(path) as archive:
+        with parsing(path, ".npz"), open_zip(path) as archive:
             headers = read_headers(archive, path)
         shapes = {name: header.shape for name, header in headers.items()}
         self.dataset = choose_dataset(path, shapes, dataset)
@@ -119,6 +120,13 @@ class NpzStream(FileStream[np.ndarray]):
                 f"decompressed into memory: expected at most {MAX_NPZ_PIXELS:,}. Convert it to "
                 ".npy, .h5 or .dat."
             )
+        num_bytes = shape[0] * shape[1] * -(-shape[2] // 8)
+        if num_bytes > MAX_NPZ_BYTES:
+            raise DataError(
+                f"{path}: {shown(self.dataset)} states {shape[0]:,} readouts of {shape[1]} × "
+                f"{shape[2]} pixels, which take {num_bytes:,} bytes of memory: expected at most "
+                f"{MAX_NPZ_BYTES:,}. Convert it to .npy, .h5 or .dat."
+            )
         super().__init__(path, shape, rate_hz, light_scale)
 
     def _open(self) -> np.ndarray:
@@ -126,7 +134,7 @@ class NpzStream(FileStream[np.ndarray]):
         bits = np.zeros((self.num_readouts, self.height, -(-self.width // 8)), np.uint8)
         with (
             parsing(self.path, ".npz"),
-            zipfile.ZipFile(self.path) as archive,
+            open_zip(self.path) as archive,
             archive.open(f"{self.dataset}.npy") as member,
         ):
             header = read_header(member, self.path)
@@ -135,19 +143,36 @@ class NpzStream(FileStream[np.ndarray]):
         return bits
 
     def _fill_by_readouts(self, bits: np.ndarray, member: IO[bytes], dtype: np.dtype[Any]) -> None:
-        for readout in range(self.num_readouts):
-            values = _next_values(member, self.height * self.width, dtype, self.path)
-            bits[readout] = pack_bits(values.reshape(self.height, self.width))
+        count = max(1, SLAB_BYTES // (self.height * self.width))
+        for first in range(0, self.num_readouts, count):
+            part = bits[first : first + count]
+            values = _next_values(member, len(part) * self.height * self.width, dtype, self.path)
+            part[...] = pack_bits(values.reshape(-1, self.height, self.width))
 
     def _fill_by_columns(self, bits: np.ndarray, member: IO[bytes], dtype: np.dtype[Any]) -> None:
         """Fortran order has time run fastest, then rows, then columns."""
+        column_bytes = self.num_readouts * self.height
+        if column_bytes > SLAB_BYTES // 8:
+            for column in range(self.width):
+                self._fill_column(bits[:, :, column // 8], column % 8, member, dtype)
+            return
+        count = SLAB_BYTES // (8 * column_bytes)
+        for first in range(0, bits.shape[2], count):
+            part = bits[:, :, first : first + count]
+            columns = min(8 * part.shape[2], self.width - 8 * first)
+            values = _next_values(member, columns * column_bytes, dtype, self.path)
+            part[...] = pack_bits(values.reshape(columns, self.height, -1).T)
+
+    def _fill_column(
+        self, octets: np.ndarray, bit: int, member: IO[bytes], dtype: np.dtype[Any]
+    ) -> None:
+        """Set one bit of bytes (T, H), some rows or a part of one at a time."""
         count = max(1, SLAB_BYTES // self.num_readouts)
-        for column in range(self.width):
-            for top in range(0, self.height, count):
-                rows = min(count, self.height - top)
-                values = _next_values(member, rows * self.num_readouts, dtype, self.path)
-                part = values.reshape(rows, self.num_readouts).T
-                bits[:, top : top + rows, column // 8] |= part << np.uint8(column % 8)
+        for top in range(0, self.height, count):
+            for first in range(0, self.num_readouts, SLAB_BYTES):
+                part = octets[first : first + SLAB_BYTES, top : top + count]
+                values = _next_values(member, part.size, dtype, self.path)
+                part |= values.reshape(part.shape[::-1]).T << np.uint8(bit)
 
     def _decode(self, time: slice, rows: slice, columns: slice) -> np.ndarray:
         return np.ascontiguousarray(self._pack(time, rows, columns).unpack())
@@ -241,7 +266,7 @@ def read_npz(path: Path, names: Collection[str], limit: int) -> dict[str, NDArra
         DataError: not a `.npz`, one beyond the bounds, or an array that holds no numbers.
     """
     arrays = {}
-    with parsing(path, ".npz"), zipfile.ZipFile(path) as archive:
+    with parsing(path, ".npz"), open_zip(path) as archive:
         for name, header in read_headers(archive, path).items():
             if name not in names:
                 continue

@@ -9,21 +9,35 @@ not know is replaced by a `StandIn`, which keeps the state and runs nothing.
 
 from __future__ import annotations
 
+import pickletools
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import torch
 from torch import Tensor
 
-from spikerec.errors import WeightsError
+from spikerec.errors import DataError, WeightsError
 from spikerec.kernels.devices import has_arrays
-from spikerec.parsing import shown
+from spikerec.parsing import open_zip, shown
 
 #: Modules of the standard library whose classes configs and modules hold. A file that names
 #: anything else of the standard library (`os.system`, `builtins.eval`) is refused outright.
 HARMLESS_MODULES = {"argparse", "collections", "datetime", "enum", "logging", "pathlib", "types"}
+
+#: Bounds of a pickle: its instructions (some 25 a tensor), which take 4 µs each.
+MOST_INSTRUCTIONS = 500_000
+
+#: Pickles before the numbers in a file from before PyTorch 1.6.
+OLD_PICKLES = 5
+
+#: PyTorch's reader lets a file make these of any size; it never writes them itself.
+REFUSED_NAMES = {"builtins bytearray", "__builtin__ bytearray"}
+
+#: Tensors that share memory may have this many times the bytes of the file together.
+TIMES_THE_FILE = 4
 
 
 class StandIn:
@@ -46,6 +60,7 @@ def read_pickle(path: Path) -> object:
     """The content of a PyTorch file, with records for the classes that PyTorch does not know."""
     try:
         _check_archive(path)
+        _check_instructions(path)
         names = _unknown_classes(path)
         with torch.serialization.safe_globals([(StandIn, name) for name in names]):
             return torch.load(  # noqa: TID251 - the one place that reads PyTorch's format
@@ -53,6 +68,8 @@ def read_pickle(path: Path) -> object:
             )
     except WeightsError:
         raise
+    except DataError as error:
+        raise WeightsError(str(error)) from error
     except Exception as error:
         # Damaged or hostile bytes fail wherever they happen to: all of it is one fact to the user.
         raise unreadable(path, error) from error
@@ -65,7 +82,7 @@ def _check_archive(path: Path) -> None:
         WeightsError: it would.
     """
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > path.stat().st_size:
             raise WeightsError(
@@ -97,12 +114,48 @@ def _unknown_classes(path: Path) -> list[str]:
     return names
 
 
+def _check_instructions(path: Path) -> None:
+    """Refuse a pickle that is longer than any weights need, or makes memory of a stated size.
+
+    Raises:
+        WeightsError: it is, or does.
+    """
+    count = 0
+    for pickled in _pickles(path):
+        for operation, argument, _ in pickletools.genops(pickled):
+            count += 1
+            if count > MOST_INSTRUCTIONS or (
+                operation.name == "GLOBAL" and argument in REFUSED_NAMES
+            ):
+                raise WeightsError(
+                    f"{path} holds more than tensors and a few values beside them: refused. Have "
+                    "its state dict saved alone."
+                )
+
+
+def _pickles(path: Path) -> Iterator[IO[bytes]]:
+    """The pickles of a PyTorch file, each where it begins."""
+    if zipfile.is_zipfile(path):
+        with open_zip(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(".pkl"):
+                    with archive.open(name) as member:
+                        yield member
+        return
+    with path.open("rb") as file:
+        for _ in range(OLD_PICKLES):
+            yield file
+
+
 def check_memory(state: Mapping[str, Tensor], path: Path) -> None:
     """Refuse tensors that state more values than the file holds, as those of stride 0 do.
 
     Raises:
         WeightsError: there is one, or one that is sparse, quantised or has no values.
     """
+    held = path.stat().st_size
+    storages: dict[int, int] = {}
+    total = 0
     for name, tensor in state.items():
         is_plain = (
             tensor.layout == torch.strided
@@ -115,6 +168,13 @@ def check_memory(state: Mapping[str, Tensor], path: Path) -> None:
                 f"{path} holds a tensor of {tensor.numel():,} values at {shown(name)} that are not "
                 "all in the file: expected plain tensors. Save it with every tensor cloned."
             )
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        total += tensor.nbytes
+    if sum(storages.values()) > held or total > TIMES_THE_FILE * held:
+        raise WeightsError(
+            f"{path} states tensors of {total:,} bytes, and has {held:,}: expected all their "
+            "values in the file. Save it with every tensor cloned."
+        )
 
 
 def unreadable(path: Path, error: Exception) -> WeightsError:

@@ -31,8 +31,9 @@ WRAPPERS = ("module.", "_orig_mod.")
 #: Prefix of the network's names in our LightningModule.
 LIGHTNING_PREFIX = "network."
 
-#: Modules that a pickled network may have.
+#: Bounds: modules of a pickled network, and entries of the mappings that are searched for weights.
 MAX_MODULES = 10_000
+MAX_ENTRIES = 200_000
 
 #: Names that an error spells out before it counts the rest.
 NAMES_SHOWN = 5
@@ -79,12 +80,12 @@ def _choose(content: Mapping[Any, Any], path: Path, key: str | None) -> object:
         WeightsError: no weights are under the key asked for; or weights are under several keys,
             and none of them is known to be the one.
     """
-    found = dict(_states(content, ""))
+    found = _states(content, path)
     if key is not None:
         if key not in found:
             raise WeightsError(
                 f"{path} holds no weights under {_plain_key(key)}: expected one of "
-                f"{', '.join(map(_plain_key, found)) or 'none'}."
+                f"{_shown(list(map(_plain_key, found))) or 'none'}."
             )
         return found[key]
     usual = {name: one for name, one in found.items() if name.split(".")[0] in WRAPPER_KEYS}
@@ -104,9 +105,10 @@ def _choose(content: Mapping[Any, Any], path: Path, key: str | None) -> object:
             )
             return found[name]
     if found:
+        keys = list(map(_plain_key, found))
         raise WeightsError(
-            f"{path} holds weights under {', '.join(map(_plain_key, found))}: name the one to use, "
-            f"as in {path}#{_plain_key(next(iter(found)))}."
+            f"{path} holds weights under {_shown(keys)}: name the one to use, as in "
+            f"{path}#{keys[0]}."
         )
     return content.get("state_dict", content)
 
@@ -116,18 +118,32 @@ def _plain_key(key: str) -> str:
     return shown(key).strip("'")
 
 
-def _states(content: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
-    """The state dicts within a mapping, by the keys that lead there, joined by dots."""
-    for name, value in content.items():
-        if not isinstance(name, str):
-            continue
-        one = dict(_walk(value.state)) if isinstance(value, StandIn) else value
-        if not isinstance(one, Mapping):
-            continue
-        if _is_state(one):
-            yield f"{prefix}{name}", one
-        elif prefix.count(".") < DEEPEST_KEY:
-            yield from _states(one, f"{prefix}{name}.")
+def _states(content: Mapping[Any, Any], path: Path) -> dict[str, Mapping[str, Tensor]]:
+    """The state dicts within a mapping, by the keys that lead there, joined by dots.
+
+    Raises:
+        WeightsError: more mappings, or more names in them, than files of training code have.
+    """
+    found: dict[str, Mapping[str, Tensor]] = {}
+    left: list[tuple[str, Mapping[Any, Any]]] = [("", content)]
+    count = 0
+    while left:
+        prefix, current = left.pop()
+        inside = []
+        for name, value in current.items():
+            count += 1
+            one = dict(_walk(value.state)) if isinstance(value, StandIn) else value
+            if not isinstance(name, str) or not isinstance(one, Mapping):
+                continue
+            count += len(one)
+            if count > MAX_ENTRIES:
+                raise WeightsError(f"{path} holds more than {MAX_ENTRIES:,} entries: refused.")
+            if _is_state(one):
+                found[f"{prefix}{name}"] = one
+            elif prefix.count(".") < DEEPEST_KEY:
+                inside.append((f"{prefix}{name}.", one))
+        left += reversed(inside)
+    return found
 
 
 def _is_state(content: Mapping[Any, Any]) -> bool:

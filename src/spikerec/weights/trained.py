@@ -19,7 +19,13 @@ from spikerec.errors import (
     root_cause,
 )
 from spikerec.weights.arguments import check_size
-from spikerec.weights.checkpoint import digest, read_arguments, read_state, read_target
+from spikerec.weights.checkpoint import (
+    digest,
+    read_arguments,
+    read_metadata,
+    read_state,
+    read_target,
+)
 from spikerec.weights.classes import network_class
 from spikerec.weights.named import entry_of, named_weights, weights_names
 from spikerec.weights.shipped import shipped_weights
@@ -224,7 +230,19 @@ def restore(network: Network, checkpoint: Path) -> Network:
 
 
 def _note_file(network: Network, file: Path) -> None:
-    network.weights_file = (file, digest(network.state_dict()))
+    """Remember what a network was filled from.
+
+    Raises:
+        WeightsError: the file states another digest than its weights have.
+    """
+    loaded = digest(network.state_dict())
+    stated = read_metadata(file).get("digest") if file.suffix == ".safetensors" else None
+    if stated not in (None, loaded):
+        raise WeightsError(
+            f"{file} states another digest than its weights have: it was changed after it was "
+            "written. Get it again, or import it anew from its authors' file."
+        )
+    network.weights_file = (file, loaded)
 
 
 def weights_file(network: Network) -> Path | None:
