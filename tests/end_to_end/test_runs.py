@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -70,6 +72,37 @@ def test_a_finished_run_is_skipped_refused_continued_or_replaced(train: Training
     assert train("trainer.max_epochs=1", "overwrite=true").status == 0
     assert train.report()["best"] == first["best"]
     assert set(read_rows(train.folder / "metrics.csv")) == set(range(7))
+
+
+def test_a_finished_run_without_its_checkpoint_is_no_finished_run(train: Training) -> None:
+    assert train().status == 0
+    best = train.folder / "checkpoints/best.ckpt"
+    content = best.read_bytes()
+    best.write_bytes(content[:-1] + b"?")
+    refused = train()
+    assert refused.status == 1
+    assert refused.err.startswith("spikerec: WeightsError: ")
+    assert "outputs/train/run/checkpoints/best.ckpt is not the file with which" in refused.err
+    assert refused.err.count("\n") == 1
+    best.unlink()
+    assert "best.ckpt is gone" in train().err
+    best.write_bytes(content)
+    assert "finished before, skipped" in train().out
+
+
+def test_the_commands_named_at_the_end_are_typed_as_they_stand(train: Training) -> None:
+    folder = train.command.folder / "it's [1], a=b"
+    train.reds.rename(folder)
+    train.reds = folder
+    done = train()
+    assert done.status == 0, done.err
+    (line,) = re.findall("score them: spikerec (.*)", done.out)
+    scored = train.command(*shlex.split(line), "efficiency=null")
+    assert scored.status == 0, scored.err
+    (line,) = re.findall("use them: spikerec (.*)", done.out)
+    verb, _, *rest = shlex.split(line)
+    made = train.command(verb, str(next(folder.glob("test/spike/*.dat"))), "one.png", *rest)
+    assert "height" in made.err  # a bare .dat; the network and its checkpoint were taken
 
 
 def test_a_report_says_what_a_row_was_trained_on(train: Training) -> None:
@@ -158,7 +191,7 @@ def test_damaged_files_fall_back_to_those_before_them(train: Training) -> None:
     assert "finished.json is damaged: the run goes on from its last checkpoint" in outcome.out
     assert "last.ckpt is damaged" in outcome.out
     assert "going on from the checkpoint before it" in outcome.out
-    measured = ("seconds",)
+    measured = ("seconds", "sha256")  # a checkpoint states the seconds too
     assert {k: v for k, v in train.report().items() if k not in measured} == {
         k: v for k, v in first.items() if k not in measured
     }

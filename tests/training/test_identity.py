@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from spikerec.spikes import Geometry
 from spikerec.training.identity import (
     LENGTHS,
     Identity,
-    code_facts,
     fingerprint,
     layout_text,
     settings_of,
@@ -148,33 +146,6 @@ def test_data_are_known_by_their_content_and_not_by_their_place(tmp_path: Path) 
         name: fingerprint([*one.clips("train"), *one.clips("val")]) for name, one in sets.items()
     }
     assert prints["a"] == prints["b"] != prints["c"]
-
-
-NETWORK = """
-from helper import WIDTH
-class Mine:
-    width = WIDTH
-"""
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("class WIDTH: pass", "class WIDTH: channels = 2"), ("WIDTH = 2", "WIDTH = 3")],
-)
-def test_code_of_the_users_own_classes_counts_with_what_it_draws_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str
-) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "mynet.py").write_text(NETWORK)
-    (tmp_path / "helper.py").write_text(first)
-    settings = {"model._target_": "mynet.Mine", "loss._target_": "spikerec.losses.Loss"}
-    before = code_facts(settings)
-    assert list(before) == ["code of mynet.Mine"]  # neither ours nor an installed package's
-    assert code_facts(settings) == before
-    (tmp_path / "helper.py").write_text(second)
-    assert code_facts(settings) != before
-    for name in ("mynet", "helper"):
-        del sys.modules[name]
 
 
 def test_a_layout_is_told_as_runs_of_earlier_versions_have_it() -> None:

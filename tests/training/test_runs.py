@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, WeightsError
 from spikerec.training import Run
 from spikerec.training.identity import Identity, settings_of
 
@@ -40,7 +41,48 @@ def write_checkpoint(path: Path) -> None:
 def test_the_same_run_is_skipped_once_it_is_finished(run: Run) -> None:
     assert run.check(identity(), CONFIG) is None
     run.finish(REPORT)
-    assert run.check(identity(), CONFIG) == REPORT
+    report = run.check(identity(), CONFIG)
+    assert report is not None
+    assert report | REPORT == report
+    assert len(report["sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), r"best\.ckpt is gone, with which this run ended"),
+        (lambda path: path.write_bytes(bytes(path.stat().st_size)), "was changed or replaced"),
+        (lambda path: path.write_bytes(b""), "was changed or replaced"),
+        (lambda path: torch.save({"state_dict": {}}, path), "was changed or replaced"),
+    ],
+)
+def test_a_finished_run_whose_checkpoint_is_not_the_same_is_neither_skipped_nor_continued(
+    spoil: Callable[[Path], object],
+    message: str,
+    run: Run,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write_checkpoint(run.best)
+    run.finish({**REPORT, "checkpoint": str(run.best), "samples": 8})
+    assert run.budget() == {**REPORT, "samples": 8}
+    spoil(run.best)
+    for asked in (identity(), identity(**{"trainer.max_epochs": 4})):
+        with pytest.raises(WeightsError, match=message) as refused:
+            run.check(asked, CONFIG)
+        assert "(val/psnr 30.0) is that of other weights. Bring the file back" in str(refused.value)
+    assert run.budget() == {}
+    assert "with which this run ended" in caplog.text
+    assert (run.folder / "finished.json").exists()
+
+
+def test_a_report_of_an_earlier_version_states_no_digest(run: Run) -> None:
+    write_checkpoint(run.best)
+    old = {**REPORT, "checkpoint": "/elsewhere/checkpoints/best.ckpt"}
+    (run.folder / "finished.json").write_text(json.dumps(old))
+    assert run.check(identity(), CONFIG) == old
+    run.best.unlink()
+    with pytest.raises(WeightsError, match="is gone"):
+        run.check(identity(), CONFIG)
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -63,7 +105,7 @@ def test_a_longer_run_reopens_a_finished_one(run: Run) -> None:
     run.finish(REPORT)
     longer = identity(**{"trainer.max_epochs": 5})
     assert run.check(longer, CONFIG) is None
-    assert run.finished() == REPORT  # a check writes nothing
+    assert run.best_score == REPORT["best"]  # a check writes nothing
     run.begin(longer, CONFIG)
     assert run.finished() is None
     assert run.check(longer, CONFIG) is None

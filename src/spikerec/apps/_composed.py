@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from spikerec.apps._networks import named_file
-from spikerec.configs import instantiate, plain
+from spikerec.configs import instantiate, is_text_key, plain, unquoted
 from spikerec.data import SpikeDataModule
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
@@ -90,9 +89,9 @@ def log_next_commands(config: DictConfig, run: Run) -> None:
     """Name the checkpoint of a finished run, and the commands that go on with it."""
     if not is_first() or not run.checkpoint.exists():
         return
-    # Quotes that Hydra needs are added again when the command is typed.
-    given = [re.sub("='(.*)'$", r"=\1", word) for word in HydraConfig.get().overrides.task]
+    given = [_as_typed(word) for word in HydraConfig.get().overrides.task]
     model = [
+        *_config_flags(sys.argv[2:]),  # where the choices of one's own are
         f"model={HydraConfig.get().runtime.choices['model']}",
         *(word for word in given if word.startswith("model.")),
     ]
@@ -102,6 +101,12 @@ def log_next_commands(config: DictConfig, run: Run) -> None:
     checkpoint = f"checkpoint={run.checkpoint}"
     _log.info("score them: spikerec evaluate %s", shlex.join([*model, *data, checkpoint]))
     _log.info("use them: spikerec reconstruct FILE %s", shlex.join([*model, checkpoint]))
+
+
+def _as_typed(word: str) -> str:
+    """An override as it is typed: of a text, Hydra's quotes are added when the command is read."""
+    key, equals, value = word.partition("=")
+    return f"{key}{equals}{unquoted(value)}" if is_text_key(key.lstrip("+")) else word
 
 
 def data_of(config: DictConfig, window: int) -> SpikeDataModule:

@@ -40,13 +40,13 @@ from spikerec.training.finite import FiniteSteps
 from spikerec.training.identity import (
     LENGTHS,
     Identity,
-    code_facts,
     data_facts,
     settings_of,
     step_facts,
 )
 from spikerec.training.module import ReconstructionModule
 from spikerec.training.noise import without_noise
+from spikerec.training.own_code import code_facts
 from spikerec.training.rehearsal import check_trainable, rehearse
 from spikerec.training.runs import Run
 from spikerec.training.scores import Monitor, choose_monitor
@@ -133,6 +133,7 @@ def fit(
 
     Raises:
         ConfigError: an argument that cannot work, or a folder that holds another run.
+        WeightsError: the run is finished, and its checkpoint is gone or was changed.
         InputError: the loss does not fit what the network returns.
         RunError: a fault of the machine ended the training; the message says what is safe.
         NonFiniteError: a loss, a gradient, a weight or a score became infinite or NaN.

@@ -2,25 +2,20 @@
 
 A run's name is a label for people. Two commands are the same run if they agree in all that decides
 the result: the settings of the configuration, the training and validation data, the code of classes
-that are not ours, the samples that one optimizer step sees and its learning rate. Paths, loggers,
+that are not ours (`spikerec.training.own_code`), the samples that one optimizer step sees and its
+learning rate. Paths, loggers,
 workers, progress bars and the number of processes are no part of it: where two processes with
 half the batch take the place of one, the result is the same up to rounding.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib
-import importlib.util
-import inspect
 import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatch
 from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -61,18 +56,12 @@ SAMPLED_BYTES = 1 << 14
 #: Fields of a geometry that every fingerprint states.
 FIRST_LAYOUT = ("height", "width", "readout_width", "bottom_up", "bit_order")
 
-#: Top packages whose code is not the user's, beside all that lies in the installed packages.
-OURS = "spikerec"
-
 #: Classes that took over from another: they differ from it in defaults alone, and a configuration
 #: states every argument, so that runs of either are the same run.
 SAME_CLASS = {
     "spikerec.data.still.Still": "spikerec.data.photos.Photos",
     "spikerec.data.synthetic.Synthetic": "spikerec.data.photos.Photos",
 }
-
-#: Module of a script, of a notebook and of the interpreter's prompt.
-MAIN = "__main__"
 
 Value = Any  # a plain value of a configuration
 
@@ -123,8 +112,8 @@ class Identity:
         )
 
 
-#: Beginnings of the names of facts.
-DATA, CODE = "data of ", "code of "
+#: Beginning of the name of a fact about data.
+DATA = "data of "
 
 
 def _length(value: Value) -> float:
@@ -248,189 +237,6 @@ def _sampled(path: Path) -> bytes:
         file.seek(max(size - SAMPLED_BYTES, 0))
         end = file.read(SAMPLED_BYTES)
     return hashlib.sha256(b"%d|%b%b" % (size, start, end)).digest()
-
-
-def code_facts(
-    settings: Mapping[str, Value], named: Mapping[str, Any] | None = None
-) -> dict[str, str]:
-    """Class → digest of its code, for the classes of a run that are the user's own.
-
-    Code of ours, of Python and of installed packages changes with their versions, which a record
-    states; the user's own changes from one command to the next. Of a script or a notebook, which
-    holds much that is no part of a run, the classes and functions count that these draw on.
-
-    Args:
-        settings: name their classes by `_target_`.
-        named: full name → class or function, for those that cannot be imported by their names.
-    """
-    targets = {str(value) for key, value in settings.items() if _is_target(key)}
-    found = {name: _found(name) for name in targets if not _is_installed(name)} | dict(named or {})
-    return {
-        f"{CODE}{name}": _code(found[name])
-        for name in sorted(found)
-        if found[name] is not None and _is_users(_module_of(found[name]))
-    }
-
-
-def _is_target(key: str) -> bool:
-    return key.rpartition(".")[2] == "_target_"
-
-
-def _is_installed(target: str) -> bool:
-    """True if a full name begins with a package that is no code of the user's; none is imported."""
-    top = target.partition(".")[0]
-    if top in (OURS, *sys.stdlib_module_names):
-        return True
-    try:
-        spec = importlib.util.find_spec(top)
-    except ValueError:  # a module that was made by hand
-        return False
-    return spec is not None and spec.origin is not None and _lies_installed(spec.origin)
-
-
-def _lies_installed(source: str) -> bool:
-    return not {"site-packages", "dist-packages"}.isdisjoint(Path(source).parts)
-
-
-def _found(target: str) -> Any:  # noqa: ANN401 (a class or function)
-    """The class or function of a full name; None for one of Python's own, or that is not there."""
-    parts = target.split(".")
-    if parts[0] in sys.stdlib_module_names:
-        return None
-    for count in range(len(parts) - 1, 0, -1):
-        try:
-            found: Any = importlib.import_module(".".join(parts[:count]))
-        except ImportError:
-            continue
-        for name in parts[count:]:
-            found = getattr(found, name, None)
-        return found
-    return None
-
-
-def _module_of(made_by: Any) -> ModuleType | None:  # noqa: ANN401 (a class or function)
-    return sys.modules.get(getattr(made_by, "__module__", None) or "")
-
-
-def _is_users(module: ModuleType | None) -> bool:
-    if module is None:
-        return False
-    if module.__name__ == MAIN:
-        return True
-    source = getattr(module, "__file__", None)
-    if source is None or module.__name__.partition(".")[0] in (OURS, *sys.stdlib_module_names):
-        return False
-    return not _lies_installed(source)
-
-
-def _code(made_by: Any) -> str:  # noqa: ANN401 (a class or function)
-    """Digest of the code of a class or function and of the user's modules that it draws on."""
-    module = _module_of(made_by)
-    assert module is not None
-    total = hashlib.sha256()
-    if module.__name__ == MAIN:
-        for piece in _pieces(made_by, {}):
-            total.update(piece.encode())
-        return total.hexdigest()[:16]
-    for one in sorted(_reached(module, {}), key=lambda one: one.__name__):
-        assert one.__file__ is not None
-        total.update(one.__name__.encode() + Path(one.__file__).read_bytes())
-    return total.hexdigest()[:16]
-
-
-def _reached(module: ModuleType, seen: dict[str, None]) -> Iterator[ModuleType]:
-    if module.__name__ in seen or module.__name__ == MAIN:
-        return
-    seen[module.__name__] = None
-    yield module
-    values = list(vars(module).values())
-    names = [
-        one.__name__ if inspect.ismodule(one) else getattr(one, "__module__", None)
-        for one in values
-    ]
-    for name in [*names, *_imported(module)]:
-        other = sys.modules.get(name) if isinstance(name, str) else None
-        if other is not None and _is_users(other):
-            yield from _reached(other, seen)
-
-
-def _imported(module: ModuleType) -> Iterator[str]:
-    """Full names of what a module imports as it is loaded.
-
-    A number or a text that comes from another module does not say from which.
-    """
-    try:
-        tree = ast.parse(Path(module.__file__ or "").read_bytes())
-    except (OSError, SyntaxError, ValueError):  # compiled code has no source
-        return
-    for node in tree.body:
-        if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            try:
-                dotted = "." * node.level + (node.module or "")
-                name = importlib.util.resolve_name(dotted, module.__package__)
-            except ImportError:
-                continue
-            yield from (name, *(f"{name}.{one.name}" for one in node.names))
-
-
-def _pieces(value: Any, seen: dict[int, Any]) -> Iterator[str]:  # noqa: ANN401 (whatever is named)
-    """The code of a class or function of a script or notebook, and of what it names there."""
-    if isinstance(value, type | FunctionType | ModuleType | Mapping | list):
-        if id(value) in seen:
-            return
-        seen[id(value)] = value
-    if inspect.ismodule(value):
-        yield value.__name__
-    elif isinstance(value, property):
-        for part in (value.fget, value.fset):
-            yield from _pieces(part, seen)
-    elif isinstance(value, staticmethod | classmethod):
-        yield from _pieces(value.__func__, seen)
-    elif isinstance(value, type | FunctionType) and not _is_users(_module_of(value)):
-        yield f"{value.__module__}.{value.__qualname__}"
-    elif isinstance(value, type | FunctionType) and value.__module__ != MAIN:
-        yield _code(value)
-    elif isinstance(value, type):
-        yield value.__qualname__
-        for base in value.__bases__:
-            yield from _pieces(base, seen)
-        for name, part in vars(value).items():
-            if not (name.startswith("__") and not callable(part)) and name[:5] != "_abc_":
-                yield name
-                yield from _pieces(part, seen)
-    elif isinstance(value, FunctionType):
-        yield from _function_pieces(value, seen)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _pieces(key, seen)
-            yield from _pieces(item, seen)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _pieces(item, seen)
-    elif isinstance(value, set | frozenset):
-        yield repr(sorted(map(repr, value)))
-    elif value is None or isinstance(value, bool | int | float | complex | str | bytes):
-        yield repr(value)
-
-
-def _function_pieces(function: FunctionType, seen: dict[int, Any]) -> Iterator[str]:
-    """A function's instructions and constants, its defaults, and what it names around it.
-
-    The instructions, for want of the source: a notebook does not keep that of a class.
-    """
-    yield function.__qualname__
-    yield repr((function.__defaults__, function.__kwdefaults__))
-    left = [function.__code__]
-    while left:
-        code = left.pop()
-        left += [one for one in code.co_consts if inspect.iscode(one)]
-        yield repr((code.co_code, code.co_names, code.co_varnames))
-        yield from _pieces([one for one in code.co_consts if not inspect.iscode(one)], seen)
-        for name in code.co_names:
-            if name in function.__globals__:
-                yield from _pieces(function.__globals__[name], seen)
 
 
 def _is_part(key: str, parts: Iterable[str]) -> bool:

@@ -6,7 +6,7 @@ FOLDER/checkpoints/best.ckpt       best validation score
 FOLDER/checkpoints/last.ckpt       where to continue
 FOLDER/checkpoints/previous.ckpt   the one before it, should the disk damage that
 FOLDER/metrics.csv                 the curves
-FOLDER/finished.json               written last: figures and paths
+FOLDER/finished.json               written last: figures, paths, the digest of the checkpoint
 
 What looks at folders alone, such as a sweep's table, waits for no training library: Lightning is
 imported by the functions that need it.
@@ -14,6 +14,7 @@ imported by the functions that need it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from spikerec.errors import ConfigError, DataError, SpikerecError
+from spikerec.errors import ConfigError, DataError, SpikerecError, WeightsError
 from spikerec.parsing import RUN_DOCUMENT, read_json, read_yaml
 from spikerec.spikes.files import atomic_path, lock_folder
 from spikerec.training.identity import NEUTRAL, Identity, settings_of
@@ -175,10 +176,28 @@ class Run:
     def budget(self) -> dict[str, Any]:
         """What the finished run was trained on and what it cost, for records and weights.
 
-        Data, samples seen, seconds, machine; no path. Empty while it is unfinished.
+        Data, samples seen, seconds, machine; no path. Empty while it is unfinished, and with a
+        warning where the checkpoint is not the one with which it ended.
         """
         report = self.finished() or {}
-        return {key: value for key, value in report.items() if key != "checkpoint"}
+        if (fault := self._fault(report)) is not None:
+            _log.warning("%s", fault)
+            return {}
+        return {key: value for key, value in report.items() if key not in ("checkpoint", "sha256")}
+
+    def _fault(self, report: Mapping[str, Any]) -> str | None:
+        """Say what became of the checkpoint that a report is about; None if it is the same file.
+
+        Reports of earlier versions state no digest: then it only has to be there.
+        """
+        if not isinstance(report.get("checkpoint"), str):
+            return None
+        path = self.checkpoints / Path(report["checkpoint"]).name
+        if not path.exists():
+            return f"{path} is gone, with which this run ended."
+        if report.get("sha256") not in (None, _sha256(path)):
+            return f"{path} is not the file with which this run ended: it was changed or replaced."
+        return None
 
     def check(self, identity: Identity, config: Mapping[str, Any]) -> dict[str, Any] | None:
         """Make sure that the folder holds this run, or none; nothing is written.
@@ -192,16 +211,25 @@ class Run:
 
         Raises:
             ConfigError: the folder holds another run. The message names the settings that differ.
+            WeightsError: the run is finished, and its checkpoint is gone or not the same file.
         """
         before, now = self._compared(identity, config)
-        if before is None or before.is_longer(now):
+        if before is None:
             return None
-        if changed := before.differences(now):
+        is_longer = before.is_longer(now)
+        if not is_longer and (changed := before.differences(now)):
             raise ConfigError(
                 f"{self.folder} holds another run: {_told(changed)}. Give this one a name of its "
                 "own (another `name` or folder), or replace that one (`overwrite`)."
             )
         report, path = self.finished(), self.folder / "finished.json"
+        if report is not None and (fault := self._fault(report)) is not None:
+            raise WeightsError(
+                f"{fault} Its score ({report.get('monitor')} {report.get('best')}) is that of "
+                "other weights. Bring the file back, or train anew (`overwrite`)."
+            )
+        if is_longer:
+            return None
         if report is None and path.exists():
             _log.warning("%s is damaged: the run goes on from its last checkpoint", path)
         return report
@@ -302,10 +330,16 @@ class Run:
         return None
 
     def finish(self, report: Mapping[str, Any]) -> None:
-        """Mark the run finished: the same command will skip it."""
-        text = json.dumps(dict(report), indent=2, allow_nan=False) + "\n"
+        """Mark the run finished, with its checkpoint's digest: the same command will skip it."""
+        held = {"sha256": _sha256(self.checkpoint)} if self.checkpoint.exists() else {}
+        text = json.dumps({**report, **held}, indent=2, allow_nan=False) + "\n"
         with atomic_path(self.folder / "finished.json") as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unreadable(path: Path) -> str | None:
