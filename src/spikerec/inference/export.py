@@ -10,7 +10,7 @@ import importlib
 import json
 import logging
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,8 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
     with torch.no_grad(), atomic_path(path) as temporary:
         expected = module(spikes)
         try:
-            with _quiet():
-                _write(module, spikes, temporary, stated)
-                found = run_exported(temporary, spikes)
+            _write(module, spikes, temporary, stated)
+            found = run_exported(temporary, spikes)
         except Exception as error:
             raise ConfigError(
                 f"{type(network).__name__} has no {path.suffix} form: {_reason(error)}"
@@ -105,15 +104,29 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
 
 
 def _write(module: Standalone, spikes: Tensor, path: Path, stated: dict[str, Any]) -> None:
-    program = torch.export.export(module, (spikes,), strict=False)
     text = json.dumps(stated, sort_keys=True)
     if path.suffix == ".pt2":
+        program = torch.export.export(module, (spikes,), strict=False)
         torch.export.save(program, path, extra_files={STATEMENT: text})
     else:
+        write_onnx(module, spikes, path, {STATEMENT: text})
+
+
+def write_onnx(module: nn.Module, spikes: Tensor, path: Path, about: Mapping[str, str]) -> None:
+    """Write a module as ONNX.
+
+    Args:
+        module: in eval mode.
+        spikes: an input of the size that it will take.
+        path: the file.
+        about: metadata of the file.
+    """
+    program = torch.export.export(module, (spikes,), strict=False)
+    with _quiet():
         made = torch.onnx.export(program, dynamo=True, verbose=False)
-        assert made is not None
-        made.model.metadata_props[STATEMENT] = text
-        made.save(str(path), external_data=False)
+    assert made is not None
+    made.model.metadata_props.update(about)
+    made.save(str(path), external_data=False)
 
 
 def _statement(network: Network, size: tuple[int, int]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from spikerec.errors import ConfigError
 from spikerec.kernels.processor import processor_name
 
-CPU, CUDA = "cpu", "cuda"
+CPU, CUDA, META = "cpu", "cuda", "meta"
 #: Devices for which torchvision has compiled operators.
 OPERATOR_DEVICES = frozenset({CPU, CUDA})
 
@@ -66,6 +66,11 @@ def has_operators(device: torch.device) -> bool:
 def has_arrays(tensor: Tensor) -> bool:
     """True if NumPy can work on the tensor's own memory."""
     return tensor.device.type == CPU
+
+
+def has_values(tensor: Tensor) -> bool:
+    """True if the tensor holds values, and not its shape alone."""
+    return tensor.device.type != META
 
 
 def can_branch(tensor: Tensor) -> bool:

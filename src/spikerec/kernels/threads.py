@@ -25,7 +25,7 @@ def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> lis
     """Return a function's result for each part, the parts shared out over PyTorch's threads.
 
     Each call runs its operations in one thread, but a single part has them all; gradients are
-    recorded as the caller would.
+    recorded, and precision is chosen (autocast), as the caller would.
 
     Args:
         function: takes a part; long enough that handing it to a thread, some 50 µs, is nothing.
@@ -39,8 +39,14 @@ def each_alone(function: Callable[[Part], Result], parts: Sequence[Part]) -> lis
         return [function(part) for part in parts]
     with_gradients, is_inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
+    is_mixed, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
     def run(part: Part) -> Result:
-        with torch.inference_mode(is_inference), torch.set_grad_enabled(with_gradients):
+        with (
+            torch.inference_mode(is_inference),
+            torch.set_grad_enabled(with_gradients),
+            torch.autocast("cpu", dtype, enabled=is_mixed),
+        ):
             return function(part)
 
     futures = [_workers(threads).submit(run, part) for part in parts]

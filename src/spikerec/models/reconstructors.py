@@ -50,10 +50,17 @@ class Reconstructor(ABC):
 
 
 class ByWindows(Reconstructor):
-    """Each window on its own."""
+    """Each window on its own.
 
-    def __init__(self, network: Network) -> None:
+    Args:
+        network: in eval mode.
+        together: give a batch to the network in one call, however many threads there are; for a
+            network that shares out the threads by itself.
+    """
+
+    def __init__(self, network: Network, *, together: bool = False) -> None:
         self.network = network
+        self._together = together
 
     def images(self, key_readouts: Sequence[int], spikes: Spikes) -> Tensor:
         """See `Reconstructor.images`."""
@@ -62,7 +69,7 @@ class ByWindows(Reconstructor):
         windows = torch.stack([spikes.part(first, first + network.window) for first in starts])
         margins = network.margins(*windows.shape[-2:])
         padded = margins.pad(windows).to(network.dtype)
-        if keeps_threads_busy(padded.device, len(padded)):
+        if not self._together and keeps_threads_busy(padded.device, len(padded)):
             images = each_alone(lambda window: network(window).image, padded.chunk(len(padded)))
             return margins.crop(torch.cat(images)).float()
         image: Tensor = network(padded).image

@@ -1,0 +1,1 @@
+"""Programs that compute a network in PyTorch's place, one a module; see `spikerec.inference.ready`."""

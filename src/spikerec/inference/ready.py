@@ -1,0 +1,83 @@
+"""A network made ready to run: by which program its images are computed, and in which numbers."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal, get_args
+
+import torch
+
+from spikerec.errors import ConfigError
+from spikerec.inference.rearrangement import optimised
+from spikerec.inference.wrapped import InPrecision
+from spikerec.kernels.devices import has_kernels
+from spikerec.models.base import Network
+
+Engine = Literal["torch", "compile", "openvino", "onnxruntime"]
+Precision = Literal["float32", "bf16", "fp16"]
+
+#: Precision → PyTorch's type.
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def ready(
+    network: Network,
+    device: torch.device | None = None,
+    *,
+    optimise: bool = True,
+    engine: str = "torch",
+    precision: str = "float32",
+) -> Network:
+    """Return a network, for inference alone, that gives another's images.
+
+    Args:
+        network: any; left as it is.
+        device: where the images will be computed; None for where the network is.
+        optimise: rearrange the network where PyTorch computes it as it is written (`optimised`).
+        engine: `torch`; `compile`, PyTorch's own compiler; `openvino` or `onnxruntime`, on the CPU.
+        precision: `float32`; `bf16` or `fp16` compute in 16 bits where these suffice.
+
+    Raises:
+        ConfigError: another engine or precision, one whose package is not installed, or one that
+            the device does not have.
+    """
+    _check("engine", engine, get_args(Engine))
+    _check("precision", precision, get_args(Precision))
+    device = device or next((p.device for p in network.parameters()), torch.device("cpu"))
+    if engine in ("openvino", "onnxruntime"):
+        if not has_kernels(device):
+            raise ConfigError(
+                f"engine={engine} computes on the CPU, but device is {device}: set device=cpu, or "
+                "engine=compile."
+            )
+        return _served(_copied(network), engine, precision)
+    if engine == "compile":
+        from spikerec.inference.engines.compile import Compiled
+
+        made: Network = Compiled(_copied(network))
+    else:
+        made = optimised(network, device) if optimise else network
+    return made if precision == "float32" else InPrecision(made, DTYPES[precision])
+
+
+def _copied(network: Network) -> Network:
+    """A copy whose tensors may be converted, also where the caller is in inference mode."""
+    with torch.inference_mode(False), torch.no_grad():
+        return copy.deepcopy(network).eval().requires_grad_(False)
+
+
+def _served(network: Network, engine: str, precision: str) -> Network:
+    if not any(True for _ in network.parameters()):
+        return network  # a filter: nothing to convert
+    if engine == "openvino":
+        from spikerec.inference.engines.openvino import OpenVINO
+
+        return OpenVINO(network, precision)
+    from spikerec.inference.engines.onnxruntime import ONNXRuntime
+
+    return ONNXRuntime(network, precision)
+
+
+def _check(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} must be one of {', '.join(known)}, found {value!r}.")
