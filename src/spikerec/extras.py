@@ -17,6 +17,7 @@ EXTRAS = {
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",
+    "openvino": "openvino",
     "optuna": "sweeps",
     "pyiqa": "metrics",
 }

@@ -259,7 +259,7 @@ def _video(
                 "mask_defects",
             ),
             *("show_spikes", "caption", "batch_size", "device", "devices"),
-            *("tile", "tile_overlap", "optimise"),
+            *("tile", "tile_overlap", "optimise", "engine", "precision"),
         )
     }
     return reconstruct(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import math
 from typing import Literal, get_args
 
 import torch
@@ -10,14 +12,51 @@ import torch
 from spikerec.errors import ConfigError
 from spikerec.inference.rearrangement import optimised
 from spikerec.inference.wrapped import InPrecision
-from spikerec.kernels.devices import has_kernels
+from spikerec.kernels.devices import has_kernels, is_fast_in_bf16
 from spikerec.models.base import Network
+from spikerec.weights.checkpoint import read_metadata
+from spikerec.weights.trained import weights_file
 
 Engine = Literal["torch", "compile", "openvino", "onnxruntime"]
 Precision = Literal["float32", "bf16", "fp16"]
 
 #: Precision → PyTorch's type.
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+#: Loss that `precision=auto` accepts, in dB of PSNR.
+MOST_LOSS_DB = 0.05
+
+
+def choose_precision(
+    network: Network, device: torch.device, engine: str = "torch", precision: str = "auto"
+) -> str:
+    """Return the precision to compute a network in.
+
+    Args:
+        network: states the file of its weights, which says what precisions cost it.
+        device: where the images will be computed.
+        engine: as in `ready`.
+        precision: returned as it is, but for `auto`: `bf16` where the engine and the device are
+            fast in it and the weights lose less than 0.05 dB of PSNR by it, else `float32`.
+    """
+    if precision != "auto":
+        return precision
+    if engine == "openvino":
+        from spikerec.inference.engines.openvino import supported
+
+        is_fast = "bf16" in supported()
+    else:
+        is_fast = is_fast_in_bf16(device)
+    loss = losses_db(network).get("bf16", math.inf)
+    return "bf16" if is_fast and loss < MOST_LOSS_DB else "float32"
+
+
+def losses_db(network: Network) -> dict[str, float]:
+    """Precision → loss of PSNR in dB, as the file of the network's weights states it."""
+    file = weights_file(network)
+    stated = read_metadata(file).get("precision_loss_db", "{}") if file is not None else "{}"
+    return {name: float(loss) for name, loss in json.loads(stated).items()}
 
 
 def ready(

@@ -119,6 +119,11 @@ def prefers_channels_last(device: torch.device) -> bool:
     return device.type == CPU
 
 
+def is_fast_in_bf16(device: torch.device) -> bool:
+    """True if PyTorch computes sooner there in bfloat16 than in float32 with kernels of ours."""
+    return device.type == CUDA and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def runs_ahead(device: torch.device) -> bool:
     """True if the program goes on while the device computes, so that clocks must wait for it."""
     return device.type == CUDA

@@ -22,32 +22,31 @@ PRECISIONS = {"float32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f1
 MODEL = "model.xml"
 
 
+def supported() -> list[str]:
+    """The precisions that this processor computes in.
+
+    Raises:
+        MissingPackageError: OpenVINO is not installed.
+    """
+    require("openvino", "engine=openvino")
+    import openvino
+
+    has = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return [name for name, (_, capability) in PRECISIONS.items() if capability in has]
+
+
 class OpenVINO(Served):
     """A network that OpenVINO computes."""
 
     engine = "openvino"
 
     def __init__(self, network: Network, precision: str) -> None:
-        require("openvino", "engine=openvino")
-        super().__init__(network, precision)
-        self._capabilities()
-
-    def _capabilities(self) -> None:
-        """Check that the processor computes in the precision.
-
-        Raises:
-            ConfigError: it does not.
-        """
-        import openvino
-
-        capability = PRECISIONS[self.precision][1]
-        has = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if capability not in has:
-            known = [name for name, (_, needed) in PRECISIONS.items() if needed in has]
+        if precision not in supported():
             raise ConfigError(
-                f"precision={self.precision} is not what this processor computes in by OpenVINO: "
-                f"expected one of {', '.join(known)}."
+                f"precision={precision} is not what this processor computes in by OpenVINO: "
+                f"expected one of {', '.join(supported())}."
             )
+        super().__init__(network, precision)
 
     def convert(self, size: tuple[int, ...], *, alone: bool) -> Program:
         """See `Served.convert`."""
