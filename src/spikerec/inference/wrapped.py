@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from spikerec.kernels.devices import has_values
 from spikerec.models.base import Network, Reconstruction
 from spikerec.models.padding import Margins
 from spikerec.models.reconstructors import Reconstructor, Spikes
@@ -61,6 +62,9 @@ class InPrecision(Wrapped):
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """See `Network.forward`; the image is float32."""
+        if not has_values(spikes):  # memory is being counted: at most that of 32 bits
+            counted: Reconstruction = self.network(spikes)
+            return counted
         with torch.autocast(spikes.device.type, self._dtype):
             return Reconstruction(self.network(spikes).image.float())
 

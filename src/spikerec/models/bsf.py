@@ -427,7 +427,7 @@ def merge_intervals(dsft11: Tensor, spikes: Tensor) -> Intervals:
     last = running_maximum(torch.where(fired, t, -1))
     first = -running_maximum(torch.where(fired, -t, -length).flip(1)).flip(1)
     after_this = F.pad(first[:, 1:], (0, 0, 0, 0, 0, 1), value=length)
-    num_up_to = fired.cumsum(1)
+    num_up_to = fired.long().cumsum(1)
     num_after = num_up_to[:, -1:] - num_up_to
     # with one spike left after the readout, their recursion stops at the readout that follows
     towards_next = torch.where(num_after == 1, t + 1, after_this)

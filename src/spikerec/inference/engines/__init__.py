@@ -1,1 +1,1 @@
-"""Programs that compute a network in PyTorch's place, one a module; see `spikerec.inference.ready`."""
+"""Programs that compute a network in PyTorch's place, one a module: for `inference.ready`."""

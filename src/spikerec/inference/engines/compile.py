@@ -42,7 +42,8 @@ class Compiled(Wrapped):
             ConfigError: the compiler cannot work here; the message says why.
         """
         if not has_values(spikes):
-            return self.network(spikes)
+            counted: Reconstruction = self.network(spikes)
+            return counted
         if self._compiled is None:
             self._compiled = torch.compile(self.network, dynamic=False)
         try:

@@ -49,7 +49,7 @@ class Served(Wrapped):
         return self.__dict__ | {"_programs": {}, "_converting": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._converting = Lock()
         self.threads = torch.get_num_threads()
 
@@ -70,7 +70,8 @@ class Served(Wrapped):
             ConfigError: the engine lacks an operation of the network; the message names it.
         """
         if not has_values(spikes):  # memory is being counted: that of the network as PyTorch has it
-            return self.network(spikes.to(self.network.dtype))
+            counted: Reconstruction = self.network(spikes.to(self.network.dtype))
+            return counted
         return Reconstruction(self._program(spikes.shape)(spikes.to(torch.uint8)))
 
     def _program(self, shape: torch.Size) -> Program:

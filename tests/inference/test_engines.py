@@ -1,0 +1,263 @@
+"""Networks computed by other programs and in 16 bits give the images of the plain ones."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle  # noqa: TID251 (as processes that share a video's frames send networks)
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import spikerec
+from spikerec.configs import build, config_names
+from spikerec.errors import ConfigError
+from spikerec.inference.engines import converted as kept
+from spikerec.inference.engines.served import Served
+from spikerec.inference.footprint import peak_memory
+from spikerec.inference.ready import choose_precision, ready
+from spikerec.models import Fast, Network
+from spikerec.models.base import Reconstruction
+from tests.inference.test_rearrangement import lively
+
+pytest.importorskip("openvino")
+ENGINES = ("openvino", "onnxruntime")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Converted networks of a test lie in its own folder."""
+    monkeypatch.setenv("SPIKEREC_ENGINES", str(tmp_path / "engines"))
+    return tmp_path / "engines"
+
+
+def window(network: Network, *size: int, batch: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    spikes = torch.rand((batch, network.window, *size), generator=generator) < 0.4
+    return spikes.to(torch.uint8)
+
+
+@torch.inference_mode()
+def image(network: Network, spikes: torch.Tensor) -> torch.Tensor:
+    return network.reconstruct(spikes, 1.0).image
+
+
+def moving(readouts: int = 90) -> np.ndarray:
+    """A stream of a bright bar that moves, (T, 20, 31)."""
+    rate = np.full((readouts, 20, 31), 0.2)
+    for t in range(readouts):
+        rate[t, :, (t // 6) % 25 : (t // 6) % 25 + 5] = 0.8
+    charge = rate.cumsum(0)
+    return (np.floor(charge) > np.floor(charge - rate)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_gives_the_network_s_image(engine: str, batch: int) -> None:
+    network = spikerec.load("fast")
+    spikes = window(network, 21, 30, batch=batch)
+    plain = image(network, spikes)
+    assert plain.std() > 0.01
+    torch.testing.assert_close(
+        image(ready(network, engine=engine), spikes), plain, rtol=0, atol=2e-6
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", config_names("model"))
+def test_openvino_gives_every_model_s_image(name: str) -> None:
+    network = lively(name).eval()
+    spikes = window(network, 33, 41)
+    plain = image(network, spikes)
+    most = float(plain.abs().max())
+    assert plain.std() > 0.01 * most
+    served = image(ready(network, engine="openvino"), spikes)
+    # A rounding flips a neuron's spike: the others agree everywhere.
+    differing = ((served - plain).abs() > 2e-5 * most).float().mean()
+    assert differing <= (0 if network.is_continuous else 0.02)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_16_bits_cost_little_and_something(engine: str) -> None:
+    network = spikerec.load("fast")
+    spikes = window(network, 24, 32, batch=2)
+    try:
+        half = image(ready(network, engine=engine, precision="bf16"), spikes)
+    except ConfigError as error:
+        pytest.skip(str(error))
+    difference = (half - image(network, spikes)).abs()
+    assert half.dtype == torch.float32
+    assert 0 < difference.mean() < 5e-3
+
+
+def test_a_block_network_keeps_its_way_along_a_stream_in_16_bits() -> None:
+    torch.manual_seed(0)
+    network = ready(build("model", "bsf"), precision="bf16")
+    stream = spikerec.open(moving(), light_scale=1.0)
+    frames = spikerec.reconstruct(
+        stream, {"plain": network}, stride=4, precision="float32", optimise=False
+    ).frames(9, 12)
+    for frame in frames:
+        first = frame.key_readout - network.key_readout
+        alone = image(network, torch.from_numpy(stream[first : first + network.window])[None])
+        torch.testing.assert_close(frame.images, alone[0], rtol=0, atol=0.02)
+
+
+def test_a_video_by_an_engine_is_the_plain_one_and_says_so() -> None:
+    stream = spikerec.open(moving(), light_scale=1.0)
+    plain = spikerec.reconstruct(stream, "fast", stride=7)
+    video = spikerec.reconstruct(stream, "fast", stride=7, engine="openvino", precision="float32")
+    for one, other in zip(plain.frames(), video.frames(), strict=True):
+        assert one.key_readout == other.key_readout
+        torch.testing.assert_close(one.images, other.images, rtol=0, atol=2e-6)
+    told, before = video.about(), plain.about()
+    assert told["engine"] == "openvino"
+    assert told["precision"] == {"fast": "float32"}
+    assert told["methods"] == before["methods"], "the digest is that of the weights"
+
+
+def test_the_digest_in_a_file_is_of_the_weights_not_of_their_rearrangement() -> None:
+    torch.manual_seed(0)
+    network = build("model", "wgse")
+    stream = spikerec.open(moving(), light_scale=1.0)
+    digests = {
+        spikerec.reconstruct(stream, {"wgse": network}, optimise=optimise).about()["methods"][
+            "wgse"
+        ]["weights"]
+        for optimise in (True, False)
+    }
+    assert len(digests) == 1
+
+
+def test_a_converted_network_is_kept_and_damage_is_seen(own_folder: Path) -> None:
+    network = spikerec.load("fast")
+    spikes = window(network, 16, 16)
+    first = image(ready(network, engine="openvino"), spikes)
+    (folder,) = (one for one in own_folder.iterdir() if not one.name.startswith("."))
+    again = ready(network, engine="openvino")
+    assert isinstance(again, Served)
+    again._write = refused  # type: ignore[attr-defined]  # it is read, not made
+    assert torch.equal(image(again, spikes), first)
+    file = folder / "model.bin"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    file.write_bytes(content)
+    assert torch.equal(image(ready(network, engine="openvino"), spikes), first)
+    assert bytes(content) != file.read_bytes()
+
+
+def refused(*_: object) -> None:
+    raise AssertionError("converted again")
+
+
+@pytest.mark.slow
+def test_other_weights_and_sizes_are_other_networks(own_folder: Path) -> None:
+    network = spikerec.load("fast")
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.5)
+    for one, size in ((network, 16), (other, 16), (network, 18)):
+        spikes = window(one, size, size)
+        served = image(ready(one, engine="openvino"), spikes)
+        torch.testing.assert_close(served, image(one, spikes), rtol=0, atol=2e-6)
+    assert sum(not one.name.startswith(".") for one in own_folder.iterdir()) == 3
+
+
+@pytest.mark.slow
+def test_the_least_recently_used_go_first(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "MOST_BYTES", 1)
+    network = spikerec.load("fast")
+    image(ready(network, engine="openvino"), window(network, 16, 16))
+    assert not [one for one in own_folder.iterdir() if not one.name.startswith(".")]
+
+
+def test_a_network_of_one_s_own_is_converted_and_not_kept(own_folder: Path) -> None:
+    network = Doubled()
+    spikes = window(network, 6, 5)
+    served = image(ready(network, engine="openvino"), spikes)
+    torch.testing.assert_close(served, image(network, spikes))
+    assert not own_folder.exists()
+
+
+class Doubled(Network):
+    """The mean, twice over."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.gain = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, spikes: torch.Tensor) -> Reconstruction:
+        return Reconstruction(self.gain * spikes.mean(1, keepdim=True))
+
+
+class Data(Doubled):
+    """A network whose operations depend on values, which no engine takes."""
+
+    def forward(self, spikes: torch.Tensor) -> Reconstruction:
+        mean = spikes.mean(1, keepdim=True)
+        return Reconstruction(mean if spikes.sum().item() > 3 else -mean)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_network_that_an_engine_cannot_take_is_named(engine: str) -> None:
+    network = Data()
+    with pytest.raises(ConfigError, match=rf"^Data cannot run by {engine}: .*Set engine=torch\.$"):
+        image(ready(network, engine=engine), window(network, 6, 5))
+
+
+def test_a_served_network_goes_to_other_processes_and_is_counted() -> None:
+    network = spikerec.load("fast")
+    served = ready(network, engine="openvino")
+    spikes = window(network, 16, 16)
+    first = image(served, spikes)
+    sent = pickle.load(io.BytesIO(pickle.dumps(served)))  # noqa: S301
+    assert torch.equal(image(sent, spikes), first)
+    assert torch.equal(image(copy.deepcopy(served), spikes), first)
+    assert peak_memory(served, (64, 64)) == pytest.approx(peak_memory(network, (64, 64)), rel=0.5)
+
+
+def test_filters_need_no_engine() -> None:
+    tfp = spikerec.load("tfp")
+    assert type(ready(tfp, engine="openvino")) is type(tfp)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"engine": "tensorflow"}, "engine must be one of torch, compile, openvino, onnxruntime"),
+        ({"precision": "int4"}, "precision must be one of float32, bf16, fp16"),
+        ({"engine": "onnxruntime", "precision": "bf16"}, "expected float32, or engine=openvino"),
+    ],
+)
+def test_what_is_not_there_is_refused(settings: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        ready(Fast(), **settings)
+
+
+def test_an_engine_of_the_cpu_refuses_another_device() -> None:
+    with pytest.raises(ConfigError, match="computes on the CPU, but device is cuda: set"):
+        ready(Fast(), torch.device("cuda"), engine="openvino")
+
+
+def test_auto_keeps_float32_where_the_loss_is_not_known() -> None:
+    for engine in ("torch", "openvino"):
+        assert choose_precision(Fast(), torch.device("cpu"), engine) == "float32"
+    assert choose_precision(Fast(), torch.device("cpu"), "torch", "bf16") == "bf16"
+
+
+@pytest.mark.slow
+def test_the_command_takes_an_engine(tmp_path: Path) -> None:
+    np.save(tmp_path / "bar.npy", moving())
+    command = [sys.executable, "-m", "spikerec", "reconstruct", "bar.npy", "bar.png", "at=45"]
+    command += ["model=fast", "engine=openvino", "precision=float32"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    from spikerec.streaming.about import read_about
+
+    assert read_about(tmp_path / "bar.png")["engine"] == "openvino"
