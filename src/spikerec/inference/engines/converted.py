@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
-import spikerec
 from spikerec.describing import describe
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network
@@ -94,7 +94,7 @@ def _is_ours_or_pytorch(module: str) -> bool:
 def _code() -> str:
     """Digest of this package's code."""
     total = hashlib.sha256()
-    for path in sorted(Path(spikerec.__file__).parent.rglob("*.py")):
+    for path in sorted(Path(str(files("spikerec"))).rglob("*.py")):
         total.update(path.read_bytes())
     return total.hexdigest()
 
