@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from typing import Literal, get_args
 
@@ -14,7 +13,7 @@ from spikerec.inference.rearrangement import optimised
 from spikerec.inference.wrapped import InPrecision
 from spikerec.kernels.devices import has_kernels, is_fast_in_bf16
 from spikerec.models.base import Network
-from spikerec.weights.checkpoint import read_metadata
+from spikerec.weights.checkpoint import read_entry
 from spikerec.weights.trained import weights_file
 
 Engine = Literal["torch", "compile", "openvino", "onnxruntime"]
@@ -55,8 +54,8 @@ def choose_precision(
 def losses_db(network: Network) -> dict[str, float]:
     """Precision → loss of PSNR in dB, as the file of the network's weights states it."""
     file = weights_file(network)
-    stated = read_metadata(file).get("precision_loss_db", "{}") if file is not None else "{}"
-    return {name: float(loss) for name, loss in json.loads(stated).items()}
+    stated = read_entry(file, "precision_loss_db") if file is not None else {}
+    return {name: loss for name, loss in stated.items() if isinstance(loss, float)}
 
 
 def ready(

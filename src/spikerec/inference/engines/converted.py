@@ -21,8 +21,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from spikerec.describing import describe
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, SpikerecError
 from spikerec.models.base import Network
+from spikerec.parsing import SMALL_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
 from spikerec.weights.checkpoint import digest
 
@@ -111,9 +112,9 @@ def _digests(folder: Path) -> dict[str, str]:
 def _is_whole(folder: Path) -> bool:
     """True if the folder holds what was put there."""
     try:
-        stated = json.loads((folder / DIGESTS).read_bytes())
+        stated = read_json(folder / DIGESTS, SMALL_DOCUMENT)
         return bool(stated) and stated == _digests(folder)
-    except (OSError, ValueError):
+    except (OSError, SpikerecError):
         return False
 
 
