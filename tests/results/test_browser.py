@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+import spikerec
 from spikerec.apps.leaderboard import run
+from tests.results.hostile_texts import MARK, TEXTS, hostile_record
 from tests.results.records import write_demo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -332,3 +335,41 @@ def test_every_control_has_a_name(browser: webdriver.Chrome) -> None:
             .filter((e) => !(e.textContent.trim() && e.tagName === 'BUTTON'))
             .filter((e) => !e.labels?.length && !e.ariaLabel).map((e) => e.outerHTML)"""
     assert browser.execute_script(script) == []
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board for each hostile text, with pictures."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for text in TEXTS.values():
+        for number in range(2):
+            hostile_record(text, number).write(folder)
+    for name in "pqt":
+        Image.new("L", (40, 30), 90).save(folder / f"{name}.png")
+    board = spikerec.leaderboard(str(folder))
+    assert len(board.boards) == len(TEXTS)
+    return board.save(folder / "page.html")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_text_of_a_record_runs_or_leaves_its_place(
+    chromium: webdriver.Chrome, hostile_page: Path, width: int
+) -> None:
+    _screen(chromium, width, 900)
+    chromium.get(hostile_page.as_uri())
+    sizes = "const e = arguments[0]; return [e.scrollWidth, e.clientWidth]"
+    for index in range(len(TEXTS)):
+        Select(_find(chromium, "#dataset")).select_by_index(index)
+        name = _find(chromium, "#table-title").text[:60]
+        assert _methods(chromium), name
+        inner, outer = chromium.execute_script(sizes, _find(chromium, "html"))
+        assert inner <= outer, name
+        assert _find(chromium, "#board tbody th").size["width"] <= 360, name
+        chromium.execute_script("document.querySelector('#board .cell').click()")
+        dialog = _find(chromium, "#provenance")
+        assert dialog.is_displayed(), name
+        inner, outer = chromium.execute_script(sizes, dialog)
+        assert inner <= outer, name
+        chromium.execute_script("arguments[0].close()", dialog)
+    assert chromium.execute_script(f"return window.{MARK}") is None
+    assert chromium.get_log("browser") == []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from spikerec.results import Record
@@ -15,6 +17,7 @@ from spikerec.results.boards import gather
 from spikerec.results.page import render
 from spikerec.results.references import references
 from spikerec.results.tables import standings
+from tests.results.hostile_texts import MARK, TEXTS, hostile_record
 from tests.results.records import make_record, save_pictures
 
 
@@ -123,3 +126,25 @@ def test_records_left_out_are_named(tmp_path: Path) -> None:
     data = _data(_page(tmp_path, make_record("STIR"), make_record("WGSE"), stray))
     assert data["problemCount"] == 1
     assert stray.file_name in data["problems"][0]
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_texts_of_records_stay_texts_wherever_they_are(tmp_path: Path, kind: str) -> None:
+    page = _page(tmp_path, hostile_record(TEXTS[kind]), hostile_record(TEXTS[kind], number=1))
+    before, data, after = re.split(r'(?<=id="data">)(.*?)(?=</script>)', page, flags=re.DOTALL)
+    assert MARK not in before + after
+    assert "<" not in data
+    assert data.isascii()
+    assert all(text.isprintable() for text in _strings(json.loads(data)))
+    assert len(data) < 3_000_000
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in (*value, *value.values()):
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)

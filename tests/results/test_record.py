@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikerec.errors import ResultsError
-from spikerec.results import Record, Samples, code_revision, environment, read_record
+from spikerec.results import (
+    ProtocolInfo,
+    Record,
+    Samples,
+    Store,
+    code_revision,
+    environment,
+    read_record,
+)
 from tests.results.records import make_record
 
 numbers = st.floats(-1e18, 1e18) | st.sampled_from([float("nan"), float("inf"), -float("inf")])
@@ -76,6 +84,18 @@ def test_the_file_is_named_by_what_it_is_of(tmp_path: Path) -> None:
     path = make_record("TFP (31)").write(tmp_path)
     assert path.name.startswith("tfp-sreds-stir-20260102T030405")
     assert list(tmp_path.iterdir()) == [path]  # no draft is left behind
+
+
+def test_the_longest_names_fit_a_file_s(tmp_path: Path) -> None:
+    long = "x" * 100
+    record = make_record(method=long, protocol=ProtocolInfo(long, "", {}))
+    record = replace(record, dataset=replace(record.dataset, name=long))
+    store = Store(tmp_path)
+    path = store.write(record)
+    assert read_record(path).method == long
+    later = replace(record, created="2999-01-01T00:00:00+00:00")
+    store.write(later)
+    assert store.now(long, long) > later.created
 
 
 def test_many_writers_at_once_leave_whole_files(tmp_path: Path) -> None:

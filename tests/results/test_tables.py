@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+import spikerec
 from spikerec.results import DatasetInfo, Record, Samples, WeightsInfo
 from spikerec.results.boards import Board, Choice, gather
 from spikerec.results.references import references
 from spikerec.results.tables import (
+    FORMULA,
     Table,
     board_table,
     comma_separated,
@@ -24,6 +26,7 @@ from spikerec.results.tables import (
     terminal_notes,
     terminal_training,
 )
+from tests.results.hostile_texts import TEXTS, hostile_record
 from tests.results.records import METHODS, make_record, protocol
 
 
@@ -305,3 +308,38 @@ def test_sources_have_tables_of_their_own() -> None:
     assert "| BSF | 2.47 | 0.70 | **39.58** | **0.0190** | **4.140** |" in text
     assert "**38.79**" in text
     assert "<u>37.44</u>" in text
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_texts_of_records_stay_in_their_cells(kind: str) -> None:
+    records = [hostile_record(TEXTS[kind], number) for number in range(2)]
+    (board,) = _boards(*records)
+    stands = standings([board])
+
+    text = comma_separated(csv_rows([board], stands))
+    header, *rows = csv.reader(io.StringIO(text))
+    assert len(rows) == 2
+    assert {len(row) for row in rows} == {len(header)}
+    assert not any(cell.startswith(FORMULA) for row in (header, *rows) for cell in row)
+    assert text.replace("\n", "").isprintable()
+
+    text = markdown([board_table(board, stands)])
+    assert "<script" not in text
+    assert "<img" not in text
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len({re.sub(r"\\.", "", line).count("|") for line in lines}) == 1
+    assert len(text) < 20_000
+
+    text = latex(board, stands)
+    assert not re.search(
+        r"(?<!\\)[%&#$_](?=[^\n]*qz)", text.partition("toprule")[2].partition("}")[0]
+    )
+    assert text.replace("\n", "").isprintable()
+
+    lines = _terminal(*records).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "".join(lines).isprintable()
+
+    page = spikerec.leaderboard(records)._repr_html_()
+    assert "<script" not in page
+    assert "<img" not in page

@@ -383,8 +383,8 @@ class Record(Stated):
 
 
 def file_word(name: str) -> str:
-    """A name as a part of a file's: letters, digits, `_` and `.`."""
-    return re.sub(r"[^A-Za-z0-9_.]+", "_", name)
+    """A name as a part of a file's: up to 50 letters, digits, `_` and `.`."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", name)[:50]  # disks take 255 of three names and the id
 
 
 def identify(created: str, body: str) -> str:

@@ -51,8 +51,11 @@ TRAINED = "trained"
 #: Beside a figure: the best's lead over it is not significant; evaluations of it disagree.
 LEVEL, DISAGREES = "≈", "≠"
 
-#: Characters with which a spreadsheet begins a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: Characters with which a spreadsheet begins a formula; those of full width in East Asia.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+#: Characters of a note, whose reasons may be as long as a library's message.
+MOST_NOTE = 600
 
 
 @dataclass(frozen=True)
@@ -264,7 +267,8 @@ def figure_note(row: Row, metric: Metric, record: Record) -> str:
     elif present < total:
         parts += [f"{present} of {total} samples have a value.", reason]
     parts.append(row.disagreement(metric))
-    return printable(" ".join(part for part in parts if part))
+    note = printable(" ".join(part for part in parts if part))
+    return note if len(note) <= MOST_NOTE else f"{note[:MOST_NOTE]} …"
 
 
 def mark_of(stand: Standing, label: str) -> Mark:

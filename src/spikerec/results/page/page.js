@@ -5,8 +5,14 @@
  * Sections: elements · state · table · provenance · plot · comparison · pictures · the rest.
  */
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const data = JSON.parse(document.getElementById("data").textContent, bare);
   const $ = (id) => document.getElementById(id);
+
+  /** An object without inherited names: a metric may be called `constructor`. */
+  function bare(_, value) {
+    const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
+    return isObject ? Object.setPrototypeOf(value, null) : value;
+  }
 
   // ---------------------------------------------------------------------------- elements
 
@@ -36,6 +42,7 @@
   const fixed = (value, digits) => value.toFixed(digits).replace("-", "−");
   const signed = (value, digits) => (value > 0 ? "+" : "") + fixed(value, digits);
   const short = (digest) => (digest ? digest.slice(0, 12) : "none");
+  const clipped = (text) => (text.length > 28 ? text.slice(0, 27) + "…" : text);
   const isNumber = (value) => typeof value === "number";
   const day = (time) => time.slice(0, 16).replace("T", " ") + " UTC";
 
@@ -450,8 +457,8 @@
         svg("line", { class: "zero", x1: frame.start - 12, x2: frame.start - 12, y1: margin.top, y2: bottom, "stroke-dasharray": "2 4" }));
     }
     group.append(
-      svg("text", { class: "title", x: width - margin.right, y: height - 8, "text-anchor": "end" }, `${title} →`),
-      svg("text", { class: "title", x: margin.left - 44, y: height - 8 }, `↑ ${metric.title}${metric.higher ? "" : " (axis reversed)"}`));
+      svg("text", { class: "title", x: width - margin.right, y: height - 8, "text-anchor": "end" }, `${clipped(title)} →`),
+      svg("text", { class: "title", x: margin.left - 44, y: height - 8 }, `↑ ${clipped(metric.title)}${metric.higher ? "" : " (axis reversed)"}`));
     return group;
   }
 

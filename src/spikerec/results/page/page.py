@@ -31,6 +31,7 @@ from spikerec.results.references import (
 from spikerec.results.statistics import Standing, scenes
 from spikerec.results.store import Problem
 from spikerec.results.tables import (
+    MOST_NOTE,
     Figure,
     Standings,
     Table,
@@ -100,7 +101,19 @@ def _prominence(board: Board) -> tuple[bool, int, int]:
 
 def _script_safe(data: object) -> str:
     """JSON that may stand inside a script element, whatever its texts hold."""
-    return json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(_visible(data), ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _visible(value: object) -> object:
+    """The same, with the marks written out by which a text would turn letters or end lines."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(key): _visible(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_visible(item) for item in value]
+    return value
 
 
 def _board(
@@ -136,7 +149,7 @@ def _metric(metric: Metric, stands: Mapping[str, Standing]) -> dict[str, Any]:
         "higher": metric.higher_is_better,
         "digits": metric.digits,
         "canTell": metric.key in stands and stands[metric.key].can_tell,
-        "definition": f"{metric.definition.text} · {metric.definition.digest[:12]}",
+        "definition": f"{metric.definition.text[:MOST_NOTE]} · {metric.definition.digest[:12]}",
     }
 
 
