@@ -11,6 +11,14 @@ import torch
 from spikerec.errors import FAULTS, ConfigError, DataError, one_line
 
 
+def test_what_fails_after_memory_is_used_up_is_put_down_to_it() -> None:
+    error = RuntimeError("cannot join thread before it is started")
+    error.__context__ = RuntimeError("can't start new thread")
+    assert one_line(error).startswith("not enough memory. Files that were finished are whole")
+    error.__context__ = FileNotFoundError(2, "No such file or directory")
+    assert one_line(error).startswith("unexpected RuntimeError: cannot join thread")
+
+
 def raised(error: BaseException, cause: BaseException) -> BaseException:
     error.__cause__ = cause
     return error

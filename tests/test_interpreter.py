@@ -35,6 +35,24 @@ def test_thread_that_dies_before_it_begins_is_not_waited_for() -> None:
     assert done.stdout == "can't start new thread: it ended before it began\n"
 
 
+def test_thread_that_is_reported_dead_is_not_waited_for() -> None:
+    done = outcome(
+        """
+        class Stillborn(threading.Thread):
+            def _bootstrap_inner(self):  # as where its first allocation fails
+                raise MemoryError
+        interpreter.LONGEST_START = 50
+        began = time.monotonic()
+        try:
+            Stillborn().start()
+        except RuntimeError as error:
+            print(error, time.monotonic() - began < 10)
+        """
+    )
+    assert done.stdout == "can't start new thread: it ended before it began True\n"
+    assert done.stderr == ""
+
+
 def test_threads_start_as_ever() -> None:
     done = outcome(
         """

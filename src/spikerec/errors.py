@@ -164,10 +164,14 @@ FAULTS = {
     errno.ENOMEM: ("not enough memory", "lower data.batch_size, tile or the number of workers"),
 }
 
+#: Faults after which anything may fail, so that an error raised while one is handled is due to it.
+EXHAUSTED = (errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)
+
 #: Words by which libraries report a full memory without an exception of its own.
 MEMORY_WORDS = (
     *("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc"),
     *("can't start new thread", "failed to map segment", "codec configuration error"),
+    "could not create a primitive",  # of oneDNN, which has asked for a buffer
 )
 
 #: Libraries whose own exceptions tell the user about the configuration.
@@ -196,6 +200,8 @@ def one_line(error: BaseException) -> str:
     if isinstance(cause, SpikerecError):
         return message
     number = fault_number(cause)
+    if number not in FAULTS:
+        number = next((one for one in map(fault_number, _before(cause)) if one in EXHAUSTED), None)
     if number in FAULTS:
         fault, way = FAULTS[number]
         name = getattr(cause, "filename", None)
@@ -207,6 +213,15 @@ def one_line(error: BaseException) -> str:
     if type(cause).__module__.split(".")[0] in CONFIGURATION:
         return message
     return f"unexpected {message} ({TRACE_VARIABLE}=1 shows where it came from.)"
+
+
+def _before(error: BaseException) -> Iterator[BaseException]:
+    """The errors that were being handled when one was raised, the nearest first."""
+    seen = {id(error)}
+    while (before := error.__cause__ or error.__context__) is not None and id(before) not in seen:
+        seen.add(id(before))
+        yield before
+        error = before
 
 
 def printable(text: str) -> str:
@@ -223,5 +238,5 @@ def fault_number(error: BaseException) -> int | None:
         return errno.ENOMEM
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
-    stated = re.search(r"(?:errno = |Errno |code: )(\d+)", text)  # HDF5, Python, Rust
+    stated = re.search(r"(?:errno = |Errno |code: |os error )(\d+)", text)  # HDF5, Python, Rust
     return int(stated.group(1)) if stated else None

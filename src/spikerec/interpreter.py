@@ -16,12 +16,16 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 from spikerec.errors import one_line
 
 #: Seconds that a thread may take to begin. It is a matter of microseconds on an idle machine.
 LONGEST_START = 60.0
+
+#: Threads that died before their first line, as the interpreter reported.
+_stillborn: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 #: Seconds after which an interruption that a destructor has swallowed is tried again.
 AGAIN = 0.05
@@ -46,7 +50,8 @@ def _bounded(start: Callable[[threading.Thread], None]) -> Callable[[threading.T
         wait = began.wait
 
         def wait_for_a_while(timeout: float | None = None) -> bool:
-            if not wait(LONGEST_START if timeout is None else timeout):
+            began_in_time = wait(LONGEST_START if timeout is None else timeout)
+            if not began_in_time or thread in _stillborn:
                 raise RuntimeError("can't start new thread: it ended before it began")
             return True
 
@@ -66,7 +71,16 @@ def _tell_thread(arguments: threading.ExceptHookArgs) -> None:
 
 
 def _tell_destructor(arguments: sys.UnraisableHookArgs) -> None:
-    """Let an interruption pass on; anything else concerns an object that is gone."""
+    """Let an interruption pass on; anything else concerns an object that is gone.
+
+    The interpreter reports a thread that dies before its first line in this way too: whoever waits
+    for that line is woken.
+    """
+    thread = getattr(arguments.object, "__self__", None)
+    if isinstance(thread, threading.Thread):
+        _stillborn.add(thread)
+        thread._started.set()  # type: ignore[attr-defined]  # CPython's own
+        return
     if isinstance(arguments.exc_value, KeyboardInterrupt):
         threading.Thread(target=_interrupt_again, daemon=True).start()
 

@@ -19,6 +19,7 @@ from spikerec import spikes
 from spikerec.configs import build
 from spikerec.errors import ConfigError
 from spikerec.streaming import viewer as module
+from spikerec.streaming.light import Tone
 from spikerec.streaming.viewer import Viewer, serve
 from tests.fakes import fake_spikes
 
@@ -77,7 +78,9 @@ def test_a_frame_is_the_methods_image(port: int, viewer: Viewer) -> None:
         ("method=tfp&key_readout=500", "key_readout must be 0 to 79, found 500"),
         ("method=stir&key_readout=30", "method must be one of tfp, tfi, found stir"),
         ("method=tfp&key_readout=30&gamma=0", "gamma must be above 0"),
-        ("method=tfp&key_readout=x", "invalid literal"),
+        ("method=tfp&key_readout=30&gain=inf", "gain must be 1e-06 to 1e+06, found inf"),
+        ("method=tfp&key_readout=x", "a frame is asked for by method=NAME and key_readout=WHOLE"),
+        ("method=tfp", "a frame is asked for by method=NAME and key_readout=WHOLE"),
     ],
 )
 def test_what_cannot_be_shown_is_said(query: str, message: str, port: int) -> None:
@@ -183,6 +186,28 @@ def test_clients_beyond_the_bound_are_told(port: int, opened: Open) -> None:
         connection.close()
     time.sleep(0.5)
     assert ask(port, "/facts")[0] == 200
+
+
+def test_an_address_that_is_none_is_answered(
+    opened: Open, capfd: pytest.CaptureFixture[str]
+) -> None:
+    connection = opened(b"GET http://[bad/facts HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert b" 400 " in connection.recv(100)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_burst_of_clients_is_answered_or_refused_at_once(opened: Open) -> None:
+    began = time.monotonic()
+    asking = b"GET /facts HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    for connection in [opened(asking) for _ in range(200)]:
+        assert connection.recv(20)[9:12] in (b"200", b"503")
+    assert time.monotonic() - began < 10
+
+
+def test_closing_does_not_wait_for_images_that_were_asked_for(viewer: Viewer) -> None:
+    viewer.is_closing = True
+    with pytest.raises(ConfigError, match="the viewer is closing"):
+        viewer.frame("tfp", 40, Tone())
 
 
 def test_client_that_has_gone_leaves_no_trace(

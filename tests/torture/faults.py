@@ -19,6 +19,9 @@ Fault = Callable[[], None]
 #: A user who owns nothing.
 NOBODY = 65534
 
+#: Variables that name folders for what can be made again.
+CACHES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "TORCH_HOME")
+
 #: How a command ends in the middle: by a signal to it, or by the death of one of its processes.
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 DEAD_CHILD, TWO_AT_ONCE = "dead child process", "two at once"
@@ -111,20 +114,14 @@ def clock_set_back() -> None:
 
 
 def no_home() -> None:
-    """No variable names a home, and the system's list of users names none that is there."""
-    for name in [one for one in os.environ if one.startswith("XDG_") or one.endswith("_HOME")]:
+    """No variable names a home, or a folder in it."""
+    for name in [one for one in os.environ if one.startswith("XDG_") or one.endswith("HOME")]:
         del os.environ[name]
-    os.environ.pop("HOME", None)
-    OUT.chmod(0o777)
-    for one in OUT.iterdir():
-        one.chmod(0o777)
-    _become_nobody()
 
 
 def read_only_home() -> None:
-    """Home is a folder that nobody can write to, as is the folder for compiled code."""
-    no_home()
-    os.environ |= {"HOME": "/proc", "NUMBA_CACHE_DIR": "/proc/numba", "MPLCONFIGDIR": "/proc/mpl"}
+    """Home is a folder that nobody can write to, as are the folders for compiled code."""
+    os.environ |= dict.fromkeys(CACHES, "/proc/nowhere") | {"HOME": "/proc"}
 
 
 FAULTS: dict[str, Fault] = {

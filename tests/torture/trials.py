@@ -88,7 +88,7 @@ def _disturbed(case: Case, kind: str, seconds: float) -> tuple[list[End], float]
 def _said(end: End) -> str:
     """The complaint about what a command said; empty if it told its end well."""
     if end.status == HUNG:
-        return f"hung: {end.err[-6000:][:1500]}"
+        return f"hung: {end.err[-6000:]}"
     if any(words in end.err + end.out for words in ("Traceback", "Error in sys", "unexpected ")):
         return f"a trace: {end.err[-400:]}"
     told = [line for line in end.err.splitlines() if line.startswith("spikerec: ")]
@@ -129,7 +129,7 @@ def torture(
         seconds = time.monotonic() - began
         alone = tallies[("none", case.name)] = Tally(1)
         if end.status not in (0, 130) or _said(end):
-            alone.told_badly.append(f"undisturbed: status {end.status}: {end.err[-500:]}")
+            alone.told_badly.append(f"undisturbed: status {end.status}: {_said(end)[-3000:]}")
             continue
         whole = files()
         if case.seconds is None and (complaint := repeated(case, whole)):

@@ -27,6 +27,8 @@ WHITE_PERCENTILE = 99.5
 #: Side of the squares over which rates are averaged before the percentile is taken: at a rate of
 #: 3 %, 64 readouts of one pixel give it to 70 %, of 16 pixels to 17 %.
 SQUARE = 4
+#: Largest gain, white or gamma; 1 / STRONGEST is the smallest.
+STRONGEST = 1e6
 #: Steepness of the logarithmic curve.
 LOG_STRENGTH = 50.0
 
@@ -81,7 +83,7 @@ class Tone:
         gain: intensity is multiplied by it first.
 
     Raises:
-        ConfigError: an unknown curve, or a number that is not above 0.
+        ConfigError: an unknown curve, or a number that is not above 0, or beyond `STRONGEST`.
     """
 
     curve: Curve = "linear"
@@ -95,6 +97,11 @@ class Tone:
         for name in ("gamma", "white", "gain"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}.")
+            if not 1 / STRONGEST <= getattr(self, name) <= STRONGEST:
+                raise ConfigError(
+                    f"{name} must be {1 / STRONGEST:g} to {STRONGEST:g}, found "
+                    f"{getattr(self, name)}."
+                )
 
     def __call__(self, intensity: NDArray[np.float32]) -> NDArray[np.float32]:
         """Grey in [0, 1] of intensity ≥ 0, of any shape."""

@@ -42,6 +42,9 @@ PATIENCE_SECONDS = 10
 class Viewer:
     """What the page asks for.
 
+    Attributes:
+        is_closing: set to True to make no further image.
+
     Args:
         stream: to look at.
         networks: methods to look at it by, in eval mode, by name.
@@ -58,6 +61,7 @@ class Viewer:
             name: Video(stream, {name: network}, self.key_readouts)
             for name, network in networks.items()
         }
+        self.is_closing = False
         self._lock = Lock()  # one image at a time: a network takes all cores anyway
 
     def facts(self) -> dict[str, Any]:
@@ -88,6 +92,8 @@ class Viewer:
         elif method in self.networks:
             index = key_readout - self.key_readouts.first
             with self._lock:
+                if self.is_closing:
+                    raise ConfigError("the viewer is closing.")
                 (made,) = self._videos[method].frames(index, index + 1)
             levels = grey_levels(tone(made.images[0].numpy()))
         else:
@@ -117,7 +123,11 @@ def serve(viewer: Viewer, port: int = 0) -> ThreadingHTTPServer:
 class _Server(ThreadingHTTPServer):
     """Answers a bounded number of clients at once, and waits for none of them for long."""
 
+    #: Connections that the system keeps until they are answered or refused.
+    request_queue_size = 128
+
     def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self.viewer = handler.viewer  # before the port is taken: where it cannot be, this closes
         super().__init__(address, handler)
         self._free = BoundedSemaphore(MOST_CLIENTS)
         #: Connections that the server waits for, to send or to take, and until when.
@@ -128,6 +138,8 @@ class _Server(ThreadingHTTPServer):
         if not self._free.acquire(blocking=False):
             with suppress(OSError):
                 request.settimeout(0)
+                with suppress(BlockingIOError):
+                    request.recv(1 << 16)  # an answer is lost where the question is not read
                 request.send(b"HTTP/1.0 503 Service Unavailable\r\n\r\ntoo many clients at once")
             self.shutdown_request(request)
             return
@@ -141,6 +153,11 @@ class _Server(ThreadingHTTPServer):
         finally:
             self.awaited.pop(request, None)
             self._free.release()
+
+    def server_close(self) -> None:
+        """Close, without the images that clients still wait for."""
+        self.viewer.is_closing = True
+        super().server_close()
 
     def service_actions(self) -> None:
         """Close the connections of slow clients; called twice a second."""
@@ -170,8 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
         if host not in (LOOPBACK, "localhost"):
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"only from this machine")
             return
-        url = urlsplit(self.path)
         try:
+            url = urlsplit(self.path)
             if url.path == "/":
                 page = assembled("spikerec.streaming", "viewer.html").encode()
                 self._answer(HTTPStatus.OK, "text/html; charset=utf-8", page)
@@ -189,8 +206,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _frame(self, query: str) -> bytes:
         asked = {name: values[0] for name, values in parse_qs(query).items()}
-        tone = Tone(gain=float(asked.get("gain", 1)), gamma=float(asked.get("gamma", 1)))
-        return self.viewer.frame(asked["method"], int(asked["key_readout"]), tone)
+        try:
+            method, key_readout = asked["method"], int(asked["key_readout"])
+            gain, gamma = float(asked.get("gain", 1)), float(asked.get("gamma", 1))
+        except (KeyError, ValueError) as error:
+            raise ConfigError(
+                "a frame is asked for by method=NAME and key_readout=WHOLE_NUMBER; gain and gamma "
+                "are numbers."
+            ) from error
+        return self.viewer.frame(method, key_readout, Tone(gain=gain, gamma=gamma))
 
     def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         self.server.awaited[self.connection] = time.monotonic() + PATIENCE_SECONDS
