@@ -71,7 +71,7 @@ def test_measured_network_keeps_its_values() -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     cost = measure(network, size=(8, 12), latency_sizes=[(8, 12)], repeats=2, warmup=1)
     counts = {"params", "macs", "macs_published", "memory_bytes"}
-    assert set(cost) == {"size", "latency", "optimised"} | counts
+    assert set(cost) == {"size", "latency", "optimised", "engine", "precision"} | counts
     assert cost["latency"][0]["size"] == [8, 12]
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])

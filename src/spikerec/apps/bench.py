@@ -50,6 +50,8 @@ def run(config: DictConfig) -> None:
         repeats=settings["repeats"],
         warmup=settings["warmup"],
         optimise=settings["optimise"],
+        engine=settings["engine"],
+        precision=settings["precision"],
     )
     console = Console()
     console.print(table(str(method), cost))
@@ -76,5 +78,7 @@ def table(method: str, cost: dict[str, Any]) -> Table:
         )
     if cost["latency"]:
         result.add_row("measured on", cost["latency"][0]["device"])
-        result.add_row("network", "optimised" if cost["optimised"] else "as published")
+        form = "optimised" if cost["optimised"] else "as published"
+        by = form if cost["engine"] == "torch" else f"by {cost['engine']}"
+        result.add_row("network", f"{by}, {cost['precision']}")
     return result

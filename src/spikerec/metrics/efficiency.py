@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spikerec.errors import ConfigError, SpikerecError
 from spikerec.inference.footprint import peak_memory, whole_window
-from spikerec.inference.rearrangement import optimised
+from spikerec.inference.ready import choose_precision, ready
 from spikerec.kernels.devices import counts_memory, device_name, wait_for
 from spikerec.metrics.sizes import LATENCY_SIZES, PAPER_SIZE, Size
 from spikerec.models.base import Network, Recurrent
@@ -249,6 +249,8 @@ def measure(
     repeats: int = 20,
     warmup: int = 3,
     optimise: bool = False,
+    engine: str = "torch",
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """All costs of a network, as the plain values that a record keeps.
 
@@ -262,12 +264,14 @@ def measure(
         repeats: timed runs for each.
         warmup: untimed runs before them.
         optimise: time the network as `spikerec.inference.rearrangement.optimised` rearranges it.
+        engine: the program that is timed (see `spikerec.inference.ready`).
+        precision: the numbers it computes in; `auto` as `choose_precision` has it.
 
     Returns:
         `params`, `macs`, `macs_published` (see `macs`; of a recurrent network in a video, as the
         papers count), `memory_bytes` (see `peak_memory`) and `size`; `macs_in_video` of a recurrent
         network; `memory_measured_bytes` on a CUDA device; `latency`, a list of `Latency` as
-        dictionaries; `optimised`, whether these are of the rearranged network.
+        dictionaries; `optimised`, whether these are of the rearranged network; `engine` and `precision`.
     """
     device = torch.device(device)
     cost: dict[str, Any] = {
@@ -277,9 +281,12 @@ def measure(
     }
     if counts_memory(device):
         cost["memory_measured_bytes"] = measured_peak_memory(network, size, device)
-    run = optimised(network, device) if optimise else network
+    precision = choose_precision(network, device, engine, precision)
+    run = network
+    if (optimise, engine, precision) != (False, "torch", "float32"):
+        run = ready(network, device, optimise=optimise, engine=engine, precision=precision)
     timed = [latency(run, s, device, repeats=repeats, warmup=warmup) for s in latency_sizes]
-    cost["optimised"] = optimise
+    cost |= {"optimised": optimise, "engine": engine, "precision": precision}
     cost["latency"] = [
         asdict(t) | {"size": list(t.size), "quartiles_ms": list(t.quartiles_ms)} for t in timed
     ]
