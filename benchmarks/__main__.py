@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import commands, data, networks
+from benchmarks import commands, data, engines, networks
 from benchmarks.harness import Benchmark, Measured, measure
 from benchmarks.startup import Startup, measure_startups
 from spikerec.kernels.devices import device_name
@@ -25,6 +25,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *data.BENCHMARKS,
     *commands.BENCHMARKS,
     *networks.BENCHMARKS,
+    *engines.BENCHMARKS,
 )
 PAIRS = 9
 LIMIT_S = 60

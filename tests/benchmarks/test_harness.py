@@ -10,13 +10,23 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import engines
 from benchmarks.__main__ import BENCHMARKS, report, table
 from benchmarks.harness import Benchmark, Case, difference, measure
 from benchmarks.networks import training_step
 from benchmarks.startup import Startup, timed
 
+#: Converting a network takes seconds: one of these stands for all in the fast tests.
+CONVERTED = {benchmark.name for benchmark in engines.BENCHMARKS[1:]}
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda benchmark: benchmark.name)
+
+@pytest.mark.parametrize(
+    "benchmark",
+    [
+        pytest.param(one, id=one.name, marks=[pytest.mark.slow] if one.name in CONVERTED else [])
+        for one in BENCHMARKS
+    ],
+)
 def test_reference_gives_what_ours_gives(benchmark: Benchmark, tmp_path: Path) -> None:
     case = benchmark.prepare(benchmark.sizes["tiny"], tmp_path)
     assert case.difference(trains=benchmark.trains) <= benchmark.tolerance

@@ -271,7 +271,8 @@ def measure(
         `params`, `macs`, `macs_published` (see `macs`; of a recurrent network in a video, as the
         papers count), `memory_bytes` (see `peak_memory`) and `size`; `macs_in_video` of a recurrent
         network; `memory_measured_bytes` on a CUDA device; `latency`, a list of `Latency` as
-        dictionaries; `optimised`, whether these are of the rearranged network; `engine` and `precision`.
+        dictionaries; `optimised`, whether these are of the rearranged network; `engine` and
+        `precision`, of these too.
     """
     device = torch.device(device)
     cost: dict[str, Any] = {

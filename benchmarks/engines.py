@@ -1,0 +1,107 @@
+"""Engines: one image by OpenVINO, in float32 and in bfloat16, against PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import spikerec
+from benchmarks.harness import Benchmark, Case
+from benchmarks.networks import as_shipped, network, random_spikes
+from benchmarks.references.wgse import WGSEReference
+from spikerec.errors import WeightsError
+from spikerec.inference.ready import ready
+from spikerec.inference.rearrangement import optimised
+from spikerec.models.base import Network
+
+SIZES = {"full": (250, 400), "quick": (128, 200), "tiny": (17, 23)}
+
+
+def trained(name: str) -> Network:
+    """A method with the weights that ship; drawn where none do."""
+    with suppress(WeightsError):
+        return spikerec.load(name)
+    return network(name)
+
+
+def image(
+    name: str, precision: str, *, against_optimised: bool
+) -> Callable[[tuple[int, ...], Path], Case]:
+    """One image of H × W: by PyTorch, rearranged or plain, and by OpenVINO."""
+
+    def prepare(size: tuple[int, ...], folder: Path) -> Case:
+        del folder
+        plain = trained(name)
+        reference = optimised(plain) if against_optimised else plain
+        served = ready(plain, engine="openvino", precision=precision)
+        spikes = random_spikes(plain.window, *size)
+        bits = spikes.to(served.dtype)
+
+        def by_pytorch() -> object:
+            return reference.reconstruct(spikes, 1.0, validate=False).image
+
+        return Case(
+            ours=lambda: served.reconstruct(bits, 1.0, validate=False).image,
+            reference=by_pytorch if against_optimised else as_shipped(by_pytorch),
+            settles=True,
+        )
+
+    return prepare
+
+
+def wgse_image(size: tuple[int, ...], folder: Path) -> Case:
+    """One image of H × W: the authors' formulation, and OpenVINO."""
+    del folder
+    reference = WGSEReference().eval()
+    ours = network("wgse")
+    ours.load_state_dict(ours.from_published(reference.state_dict()))
+    served = ready(ours, engine="openvino", precision="bf16")
+    spikes = random_spikes(ours.window, *size)
+    return Case(
+        ours=lambda: served.reconstruct(spikes, 1.0, validate=False).image,
+        reference=as_shipped(lambda: reference(spikes)),
+        settles=True,
+    )
+
+
+BENCHMARKS = (
+    *(
+        Benchmark(
+            f"{name}_openvino_{precision}",
+            f"{title}, one image, OpenVINO {precision}",
+            "the rearranged network by PyTorch",
+            goal=goal,
+            tolerance=tolerance,
+            sizes=SIZES,
+            prepare=image(name, precision, against_optimised=True),
+        )
+        for name, title, precision, goal, tolerance in (
+            ("fast", "Fast", "float32", 1.5, 1e-5),
+            ("fast", "Fast", "bf16", 2.5, 2e-2),
+            ("fast_wide", "Fast (wide)", "float32", 1.5, 1e-5),
+            ("fast_wide", "Fast (wide)", "bf16", 2, 2e-2),
+        )
+    ),
+    *(
+        Benchmark(
+            f"{name}_openvino_bf16",
+            f"{title}, one image, OpenVINO bf16",
+            "the plain module by PyTorch, eager float32",
+            goal=goal,
+            tolerance=2e-2,
+            sizes=SIZES,
+            prepare=image(name, "bf16", against_optimised=False),
+        )
+        for name, title, goal in (("stir", "STIR", 3), ("ssir", "SSIR", 4.5))
+    ),
+    Benchmark(
+        "wgse_openvino_bf16",
+        "WGSE, one image, OpenVINO bf16",
+        "the authors' formulation: a batch of 1-D signals",
+        goal=8,
+        tolerance=2e-2,
+        sizes={"full": (250, 400), "quick": (64, 100), "tiny": (12, 16)},
+        prepare=wgse_image,
+    ),
+)
