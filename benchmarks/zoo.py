@@ -22,11 +22,13 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "zoo.md"
 RECORDS = ROOT / "docs" / "leaderboard"
 
-INTRODUCTION = """# Model zoo
+INTRODUCTION = """# Models and their weights
 
-Every method that comes with spikerec, made by `python -m benchmarks.zoo` from `conf/model`, the
-catalogue of published weights and the records of the leaderboard. `model=` takes the names of the
-first column, `weights=` those of the column of weights.
+Every method that comes with spikerec. On the command line `model=` takes the names of the first
+column and `weights=` those of the column of weights; so does `spikerec.load` in Python. A name is a
+file of `conf/model` and a module of `spikerec.models`, which cites the paper. Every published
+network gives the published network's numbers when it is fed the published weights; the folder
+`tests/golden` holds the cases.
 """
 
 COSTS = """
@@ -34,7 +36,28 @@ Multiply-accumulates (MACs) are those of one image of 720 × 1280, as measured f
 dash stands for a method without a record there. The last column is the best PSNR of the method's
 records on the public REDS pairs under the protocol `stir` (three samples). Several of these
 networks were trained here, within hours, so that the figures rank no paper: the leaderboard says of
-each record what its weights were trained on.
+each record what its weights were trained on. This page is made by `python -m benchmarks.zoo` from
+`conf/model`, the catalogue of published weights and the records in `docs/leaderboard`.
+"""
+
+QUALITY = """
+## Measured quality
+
+```{include} ../README.md
+:start-after: <!-- results -->
+:end-before: <!-- end of results -->
+```
+
+Three samples are too few for a significant lead. The records behind this table, and those of the
+published networks trained on one small budget, are in `docs/leaderboard` of the repository:
+`spikerec leaderboard results=docs/leaderboard` shows them.
+
+## The weights that ship
+
+```{include} ../src/spikerec/weights/shipped/README.md
+:start-line: 1
+:heading-offset: 1
+```
 """
 
 WEIGHTS = """
@@ -61,7 +84,7 @@ def page() -> str:
     lines += [_method(name, records) for name in config_names("model")]
     rows = ["| weights | trained on | light scale | licence | file | state |"]
     rows += ["|---|---|---|---|---|---|", *map(_weights, networks())]
-    parts = (INTRODUCTION, *lines, COSTS, WEIGHTS, *rows)
+    parts = (INTRODUCTION, *lines, COSTS, QUALITY, WEIGHTS, *rows)
     return "\n".join(parts) + "\n"
 
 
