@@ -23,21 +23,14 @@ from rich.console import Console
 from spikerec.results import Problem, Record, Samples
 from spikerec.results.boards import gather
 from spikerec.results.fields import MOST_SAMPLES
+from spikerec.results.formats import comma_separated, csv_rows, latex, markdown
 from spikerec.results.page import render
 from spikerec.results.reading import BOUNDS
 from spikerec.results.record import identify
 from spikerec.results.references import references
 from spikerec.results.store import scan
-from spikerec.results.tables import (
-    board_table,
-    comma_separated,
-    csv_rows,
-    latex,
-    markdown,
-    standings,
-    terminal,
-    terminal_training,
-)
+from spikerec.results.tables import board_table, standings
+from spikerec.results.terminal import terminal, terminal_training
 from tests.results.records import make_record, save_pictures
 
 Content = dict[str, Any]

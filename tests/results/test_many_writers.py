@@ -12,8 +12,9 @@ import pytest
 
 from spikerec.results import Store, WeightsInfo
 from spikerec.results.boards import Choice, gather
+from spikerec.results.formats import markdown
 from spikerec.results.store import scan
-from spikerec.results.tables import board_table, markdown, standings
+from spikerec.results.tables import board_table, standings
 from tests.results.records import METHODS, make_record
 
 WRITERS = 16
@@ -28,6 +29,8 @@ def _write(folder: Path, writer: int) -> None:
     labels = list(METHODS)
     for number in range(COUNT):
         record = make_record(labels[number // 2 % len(labels)], scenes=5)
+        # Two writers may end at one microsecond; equal records would be one file.
+        record = replace(record, config=record.config | {"job": [writer, number]})
         if number % 2:
             weights = WeightsInfo(f"{writer + 1:032x}{number:032x}", "run", "best.ckpt", "run")
             record = replace(record, weights=weights)

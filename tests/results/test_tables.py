@@ -11,21 +11,10 @@ from rich.console import Console
 import spikerec
 from spikerec.results import DatasetInfo, Record, Samples, WeightsInfo
 from spikerec.results.boards import Board, Choice, gather
+from spikerec.results.formats import FORMULA, comma_separated, csv_rows, latex, markdown
 from spikerec.results.references import references
-from spikerec.results.tables import (
-    FORMULA,
-    Table,
-    board_table,
-    comma_separated,
-    csv_rows,
-    latex,
-    markdown,
-    reference_table,
-    standings,
-    terminal,
-    terminal_notes,
-    terminal_training,
-)
+from spikerec.results.tables import Table, board_table, reference_table, standings
+from spikerec.results.terminal import terminal, terminal_notes, terminal_training
 from tests.results.hostile_texts import TEXTS, hostile_record
 from tests.results.records import METHODS, make_record, protocol
 

@@ -13,23 +13,12 @@ from rich.console import Console
 
 from spikerec.errors import ConfigError, ResultsError
 from spikerec.results.boards import Board, Choice, gather
+from spikerec.results.formats import comma_separated, csv_rows, latex, markdown, slug
 from spikerec.results.page import render
 from spikerec.results.references import references
 from spikerec.results.store import Problem, scan
-from spikerec.results.tables import (
-    Standings,
-    board_table,
-    comma_separated,
-    csv_rows,
-    latex,
-    markdown,
-    reference_table,
-    slug,
-    standings,
-    terminal,
-    terminal_notes,
-    terminal_training,
-)
+from spikerec.results.tables import Standings, board_table, reference_table, standings
+from spikerec.results.terminal import terminal, terminal_notes, terminal_training
 from spikerec.spikes.files import atomic_path
 
 MOST_PRINTED = 20  # problems; the page lists more

@@ -1,7 +1,8 @@
-from .boards import Board, BoardName, Row, gather
+from .boards import Board, BoardName, gather
 from .provenance import code_revision, environment
 from .reading import read_record
 from .record import DatasetInfo, Definition, ProtocolInfo, Record, Samples, WeightsInfo
+from .rows import Row
 from .schema import record_schema
 from .statistics import Comparison, Interval, Standing, compare, standing
 from .store import Problem, Reading, Store, long_frame, scan, summary_frame

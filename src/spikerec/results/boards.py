@@ -7,9 +7,7 @@ Figures share a column only if their metric's own definition agrees (`Record.def
 metric in a protocol, or another protocol's name, parts nothing.
 
 **What a row is.** One set of weights, by digest; of a method without weights, one configuration.
-Evaluations of one row are shown as one: each figure is the newest record's that has it, and where
-two of them differ by more than rounding the board says so (`Row.disagreements`). Newest is told by
-the records' times, which a store keeps in order even where a clock was set back (`Store.write`).
+Evaluations of one row are shown as one (`spikerec.results.rows`).
 """
 
 from __future__ import annotations
@@ -20,12 +18,13 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from spikerec.configs import RENAMED
 from spikerec.errors import ResultsError, printable
-from spikerec.results.reading import read_record
+from spikerec.results.labels import LabelFacts, unique_labels
 from spikerec.results.record import Definition, Record
+from spikerec.results.rows import Metric, Row
 from spikerec.results.store import Problem
 
 #: Order of the metrics that the field reports; others follow by name.
@@ -37,29 +36,8 @@ DIGITS = {"psnr": 2, "ssim": 3, "lpips": 4, "niqe": 3, "brisque": 3}
 #: The protocol for new comparisons: its figures have the plain name of a metric.
 DEFAULT_PROTOCOL = "corrected"
 
-#: Part of a mean by which processors round differently: 1e-4 measured, of BRISQUE, between an Intel
-#: Xeon and an AMD EPYC.
-ROUNDING = 3e-4
-
-MOST_RUNS = 20  # of a row's history that are kept, the newest
 MOST_COLUMNS = 20  # metrics of a board, those that most rows have
 MOST_NAMED = 5  # rows that a problem names before it counts the rest
-
-
-class Summary(NamedTuple):
-    """A record in brief.
-
-    Attributes:
-        created: when; summaries sort by time.
-        id: the record's.
-        file: its name in the store.
-        means: metric → mean over the samples.
-    """
-
-    created: str
-    id: str
-    file: str
-    means: dict[str, float | None]
 
 
 class BoardName(NamedTuple):
@@ -70,200 +48,6 @@ class BoardName(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.dataset} ({self.split})"
-
-
-class Metric(NamedTuple):
-    """A column of a board: one definition of one metric.
-
-    Attributes:
-        key: unique on the board; the metric's own for the main definition.
-        title: heading.
-        definition: how its figures are computed.
-        protocols: names of the protocols that its records were evaluated under.
-        digits: decimals.
-    """
-
-    key: str
-    title: str
-    definition: Definition
-    protocols: tuple[str, ...]
-    digits: int
-
-    @property
-    def name(self) -> str:
-        """The metric's key in a record."""
-        return self.definition.metric
-
-    @property
-    def higher_is_better(self) -> bool:
-        """The direction."""
-        return self.definition.higher_is_better
-
-
-class Spread(NamedTuple):
-    """The lowest and the highest mean among a row's records, and the files that have them."""
-
-    low: float
-    low_file: str
-    high: float
-    high_file: str
-
-    def widened(self, mean: float, file: str) -> Spread:
-        """The spread with one more mean."""
-        low = (mean, file) if mean < self.low else (self.low, self.low_file)
-        high = (mean, file) if mean > self.high else (self.high, self.high_file)
-        return Spread(*low, *high)
-
-
-class _Held(NamedTuple):
-    """A record of a row: its place in time, and where to find it again.
-
-    Many rows are never shown, so that a record which was read from a file is read again if it is.
-    """
-
-    created: str
-    id: str
-    file: str
-    path: Path | None
-    record: Record | None
-
-    @classmethod
-    def of(cls, record: Record) -> _Held:
-        kept = record if record.path is None else None
-        return cls(record.created, record.id, record.file_name, record.path, kept)
-
-    @property
-    def order(self) -> tuple[str, str]:
-        return self.created, self.id
-
-    def load(self, known: dict[Path, Record]) -> Record:
-        if self.record is not None:
-            return self.record
-        assert self.path is not None
-        if self.path not in known:
-            known[self.path] = read_record(self.path)
-        return known[self.path]
-
-
-class Row:
-    """All records of one set of weights on one board.
-
-    Attributes:
-        key: see `row_key`.
-        label: unique over all boards; set by `gather`.
-        names: keys and labels that its records have, in lower case.
-        count: how many records there are.
-        history: the newest of them in brief.
-        definitions: digest → definition of each metric that any of them has or lacks.
-        means: digest → the mean that is shown; absent where there is none.
-        spreads: digest → the lowest and the highest mean.
-        protocols: digest → names of the protocols that it was evaluated under.
-        record: the newest record.
-        aspects: `efficiency`, `training`, `images` → the newest record that has it.
-        figures: digest → the newest record that has its values; the newest that lacks them where
-            none has.
-    """
-
-    record: Record
-    aspects: dict[str, Record]
-    figures: dict[str, Record]
-
-    def __init__(self, key: Hashable) -> None:
-        self.key = key
-        self.label = ""
-        self.names: set[str] = set()
-        self.count = 0
-        self.history: list[Summary] = []
-        self.definitions: dict[str, Definition] = {}
-        self.means: dict[str, float] = {}
-        self.spreads: dict[str, Spread] = {}
-        self.protocols: dict[str, set[str]] = defaultdict(set)
-        self._aspects: dict[str, _Held] = {}
-        self._figures: dict[str, _Held] = {}
-
-    @property
-    def latest(self) -> tuple[str, str]:
-        """Time and id of the newest record."""
-        return self._aspects["record"].order
-
-    def add(self, record: Record) -> None:
-        """Take a record in."""
-        held = _Held.of(record)
-        self.count += 1
-        self.names |= {record.method.lower(), printable(record.label).lower()}
-        means = {metric: record.mean(metric) for metric in record.samples.values}
-        self.history.append(Summary(record.created, record.id, held.file, means))
-        if len(self.history) >= 2 * MOST_RUNS:
-            self.sort()
-        for name in ("record", "efficiency", "training", "images"):
-            if name == "record" or getattr(record, name):
-                _keep_newest(self._aspects, name, held)
-        for metric in record.metrics:
-            definition = record.definition(metric)
-            digest = definition.digest
-            self.definitions[digest] = definition
-            self.protocols[digest].add(printable(record.protocol.name))
-            mean = means.get(metric)
-            if mean is None:
-                if digest not in self.means:
-                    _keep_newest(self._figures, digest, held)
-                continue
-            known = self.spreads.get(digest, Spread(mean, held.file, mean, held.file))
-            self.spreads[digest] = known.widened(mean, held.file)
-            if digest not in self.means:
-                self._figures.pop(digest, None)
-            if _keep_newest(self._figures, digest, held):
-                self.means[digest] = mean
-
-    def is_called(self, names: Sequence[str] | None) -> bool:
-        """True if the row has one of the names, or if none are given."""
-        own = self.names | {self.label.lower()}
-        return names is None or any(name.lower() in own for name in names)
-
-    def sort(self) -> None:
-        """Order the history by time, and forget all but the newest."""
-        self.history = sorted(self.history, key=lambda run: run[:2])[-MOST_RUNS:]
-
-    def load(self, known: dict[Path, Record]) -> None:
-        """Read the records that are shown.
-
-        Raises:
-            ResultsError: one is no longer there, or was changed since.
-        """
-        self.aspects = {name: held.load(known) for name, held in self._aspects.items()}
-        self.figures = {digest: held.load(known) for digest, held in self._figures.items()}
-        self.record = self.aspects["record"]
-
-    def aspect(self, name: str) -> Mapping[str, Any]:
-        """`efficiency`, `training` or `images` of the newest record that has it; else empty."""
-        return getattr(self.aspects[name], name) if name in self.aspects else {}
-
-    def disagreement(self, metric: Metric) -> str:
-        """Contradictions between the row's evaluations in a metric; empty if they agree.
-
-        Means agree if they differ by one unit of the last digit that is printed, or by `ROUNDING`
-        of themselves.
-        """
-        spread = self.spreads.get(metric.definition.digest)
-        if spread is None:
-            return ""
-        unit = 1.000001 * 10**-metric.digits
-        if spread.high - spread.low <= max(unit, ROUNDING * abs(spread.high)):
-            return ""
-        low, high = (f"{value:.{metric.digits}f}" for value in (spread.low, spread.high))
-        return (
-            f"evaluations of the same {'weights' if self.record.weights.digest else 'method'} "
-            f"disagree: {low} ({spread.low_file}) and {high} ({spread.high_file}); the newest is "
-            "shown."
-        )
-
-
-def _keep_newest(kept: dict[str, _Held], name: str, held: _Held) -> bool:
-    """Keep a record under a name unless a newer one is there; True if it was kept."""
-    if name in kept and kept[name].order > held.order:
-        return False
-    kept[name] = held
-    return True
 
 
 @dataclass
@@ -338,7 +122,7 @@ def gather(
     """
     problems: list[Problem] = []
     variants: dict[BoardName, dict[Hashable, _Variant]] = defaultdict(dict)
-    names: dict[Hashable, _Name] = {}
+    names: dict[Hashable, LabelFacts] = {}
     for item in items:
         if isinstance(item, Problem):
             problems.append(item)
@@ -348,7 +132,7 @@ def gather(
         variant = variants[name].setdefault(comparable, _Variant(item))
         key = row_key(item)
         variant.rows.setdefault(key, Row(key)).add(item)
-        names[key] = max(names.get(key, _Name.of(item)), _Name.of(item))
+        names[key] = max(names.get(key, LabelFacts.of(item)), LabelFacts.of(item))
     labels = unique_labels(names)
     _check_choice(choice, variants, labels)
     boards = []
@@ -527,68 +311,6 @@ def _choose_metrics(board: Board, rows: Iterable[Row]) -> None:
     kept = {column.key for _, column in sorted(columns, key=lambda c: -c[0])[:MOST_COLUMNS]}
     board.metrics = {column.key: column for _, column in columns if column.key in kept}
     board.more_metrics = len(columns) - len(board.metrics)
-
-
-class _Name(NamedTuple):
-    """The label of a row: the newest record's counts."""
-
-    created: str
-    id: str
-    label: str
-    origin: str
-    weights: str
-    arguments: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of(cls, record: Record) -> _Name:
-        model = record.config.get("model", {})
-        told = record.weights.digest is None and isinstance(model, Mapping)
-        arguments = model.items() if told else ()
-        plain = (str, int, float, bool)
-        return cls(
-            record.created,
-            record.id,
-            printable(record.label).strip() or printable(record.method),
-            printable(record.weights.origin),
-            printable(record.weights.digest or ""),
-            tuple(
-                sorted((printable(k), printable(str(v))) for k, v in arguments if type(v) in plain)
-            ),
-        )
-
-    def details(self, twins: Iterable[_Name]) -> list[str]:
-        """Additions that tell it from others of its label, from the shortest to a unique one."""
-        if not self.weights:
-            alike = set.intersection(*(set(twin.arguments) for twin in twins))
-            own = ", ".join(f"{k}={v}" for k, v in self.arguments if (k, v) not in alike)
-            return [text for text in (own[:60], self.id[-12:]) if text]
-        origin = self.origin or "weights"
-        numbered = [f"{origin} {self.weights[:digits]}" for digits in (4, 8, 16, 64)]
-        return ([origin] if origin == "shipped" else []) + numbered
-
-
-def unique_labels(names: Mapping[Hashable, _Name]) -> dict[Hashable, str]:
-    """Row → a label that no other row has: its own, with what tells it apart where it must.
-
-    Example: two networks that are both called Fast are `Fast (shipped)` and `Fast (run 3f2a)`.
-    """
-    by_label: dict[str, list[Hashable]] = defaultdict(list)
-    for key in sorted(names, key=lambda key: names[key]):
-        by_label[names[key].label].append(key)
-    labels = {keys[0]: label for label, keys in by_label.items() if len(keys) == 1}
-    taken = set(by_label)
-    for label, keys in by_label.items():
-        if len(keys) == 1:
-            continue
-        twins = [names[key] for key in keys]
-        choices = {key: names[key].details(twins) for key in keys}
-        often = Counter(detail for details in choices.values() for detail in details)
-        for key in keys:
-            free = (f"{label} ({detail})" for detail in choices[key] if often[detail] == 1)
-            spare = (f"{label} ({number})" for number in range(2, len(names) + 2))
-            labels[key] = next(text for text in (*free, *spare) if text not in taken)
-            taken.add(labels[key])
-    return labels
 
 
 def _comparable(record: Record) -> Hashable:

@@ -11,11 +11,12 @@ import pandas as pd
 
 from spikerec.errors import ResultsError
 from spikerec.results.boards import Choice, gather
+from spikerec.results.formats import comma_separated, csv_rows, markdown
 from spikerec.results.page import render
 from spikerec.results.record import Record
 from spikerec.results.references import references
 from spikerec.results.store import Problem, scan
-from spikerec.results.tables import board_table, comma_separated, csv_rows, markdown, standings
+from spikerec.results.tables import board_table, standings
 from spikerec.spikes.files import atomic_path
 
 #: Pictures that a page embeds, as conf/leaderboard.yaml states them.

@@ -8,7 +8,8 @@ from functools import cache
 from importlib import resources
 
 from spikerec.parsing import RUN_DOCUMENT, parse_yaml
-from spikerec.results.boards import Board, Metric, Row
+from spikerec.results.boards import Board
+from spikerec.results.rows import Metric, Row
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The table of a board, and its renderers: Markdown, LaTeX, CSV and a terminal.
+"""The table of a board, not yet rendered: see `formats` and `terminal`.
 
 Quality first, a column for each definition of a metric; then what one image costs, as the papers
 state it; then what the weights were trained on. All renderers write the same figures, and all say
@@ -7,22 +7,13 @@ where evaluations of the same weights disagree.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import rich.box
-import rich.table
-from rich.console import Console
-from rich.measure import Measurement
-from rich.text import Text
-
 from spikerec.errors import printable
-from spikerec.results.boards import DIGITS, Board, BoardName, Metric, Row
+from spikerec.results.boards import DIGITS, Board, BoardName
 from spikerec.results.record import Record
 from spikerec.results.references import (
     Reference,
@@ -30,6 +21,7 @@ from spikerec.results.references import (
     reported_figure,
     reported_label,
 )
+from spikerec.results.rows import Metric, Row
 from spikerec.results.statistics import SIGNIFICANCE, Standing, p_floor, scenes, standing
 from spikerec.results.trained import training_of
 
@@ -50,9 +42,6 @@ TRAINED = "trained"
 
 #: Beside a figure: the best's lead over it is not significant; evaluations of it disagree.
 LEVEL, DISAGREES = "≈", "≠"
-
-#: Characters with which a spreadsheet begins a formula; those of full width in East Asia.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 #: Characters of a note, whose reasons may be as long as a library's message.
 MOST_NOTE = 600
@@ -287,8 +276,7 @@ def notes(board: Board, stands: Standings) -> list[str]:
     """What a reader must know of a whole board, a sentence each."""
     units = len(set(scenes(board.keys)))
     digest = printable(board.record.dataset.digest)[:12]
-    counted = f"{_counted(len(board.keys), 'sample')} of {_counted(units, 'scene')}"
-    found = [f"{counted}; data {digest}."]
+    found = [f"{counted(len(board.keys), 'sample')} of {counted(units, 'scene')}; data {digest}."]
     pairs = max((len(stand.comparisons) for stand in stands[board.name].values()), default=0)
     if too_few := too_few_scenes(units, pairs):
         found.append(too_few)
@@ -305,8 +293,8 @@ def too_few_scenes(units: int, pairs: int) -> str:
     if not pairs or p_floor(units) * pairs < SIGNIFICANCE:
         return ""
     return (
-        f"{_counted(units, 'scene')} {'is' if units == 1 else 'are'} too few to tell "
-        f"{_counted(pairs, 'pair')} of methods apart: the smallest possible p is "
+        f"{counted(units, 'scene')} {'is' if units == 1 else 'are'} too few to tell "
+        f"{counted(pairs, 'pair')} of methods apart: the smallest possible p is "
         f"{p_floor(units):.2g}, corrected {min(1.0, p_floor(units) * pairs):.2g}. Methods rank by "
         "their mean."
     )
@@ -342,7 +330,8 @@ def _apart(one: str, two: str) -> tuple[str, str]:
     return printable(own or one)[:200], printable(usual or two)[:200]
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """`1 scene`, `2 scenes`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -373,173 +362,9 @@ def reference_table(reference: Reference) -> Table:
     return Table(title, columns, rows, [f"Source: {reference.source}"], is_board=False)
 
 
-LEGEND = (
-    "**Best** and <u>second best</u> mean of a column. ≈: the best's lead over it is not "
-    "significant (paired permutation test over scenes, Holm-corrected, 5 %). ≠: evaluations of the "
-    "same weights disagree. (…): as reported. –: not evaluated, or not known. FLOPs are "
-    "multiply-accumulates, as the papers count them. Trained on: data · samples seen · time · "
-    "where the weights come from."
-)
-
-
 def number(value: float, digits: int) -> str:
     """A figure as the paper prints it."""
     return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.4g}"
-
-
-def markdown(tables: Sequence[Table]) -> str:
-    """The tables as GitHub Markdown."""
-    return "\n\n".join(["# Leaderboard", LEGEND, *map(_markdown_table, tables)]) + "\n"
-
-
-def _markdown_table(table: Table) -> str:
-    numbers = table.footnotes()
-    groups = len({column.group for column in table.columns if column.group})
-    titles = [
-        _escape_markdown(f"{c.title} {c.arrow}" + (f" {c.group}" if groups > 1 else "")).strip()
-        for c in table.columns
-    ]
-    lines = [
-        f"## {_escape_markdown(table.title)}\n",
-        "| Method | " + " | ".join(titles) + " |",
-        "| :-- |" + "".join(" :-- |" if c.key == TRAINED else " --: |" for c in table.columns),
-    ]
-    for label, row in table.rows.items():
-        cells = [_markdown_cell(row.get(c.key, Figure()), c.digits, numbers) for c in table.columns]
-        lines.append(f"| {_escape_markdown(label)} | " + " | ".join(cells) + " |")
-    footnotes = [f"{i}. {_escape_markdown(note)}" for note, i in numbers.items()]
-    general = [f"- {_escape_markdown(note)}" for note in table.notes]
-    return "\n".join(lines) + "".join(
-        "\n\n" + "\n".join(block) for block in (general, footnotes) if block
-    )
-
-
-def _markdown_cell(figure: Figure, digits: int, numbers: Mapping[str, int]) -> str:
-    text = _escape_markdown(figure.plain(digits))
-    text = {"": text, "best": f"**{text}**", "second": f"<u>{text}</u>"}[figure.mark]
-    text += f" {figure.signs}" if figure.signs else ""
-    text += f" ({number(figure.reported, digits)})" if figure.reported is not None else ""
-    return text + (f" [{numbers[figure.note]}]" if figure.note else "")
-
-
-def _escape_markdown(text: str) -> str:
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
-    return "".join("\\" + c if c in "\\|*_`[]" else c for c in text)
-
-
-def latex(board: Board, stands: Standings) -> str:
-    r"""A board's table for one column of a paper (packages: booktabs, graphicx).
-
-    It is made smaller where it is wider than `\columnwidth`. Where no columns were chosen it has
-    quality, parameters and training. The digest of the data is in a comment.
-    """
-    table = board_table(board, stands, brief=True)
-    identity, *general = table.notes
-    if not board.columns:
-        table = with_columns(table, [*board.metrics, "params", TRAINED])
-    numbers = table.footnotes()
-    arrows = {"↑": r" $\uparrow$", "↓": r" $\downarrow$", "": ""}
-    titles = [_escape_latex(c.title) + arrows[c.arrow] for c in table.columns]
-    samples, _, digest = identity.partition("; ")
-    caption = _escape_latex(f"{table.title}: {samples}.")
-    places = "".join("l" if c.key == TRAINED else "r" for c in table.columns)
-    lines = [
-        "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
-        f"% {printable(digest)}",
-        r"\begin{table}[t]\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{caption}}}",
-        rf"\label{{tab:{slug(table.title)}}}",
-        r"\resizebox{\ifdim\width>\columnwidth\columnwidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{@{{}}l{places}@{{}}}}",
-        r"\toprule",
-        " & ".join(["Method", *titles]) + r" \\",
-        r"\midrule",
-    ]
-    for label, row in table.rows.items():
-        cells = [_latex_cell(row.get(c.key, Figure()), c.digits, numbers) for c in table.columns]
-        lines.append(" & ".join([_escape_latex(label), *cells]) + r" \\")
-    footnotes = [rf"\textsuperscript{{{i}}} {_escape_latex(note)}" for note, i in numbers.items()]
-    lines += [r"\bottomrule", r"\end{tabular}}"]
-    lines += [rf"\par\raggedright\scriptsize {note}" for note in map(_escape_latex, general)]
-    lines += [rf"\par\raggedright\scriptsize {note}" for note in footnotes]
-    return "\n".join([*lines, r"\end{table}", ""])
-
-
-def slug(text: str) -> str:
-    """The text as a word of a file's name or a label: `reds-test`."""
-    return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-") or "board"
-
-
-def _latex_cell(figure: Figure, digits: int, numbers: Mapping[str, int]) -> str:
-    text = _escape_latex(figure.plain(digits))
-    wrap = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}[figure.mark]
-    text = wrap.format(text) + (rf"\,{_escape_latex(figure.signs)}" if figure.signs else "")
-    if figure.reported is not None:
-        text += rf" {{\scriptsize({number(figure.reported, digits)})}}"
-    return text + (rf"\textsuperscript{{{numbers[figure.note]}}}" if figure.note else "")
-
-
-def _escape_latex(text: str) -> str:
-    special = {
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "≈": r"$\approx$", "≠": r"$\neq$", "×": r"$\times$", "±": r"$\pm$", "·": r"$\cdot$",
-        "–": "--",
-    }  # fmt: skip
-    return "".join(special.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
-
-
-def csv_rows(boards: Sequence[Board], stands: Standings) -> list[dict[str, object]]:
-    """One row per method, with full precision; each board's figures have columns of their own.
-
-    Columns of a metric: the mean; `low` and `high`, its 95 % interval; `rank`; `reported`; `note`,
-    what contradicts it or why it is missing.
-    """
-    rows: dict[str, dict[str, object]] = {}
-    for board in boards:
-        table = board_table(board, stands)
-        for label, row in board.rows.items():
-            record, training = row.record, training_of(row)
-            line = rows.setdefault(label, {"label": label, "method": record.method})
-            line |= {
-                "trained on": training.data,
-                "samples seen": training.samples,
-                "training seconds": training.seconds,
-                "training machine": training.machine,
-                "weights from": training.source,
-                "weights digest": record.weights.digest,
-            }
-            line |= {key: row.aspect("efficiency").get(key) for key, *_ in EFFICIENCY}
-            line |= {f"ms {place}": ms for place, ms in latencies(row).items()}
-            for key, metric in board.metrics.items():
-                figure = table.rows[label][key]
-                if figure == Figure():
-                    continue
-                name = f"{board.name}: {metric.key}"
-                line[name] = figure.value
-                stand = stands[board.name].get(key)
-                if stand and label in stand.intervals:
-                    interval = stand.intervals[label]
-                    line[f"{name} low"], line[f"{name} high"] = interval.low, interval.high
-                    line[f"{name} rank"] = stand.ranks[label]
-                line[f"{name} reported"] = figure.reported
-                if figure.note:
-                    line[f"{name} note"] = figure.note
-            line[f"{board.name}: record"] = record.id
-    names = dict.fromkeys(name for row in rows.values() for name in row)
-    return [{name: row.get(name) for name in names} for row in rows.values()]
-
-
-def comma_separated(rows: Sequence[Mapping[str, object]]) -> str:
-    """The rows of `csv_rows` as CSV; text that a spreadsheet would take for a formula is quoted."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_no_formula(name) for name in rows[0]])
-    writer.writerows([_no_formula(cell) for cell in row.values()] for row in rows)
-    return text.getvalue()
-
-
-def _no_formula(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def latencies(row: Row) -> dict[str, float]:
@@ -549,71 +374,3 @@ def latencies(row: Row) -> dict[str, float]:
         for item in row.aspect("efficiency").get("latency", [])
         if item["median_ms"] is not None
     }
-
-
-def terminal(board: Board, stands: Standings, console: Console) -> rich.table.Table:
-    """One board for a terminal; as reported on the second line of a row.
-
-    Columns that do not fit are left out from the end, and the caption says so.
-    """
-    table = board_table(board, stands)
-    columns = [column for column in table.columns if column.key != TRAINED]
-    unbounded = console.options.update(max_width=10_000)
-    for count in range(len(columns), 0, -1):
-        view = _terminal_view(table, columns[:count], len(columns) - count, reference_for(board))
-        if Measurement.get(console, unbounded, view).maximum <= console.width:
-            break
-    return view
-
-
-def _terminal_view(
-    table: Table, columns: Sequence[Column], left_out: int, reference: Reference | None
-) -> rich.table.Table:
-    captions = ["second line of a row: as reported"] if reference else []
-    captions += [f"{_counted(left_out, 'more column')} in the files"] if left_out else []
-    view = _plain_table(Text(table.title, no_wrap=True))
-    view.caption = "; ".join(captions) or None
-    view.add_column("Method", overflow="fold", max_width=24)
-    for column in columns:
-        name, _, unit = column.title.partition(" ")
-        heading = " ".join(part for part in (unit, column.arrow) if part)
-        view.add_column(Text(f"{name}\n{heading}"), justify="right", no_wrap=True)
-    for label, row in table.rows.items():
-        view.add_row(Text(label), *(_terminal_cell(row[c.key], c.digits) for c in columns))
-    return view
-
-
-def terminal_notes(table: Table) -> list[str]:
-    """What a reader must know of the table: of the whole, then of single figures."""
-    return [*table.notes, *table.footnotes()]
-
-
-def terminal_training(board: Board) -> rich.table.Table:
-    """What each row was trained on, for a terminal."""
-    view = _plain_table(None)
-    view.add_column("Method", overflow="fold", max_width=24)
-    view.add_column("Trained on: data · samples seen · time · weights from", overflow="fold")
-    for label, row in board.rows.items():
-        view.add_row(Text(label), Text(training_of(row).text))
-    return view
-
-
-def _plain_table(title: Text | None) -> rich.table.Table:
-    return rich.table.Table(
-        title=title,
-        title_justify="left",
-        box=rich.box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-        caption_justify="left",
-    )
-
-
-def _terminal_cell(figure: Figure, digits: int) -> Text:
-    style = {"": "", "best": "bold green", "second": "underline"}[figure.mark]
-    text = Text(figure.plain(digits), style="dim" if figure.value is None else style)
-    if figure.signs:
-        text = Text.assemble(text, f" {figure.signs}")
-    if figure.reported is not None:
-        text = Text.assemble(text, (f"\n{number(figure.reported, digits)}", "dim italic"))
-    return text

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from spikerec.errors import printable
-from spikerec.results.boards import Row
+from spikerec.results.rows import Row
 
 UNKNOWN = "–"
 MOST_TEXT = 60  # characters of a data set's or a machine's name that are shown

@@ -20,7 +20,7 @@ from PIL import Image
 
 from spikerec import __version__
 from spikerec.errors import printable
-from spikerec.results.boards import Board, Metric, Row, Summary
+from spikerec.results.boards import Board
 from spikerec.results.record import Record
 from spikerec.results.references import (
     Reference,
@@ -28,6 +28,7 @@ from spikerec.results.references import (
     reported_figure,
     reported_label,
 )
+from spikerec.results.rows import Metric, Row, Summary
 from spikerec.results.statistics import Standing, scenes
 from spikerec.results.store import Problem
 from spikerec.results.tables import (
