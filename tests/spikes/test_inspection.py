@@ -13,7 +13,8 @@ from spikerec.apps.data import main
 from spikerec.errors import ConfigError, DataNotFoundError, GeometryError
 from spikerec.spikes import Geometry
 from spikerec.spikes.defects import Repair, find_defects, sample
-from spikerec.spikes.inspection import inspect, phase_shift, rank_geometries, roughness
+from spikerec.spikes.inspection import inspect, rank_geometries, roughness
+from spikerec.spikes.motion import phase_shift
 from tests.fakes import fake_spikes, write_dat
 
 

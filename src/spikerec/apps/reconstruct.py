@@ -34,7 +34,6 @@ from spikerec.models.base import Network, default_label
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.recordings import find_recordings, is_several, output_paths, placed
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
-from spikerec.streaming.concerns import concerns
 from spikerec.weights.trained import load
 
 #: Format of the videos in a folder of several recordings' results.
@@ -151,7 +150,7 @@ def _save(
 ) -> tuple[Video, int]:
     """The video of a recording, and how many of its frames were made now."""
     video = makes(recording)
-    for concern in concerns(video):
+    for concern in video.concerns:
         say(progress.console, f"{recording.name}: {concern}", "yellow")
     with video.stream:
         task = progress.add_task(recording.name, total=len(video))

@@ -41,9 +41,12 @@ def main(arguments: list[str]) -> None:
 
     stream = spikes.open(options.file, **opening(options.file, stated(options)))
     networks = {name: load(name, checkpoint or None) for name, checkpoint in methods}
-    with serve(Viewer(stream, networks, options.ends), options.port) as server:
+    viewer = Viewer(stream, networks, options.ends)
+    with serve(viewer, options.port) as server:
         console = Console()
         say(console, f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
+        for concern in viewer.concerns:
+            say(console, f"{stream.path.name}: {concern}", "yellow")
         with suppress(KeyboardInterrupt):
             server.serve_forever()
 

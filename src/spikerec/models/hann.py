@@ -23,6 +23,7 @@ class Hann(Network):
     """
 
     is_per_pixel = True
+    bears_motion = 16.0  # TFP's: three quarters of the weight lie in the middle half of the window
     starts_linear = True
     weights: Tensor
 

@@ -33,6 +33,7 @@ class TFSTP(Network):
     """
 
     is_per_pixel = True
+    bears_motion = 24.0  # measured: the states forget, so that 24 pixels cost 2 dB
 
     def __init__(
         self,

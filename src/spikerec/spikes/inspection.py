@@ -23,6 +23,7 @@ from spikerec.spikes.defects import Defects, Sample, find_defects, sample
 from spikerec.spikes.formats import Source, as_stream
 from spikerec.spikes.geometry import BitOrder, Geometry
 from spikerec.spikes.grey import grey_levels
+from spikerec.spikes.motion import phase_shift
 from spikerec.spikes.stream import SpikeStream
 
 #: Readouts that a geometry is judged by.
@@ -37,9 +38,6 @@ COMMON_SIDES = (
 )
 #: Height over width of a plausible picture, and of its inverse.
 LONGEST_SIDES = 2.4
-
-#: Standard deviation in pixels of the blur before motion is looked for.
-SMOOTHING = 2.0
 
 GreyImage = NDArray[np.float32]
 
@@ -133,48 +131,6 @@ def _motion(stream: SpikeStream, seen: Sample) -> tuple[float, float] | None:
     if shift is None:
         return None
     return shift[0] * 1000 / half, shift[1] * 1000 / half
-
-
-def phase_shift(
-    pairs: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]],
-) -> tuple[float, float] | None:
-    """How far pictures move from the first to the second of each pair, (down, right) in pixels.
-
-    One shift for all pairs: their correlations are added, so that what is common to them stands
-    out of the noise. Pictures are smoothed, since noise differs in each.
-
-    Args:
-        pairs: (H, W) each.
-
-    Returns:
-        The shift; None for pictures without contrast.
-    """
-    from scipy.ndimage import gaussian_filter
-
-    height, width = pairs[0][0].shape
-    window = np.hanning(height)[:, None] * np.hanning(width)
-    cross = np.zeros((height, width // 2 + 1), complex)
-    for pair in pairs:
-        smooth = [gaussian_filter(image.astype(np.float64), SMOOTHING) for image in pair]
-        before, after = (np.fft.rfft2((image - image.mean()) * window) for image in smooth)
-        # by the root of the magnitude: full whitening would count frequencies that hold only noise
-        product = np.conj(before) * after
-        cross += product / np.sqrt(np.abs(product) + np.finfo(float).tiny)
-    correlation = np.fft.irfft2(cross, (height, width))
-    if np.ptp(correlation) == 0:
-        return None
-    peak = np.unravel_index(np.argmax(correlation), correlation.shape)
-    return _signed(correlation, peak, 0), _signed(correlation, peak, 1)
-
-
-def _signed(correlation: NDArray[np.float64], peak: Sequence[np.intp], axis: int) -> float:
-    """The peak's place along an axis, between pixels by a parabola, negative beyond half of it."""
-    line = np.take(correlation, int(peak[1 - axis]), axis=1 - axis)
-    size, place = len(line), int(peak[axis])
-    low, top, high = (float(line[(place + step) % size]) for step in (-1, 0, 1))
-    bend = low - 2 * top + high
-    offset = 0.0 if bend == 0 else 0.5 * (low - high) / bend
-    return (place if place <= size // 2 else place - size) + offset
 
 
 @dataclass(frozen=True)

@@ -1,65 +1,188 @@
 """Concerns about a clip that would spoil its pictures, told in a line each before the first.
 
-They come from the sample of the clip that exposure and broken pixels are measured by: nothing is
-read a second time.
+They come from the sample of the clip that exposure and broken pixels are measured by, and from a
+few runs of readouts in a row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from spikerec.spikes.defects import find_defects
-from spikerec.streaming.video import Video
+from spikerec.models.base import Network
+from spikerec.spikes import SpikeStream
+from spikerec.spikes.bayer import notice_mosaic
+from spikerec.spikes.concatenated import ConcatenatedStream
+from spikerec.spikes.dat import DatStream
+from spikerec.spikes.defects import Defects, Sample, find_defects
+from spikerec.spikes.motion import fastest_motion
+from spikerec.spikes.plausibility import Succession, better_row, is_reversed
+from spikerec.spikes.turned import TurnedStream
 
 #: Spikes of the median pixel in a window, below which a picture is mostly noise.
 FEWEST_SPIKES = 2.0
 #: Firing rate from which a pixel counts as saturated, and the share of a picture that is told.
 SATURATED_RATE = 0.97
 SATURATED_SHARE = 0.01
+#: Share of the pixels that may be broken, or detail of the scene, above which they are told.
+UNSURE_SHARE = 1e-4
+#: Runs of readouts in a row that are looked at, and their length.
+RUNS = 4
+RUN_READOUTS = 48
 
 
-def concerns(video: Video) -> list[str]:
-    """List what would spoil the pictures of a video, the worst first; empty if nothing is seen."""
-    seen = video.looked_at
-    if seen is None:
-        return []
-    rate = seen.rate
-    if not rate.any():
+def find_concerns(
+    stream: SpikeStream, networks: Mapping[str, Network], seen: Sample, masked: Defects | None
+) -> list[str]:
+    """List what would spoil the pictures of a clip, the worst first; empty if nothing is seen.
+
+    Args:
+        stream: of the clip.
+        networks: the methods, by name.
+        seen: the sample of the clip.
+        masked: pixels that are given a neighbour's spikes; None for none.
+    """
+    if not seen.rates.any():
         return ["no pixel fires in the part that was looked at: its pictures are black."]
-    told = []
-    window = min(network.window for network in video.networks.values())
-    spikes = float(np.median(rate)) * window
-    if spikes < FEWEST_SPIKES:
-        told.append(
-            f"half of the pixels fire less than {spikes:.2g} times in a window of {window} "
-            "readouts: the pictures will be noisy; a method with a longer window sees more."
-        )
-    saturated = float((seen.rates > SATURATED_RATE).mean())
-    if saturated > SATURATED_SHARE:
-        told.append(
-            f"{saturated:.1%} of the clip fires at almost every readout: it is saturated, and "
-            "has no detail there."
-        )
-    return told + _defects(video)
+    runs = _Runs(stream, seen)
+    if layout := _layout(stream, seen, runs.succession):
+        return [layout]  # the rest would describe a picture that there is not
+    told = [
+        *_mosaic(stream, seen),
+        *_darkness(networks, seen),
+        *_saturation(seen),
+        *_motion(networks, runs.speed),
+    ]
+    return told + _defects(stream, seen, masked)
 
 
-def _defects(video: Video) -> list[str]:
-    seen, masked = video.looked_at, video.defects
-    if seen is None or masked is None:
+class _Runs:
+    """What runs of readouts in a row show, spread over the part that the sample is of."""
+
+    def __init__(self, stream: SpikeStream, seen: Sample) -> None:
+        self.succession = Succession(seen.rate, seen.num_readouts)
+        self.speed = 0.0
+        first, stop = seen.starts[0], seen.starts[-1] + seen.length
+        length = min(RUN_READOUTS, stop - first)
+        for start in np.unique(np.linspace(first, stop - length, RUNS).astype(int)).tolist():
+            spikes = np.asarray(stream[start : start + length])
+            self.succession.add(spikes)
+            self.speed = max(self.speed, fastest_motion(spikes) or 0.0)
+
+
+def _layout(stream: SpikeStream, seen: Sample, succession: Succession) -> str | None:
+    """The sign that the bits are not laid out as stated, if there is one."""
+    source = stream
+    while isinstance(source, TurnedStream | ConcatenatedStream):
+        source = source.source if isinstance(source, TurnedStream) else source.parts[0]
+    size = f"{source.height} × {source.width}"
+    if not isinstance(source, DatStream):
+        if succession.is_by_chance:
+            return (
+                "pixels fire at successive readouts as by chance, which those of a spike camera "
+                f"do not: are the axes time, rows and columns, {stream.num_readouts} × {size}?"
+            )
+        return None
+    ask = (
+        f"Try other sizes: spikerec data inspect {stream.path.name} ranks them where none is stated"
+    )
+    geometry = source.geometry
+    if succession.stacked > 1:
+        return (
+            f"each readout looks like {succession.stacked} of the camera, one below the other: "
+            f"geometry.height={geometry.height // succession.stacked} fits better."
+        )
+    if succession.is_by_chance:
+        return (
+            "pixels fire at successive readouts as by chance, which those of a spike camera do "
+            f"not: the geometry {geometry} (height × width) looks wrong. {ask}."
+        )
+    rate = _stored(source, seen)
+    if is_reversed(rate, geometry.row_bits):
+        other = "big" if geometry.bit_order == "little" else "little"
+        return (
+            f"the eight pixels of each byte look reversed: geometry.bit_order={other} fits better."
+        )
+    is_mosaic = bool(stream.bayer or notice_mosaic(rate))
+    is_gapless = geometry.row_bits == geometry.width
+    row = better_row(rate, is_mosaic=is_mosaic) if is_gapless else None
+    if row is not None:
+        height = geometry.height * geometry.width / row
+        fits = f", as {height:.0f} × {row}" if height.is_integer() else ""
+        return (
+            f"the geometry {size} (height × width) looks wrong: rows of {row} pixels fit together "
+            f"better{fits}. {ask}."
+        )
+    return None
+
+
+def _stored(source: DatStream, seen: Sample) -> np.ndarray:
+    """Firing rates of the same readouts, rows in the order in which they are stored."""
+    rates = [
+        source[first : first + seen.length].mean(0, dtype=np.float32)
+        for first in seen.starts[:RUNS]
+        if first < source.num_readouts
+    ]
+    rate: np.ndarray = np.mean(rates, 0)
+    return rate[::-1] if source.geometry.bottom_up else rate
+
+
+def _mosaic(stream: SpikeStream, seen: Sample) -> list[str]:
+    patterns = None if stream.bayer is not None else notice_mosaic(seen.rate)
+    if patterns is None:
         return []
+    return [
+        "pixels look like the Bayer mosaic of a colour camera: bayer="
+        f"{patterns[0]} or bayer={patterns[1]} reconstructs each colour on its own."
+    ]
+
+
+def _darkness(networks: Mapping[str, Network], seen: Sample) -> list[str]:
+    window = min(network.window for network in networks.values())
+    spikes = float(np.median(seen.rate)) * window
+    if spikes >= FEWEST_SPIKES:
+        return []
+    return [
+        f"half of the pixels fire less than {spikes:.2g} times in a window of {window} "
+        "readouts: the pictures will be noisy; a method with a longer window sees more."
+    ]
+
+
+def _saturation(seen: Sample) -> list[str]:
+    saturated = float((seen.rates > SATURATED_RATE).mean())
+    if saturated <= SATURATED_SHARE:
+        return []
+    return [
+        f"{saturated:.1%} of the clip fires at almost every readout: it is saturated, and "
+        "has no detail there."
+    ]
+
+
+def _motion(networks: Mapping[str, Network], speed: float) -> list[str]:
+    """A line for each method whose window sees more motion than it bears."""
+    return [
+        f"parts of the scene move {speed * network.window:.0f} pixels within the {network.window} "
+        f"readouts of {name}, which bears about {network.bears_motion:.0f}: they will be blurred. "
+        "A method with a shorter window blurs less."
+        for name, network in networks.items()
+        if speed * network.window > network.bears_motion
+    ]
+
+
+def _defects(stream: SpikeStream, seen: Sample, masked: Defects | None) -> list[str]:
     told = []
-    hot, dead = int(masked.hot.sum()), int(masked.dead.sum())
-    if hot or dead:
+    found = find_defects(seen.rate, seen.num_readouts, is_mosaic=stream.bayer is not None)
+    left = found.broken if masked is None else found.broken & ~masked.broken
+    if masked is not None and masked.broken.any():
+        hot, dead = int(masked.hot.sum()), int(masked.dead.sum())
         told.append(
             f"{hot} hot and {dead} dead pixels are given a neighbour's spikes (mask_defects=false "
             "leaves them)."
         )
-    is_mosaic = video.stream.bayer is not None
-    found = find_defects(seen.rate, seen.num_readouts, is_mosaic=is_mosaic)
-    left = int((found.broken & ~masked.broken).sum())
-    if left:
+    if left.mean() > UNSURE_SHARE:
         told.append(
-            f"{left} pixels may be hot or dead, or detail of the scene: mask_defects=true gives "
-            "them a neighbour's spikes too."
+            f"{int(left.sum())} pixels may be hot or dead, or detail of the scene: "
+            "mask_defects=true gives them a neighbour's spikes."
         )
     return told

@@ -48,6 +48,7 @@ from spikerec.streaming.colour import (
     demosaic,
     gain_map,
 )
+from spikerec.streaming.concerns import find_concerns
 from spikerec.streaming.engine import Frame, make_frames
 from spikerec.streaming.exposure import Exposure, choose_light, is_measured, pieces_of
 from spikerec.streaming.key_readouts import KeyReadouts, reach
@@ -146,8 +147,7 @@ class Video:
                 "bayer, as bayer=rggb."
             )
         if mask_defects is not False or self._is_measured or white_balance == "gray_world":
-            looked_at = sample(stream, *self._looked_at_part(), pieces_of(stream))
-        self.looked_at = looked_at
+            looked_at = self.looked_at
         self.defects: Defects | None = None
         if mask_defects is not False and looked_at is not None:
             is_mosaic = pattern is not None
@@ -196,6 +196,20 @@ class Video:
             return 0, None
         before, after = reach(list(self.networks.values()))
         return max(self.key_readouts.first - before, 0), self.key_readouts.stop + after
+
+    @cached_property
+    def looked_at(self) -> Sample:
+        """Sample of the part that the frames are made of."""
+        return sample(self.stream, *self._looked_at_part(), pieces_of(self.stream))
+
+    @cached_property
+    def concerns(self) -> list[str]:
+        """What would spoil the pictures, a line each, the worst first; empty if nothing is seen.
+
+        A wrong geometry, a mosaic that is not stated, darkness, saturation, motion beyond what a
+        method bears, and hot and dead pixels.
+        """
+        return find_concerns(self.stream, self.networks, self.looked_at, self.defects)
 
     def __len__(self) -> int:
         return len(self.key_readouts)

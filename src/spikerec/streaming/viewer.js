@@ -57,6 +57,7 @@
 
   fetch("/facts").then((answer) => answer.json()).then((found) => {
     facts = found;
+    get("concerns").textContent = facts.concerns.join("\n");
     get("title").textContent = `${facts.name} · ${facts.height} × ${facts.width}`;
     Object.assign(get("readout"), { min: facts.first, max: facts.last, value: facts.first });
     for (const side of ["left", "right"])

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -25,6 +26,7 @@ from spikerec.errors import ConfigError, SpikerecError, one_line
 from spikerec.models.base import Network
 from spikerec.spikes import Ends, SpikeStream
 from spikerec.spikes.grey import grey_levels
+from spikerec.streaming.concerns import find_concerns
 from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import Tone
 from spikerec.streaming.pages import assembled
@@ -64,6 +66,13 @@ class Viewer:
         self.is_closing = False
         self._lock = Lock()  # one image at a time: a network takes all cores anyway
 
+    @cached_property
+    def concerns(self) -> list[str]:
+        """What would spoil the pictures, a line each (`Video.concerns`)."""
+        with self._lock:
+            video = next(iter(self._videos.values()))
+            return find_concerns(self.stream, self.networks, video.looked_at, video.defects)
+
     def facts(self) -> dict[str, Any]:
         """What the page needs to know about the stream."""
         return {
@@ -74,6 +83,7 @@ class Viewer:
             "width": self.stream.width,
             "rate_hz": self.stream.rate_hz,
             "methods": [*self.networks, SPIKES],
+            "concerns": self.concerns,
         }
 
     def frame(self, method: str, key_readout: int, tone: Tone) -> bytes:
