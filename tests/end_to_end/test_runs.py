@@ -197,6 +197,33 @@ def test_damaged_files_fall_back_to_those_before_them(train: Training) -> None:
     }
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_best_score_is_forgotten_with_its_weights(train: Training, damage: str) -> None:
+    assert train().status == 0
+    best = train.folder / "checkpoints/best.ckpt"
+    (train.folder / "finished.json").unlink()  # as of a run that was killed at its end
+    if damage == "gone":
+        best.unlink()
+    else:
+        best.write_bytes(best.read_bytes()[:100])
+    outcome = train()
+    assert outcome.status == 0, outcome.err
+    assert "its score" in outcome.out
+    assert "is forgotten" in outcome.out
+    assert train.report()["best"] is None
+    assert Path(train.report()["checkpoint"]).name == "last.ckpt"
+    assert best.with_name("best.ckpt.damaged").exists() == (damage == "cut")
+
+
+def test_a_damaged_identity_is_told(train: Training) -> None:
+    assert train().status == 0
+    (train.folder / "identity.json").write_bytes(b"{")
+    outcome = train()
+    assert outcome.status == 0, outcome.err
+    assert "identity.json is damaged: this command is compared with config.yaml" in outcome.out
+    assert "finished before" in outcome.out
+
+
 def test_a_second_process_waits_for_the_first(train: Training) -> None:
     locked, release = threading.Event(), threading.Event()
 

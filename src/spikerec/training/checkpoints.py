@@ -15,6 +15,7 @@ import signal
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,13 +24,14 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 
 from spikerec.data import SpikeDataModule
 from spikerec.spikes.files import atomic_path
 from spikerec.training.continuation import CONDITIONS, conditions
 from spikerec.training.distributed import gather_objects
 from spikerec.training.finite import check_weights
+from spikerec.training.runs import unreadable
 
 #: What a scheduler sends before it takes the machine away: SIGTERM, and SLURM's --signal=USR1@90.
 PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
@@ -273,3 +275,32 @@ def restore_generators(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+class BestIsThere(Callback):
+    """Forget the best score of a continued run whose best weights are gone or damaged.
+
+    Otherwise the report would state the score of weights that no longer exist. A damaged file is
+    kept as `best.ckpt.damaged`.
+    """
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Compare each callback's state, which has just been restored, with the disk."""
+        del module
+        for callback in trainer.checkpoint_callbacks:
+            if not isinstance(callback, ModelCheckpoint) or not callback.best_model_path:
+                continue
+            path = Path(callback.best_model_path)
+            reason = unreadable(path) if path.exists() else "it is gone"
+            if reason is None:
+                continue
+            if trainer.is_global_zero:
+                _log.warning(
+                    "%s cannot be used (%s): its score %.4g is forgotten, and the best weights are "
+                    "chosen from the validations to come",
+                    *(path, reason, float(callback.best_model_score or 0.0)),
+                )
+                with suppress(OSError):  # it is gone, or cannot be moved: then it stays damaged
+                    path.rename(path.with_name(f"{path.name}.damaged"))
+            callback.best_model_score, callback.best_model_path = None, ""
+            callback.best_k_models, callback.kth_best_model_path = {}, ""

@@ -32,7 +32,7 @@ from spikerec.metrics.sizes import PAPER_SIZE
 from spikerec.models.base import Network
 from spikerec.models.modes import modes_kept
 from spikerec.training.budgets import Budget, check_budget, measure_budget
-from spikerec.training.checkpoints import LastCheckpoint, Preempted
+from spikerec.training.checkpoints import BestIsThere, LastCheckpoint, Preempted
 from spikerec.training.continuation import check_conditions, conditions
 from spikerec.training.distributed import Scaling, describe_batch, is_first, scaled_rate
 from spikerec.training.faults import explain
@@ -314,7 +314,7 @@ def _train(
     L.seed_everything(plan.seed, workers=True, verbose=False)
     budget = _budget(plan, run)
     guard = FiniteSteps(run.folder, plan.monitor.name)
-    callbacks = [*standard(run.folder, plan.monitor), *plan.callbacks, guard]
+    callbacks = [*standard(run.folder, plan.monitor), *plan.callbacks, guard, BestIsThere()]
     trainer = plan.trainers.join(run.folder, callbacks, [*curves(run.folder), *loggers])
     if prefers_channels_last(trainer.strategy.root_device):  # a fifth of a step of STIR, with both
         keep_freed_memory()

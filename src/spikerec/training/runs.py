@@ -261,6 +261,11 @@ class Run:
         stored = _read_json(self.folder / "identity.json")
         if stored is not None:
             return Identity(stored["settings"], stored["facts"]), identity
+        if (self.folder / "identity.json").exists():
+            _log.warning(
+                "%s is damaged: this command is compared with config.yaml, which says less",
+                self.folder / "identity.json",
+            )
         path = self.folder / "config.yaml"
         if not path.exists():
             return None, identity
