@@ -34,7 +34,7 @@ demo: setup  ## simulate, train, evaluate, compare: about ten minutes on two cor
 	$(BIN)/spikerec leaderboard
 	@printf '\n%s\n' \
 	  'STIR and HyperE2VID learned here for minutes, on 16 scenes: far less than they need.' \
-	  'Fast and Fast (wide) come with spikerec, trained for an hour. Now open:' \
+	  'Fast and Fast (wide) come with spikerec, trained on 260 scenes and more. Now open:' \
 	  '  outputs/leaderboard/leaderboard.html  the tables, sample by sample, with pictures' \
 	  '  outputs/results/images                every saved reconstruction beside the truth' \
 	  '  outputs/train/demo-stir/images        STIR as it learned, epoch by epoch'
