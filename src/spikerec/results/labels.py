@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from spikerec.errors import printable
@@ -68,6 +69,6 @@ def unique_labels(names: Mapping[Hashable, LabelFacts]) -> dict[Hashable, str]:
         for key in keys:
             free = (f"{label} ({detail})" for detail in choices[key] if often[detail] == 1)
             spare = (f"{label} ({number})" for number in range(2, len(names) + 2))
-            labels[key] = next(text for text in (*free, *spare) if text not in taken)
+            labels[key] = next(text for text in chain(free, spare) if text not in taken)
             taken.add(labels[key])
     return labels
