@@ -19,6 +19,7 @@ from spikerec.words import words_of
 @pytest.fixture(autouse=True)
 def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
     for name in ("car.dat", "bus.dat"):
         Path(name).touch()
 
@@ -94,7 +95,7 @@ def test_words_become_those_of_hydra(verb: str, line: str, words: list[str]) -> 
         ("reconstruct", "-x", "-x is no option of spikerec reconstruct"),
         ("reconstruct", "--height", "--height needs a value"),
         ("train", "stir", "did you mean model=stir?"),
-        ("train", "seed", "expected seed=VALUE"),
+        ("train", "seed", "did you mean seed=VALUE?"),
         ("train", "modle=stir", "did you mean model"),
         ("train", "data.bach_size=4", "did you mean data.batch_size?"),
         ("train", "data.batch_size=lots", "data.batch_size must be a whole number, found lots"),
@@ -187,7 +188,7 @@ def test_a_wrong_word_loads_nothing_heavy() -> None:
         "import sys; sys.argv = ['spikerec', 'train', 'data.bach_size=4']\n"
         "from spikerec.cli import main\n"
         "try: main()\n"
-        "except SystemExit as stop: assert stop.code == 1\n"
+        "except SystemExit as stop: assert stop.code == 2\n"
         "assert not {'torch', 'lightning', 'numpy'} & set(sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)

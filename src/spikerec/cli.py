@@ -15,13 +15,17 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from spikerec import __version__, interpreter, terminal
-from spikerec.errors import TRACE_VARIABLE, one_line
+from spikerec.errors import TRACE_VARIABLE, is_about_arguments, one_line, printable
+
+#: Exit status of a command whose arguments cannot be; 1 is that of work which failed.
+WRONG_ARGUMENTS = 2
 
 #: What a sweep does when one of its jobs fails.
 ON_ERROR = ("continue", "stop", "retry")
@@ -37,7 +41,8 @@ _log = logging.getLogger(__name__)
 def main() -> None:
     """Entry point of the console script.
 
-    Whatever goes wrong ends in one line and a status other than 0 (130 when interrupted).
+    Whatever goes wrong ends in one line and a status other than 0: 2 for arguments that cannot
+    be, 1 for work that failed, 130 when interrupted.
     """
     terminal.install()
     interpreter.install()
@@ -50,7 +55,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 (all of it ends here)
         _report(error)
     if (lost := terminal.lost_output()) is not None:
-        _fail(f"done, but what it printed was lost: {one_line(lost)}")
+        _fail(f"done, but what it printed was lost: {one_line(lost)}", 1)
 
 
 def _command(arguments: Sequence[str]) -> None:
@@ -200,30 +205,83 @@ def _start_hydra(verb: str, words: Sequence[str]) -> None:
     try:
         check_own_configuration(verb, list(words))
         start = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)
-        with checked_jobs():
+        with checked_jobs(), _kept_returns() as returned:
             start(task)()
+        _tell_failures(returned)
     finally:
         sys.argv = whole
 
 
 def _run_with(whole: list[str], verb: str, config: Any) -> Any:  # noqa: ANN401
+    """Run a verb, or one job of its sweep, which may be in a process of a launcher's own."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import open_dict
 
     sys.argv = whole
+    swept = HydraConfig.get().mode == RunMode.MULTIRUN
+    begun = False
     with open_dict(config):  # about the sweep, and no part of what a job computes
         on_error = config.pop("on_error", None)
     try:
+        importlib.import_module("spikerec.apps._checks").check(verb, config)
+        begun = True
         run = importlib.import_module(f"spikerec.apps.{verb}").run
-        if on_error is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
+        if swept and on_error is not None:
             return _run_job(run, config, on_error)
         return run(config)
     except Exception as error:  # noqa: BLE001 (here, as Hydra would add lines of its own)
-        _report(error)
+        if swept and on_error is None and os.environ.get(TRACE_VARIABLE) != "1":
+            return FailedJob(tuple(HydraConfig.get().overrides.task), one_line(error))
+        _report(error, None if begun else WRONG_ARGUMENTS)
     finally:
         if "run" in config:
             _remove_if_empty(Path(config.run), Path(config.paths.outputs).resolve())
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """What a job of a sweep returns that failed: it does not end the others.
+
+    Attributes:
+        words: the job's `key=value` words.
+        line: the error.
+    """
+
+    words: tuple[str, ...]
+    line: str
+
+
+@contextmanager
+def _kept_returns() -> Iterator[list[Any]]:
+    """Keep what the jobs of a sweep return, wherever a launcher runs them: Hydra drops it."""
+    from hydra._internal.hydra import Hydra
+
+    sweep = Hydra.multirun
+    returned: list[Any] = []
+
+    @functools.wraps(sweep)
+    def kept(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 (Hydra's own)
+        batches = sweep(*arguments, **named)
+        for batch in batches if isinstance(batches, list) else []:
+            returned.extend(getattr(job, "_return_value", None) for job in batch)
+        return batches
+
+    Hydra.multirun = kept
+    try:
+        yield returned
+    finally:
+        Hydra.multirun = sweep
+
+
+def _tell_failures(returned: Sequence[Any]) -> None:
+    """End with a line for each failed job and the count of them, if there are any."""
+    failed = [one for one in returned if isinstance(one, FailedJob)]
+    for one in failed:
+        sys.stderr.write(f"spikerec: {printable(' '.join(one.words))}: {one.line}\n")
+    if failed:
+        jobs = f"{len(returned)} job{'s' if len(returned) > 1 else ''}"
+        _fail(f"SweepError: {len(failed)} of {jobs} failed: the same command tries them again.", 1)
 
 
 def _remove_if_empty(folder: Path, top: Path) -> None:
@@ -257,23 +315,24 @@ def _run_job(run: Callable[..., Any], config: Any, on_error: str) -> Any:  # noq
             record_failure(folder, error)
             _log.error("job failed: %s: %s", folder.name, one_line(error))
             if on_error == "stop":
-                _report(error)
+                _report(error, 1)
         else:
             clear_failure(folder)
             return result
     return None
 
 
-def _report(error: BaseException) -> NoReturn:
+def _report(error: BaseException, status: int | None = None) -> NoReturn:
     """Print an error in one line and stop; with its trace where that was asked for."""
     from spikerec.configs import renamed_key
 
     if os.environ.get(TRACE_VARIABLE) == "1":
         raise error
     renamed = renamed_key(str(error))
-    _fail(f"ConfigError: {renamed}" if renamed else one_line(error))
+    line = f"ConfigError: {renamed}" if renamed else one_line(error)
+    _fail(line, status or (WRONG_ARGUMENTS if is_about_arguments(error) else 1))
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, status: int = WRONG_ARGUMENTS) -> NoReturn:
     sys.stderr.write(f"spikerec: {message}\n")
-    sys.exit(1)
+    sys.exit(status)

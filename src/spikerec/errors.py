@@ -2,7 +2,7 @@
 
 Every class also derives from the built-in exception that fits, so that `except ValueError` in a
 notebook catches what a reader would expect. The command line prints the message alone and exits
-with status 1.
+with status 2 for what was asked for (`is_about_arguments`), else 1.
 """
 
 from __future__ import annotations
@@ -229,6 +229,14 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c in "\n\r\t" else ascii(c)[1:-1] for c in text)
+
+
+def is_about_arguments(error: BaseException) -> bool:
+    """True if an exception is about what was asked for, rather than about the work itself."""
+    cause = root_cause(error)
+    library = type(cause).__module__.split(".")[0]
+    kinds = (ConfigError, GeometryError, DataNotFoundError)
+    return isinstance(cause, kinds) or library in ("hydra", "omegaconf")
 
 
 def fault_number(error: BaseException) -> int | None:

@@ -1,33 +1,27 @@
-"""The values that options take: their kinds, and how each may be written."""
+"""The values that options take: their kinds, their choices and bounds, and how each is written."""
 
 from __future__ import annotations
 
+import difflib
+import math
 import re
+from collections.abc import Sequence
 
-from spikerec.configs import is_text_key
+from spikerec.configs import is_text_key, unquoted
 from spikerec.errors import ConfigError
 from spikerec.options import Option
 
 #: Keys of verbs that hold whole numbers, and numbers, also where they are null at first.
 WHOLE = (
-    *(
-        "height",
-        "width",
-        "readout_width",
-        "skip_bytes",
-        "rotate",
-        "start",
-        "stop",
-        "stride",
-        "bits",
-        "batch_size",
-        "tile",
-    ),
-    *("tile_overlap", "devices", "seed", "images", "readouts_per_image", "repeats", "warmup"),
-    *("rows", "per_board", "side", "save_images", "tfp_window"),
+    *("height", "width", "readout_width", "skip_bytes", "rotate", "start", "stop", "stride"),
+    *("bits", "batch_size", "tile", "tile_overlap", "devices", "seed", "images"),
+    *("readouts_per_image", "repeats", "warmup", "rows", "per_board", "side", "save_images"),
+    *("tfp_window",),
 )
-
-NUMBERS = ("rate_hz", "light_scale", "slow_motion", "fps", "gamma", "white", "megabytes", "warp")
+NUMBERS = (
+    *("rate_hz", "light_scale", "slow_motion", "fps", "gamma", "white", "exposure", "megabytes"),
+    *("warp",),
+)
 
 #: Keys that are true or false, also where they are null at first.
 BOOLEANS = ("bottom_up", "mask_defects")
@@ -35,9 +29,46 @@ BOOLEANS = ("bottom_up", "mask_defects")
 #: Keys that hold a height and a width.
 SIZES = ("size", "crop")
 
-TRUE = ("true", "yes", "on")
+#: The words that some options take; a number besides, where one of these is in `NUMBERS`. The
+#: classes that get them check them too: here the answer comes before seconds of imports.
+CHOICES = {
+    "ends": ("reflect", "drop"),
+    "folder": ("parts", "recordings"),
+    "tone.curve": ("linear", "reinhard", "log"),
+    "exposure": ("light_scale", "auto"),
+    "white_balance": ("gray_world",),
+    "bits": ("8", "16"),
+    "rotate": ("0", "90", "180", "270"),
+    "flip": ("none", "horizontal", "vertical"),
+    "bayer": ("rggb", "bggr", "grbg", "gbrg"),
+    "geometry.bit_order": ("little", "big"),
+    "geometry.layout": ("plain", "sps100"),
+    "geometry.partial": ("refuse", "drop"),
+    "interpolation": ("motion", "blend"),
+    "data.augment": ("none", "flips", "dihedral"),
+    "monitor.mode": ("min", "max"),
+    "lr_scaling": ("none", "linear", "sqrt"),
+    "on_error": ("continue", "stop", "retry"),
+}
 
+#: The least that whole numbers may be.
+LEAST = {
+    **dict.fromkeys(("geometry.height", "geometry.width", "geometry.readout_width"), 1),
+    **dict.fromkeys(("stride", "stop", "batch_size", "tile", "devices", "data.batch_size"), 1),
+    **dict.fromkeys(("images", "readouts_per_image", "repeats", "rows", "images.side"), 1),
+    **dict.fromkeys(("start", "tile_overlap", "geometry.skip_bytes", "warmup", "seed"), 0),
+}
+#: Numbers that are above 0.
+POSITIVE = ("rate_hz", "light_scale", "slow_motion", "fps", "tone.gamma", "tone.white", "exposure")
+
+TRUE = ("true", "yes", "on")
 FALSE = ("false", "no", "off")
+
+#: Names that PyTorch has for kinds of devices.
+DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "auto")
+
+#: The minus of typesetting, which editors and web pages put for a hyphen.
+MINUS = str.maketrans("\N{MINUS SIGN}\N{EN DASH}", "--")
 
 
 def kinds_of(option: Option) -> set[str]:
@@ -67,41 +98,114 @@ def written_value(key: str, value: str, kinds: set[str], *, sweeps: bool) -> str
     if is_text_key(key):
         return value
     if key.rpartition(".")[2] in SIZES and not sweeps:
-        return _size(value)
-    if value[:1] in "[{'\"" or re.match(r"\w+\(", value) or "${" in value:
+        return _size(key, value)
+    if value[:1] in ("[", "{") and kinds and kinds <= {"bool", "int", "float"}:
+        raise ConfigError(f"{key} must be {_expected(kinds, CHOICES.get(key, ()))}, found {value}.")
+    if value[:1] in ("[", "{") or re.match(r"\w+\(", value) or "${" in value:
         return value
-    return ",".join(
-        _one_value(key, one, kinds) for one in (value.split(",") if sweeps else [value])
-    )
+    parts = value.split(",") if sweeps else [value]
+    return ",".join(_one_value(key, one, kinds) for one in parts)
 
 
 def _one_value(key: str, value: str, kinds: set[str]) -> str:
-    lower = value.strip().lower()
-    if not kinds or lower in ("", "null", "none", "???"):
-        return "null" if lower == "none" and kinds else value
+    plain = unquoted(value.strip()).strip()
+    lower = plain.lower()
+    choices = CHOICES.get(key, ())
+    if not kinds and not choices and key != "device":
+        return value
+    if lower in choices:
+        return lower
+    if lower in ("null", "none", "???"):
+        return "null" if lower == "none" else lower
+    if key == "device" or not kinds:
+        return _chosen(key, plain, choices)
     if kinds == {"bool"}:
-        if lower in (*TRUE, "1") or lower in (*FALSE, "0"):
-            return "true" if lower in (*TRUE, "1") else "false"
-        raise ConfigError(f"{key} must be true or false, found {value}.")
+        return _truth(key, plain)
     try:
-        number = float(lower)
+        number = float(lower.translate(MINUS))
     except ValueError:
-        if "bool" in kinds or "whole" in kinds:
+        if kinds & {"bool", "whole"} and plain:
             return value
-        kind = "a whole number" if kinds == {"int"} else "a number"
-        raise ConfigError(f"{key} must be {kind}, found {value}.") from None
-    is_whole = number.is_integer() and not re.fullmatch(r"[+-]?\d+", lower)
-    if is_whole and kinds & {"int", "whole"} and "float" not in kinds:
-        return str(int(number))
+        raise ConfigError(
+            f"{key} must be {_expected(kinds, choices)}, found {_shown(plain)}."
+        ) from None
+    return _number(key, number, lower.translate(MINUS), kinds)
+
+
+def _chosen(key: str, value: str, choices: tuple[str, ...]) -> str:
+    """A word that must be one of a few.
+
+    Raises:
+        ConfigError: it is not; the message names the nearest.
+    """
+    if key == "device":
+        if value.lower().partition(":")[0] in DEVICES:
+            return value.lower()
+        raise ConfigError(f"device={value} is unknown: expected cpu, cuda or cuda:1.")
+    near = difflib.get_close_matches(value.lower(), choices, 1)
+    meant = f"did you mean {near[0]}? Expected" if near else "expected"
+    found = f"{key}={value}" if value else f"{key}= without a value"
+    raise ConfigError(f"{found} is unknown: {meant} {_listed(choices)}.")
+
+
+def _truth(key: str, value: str) -> str:
+    lower = value.lower()
+    if lower in (*TRUE, "1"):
+        return "true"
+    if lower in (*FALSE, "0"):
+        return "false"
+    raise ConfigError(f"{key} must be true or false, found {_shown(value)}.")
+
+
+def _number(key: str, number: float, text: str, kinds: set[str]) -> str:
+    """A number as Hydra should read it, within the bounds of its option.
+
+    Raises:
+        ConfigError: it is not whole, or out of them.
+    """
+    choices = CHOICES.get(key, ())
+    if choices and kinds == {"int"}:
+        if number.is_integer() and str(int(number)) in choices:
+            return str(int(number))
+        raise ConfigError(f"{key} must be {_listed(choices)}, found {text}.")
     if kinds == {"int"} and not number.is_integer():
-        raise ConfigError(f"{key} must be a whole number, found {value}.")
-    return value
+        raise ConfigError(f"{key} must be a whole number, found {text}.")
+    if key in LEAST and number < LEAST[key]:
+        raise ConfigError(f"{key} must be at least {LEAST[key]}, found {text}.")
+    if key in POSITIVE and not 0 < number < math.inf:
+        raise ConfigError(f"{key} must be a number above 0, found {text}.")
+    is_whole = number.is_integer() and not re.fullmatch(r"[+-]?\d+", text)
+    return (
+        str(int(number)) if is_whole and kinds & {"int", "whole"} and "float" not in kinds else text
+    )
 
 
-def _size(value: str) -> str:
-    """`64`, `250x400` or `250,400` as a list of height and width."""
-    one = re.fullmatch(r"\s*(\d+)\s*", value)
-    two = re.fullmatch(r"\s*(\d+)\s*[x×,*]\s*(\d+)\s*", value)
-    if one:
-        return f"[{one[1]},{one[1]}]"
-    return f"[{two[1]},{two[2]}]" if two else value
+def _expected(kinds: set[str], choices: tuple[str, ...]) -> str:
+    if kinds == {"bool"}:
+        return "true or false"
+    kind = "a whole number" if kinds == {"int"} else "a number"
+    return _listed([*choices, kind]) if choices and kinds != {"int"} else kind
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " or ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
+
+
+def _shown(value: str) -> str:
+    return value or "nothing"
+
+
+def _size(key: str, value: str) -> str:
+    """`64`, `250x400`, `250,400` or `(250, 400)` as a list of height and width.
+
+    Raises:
+        ConfigError: other text.
+    """
+    plain = unquoted(value.strip())
+    if plain.lower() in ("null", "none", "???") or "${" in plain or re.match(r"\w+\(", plain):
+        return "null" if plain.lower() == "none" else plain
+    inside = plain[1:-1] if plain[:1] + plain[-1:] in ("[]", "()") else plain
+    sides = re.fullmatch(r"\s*(\d+)\s*(?:[x×,*\s]\s*(\d+))?\s*", inside, re.ASCII | re.IGNORECASE)
+    if sides is None or 0 in map(int, filter(None, sides.groups())):
+        raise ConfigError(f"{key} must be [height, width] in pixels, found {_shown(plain)}.")
+    return f"[{int(sides[1])},{int(sides[2] or sides[1])}]"

@@ -8,6 +8,7 @@ nor Lightning, so that the answer comes at once.
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,7 +26,7 @@ from spikerec.configs import (
     unquoted,
 )
 from spikerec.errors import ConfigError, DataNotFoundError
-from spikerec.options import COMMON, PLACES, Offer, check_choice, flat, offer, suggestion
+from spikerec.options import COMMON, PLACES, Offer, Option, check_choice, flat, offer, suggestion
 from spikerec.signatures import class_arguments
 from spikerec.values import FALSE, TRUE, annotated_kinds, kinds_of, written_value
 
@@ -48,6 +49,11 @@ VALUED = (
 
 #: Those by which configuration of the user's own is added: its choices and keys are not known here.
 OWN = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
+
+#: The values that some of them may have.
+_SHOWN = ("job", "hydra", "all")
+_ASKED = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+INFORMATION = {"--cfg": _SHOWN, "-c": _SHOWN, "--info": _ASKED, "-i": _ASKED}
 
 #: Keys that name a file or folder which is read.
 FILES = ("input", "checkpoint", "start_from", "calibration.dark", "calibration.flat")
@@ -81,8 +87,10 @@ def words_of(
     sweeps = not {"-m", "--multirun"}.isdisjoint(arguments)
     is_own = any(word.partition("=")[0] in OWN or "searchpath" in word for word in arguments)
     flags, words, placed = _sorted_out(offered, arguments)
-    words = [_completed(offered, word) for word in words]
+    words = [one for word in words for one in _pair(_completed(offered, word))]
     by_place = _by_place(offered, placed, {_key(word) for word in words})
+    _check_flags(flags)
+    _check_outputs(by_place, words)
     if not sweeps and "--cfg" not in flags:
         _check_files([f"{name}={text}" for name, texts in by_place.items() for text in texts])
         _check_files(words)
@@ -93,6 +101,37 @@ def words_of(
         _check_choices(words, sweeps=sweeps)
         words = _checked(offered, words, sweeps=sweeps)
     return [*flags, *text_words(words, sweeps=sweeps)]
+
+
+def _check_flags(flags: Sequence[str]) -> None:
+    """Check the values of Hydra's own options, of which it tells in many lines.
+
+    Raises:
+        ConfigError: one that is none of its choices.
+        DataNotFoundError: a folder of configuration that is not there.
+    """
+    for flag, value in itertools.pairwise([*flags, ""]):
+        name, equals, inside = flag.partition("=")
+        given = inside if equals else value
+        if name in INFORMATION and given not in INFORMATION[name]:
+            near = difflib.get_close_matches(given, INFORMATION[name], 1)
+            meant = f"did you mean {near[0]}? Expected" if near else "expected"
+            raise ConfigError(f"{name} {given}: {meant} one of {', '.join(INFORMATION[name])}.")
+        if name in ("--config-dir", "-cd", "--config-path", "-cp") and not Path(given).is_dir():
+            raise DataNotFoundError(f"{name} {given}: no such folder. Check the path.")
+
+
+def _check_outputs(by_place: Mapping[str, Sequence[str]], words: Sequence[str]) -> None:
+    """Refuse `-`, by which other programs mean the standard output.
+
+    Raises:
+        ConfigError: an output is called so.
+    """
+    if "-" in by_place.get("output", ()) or "output=-" in words:
+        raise ConfigError(
+            "output=- would be the standard output, to which spikerec writes no result: name a "
+            "file. (A folder of that name is ./-.)"
+        )
 
 
 def _check_files(words: Sequence[str]) -> None:
@@ -117,7 +156,7 @@ def _sorted_out(offered: Offer, arguments: Sequence[str]) -> tuple[list[str], li
     placed: list[str] = []
     left = deque(arguments)
     while left:
-        word = left.popleft()
+        word = _retyped(offered, left.popleft())
         name = word.partition("=")[0]
         if word == "--":
             placed += left
@@ -135,6 +174,25 @@ def _sorted_out(offered: Offer, arguments: Sequence[str]) -> tuple[list[str], li
         else:
             placed.append(word)
     return flags, words, placed
+
+
+def _retyped(offered: Offer, word: str) -> str:
+    """The word with signs that editors put in place of others: `–-height`, `height＝250`.
+
+    Raises:
+        ConfigError: a colon in place of the equals sign, which might be a path.
+    """
+    if _is_there(word):
+        return word
+    if dashes := re.match(r"[-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}]+(?=[^\W\d])", word):
+        return word if set(dashes[0]) == {"-"} else f"--{word[dashes.end() :]}"
+    wide = re.match(r"(\w[\w.]*)\N{FULLWIDTH EQUALS SIGN}", word)
+    if wide and offered.named(wide[1]):
+        return f"{wide[1]}={word[wide.end() :]}"
+    colon = re.match(r"(\w[\w.]*): *(.*)", word)
+    if colon and offered.named(colon[1]):
+        raise ConfigError(f"{word} is no option=value: did you mean {colon[1]}={colon[2]}?")
+    return word
 
 
 def _is_there(word: str) -> bool:
@@ -204,6 +262,7 @@ def _by_place(offered: Offer, placed: list[str], stated: Collection[str]) -> dic
     """The arguments that are known by their place, by the keys that they are of."""
     if not placed:
         return {}
+    _check_placed(offered, placed)
     free = [name for name in PLACES.get(offered.verb, ()) if name not in stated]
     if not free:
         raise ConfigError(f"{placed[0]} is no option=value{_meant(offered, placed[0])}")
@@ -214,6 +273,23 @@ def _by_place(offered: Offer, placed: list[str], stated: Collection[str]) -> dic
         raise ConfigError(f"{placed[1]} is one too many: expected output={placed[0]} alone.")
     values[free[0]] = placed
     return values
+
+
+def _check_placed(offered: Offer, placed: Sequence[str]) -> None:
+    """Refuse a word that stands by itself and is an option's name: `height 250`.
+
+    Raises:
+        ConfigError: there is one; the message gives the spelling.
+    """
+    for index, word in enumerate(placed):
+        named = offered.named(word)
+        if named is None or word in PLACES.get(offered.verb, ()) or _is_there(word):
+            continue
+        value = next(iter(placed[index + 1 :]), "VALUE").removeprefix("=") or "VALUE"
+        raise ConfigError(
+            f"{word} is an option: did you mean {named}={value}? (A file or folder of that name is "
+            f"./{word}.)"
+        )
 
 
 def _listed(key: str, texts: Sequence[str], *, sweeps: bool) -> str:
@@ -260,6 +336,15 @@ def _completed(offered: Offer, word: str) -> str:
     return f"{key[: len(key) - len(bare)]}{named}={value}" if named else word
 
 
+def _pair(word: str) -> list[str]:
+    """`geometry=250x400` or `geometry=[250,400]` as height and width; any other word as it is."""
+    key, _, value = word.partition("=")
+    pair = re.fullmatch(r"[\[(]?\s*(\d+)\s*[x×,*]\s*(\d+)\s*[\])]?", value, re.ASCII)
+    if key != "geometry" or pair is None:
+        return [word]
+    return [f"geometry.height={pair[1]}", f"geometry.width={pair[2]}"]
+
+
 def _check_choices(words: Sequence[str], *, sweeps: bool) -> None:
     """Check that each choice of a group is one of `conf/`."""
     for word in words:
@@ -271,6 +356,10 @@ def _check_choices(words: Sequence[str], *, sweeps: bool) -> None:
         chosen = [] if is_call else re.split(r",", value.strip("[]"))
         for name in (one.strip().strip("'\"") for one in chosen):
             name = name.removesuffix(".yaml")
+            if value == "" and not group.startswith("hydra"):
+                raise ConfigError(
+                    f"{group}= has no value: expected one of {', '.join(config_names(group))}."
+                )
             if name and name != "null" and not group.startswith("hydra"):
                 check_choice(group, name)
 
@@ -285,12 +374,31 @@ def _checked(offered: Offer, words: Sequence[str], *, sweeps: bool) -> list[str]
         prefix, bare = key[: len(key) - len(_key(word))], _key(word)
         if bare in offered.options and equals:
             option = offered.options[bare]
+            _check_part(offered, option, value)
             value = written_value(bare, value, kinds_of(option), sweeps=sweeps)
         elif word in deep and "~" not in prefix:
             prefix, kinds = _place(offered, composed, bare, prefix)
             value = written_value(bare, value, kinds, sweeps=sweeps)
         checked.append(f"{prefix}{bare}{equals}{value}")
     return checked
+
+
+def _check_part(offered: Offer, option: Option, value: str) -> None:
+    """Refuse one value for an option that is made of several: `tone=reinhard`.
+
+    Raises:
+        ConfigError: there is one; the message names the parts.
+    """
+    if not isinstance(option.default, Mapping) or value[:1] in ("{", "") or "${" in value:
+        return
+    if value.lower() in ("null", "none"):
+        return
+    parts = [key for key in offered.options if key.startswith(f"{option.key}.")]
+    if parts:
+        raise ConfigError(
+            f"{option.key}={value}: {option.key} is made of {', '.join(parts)}. Set one of these, "
+            f"as {parts[0]}=VALUE."
+        )
 
 
 def _is_own(offered: Offer, key: str) -> bool:

@@ -70,7 +70,7 @@ def test_arguments_that_could_be_of_either_method_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ("model=[tfp,tfi]", "model.window=21", f"input={clip}", f"output={tmp_path / 'x'}")
-    assert command(monkeypatch, *words) == 1
+    assert command(monkeypatch, *words) == 2
     error = capsys.readouterr().err
     assert "model.window=21 beside model=[tfp,tfi]" in error
     assert error.count("\n") == 1

@@ -172,7 +172,7 @@ def test_a_search_is_continued_by_the_same_command(sweep: Command) -> None:
 
 def test_a_grid_over_an_interval_says_what_could_go_through_it(sweep: Command) -> None:
     outcome = run(sweep, "optimizer.lr=interval(1e-5,1e-3)")
-    assert outcome.status == 1
+    assert outcome.status == 2
     assert "ConfigError: optimizer.lr is swept over an interval" in outcome.err
     assert "hydra/sweeper=random" in outcome.err
 

@@ -10,12 +10,13 @@ import argparse
 import difflib
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from spikerec.errors import ConfigError, DataNotFoundError
 from spikerec.options import COLUMNS, Option, offer
-from spikerec.values import FALSE, NUMBERS, TRUE, WHOLE
+from spikerec.values import FALSE, TRUE, kinds_of, written_value
 
 #: Keys at the top of `conf/stream.yaml`.
 STREAM = tuple(key for key in offer("stream").options if "." not in key)
@@ -67,7 +68,17 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(invalid[1], choices, 1)
             meant = f"did you mean {near[0]}? Expected" if near else "expected"
             message = f"{invalid[1]!r} is unknown: {meant} one of {', '.join(choices)}."
-        message = re.sub(r"^argument (\S+): must", r"\1 must", message)
+        message = re.sub(r"^argument (\S+): expected one argument$", r"\1 needs a value", message)
+        message = re.sub(
+            r"^argument (\S+): invalid int value: '(.*)'$",
+            r"\1 must be a whole number, found \2",
+            message,
+        )
+        message = re.sub(
+            r"^argument -h/--help: ignored explicit argument '(.*?)'",
+            r"-h\1 is no option: did you mean --h\1?",
+            message,
+        )
         ended = message if message.endswith("?") else f"{message.rstrip('.')}."
         raise ConfigError(f"{self.prog}: {ended}")
 
@@ -146,26 +157,22 @@ def _add(parser: argparse.ArgumentParser, option: Option, name: str) -> None:
     elif option.default is False:
         parser.add_argument(flag, action="store_true", help=text)
     else:
-        kind = _whole if name in WHOLE else _number if name in NUMBERS else str
-        parser.add_argument(flag, type=kind, default=option.default, help=text)
+        parser.add_argument(flag, type=partial(_read, option), default=option.default, help=text)
 
 
-def _whole(text: str) -> int:
-    """A whole number, also as `1e3`."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.5
-    if not value.is_integer():
-        raise argparse.ArgumentTypeError(f"must be a whole number, found {text}")
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) else int(value)
+def _read(option: Option, text: str) -> int | float | str | None:
+    """A value as the verbs with a configuration understand it.
 
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, found {text}") from None
+    Raises:
+        ConfigError: it is none of its option's.
+    """
+    kinds = kinds_of(option)
+    written = written_value(option.key, text, kinds, sweeps=False)
+    if written == "null":
+        return None
+    if kinds == {"int"}:
+        return int(written)
+    return float(written) if kinds == {"float"} else written
 
 
 def stated(options: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf, read_write
 
@@ -145,8 +145,11 @@ def probe_of(config: DictConfig) -> L.Trainer:
 
 
 def callbacks_of(config: DictConfig) -> list[Callback]:
-    """The callbacks; null entries are switched off."""
-    return _parts(config.callbacks, Callback, "callbacks")
+    """The callbacks; null entries are switched off, as is the bar of a trainer without one."""
+    found = _parts(config.callbacks, Callback, "callbacks")
+    if config.trainer.get("enable_progress_bar") is False:  # Lightning refuses both together
+        return [one for one in found if not isinstance(one, ProgressBar)]
+    return found
 
 
 def loggers_of(config: DictConfig) -> list[Logger]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from spikerec.apps._checks import check_is_set
 from spikerec.apps._networks import trained_network
 from spikerec.apps._printing import say
 from spikerec.errors import ConfigError
@@ -16,8 +17,7 @@ from spikerec.inference.export import export
 def run(config: DictConfig) -> None:
     """Export the network that the configuration describes, and say how well it was met."""
     console = Console()
-    if config.output is None:
-        raise ConfigError("output is not set: name output=NAME.pt2 or NAME.onnx.")
+    check_is_set(config, "output", example="NAME.pt2 or NAME.onnx")
     size = list(config.size)
     if len(size) != 2 or any(not isinstance(side, int) or side < 1 for side in size):
         raise ConfigError(f"size must be [height, width] in pixels, found {size}.")

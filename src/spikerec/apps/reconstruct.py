@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,21 +22,16 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from spikerec import spikes
-from spikerec.apps._arguments import STREAM, opening
+from spikerec.apps._checks import FOLDER_SUFFIX, check_is_set, open_stream, recordings_of, texts
 from spikerec.apps._networks import choice, trained_network
 from spikerec.apps._printing import say
 from spikerec.configs import is_text_key, plain, unquoted
 from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network, default_label
-from spikerec.spikes import SpikeStream
-from spikerec.spikes.recordings import find_recordings, is_several, output_paths, placed
+from spikerec.spikes.recordings import output_paths, placed
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
 from spikerec.weights.trained import load
-
-#: Format of the videos in a folder of several recordings' results.
-FOLDER_SUFFIX = ".mp4"
 
 #: Words of a command that no result depends on.
 UNREPEATED = ("input", "output", "folder", "resume", "overwrite", "device", "devices")
@@ -46,16 +40,12 @@ UNREPEATED = ("input", "output", "folder", "resume", "overwrite", "device", "dev
 def run(config: DictConfig) -> None:
     """Reconstruct the images that the configuration asks for, of one recording or of many."""
     console = Console()
-    for key in ("input", "output"):
-        if config[key] is None:
-            raise ConfigError(f"{key} is not set: name {key}=PATH.")
-    names, outputs = _texts(config.input), _texts(config.output)
-    is_swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    joins = not is_swept and all(Path(one).suffix and "{" not in one for one in outputs)
-    recordings = find_recordings(names, config.folder, joins=joins)
+    check_is_set(config, "input", "output")
+    outputs = texts(config.output)
+    recordings, are_several = recordings_of(config)
     keep_freed_memory()
     makes = partial(_video, config, _networks(config), _calibration(config))
-    if is_swept or (recordings != [Path(names[0])] and (len(names) > 1 or is_several(names[0]))):
+    if are_several:
         _run_many(config, recordings, outputs, makes, console)
         return
     paths = [Path(placed(one, recordings[0])) for one in outputs]
@@ -66,10 +56,6 @@ def run(config: DictConfig) -> None:
             told = "interrupted: continue with the same command and resume=true"
             raise KeyboardInterrupt(told) from None
     _report(console, config, video, paths, made)
-
-
-def _texts(value: Any) -> list[str]:  # noqa: ANN401 (a text or a list of them)
-    return [str(one) for one in value] if isinstance(value, ListConfig) else [str(value)]
 
 
 def _run_many(
@@ -262,7 +248,7 @@ def _video(
         )
     }
     return reconstruct(
-        _open(config, path),
+        open_stream(config, path),
         networks,
         tone=_tone(config),
         white_balance=plain(config)["white_balance"],
@@ -310,10 +296,5 @@ def _calibration(config: DictConfig) -> FixedPattern | None:
     if not any(paths.values()):
         return None
     return FixedPattern.measured(
-        **{name: path and _open(config, Path(path)) for name, path in paths.items()}
+        **{name: path and open_stream(config, Path(path)) for name, path in paths.items()}
     )
-
-
-def _open(config: DictConfig, path: Path) -> SpikeStream:
-    stated = plain(config)
-    return spikes.open(path, **opening(path, {key: stated[key] for key in STREAM}))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from spikerec.apps._checks import check_is_set
 from spikerec.apps._printing import say
 from spikerec.configs import instantiate, plain
 from spikerec.errors import ConfigError
@@ -36,9 +37,7 @@ PHOTOGRAPH_IMAGES = 24  # of a moving photograph, where `images` is not set: as 
 def run(config: DictConfig) -> None:
     """Simulate what the configuration asks for."""
     console = Console()
-    for key in ("input", "output"):
-        if not config[key]:
-            raise ConfigError(f"{key} is not set: name {key}=PATH.")
+    check_is_set(config, "input", "output")
     inputs = _inputs(config)
     if config.bayer is not None and not Path(config.output).suffix:
         raise ConfigError(

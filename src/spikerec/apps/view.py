@@ -14,6 +14,9 @@ from spikerec.apps._arguments import (
     stated,
 )
 from spikerec.apps._printing import say
+from spikerec.errors import ConfigError
+
+MOST_PORT = 65535
 
 
 def main(arguments: list[str]) -> None:
@@ -32,14 +35,18 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     check_stream(options.file)
     methods = _methods(options.method or ["tfp", "fast"])
+    if not 0 <= options.port <= MOST_PORT:
+        raise ConfigError(f"port must be 0 to {MOST_PORT}, found {options.port}.")
 
     from rich.console import Console
 
     from spikerec import spikes
+
+    stream = spikes.open(options.file, **opening(options.file, stated(options)))
+
     from spikerec.streaming.viewer import Viewer, serve
     from spikerec.weights.trained import load
 
-    stream = spikes.open(options.file, **opening(options.file, stated(options)))
     networks = {name: load(name, checkpoint or None) for name, checkpoint in methods}
     viewer = Viewer(stream, networks, options.ends)
     with serve(viewer, options.port) as server:

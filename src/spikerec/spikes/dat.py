@@ -328,7 +328,7 @@ def misfit(path: Path, size_bytes: int, geometry: Geometry | None) -> str:
             )
     fits = f"Common sizes that divide it: {fitting}." if fitting else "No common size divides it."
     return (
-        f"{found} {fits} Pass geometry=Geometry(height, width), or write "
+        f"{found} {fits} Set height and width of the geometry, or write "
         f"{sidecar_path(path).name} beside it."
     )
 

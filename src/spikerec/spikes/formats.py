@@ -24,6 +24,7 @@ from spikerec.spikes.geometry import (
     Sidecar,
     check_sidecar,
     read_sidecar,
+    sidecar_path,
     write_sidecar,
 )
 from spikerec.spikes.hdf5 import H5Stream, write_h5
@@ -321,12 +322,24 @@ def _plain(
         except GeometryError as error:
             raise GeometryError(f"{path}: {error}") from error
         assert geometry is not None
-        return open_dat(path, geometry, stated.rate_hz, stated.light_scale)
+        try:
+            return open_dat(path, geometry, stated.rate_hz, stated.light_scale)
+        except GeometryError as error:
+            raise GeometryError(f"{error}{_origin(path, found, partly)}") from error
     if suffix == ".npy":
         return NpyStream(path, stated.rate_hz, stated.light_scale)
     if suffix == ".npz":
         return NpzStream(path, dataset, stated.rate_hz, stated.light_scale)
     return H5Stream(path, dataset, stated.rate_hz, stated.light_scale, external=external)
+
+
+def _origin(path: Path, found: Mapping[str, Any], partly: Mapping[str, Any]) -> str:
+    """A sentence on which part of a size was given, where the rest is the sidecar's."""
+    sides = {"height", "width"}
+    given, read = sides & partly.keys(), sides & found.keys() - partly.keys()
+    if not given or not read:
+        return ""
+    return f" (Its {given.pop()} was given, its {read.pop()} is that of {sidecar_path(path).name}.)"
 
 
 def _merged(stated: Sidecar, found: Sidecar) -> Sidecar:

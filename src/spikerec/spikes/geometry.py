@@ -151,7 +151,7 @@ class Geometry:
         missing = [key for key in ("height", "width") if given.get(key) is None]
         if missing:
             names = ", ".join(given)
-            raise GeometryError(f"{' and '.join(missing)} missing; stated are {names}.")
+            raise GeometryError(f"{' and '.join(missing)} missing; stated are {names}. Set both.")
         return cls(**given)
 
     @property

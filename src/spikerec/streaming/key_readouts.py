@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikerec.errors import ConfigError, DataError, WindowError
-from spikerec.models.base import Network
 from spikerec.parsing import read_bytes, shown
 from spikerec.spikes import Ends, SpikeStream
 from spikerec.spikes.ends import check_ends, check_mirrors
+
+if TYPE_CHECKING:
+    from spikerec.models.base import Network
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,7 @@ class KeyReadouts:
         total = stream.num_readouts
         if not listed:
             raise ConfigError(f"at names no readout of {stream.path}: name one, such as at=150.")
-        outside = [one for one in listed if not 0 <= one < total]
-        if outside:
-            raise ConfigError(
-                f"at={outside[0]} is no readout of {stream.path}: expected 0 to {total - 1}."
-            )
+        check_inside(listed, stream)
         before, after = reach(networks)
         leaving = [one for one in listed if one < before or one > total - after]
         if leaving and ends == "drop":
@@ -204,6 +202,20 @@ def parse_readouts(at: Any, stream: SpikeStream) -> list[int]:  # noqa: ANN401 (
         if wrong:
             raise DataError(f"{text} must hold readouts or times, found {shown(wrong[0])}.")
     return [_readout(part, stream) for part in parts]
+
+
+def check_inside(readouts: Sequence[int], stream: SpikeStream) -> None:
+    """Check that a stream has these readouts.
+
+    Raises:
+        ConfigError: one is outside.
+    """
+    outside = [one for one in readouts if not 0 <= one < stream.num_readouts]
+    if outside:
+        raise ConfigError(
+            f"at={outside[0]} is no readout of {stream.path}: expected 0 to "
+            f"{stream.num_readouts - 1}."
+        )
 
 
 #: A readout's number, or a time.

@@ -12,6 +12,9 @@ from spikerec.streaming.sinks.base import Sink
 from spikerec.streaming.sinks.pictures import PngFile, PngFolder
 from spikerec.streaming.sinks.videos import ENCODINGS, VideoSink
 
+#: Of outputs besides videos.
+SUFFIXES = (".png", ".npy", ".h5", ".hdf5")
+
 
 def open_sink(
     path: Path,
@@ -42,6 +45,7 @@ def open_sink(
         ConfigError: another suffix, or a format that FFmpeg here cannot write.
         DataError: something of that name is there (see `Sink`).
     """
+    check_output(path, is_one=True)
     suffix = path.suffix.lower()
     common: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "about": about}
     if suffix in ENCODINGS:
@@ -52,9 +56,27 @@ def open_sink(
         return PngFile(path, total, settings, bits=bits, **common)
     if suffix == ".npy":
         return Array(path, total, settings, **common)
-    if suffix in (".h5", ".hdf5"):
-        return H5(path, total, settings, names=names, **common)
-    raise ConfigError(
-        f"output={path}: expected {', '.join(ENCODINGS)}, .png, .npy, .h5 or a folder without "
-        f"suffix, found {path.suffix!r}."
-    )
+    return H5(path, total, settings, names=names, **common)
+
+
+def check_output(path: Path, *, is_one: bool) -> None:
+    """Check an output's name, before anything is computed.
+
+    Args:
+        path: the output.
+        is_one: True if there may be one frame alone, as a `.png` needs it.
+
+    Raises:
+        ConfigError: no format of that suffix is written.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".png" and not is_one and not path.is_dir():
+        raise ConfigError(
+            f"output={path} is one picture: say which, at=READOUT or at=TIME (at=150, at=12.5ms), "
+            "or name a folder without suffix for all."
+        )
+    if not (suffix in (*ENCODINGS, *SUFFIXES, "") or path.is_dir()):
+        raise ConfigError(
+            f"output={path}: expected {', '.join(ENCODINGS)}, {', '.join(SUFFIXES)} or a folder "
+            f"without suffix, found {path.suffix!r}."
+        )

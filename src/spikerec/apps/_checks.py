@@ -1,0 +1,162 @@
+"""Checks of a composed configuration that need no PyTorch, made before a verb's own module loads.
+
+What the modules of the library check, they check too: here a wrong file, size or name of an output
+is answered in less than a second. Each function calls the one place that knows the rule.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig
+
+from spikerec import spikes
+from spikerec.apps._arguments import STREAM, opening
+from spikerec.configs import plain
+from spikerec.errors import ConfigError
+from spikerec.spikes import SpikeStream
+from spikerec.spikes.recordings import find_recordings, is_several, output_paths
+
+#: Format of the videos in a folder of several recordings' results.
+FOLDER_SUFFIX = ".mp4"
+
+
+def check(verb: str, config: DictConfig) -> None:
+    """Check a verb's configuration as far as that is possible at once.
+
+    Raises:
+        SpikerecError: what the verb itself would raise later.
+    """
+    if verb in _CHECKS:
+        _CHECKS[verb](config)
+
+
+def check_is_set(config: DictConfig, *keys: str, example: str = "PATH") -> None:
+    """Check that keys which have no default are set.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for key in keys:
+        if not config[key]:
+            raise ConfigError(f"{key} is not set: name {key}={example}.")
+
+
+def texts(value: Any) -> list[str]:  # noqa: ANN401 (a text or a list of them)
+    """A text, or a list of them, as a list."""
+    return [str(one) for one in value] if isinstance(value, ListConfig) else [str(value)]
+
+
+def is_swept() -> bool:
+    """True within a job of a sweep."""
+    return bool(HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def recordings_of(config: DictConfig) -> tuple[list[Path], bool]:
+    """The recordings that `input` stands for, and whether they are one job each."""
+    names, outputs = texts(config.input), texts(config.output)
+    joins = not is_swept() and all(Path(one).suffix and "{" not in one for one in outputs)
+    found = find_recordings(names, config.folder, joins=joins)
+    is_one = found == [Path(names[0])] or not (len(names) > 1 or is_several(names[0]))
+    return found, is_swept() or not is_one
+
+
+def open_stream(config: DictConfig, path: Path) -> SpikeStream:
+    """A recording, opened as the configuration states it."""
+    stated = plain(config)
+    return spikes.open(path, **opening(path, {key: stated[key] for key in STREAM}))
+
+
+def _reconstruct(config: DictConfig) -> None:
+    from spikerec.streaming.key_readouts import check_inside, parse_readouts
+    from spikerec.streaming.sinks.opening import check_output
+
+    check_is_set(config, "input", "output")
+    for output in texts(config.output):
+        check_output(Path(output), is_one=config.at is not None or config.stop is not None)
+    for path in filter(None, (config.calibration.dark, config.calibration.flat)):
+        open_stream(config, Path(path)).close()
+    recordings, are_several = recordings_of(config)
+    _check_weights(config)
+    _check_device(config.device)
+    if not are_several:
+        with open_stream(config, recordings[0]) as stream:
+            if config.at is not None:
+                check_inside(parse_readouts(plain(config)["at"], stream), stream)
+        return
+    for output in texts(config.output):
+        output_paths(recordings, output, FOLDER_SUFFIX)
+
+
+def _check_weights(config: DictConfig) -> None:
+    """Check that weights by name are known, and that weights of a file are not named besides."""
+    if config.weights is None:
+        return
+    from spikerec.weights.named import entry_of
+
+    if config.checkpoint is not None and not isinstance(config.checkpoint, DictConfig):
+        raise ConfigError(
+            f"weights={config.weights} beside checkpoint={config.checkpoint}: expected one of them."
+        )
+    if HydraConfig.initialized():
+        chosen = HydraConfig.get().runtime.choices.get("model")
+        if isinstance(chosen, str):
+            entry_of(chosen, config.weights)
+
+
+def _check_device(device: str | None) -> None:
+    """Refuse a GPU where PyTorch has no code for any, or NVIDIA's driver is not installed.
+
+    `present_device` counts GPUs, but first PyTorch has to load.
+    """
+    if device is None or not str(device).startswith("cuda"):
+        return
+    found = importlib.util.find_spec("torch")
+    version = Path(found.origin).with_name("version.py") if found and found.origin else Path()
+    if not version.is_file():
+        return
+    text = version.read_text(encoding="utf-8")
+    built = dict(re.findall(r"^(cuda|hip)\b[^=\n]*= *(\S+)", text, re.MULTILINE))
+    reason = ""
+    if built and set(built.values()) == {"None"}:
+        reason = "this PyTorch is built for CPUs alone"
+    elif built.get("hip") == "None" and sys.platform == "linux":
+        try:
+            ctypes.CDLL("libcuda.so.1")
+        except OSError:
+            reason = "NVIDIA's driver is not installed"
+    if reason:
+        raise ConfigError(f"device={device} is not here: {reason}. Set device=cpu.")
+
+
+def _simulate(config: DictConfig) -> None:
+    check_is_set(config, "input", "output")
+    _check_device(config.device)
+    suffix = Path(config.output).suffix.lower()
+    if suffix and suffix not in spikes.SUFFIXES and not Path(config.output).is_dir():
+        raise ConfigError(
+            f"output={config.output}: expected a folder or one of {', '.join(spikes.SUFFIXES)}, "
+            f"found {suffix!r}."
+        )
+
+
+def _export(config: DictConfig) -> None:
+    check_is_set(config, "output", example="NAME.pt2 or NAME.onnx")
+    suffix = Path(config.output).suffix.lower()
+    if suffix not in (".pt2", ".onnx"):
+        raise ConfigError(f"output={config.output}: expected .pt2 or .onnx, found {suffix!r}.")
+
+
+_CHECKS: dict[str, Callable[[DictConfig], None]] = {
+    "reconstruct": _reconstruct,
+    "simulate": _simulate,
+    "export": _export,
+}
