@@ -174,6 +174,9 @@ MEMORY_WORDS = (
     "could not create a primitive",  # of oneDNN, which has asked for a buffer
 )
 
+#: Words by which PyTorch reports that an archive could not be written to its end.
+DISK_WORDS = ("unexpected pos", "PytorchStreamWriter failed", "basic_ios::clear")
+
 #: Libraries whose own exceptions tell the user about the configuration.
 CONFIGURATION = ("hydra", "omegaconf", "lightning")
 
@@ -246,5 +249,7 @@ def fault_number(error: BaseException) -> int | None:
         return errno.ENOMEM
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
+    if isinstance(error, RuntimeError) and any(words in text for words in DISK_WORDS):
+        return errno.ENOSPC
     stated = re.search(r"(?:errno = |Errno |code: |os error )(\d+)", text)  # HDF5, Python, Rust
     return int(stated.group(1)) if stated else None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikerec.configs import build, config_names
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.inference.export import export, run_exported
 from spikerec.models.base import Network, Reconstruction
 from tests.fakes import fake_spikes
@@ -143,6 +143,19 @@ def test_an_export_that_is_there_is_done_before(suffix: str, tmp_path: Path) -> 
     with pytest.raises(DataError, match="is there already with another weights"):
         export(network, path, (8, 8))
     assert path.read_bytes() == content
+
+
+def test_a_full_disk_is_no_fault_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr("spikerec.inference.export._write", fill)
+    with pytest.raises(RuntimeError) as raised:
+        export(Small(), tmp_path / "x.pt2", (8, 8))
+    assert one_line(raised.value).startswith("no space is left on the disk. Files that were")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own deprecations

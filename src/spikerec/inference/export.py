@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from spikerec.describing import arguments, describe
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import EXHAUSTED, ConfigError, DataError, fault_number
 from spikerec.extras import require
 from spikerec.models.base import Network
 from spikerec.parsing import RUN_DOCUMENT, parse_json, parsing
@@ -91,6 +91,8 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
             _write(module, spikes, temporary, stated)
             found = run_exported(temporary, spikes)
         except Exception as error:
+            if fault_number(error) in EXHAUSTED:  # it says nothing about the network
+                raise
             raise ConfigError(
                 f"{type(network).__name__} has no {path.suffix} form: {_reason(error)}"
             ) from error
