@@ -149,9 +149,33 @@ def test_a_geometry_in_part_completes_the_sidecar(cut: Path, tmp_path: Path) -> 
     (tmp_path / "bare.dat").write_bytes(bytes(40))
     with pytest.raises(GeometryError, match=r"bare\.dat: height and width missing.*partial"):
         spikes.open(tmp_path / "bare.dat", geometry={"partial": "drop"})
-    np.save(tmp_path / "a.npy", PICTURES)
+    spikes.save(tmp_path / "a.h5", PICTURES)
     with pytest.raises(GeometryError, match="expected no geometry, found partial"):
-        spikes.open(tmp_path / "a.npy", geometry={"partial": "drop"})
+        spikes.open(tmp_path / "a.h5", geometry={"partial": "drop"})
+    np.save(tmp_path / "a.npy", PICTURES)
+    with pytest.raises(GeometryError, match="expected no geometry, found height"):
+        spikes.open(tmp_path / "a.npy", geometry={"partial": "drop", "height": 6})
+
+
+def test_an_array_that_was_cut_opens_when_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, PICTURES)
+    pixels = PICTURES[0].size
+    whole = path.read_bytes()
+    path.write_bytes(whole[: -(2 * pixels + 1)])
+    left = len(PICTURES) - 3
+    with pytest.raises(DataError, match=f"its {left} whole readouts by geometry.partial=drop"):
+        spikes.open(path)
+    stream = spikes.open(path, geometry={"partial": "drop"})
+    assert f"{left} of its {len(PICTURES)} readouts are read" in caplog.text
+    np.testing.assert_array_equal(stream[:], PICTURES[:left])
+    path.write_bytes(whole[: -(len(PICTURES) * pixels - 1)])
+    with pytest.raises(DataError, match=r"Get it again\.$"):
+        spikes.open(path, geometry={"partial": "drop"})
+    with pytest.raises(GeometryError, match=r"geometry\.partial must be refuse or drop"):
+        spikes.open(path, geometry={"partial": "keep"})
 
 
 def test_a_sidecar_keeps_layout_turn_and_colours(tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ from spikerec.values import FALSE, TRUE, kinds_of, written_value
 #: Keys at the top of `conf/stream.yaml`.
 STREAM = tuple(key for key in offer("stream").options if "." not in key)
 
+#: The part of a geometry that an array may have, by the suffix of its file.
+NPY_PARTIAL = (".npy", "partial")
+
 #: Other names of options.
 ALIASES = {"model": "method", "method": "model"}
 
@@ -199,9 +202,12 @@ def opening(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `spikes.open` from values of the keys of `conf/stream.yaml`.
 
     Args:
-        path: the stream; a geometry is for a `.dat`, or a folder of them.
+        path: the stream; a geometry is for a `.dat`, or a folder of them, and `partial` alone for a
+            `.npy`.
         values: by key, `geometry` a mapping.
     """
     geometry = {key: value for key, value in values["geometry"].items() if value is not None}
-    is_bare = path.suffix.lower() in ("", ".dat")
-    return {**values, "geometry": geometry if is_bare and geometry else None}
+    suffix = path.suffix.lower()
+    if suffix not in ("", ".dat"):
+        geometry = {key: value for key, value in geometry.items() if (suffix, key) == NPY_PARTIAL}
+    return {**values, "geometry": geometry or None}

@@ -68,7 +68,7 @@ def open(
         geometry: layout of a `.dat`; None to take it from the sidecar (that of a folder is
             `FOLDER.yaml` beside it, and serves all its files); a mapping of some of its keys, as
             `{"partial": "drop"}`, to take the others from there; a pair is height and width. Other
-            formats know theirs.
+            formats know theirs; of a `.npy` that was cut short, `partial` alone may be stated.
         rate_hz: readouts per second; None to take it from the sidecar, if that states it.
         light_scale: firing rate of a pixel of intensity 1; None as for the rate.
         dataset: name of the array in a `.npz` or `.h5` that holds several.
@@ -285,10 +285,11 @@ def _open_file(
         raise DataNotFoundError(f"{path} is not there: expected a spike stream. Check the path.")
     _check_suffix(path)
     _check_geometry_is_for_dat(path, stated.geometry)
-    if partly and path.suffix.lower() != ".dat":
+    others = partly.keys() - ({"partial"} if path.suffix.lower() == ".npy" else set())
+    if others and path.suffix.lower() != ".dat":
         raise GeometryError(
             f"{path} states its own shape, top row first: expected no geometry, found "
-            f"{', '.join(partly)}. A geometry is for .dat files."
+            f"{', '.join(sorted(others))}. A geometry is for .dat files."
         )
     stated = _merged(stated, read_sidecar(path))
     stream = _plain(path, stated, partly, dataset, external=external)
@@ -327,7 +328,8 @@ def _plain(
         except GeometryError as error:
             raise GeometryError(f"{error}{_origin(path, found, partly)}") from error
     if suffix == ".npy":
-        return NpyStream(path, stated.rate_hz, stated.light_scale)
+        partial = Geometry(1, 1, **partly).partial
+        return NpyStream(path, stated.rate_hz, stated.light_scale, partial=partial)
     if suffix == ".npz":
         return NpzStream(path, dataset, stated.rate_hz, stated.light_scale)
     return H5Stream(path, dataset, stated.rate_hz, stated.light_scale, external=external)

@@ -7,6 +7,7 @@ before anything is allocated.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import zipfile
 from collections.abc import Collection, Iterable
@@ -21,7 +22,10 @@ from spikerec.errors import DataError
 from spikerec.parsing import open_zip, parsing, shown
 from spikerec.spikes.arrays import byte_columns, check_array, choose_dataset, shown_array
 from spikerec.spikes.bits import PackedSpikes, as_spikes, pack_bits
+from spikerec.spikes.geometry import Partial
 from spikerec.spikes.stream import FileStream
+
+_log = logging.getLogger(__name__)
 
 #: Bounds of what these files state.
 MAX_HEADER_BYTES = 10_000  # of the array's description in a `.npy`, as NumPy's own reader has it
@@ -54,24 +58,40 @@ class NpyStream(FileStream[np.ndarray]):
         path: the file.
         rate_hz: readouts per second, None where unknown.
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
+        partial: what becomes of a file that was cut short, or is still being written: `refuse` it,
+            or `drop` the readout that is not whole, and those that are missing, with a warning.
 
     Raises:
-        DataError: not a `.npy` file, or one that is cut short.
+        DataError: not a `.npy` file, or one that is cut short, unless its whole readouts are to be
+            read and there is one.
         GeometryError: the array is not (T, H, W) of uint8 or bool, empty, or beyond the bounds.
     """
 
     def __init__(
-        self, path: Path, rate_hz: float | None = None, light_scale: float | None = None
+        self,
+        path: Path,
+        rate_hz: float | None = None,
+        light_scale: float | None = None,
+        *,
+        partial: Partial = "refuse",
     ) -> None:
         with parsing(path, ".npy"), path.open("rb") as file:
             self._header = read_header(file, path)
         shape = check_array(path, self._header.shape, self._header.dtype)
         expected = self._header.num_bytes + self._header.content_bytes
-        if path.stat().st_size < expected:
-            raise DataError(
-                f"{path} is cut short: expected {expected:,} bytes, found "
-                f"{path.stat().st_size:,}. Get it again."
-            )
+        found = path.stat().st_size
+        if found < expected:
+            whole = max(found - self._header.num_bytes, 0) // max(shape[1] * shape[2], 1)
+            is_readable = whole > 0 and not self._header.is_fortran
+            if partial == "refuse" or not is_readable:
+                others = f", or read its {whole} whole readouts by geometry.partial=drop"
+                raise DataError(
+                    f"{path} is cut short: expected {expected:,} bytes, found {found:,}. Get it "
+                    f"again{others if is_readable else ''}."
+                )
+            _log.warning("%s is cut short: %d of its %d readouts are read.", path, whole, shape[0])
+            shape = (whole, *shape[1:])
+            self._header = self._header._replace(shape=shape)
         super().__init__(path, shape, rate_hz, light_scale)
 
     def _open(self) -> np.ndarray:
