@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from spikerec import packages
 from spikerec.fetch import FetchError
 from spikerec.packages import download_package, read_debian, read_member
 
@@ -137,3 +138,33 @@ def test_cut_debian_package_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-60])
     with pytest.raises(FetchError, match=r"pictures\.deb is damaged"):
         list(read_debian(path, ["b"]))
+
+
+def test_a_file_of_negative_size_does_not_read_for_ever(tmp_path: Path) -> None:
+    header = f"{'odd':<16}{0:<12}{0:<6}{0:<6}{100644:<8}{-60:<10}`\n"
+    (tmp_path / "a.deb").write_bytes(b"!<arch>\n" + header.encode())
+    with pytest.raises(FetchError, match="has -60 bytes"):
+        list(read_debian(tmp_path / "a.deb", ["a"]))
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "device"])
+def test_a_link_of_an_archive_is_not_followed(tmp_path: Path, kind: str) -> None:
+    kinds = {"symbolic link": tarfile.SYMTYPE, "hard link": tarfile.LNKTYPE}
+    with tarfile.open(tmp_path / "a.tar", "w") as packed:
+        entry = tarfile.TarInfo("a")
+        entry.type, entry.linkname = kinds.get(kind, tarfile.CHRTYPE), "a"
+        packed.addfile(entry)
+    with pytest.raises(FetchError, match="is not a plain file"):
+        read_member(tmp_path / "a.tar", "a")
+
+
+def test_a_package_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_debian(tmp_path / "a.deb", {"first": bytes(1000), "second": b""})
+    monkeypatch.setattr(packages, "MOST_PASSED_BYTES", 999)
+    with pytest.raises(FetchError, match="more than a package of its kind"):
+        list(read_debian(tmp_path / "a.deb", ["second"]))
+    with zipfile.ZipFile(tmp_path / "a.whl", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a", bytes(1000))
+    monkeypatch.setattr(packages, "MOST_MEMBER_BYTES", 999)
+    with pytest.raises(FetchError, match="larger than it may be"):
+        read_member(tmp_path / "a.whl", "a")

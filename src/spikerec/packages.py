@@ -17,12 +17,14 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from spikerec.fetch import FetchError, write_atomically
+from spikerec.parsing import open_zip
 
 Kind = Literal["wheel", "sdist"]
 
@@ -30,8 +32,9 @@ Kind = Literal["wheel", "sdist"]
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER_BYTES = 60
 
-#: Bound of one file of a Debian package.
+#: Bounds of a package: one file in it, and all that are passed on the way to it.
 MOST_MEMBER_BYTES = 1 << 28
+MOST_PASSED_BYTES = 1 << 30
 
 _PIP_OPTIONS: dict[Kind, tuple[str, ...]] = {
     "wheel": ("--only-binary=:all:",),
@@ -121,17 +124,49 @@ def read_member(archive: Path, member: str) -> bytes:
     """
     try:
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as packed:
+            with open_zip(archive) as packed:
+                if packed.getinfo(member).file_size > MOST_MEMBER_BYTES:
+                    raise FetchError(f"{member} in {archive.name} is larger than it may be.")
                 return packed.read(member)
         with tarfile.open(archive) as packed_tar:
-            content: IO[bytes] | None = packed_tar.extractfile(packed_tar.getmember(member))
-            if content is None:
-                raise FetchError(f"{member} in {archive.name} is not a plain file.")
-            return content.read()
+            for entry in _passed(packed_tar, archive):
+                if entry.name == member:
+                    return _content(packed_tar, entry, archive)
     except KeyError as error:
         raise FetchError(f"{archive.name} does not hold {member}.") from error
-    except (tarfile.TarError, zipfile.BadZipFile) as error:
-        raise FetchError(f"{archive.name} is damaged: {error}. Fetch it again.") from error
+    except FetchError:
+        raise
+    except Exception as error:  # damaged bytes make the libraries fail wherever they happen to
+        raise FetchError(
+            f"{archive.name} is damaged ({type(error).__name__}). Fetch it again."
+        ) from error
+    raise FetchError(f"{archive.name} does not hold {member}.")
+
+
+def _passed(packed: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
+    """The entries of a tar archive, until they are larger together than a package is.
+
+    Raises:
+        FetchError: they are.
+    """
+    total = 0
+    for entry in packed:
+        total += entry.size
+        if total > MOST_PASSED_BYTES:
+            raise FetchError(f"{archive.name} holds more than a package of its kind: not read.")
+        yield entry
+
+
+def _content(packed: tarfile.TarFile, entry: tarfile.TarInfo, archive: Path) -> bytes:
+    """The content of a plain file of a tar archive; links are not followed.
+
+    Raises:
+        FetchError: it is none, or larger than it may be.
+    """
+    content = packed.extractfile(entry) if entry.isreg() else None
+    if content is None or entry.size > MOST_MEMBER_BYTES:
+        raise FetchError(f"{entry.name} in {archive.name} is not a plain file.")
+    return content.read()
 
 
 def download_debian(name: str, folder: Path) -> Path:
@@ -183,18 +218,15 @@ def read_debian(archive: Path, members: Sequence[str]) -> Iterator[tuple[str, by
     left = set(members)
     try:
         with _debian_files(archive) as packed:
-            for entry in packed:
+            for entry in _passed(packed, archive):
                 name = entry.name.removeprefix("./")
                 if name not in left:
                     continue
-                content = packed.extractfile(entry) if entry.isreg() else None
-                if content is None or entry.size > MOST_MEMBER_BYTES:
-                    raise FetchError(f"{name} in {archive.name} is not a plain file.")
                 left.remove(name)
-                yield name, content.read()
+                yield name, _content(packed, entry, archive)
                 if not left:
                     return
-    except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError) as error:
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, OSError) as error:
         raise FetchError(f"{archive.name} is damaged: {error}. Fetch it again.") from error
     if left:
         raise FetchError(f"{archive.name} does not hold {min(left)}.")
@@ -212,6 +244,8 @@ def _debian_files(archive: Path) -> Iterator[tarfile.TarFile]:
             raise FetchError(f"{archive.name} is no Debian package.")
         while header := file.read(AR_HEADER_BYTES):
             name, size = header[:16].decode("ascii", "replace").strip(), int(header[48:58])
+            if size < 0:
+                raise FetchError(f"{archive.name} is damaged: a file in it has {size} bytes.")
             if name.rstrip("/").startswith("data.tar"):
                 with tarfile.open(fileobj=file, mode="r|*") as packed:
                     yield packed

@@ -23,8 +23,8 @@ from rich.table import Table
 #: Code whose branches guide atheris.
 INSTRUMENTED = ["spikerec", "yaml", "json", "zipfile", "numpy.lib", "PIL", "h5py", "safetensors"]
 #: A file is a hang when it takes longer, and too hungry when it takes more memory.
-SECONDS_PER_FILE = 20
-MEGABYTES = 2_048
+SECONDS_PER_FILE = 5
+MEGABYTES = 1_024
 
 
 def main() -> int:
@@ -94,7 +94,7 @@ def _run_atheris(name: str, seconds: int, findings: Path) -> int:
         arguments = [
             *(sys.argv[0], corpus, "-print_final_stats=1", f"-max_total_time={seconds}"),
             *(f"-timeout={SECONDS_PER_FILE}", f"-rss_limit_mb={MEGABYTES}", "-max_len=65536"),
-            f"-artifact_prefix={findings}{os.sep}{name}-",
+            f"-artifact_prefix={findings}{os.sep}{name.replace(' ', '-')}-",
         ]
         atheris.Setup(arguments, lambda content: parser.try_on(content) and None)
         atheris.Fuzz()
@@ -122,7 +122,7 @@ def _run_hypothesis(name: str, seconds: int, findings: Path) -> int:
     def trial(content: bytes) -> None:
         nonlocal count
         count += 1
-        kept = findings / f"{name}-last"
+        kept = findings / f"{name.replace(' ', '-')}-last"
         kept.write_bytes(content)  # before the trial: a crash of the process leaves it
         parser.try_on(content)
 
@@ -132,7 +132,7 @@ def _run_hypothesis(name: str, seconds: int, findings: Path) -> int:
         except BaseException:
             print(f"Test unit written to {findings / f'{name}-last'}")  # noqa: T201
             raise
-    (findings / f"{name}-last").unlink(missing_ok=True)
+    (findings / f"{name.replace(' ', '-')}-last").unlink(missing_ok=True)
     print(f"number_of_executed_units: {count}")  # noqa: T201
     return 0
 

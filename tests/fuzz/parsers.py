@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +18,28 @@ import h5py
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save as save_safetensors
+from scipy.io import savemat
 
 from spikerec import spikes
 from spikerec.errors import SpikerecError
+from spikerec.packages import read_debian, read_member
 from spikerec.parsing import Bounds, parse_json
+from spikerec.results.reading import read_record
 from spikerec.simulation.cards import read_card
 from spikerec.simulation.footage import Footage
 from spikerec.simulation.images import image_size, read_grey
 from spikerec.simulation.sensor import read_maps
+from spikerec.streaming.about import read_about
+from spikerec.streaming.key_readouts import parse_readouts
+from spikerec.streaming.sinks.marks import ABOUT_TAG
+from spikerec.sweeps.jobs import Job
+from spikerec.training.curves import read_rows
+from spikerec.training.runs import Run
 from spikerec.weights.checkpoint import read_arguments, read_metadata, read_state
+from spikerec.weights.convert import niqe_of_pyiqa
+from tests.results.records import make_record
 
 ARRAY = np.random.default_rng(0).integers(0, 2, (6, 5, 11), dtype=np.uint8)
 
@@ -39,12 +53,14 @@ class Parser:
         file: the name that the content is written under.
         read: reads the file; raises one of our errors, or nothing.
         seeds: valid files, and those that found things.
+        modules: of spikerec that this parser tries; a test holds that each is tried.
     """
 
     name: str
     file: str
     read: Callable[[Path], object]
     seeds: Callable[[], list[bytes]]
+    modules: tuple[str, ...] = ()
 
     def try_on(self, content: bytes) -> str:
         """Read a file of this content, and tell what came of it: `read`, or the error's class.
@@ -93,6 +109,88 @@ def _read_weights(path: Path) -> object:
 
 def _read_safetensors(path: Path) -> object:
     return read_metadata(path), read_arguments(path), read_state(path)
+
+
+def _read_dat(path: Path) -> object:
+    """A `.dat` whose sidecar states a layout with gaps, a header and a rest."""
+    sidecar = "height: 5\nwidth: 11\nreadout_width: 12\nskip_bytes: 3\npartial: drop\n"
+    path.with_suffix(".yaml").write_text(sidecar)
+    return _read_stream(path)
+
+
+def _read_log(path: Path) -> object:
+    return read_rows(path), Job((), path.parent)._logged("val/psnr", 30.0)
+
+
+def _read_run(path: Path) -> object:
+    run = Run(path.parent)
+    return run.finished(), Job((), path.parent).scores()
+
+
+def _read_readouts(path: Path) -> object:
+    return parse_readouts(str(path), spikes.open(ARRAY))
+
+
+def _read_package(path: Path) -> object:
+    return read_member(path, "a")
+
+
+def _read_debian(path: Path) -> object:
+    return dict(read_debian(path, ["a"]))
+
+
+def _packages() -> list[bytes]:
+    found = []
+    for mode in ("w", "w:gz", "w:xz"):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode=mode) as packed:
+            entry = tarfile.TarInfo("a")
+            entry.size = 3
+            packed.addfile(entry, io.BytesIO(b"abc"))
+        found.append(buffer.getvalue())
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", b"abc")
+    return [*found, buffer.getvalue()]
+
+
+def _debians() -> list[bytes]:
+    found = []
+    for packed in _packages()[:3]:
+        parts = {"debian-binary": b"2.0\n", "data.tar": packed}
+        content = b"!<arch>\n"
+        for name, part in parts.items():
+            line = f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(part):<10}`\n"
+            content += line.encode() + part + b"\n" * (len(part) % 2)
+        found.append(content)
+    return found
+
+
+def _abouts() -> list[bytes]:
+    about = PngInfo()
+    about.add_text(ABOUT_TAG, json.dumps({"command": "spikerec reconstruct"}))
+    found = []
+    for kind in ("PNG", "GIF"):
+        buffer = io.BytesIO()
+        how = {"pnginfo": about} if kind == "PNG" else {}
+        Image.new("L", (4, 4)).save(buffer, kind, **how)
+        found.append(buffer.getvalue())
+    return found
+
+
+def _matlab() -> list[bytes]:
+    found = []
+    for compress in (False, True):
+        buffer = io.BytesIO()
+        arrays = {"mu_prisparam": np.ones((1, 36)), "cov_prisparam": np.ones((36, 36))}
+        savemat(buffer, arrays, do_compression=compress)
+        found.append(buffer.getvalue())
+    return found
+
+
+def _records() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        return [make_record().write(Path(folder)).read_bytes()]
 
 
 def _read_json(path: Path) -> object:
@@ -205,17 +303,42 @@ JSONS = [
     b'["\\ud800", NaN, 1e999, 123456789012345678901234567890]',
 ]
 
+RUNS = [
+    b'{"best": 30.5, "monitor": "val/psnr", "epoch": 3, "parameters": 5}',
+    b'{"best": NaN, "monitor": 3}',
+    b'{"best": "x", "monitor": {}}',
+    b"[]",
+]
+LOGS = [
+    b"step,loss,val/psnr\n1,0.5,\n2,0.25,30.0\n",
+    b"step,val/psnr\n\xc2\xb2,1\n1,x\n",
+    b"step\n" + b"1" * 200_000 + b"\n",
+]
+READOUTS = [b"1, 2 3\n# 4\n5ms", b"1e99s", b"999999999999999999e99"]
+PYTORCH = ("weights.checkpoint", "weights.pickles", "weights.states")
+
 PARSERS = [
-    Parser("npy", "a.npy", _read_stream, lambda: _streams("npy")),
-    Parser("npz", "a.npz", _read_stream, lambda: _streams("npz")),
-    Parser("h5", "a.h5", _read_stream, lambda: _streams("h5")),
-    Parser("sidecar", "a.yaml", _read_sidecar, lambda: SIDECARS),
+    Parser("dat", "a.dat", _read_dat, lambda: [bytes(40), bytes(3)], ("spikes.dat",)),
+    Parser("npy", "a.npy", _read_stream, lambda: _streams("npy"), ("spikes.numpy_files",)),
+    Parser("npz", "a.npz", _read_stream, lambda: _streams("npz"), ("spikes.numpy_files",)),
+    Parser("h5", "a.h5", _read_stream, lambda: _streams("h5"), ("spikes.hdf5",)),
+    Parser("sidecar", "a.yaml", _read_sidecar, lambda: SIDECARS, ("parsing",)),
     Parser("card", "a.yaml", read_card, lambda: SIDECARS),
-    Parser("json", "a.json", _read_json, lambda: JSONS),
-    Parser("image", "a.png", _read_image, _images),
-    Parser("video", "a.mp4", _read_video, _videos),
+    Parser("json", "a.json", _read_json, lambda: JSONS, ("parsing",)),
+    Parser("record", "a.json", read_record, _records),
+    Parser("run", "finished.json", _read_run, lambda: RUNS),
+    Parser(*("log", "metrics.csv", _read_log, lambda: LOGS), ("training.curves", "sweeps.jobs")),
+    Parser("readouts", "a.txt", _read_readouts, lambda: READOUTS),
+    Parser("about", "a.png", read_about, _abouts, ("streaming.about",)),
+    Parser("about video", "a.mp4", read_about, _videos, ("streaming.about",)),
+    Parser("about h5", "a.h5", read_about, lambda: _streams("h5"), ("streaming.about",)),
+    Parser("image", "a.png", _read_image, _images, ("simulation.images",)),
+    Parser("video", "a.mp4", _read_video, _videos, ("simulation.footage",)),
     Parser("maps", "a.npz", lambda path: read_maps(path, 2, 3), _maps),
-    Parser("checkpoint", "a.pth", _read_weights, _checkpoints),
+    Parser("checkpoint", "a.pth", _read_weights, _checkpoints, PYTORCH),
     Parser("safetensors", "a.safetensors", _read_safetensors, _safetensors),
+    Parser("niqe", "a.mat", niqe_of_pyiqa, _matlab, ("weights.convert",)),
+    Parser("package", "a.whl", _read_package, _packages, ("packages",)),
+    Parser("debian", "a.deb", _read_debian, _debians, ("packages",)),
 ]
 BY_NAME = {parser.name: parser for parser in PARSERS}

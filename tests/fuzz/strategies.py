@@ -157,6 +157,15 @@ yaml_files = st.one_of(
     values.map(_yaml_text),
     st.text(st.characters(codec="utf-8"), max_size=60).map(str.encode),
 )
+csv_files = st.lists(st.lists(st.one_of(words, numbers.map(str)), max_size=4), max_size=6).map(
+    lambda rows: "".join(",".join(row) + "\n" for row in [["step", "val/psnr"], *rows]).encode()
+)
+run_files = st.dictionaries(
+    st.sampled_from(["best", "monitor", "epoch", "parameters", "macs"]), values, max_size=5
+).map(lambda value: json.dumps(value).encode())
+readout_files = st.lists(
+    st.tuples(numbers.map(str), st.sampled_from(["", "s", "ms", "us", "x"])).map("".join)
+).map(lambda parts: " ".join(parts).encode())
 json_files = values.map(lambda value: json.dumps(value).encode())
 
 #: What is made up for a parser, beside the damaged seeds.
@@ -169,6 +178,13 @@ MADE_UP: dict[str, st.SearchStrategy[bytes]] = {
     "card": yaml_files,
     "json": json_files,
     "image": png_files(),
+    "about": png_files(),
+    "about h5": h5_files(),
+    "record": json_files,
+    "run": run_files,
+    "log": csv_files,
+    "readouts": readout_files,
+    "dat": st.binary(max_size=60),
 }
 
 

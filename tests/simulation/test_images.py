@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -179,3 +180,15 @@ def test_a_folder_is_read_by_name_and_its_errors_say_what_is_wrong(tmp_path: Pat
     (tmp_path / "c.jpg").write_bytes(b"no")
     with pytest.raises(DataError, match=r"c\.jpg cannot be read as an image"):
         folder_images(tmp_path)
+
+
+def test_a_jpeg_of_many_scans_is_refused(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (2048, 2048)).save(buffer, "JPEG", progressive=True)
+    content = buffer.getvalue()
+    scans = content[content.index(b"\xff\xda") : -2]
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert read_grey(tmp_path / "a.jpg").shape == (2048, 2048)
+    (tmp_path / "b.jpg").write_bytes(content[:-2] + 20 * scans + content[-2:])
+    with pytest.raises(DataError, match="scans, expected at most 536,870,912 together"):
+        read_grey(tmp_path / "b.jpg")

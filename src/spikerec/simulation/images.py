@@ -36,9 +36,13 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 #: Decoders that a file may ask for, by its content; others of Pillow's start programs or are rare.
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 
-#: Bounds of an image file: bytes, and pixels (8192², 0.8 GB while it is read).
+#: Bounds of an image file: bytes, pixels (33 million, half a gigabyte while it is read), and pixels
+#: times the scans of a progressive JPEG, each of which goes over all of them.
 MAX_IMAGE_BYTES = 1 << 28
-MAX_IMAGE_PIXELS = 1 << 26
+MAX_IMAGE_PIXELS = 1 << 25
+MAX_SCANNED_PIXELS = 1 << 29
+#: Pixels whose colours are weighed at once.
+STRIP_PIXELS = 1 << 22
 #: How far a float image may leave [0, 1]: what resampling and rounding do.
 FLOAT_SLACK = 1e-3
 
@@ -143,7 +147,7 @@ def read_grey(path: Path, largest_side: int | None = None) -> Tensor:
     if largest_side is not None and max(grey.shape) > largest_side:
         share = largest_side / max(grey.shape)
         grey = resized(grey, *(max(1, round(length * share)) for length in grey.shape))
-    return grey.clamp(0, 1)
+    return grey.clamp_(0, 1)
 
 
 def read_colour(path: Path) -> Tensor:
@@ -205,7 +209,23 @@ def open_image(path: Path) -> Iterator[Image.Image]:
                     f"{path} has {image.height:,} × {image.width:,} pixels, expected at most "
                     f"{MAX_IMAGE_PIXELS:,}: reduce it first."
                 )
+            if image.format == "JPEG":
+                _check_scans(path, image.width * image.height)
             yield image
+
+
+def _check_scans(path: Path, pixels: int) -> None:
+    """Refuse a JPEG of many scans, which takes a hundred times as long as it looks.
+
+    Raises:
+        DataError: it is one.
+    """
+    scans = path.read_bytes().count(b"\xff\xda")  # this pair begins a scan, and nothing else
+    if scans * pixels > max(MAX_SCANNED_PIXELS, pixels):
+        raise DataError(
+            f"{path} has {pixels:,} pixels in {scans:,} scans, expected at most "
+            f"{MAX_SCANNED_PIXELS:,} together: save it again."
+        )
 
 
 def weighed(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -247,9 +267,14 @@ def _grey(image: Image.Image, path: Path) -> NDArray[np.float32]:
                 f"{path} holds floats outside [0, 1]: expected intensity. Divide it by its white."
             )
         return values
-    if mode in ("P", "PA"):
-        image = image.convert("RGBA")
-    return weighed(np.asarray(image.convert("RGB")))
+    grey = np.empty((image.height, image.width), np.float32)
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        if mode in ("P", "PA"):
+            strip = strip.convert("RGBA")
+        grey[top : top + rows] = weighed(np.asarray(strip.convert("RGB")))
+    return grey
 
 
 def write_grey(path: Path, image: Tensor) -> None:

@@ -14,6 +14,7 @@ import csv
 import json
 import math
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,7 +83,7 @@ class Job:
         report = self._report()
         if report.get("best") is None:
             return {}
-        best, monitor = float(report["best"]), str(report["monitor"])
+        best, monitor = float(report["best"]), str(report.get("monitor"))
         return self._logged(monitor, best) or {monitor.removeprefix("val/"): best}
 
     def _report(self) -> dict[str, Any]:
@@ -93,7 +94,10 @@ class Job:
         path = self.folder / "metrics.csv"
         if not path.exists():
             return {}
-        with path.open(encoding="utf-8", newline="") as file:
+        with (
+            suppress(csv.Error, ValueError),  # a damaged log: then the best value alone is known
+            path.open(encoding="utf-8", newline="") as file,
+        ):
             for row in csv.DictReader(file):
                 value = row.get(monitor)
                 if value and math.isclose(float(value), best, rel_tol=ROUNDING):
@@ -108,8 +112,8 @@ class Job:
     def cost(self) -> dict[str, int]:
         """`params` and `macs` of its network, as its run reported them; empty where it did not."""
         report = self._report()
-        names = {"params": "parameters", "macs": "macs"}
-        return {short: int(report[name]) for short, name in names.items() if name in report}
+        stated = {"params": report.get("parameters"), "macs": report.get("macs")}
+        return {name: value for name, value in stated.items() if isinstance(value, int)}
 
 
 def record_failure(folder: Path, error: BaseException) -> None:

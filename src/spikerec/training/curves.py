@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +142,24 @@ def read_rows(path: str | Path, since: int = -1) -> dict[int, dict[str, str]]:
     return rows
 
 
+_STEP = re.compile("[0-9]{1,18}")
+
+
 def _lines(path: Path) -> Iterator[dict[str, str]]:
     """The rows that were written whole, with their step."""
     if not path.exists():
         return
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+    with (
+        suppress(csv.Error),  # the rest is damaged
+        path.open(newline="", encoding="utf-8", errors="replace") as file,
+    ):
         whole = (line for line in file if line.endswith("\n"))
         for row in csv.DictReader(whole):
-            if None not in row and None not in row.values() and row["step"].isdigit():
+            if (
+                None not in row
+                and None not in row.values()
+                and _STEP.fullmatch(row.get("step", ""))
+            ):
                 yield row
 
 

@@ -165,7 +165,8 @@ class Run:
         finite number, which earlier versions took for a result.
         """
         report = _read_json(self.folder / "finished.json")
-        if report is None or not math.isfinite(report.get("best") or 0.0):
+        best = (report or {}).get("best")
+        if best is not None and not (isinstance(best, int | float) and math.isfinite(best)):
             return None
         return report
 

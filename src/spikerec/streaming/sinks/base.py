@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikerec.errors import FAULTS, DataError
-from spikerec.parsing import RUN_DOCUMENT, SMALL_DOCUMENT, parse_json, read_json
+from spikerec.parsing import RUN_DOCUMENT, SMALL_DOCUMENT, parse_json, parsing, read_json
 from spikerec.spikes.files import atomic_path, lock_folder, sync
 from spikerec.streaming.sinks.marks import MARK
 
@@ -187,7 +187,8 @@ class Sink(ABC):
         """
         found = None
         with suppress(OSError, ValueError, KeyError):  # no file of ours, or a damaged one
-            mark = self._found_mark().removeprefix(MARK) or "null"
+            with parsing(self.path, "a result"):
+                mark = self._found_mark().removeprefix(MARK) or "null"
             found = parse_json(mark, self.path, SMALL_DOCUMENT)
         if not isinstance(found, dict):
             raise DataError(f"output={self.path} is there already: name another, or move it away.")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spikerec.errors import ConfigError
 from spikerec.extras import require
+from spikerec.simulation.footage import open_container
 from spikerec.spikes.files import sync
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.sinks.base import Sink
@@ -116,11 +117,9 @@ class VideoSink(Sink):
 
     def _found_mark(self) -> str:
         require("av", "a video file")
-        import av
-
         if not self.encoding.joins:
             return last_mark(self.path)
-        with av.open(str(self.path)) as container:
+        with open_container(self.path) as container:
             about = {key.lower(): value for key, value in container.metadata.items()}
         return str(about.get("comment", ""))
 
@@ -204,7 +203,7 @@ def _join(
         output.metadata.update(tags)
         stream = None
         for path, length in segments.items():
-            with av.open(str(path)) as source:
+            with open_container(path) as source:
                 video = source.streams.video[0]
                 stream = stream or output.add_stream_from_template(video)
                 begin = int(path.stem) / rate / video.time_base
@@ -217,9 +216,7 @@ def _join(
 
 
 def _decoded(segments: Mapping[Path, int], kind: str) -> Generator[NDArray[np.uint8], None, None]:
-    import av
-
     for path, length in segments.items():
-        with av.open(str(path)) as source:
+        with open_container(path) as source:
             for frame in islice(source.decode(video=0), length):
                 yield frame.to_ndarray(format=kind)
