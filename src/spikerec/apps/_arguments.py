@@ -82,6 +82,7 @@ class Parser(argparse.ArgumentParser):
             r"-h\1 is no option: did you mean --h\1?",
             message,
         )
+        message = re.sub(r"^argument \S+: ", "", message)
         ended = message if message.endswith("?") else f"{message.rstrip('.')}."
         raise ConfigError(f"{self.prog}: {ended}")
 
@@ -167,10 +168,13 @@ def _read(option: Option, text: str) -> int | float | str | None:
     """A value as the verbs with a configuration understand it.
 
     Raises:
-        ConfigError: it is none of its option's.
+        ArgumentTypeError: it is none of its option's.
     """
     kinds = kinds_of(option)
-    written = written_value(option.key, text, kinds, sweeps=False)
+    try:
+        written = written_value(option.key, text, kinds, sweeps=False)
+    except ConfigError as error:  # argparse has words of its own for a ValueError
+        raise argparse.ArgumentTypeError(str(error)) from error
     if written == "null":
         return None
     if kinds == {"int"}:

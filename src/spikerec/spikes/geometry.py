@@ -253,7 +253,9 @@ def sidecar_path(path: Path) -> Path:
     """
     if path.suffix.lower() == ".dat" and not path.is_dir():
         return path.with_suffix(".yaml")
-    return path.with_name(path.name + ".yaml")
+    if path.name in ("", ".."):  # `.` and `..` have no name of their own
+        path = path.resolve()
+    return path.parent / f"{path.name}.yaml"
 
 
 def read_sidecar(path: Path) -> Sidecar:

@@ -1,0 +1,328 @@
+"""Wrong arguments of every verb: one line with what is meant, status 2, before PyTorch loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from spikerec import spikes
+from spikerec.spikes import Geometry
+from tests.fakes import fake_spikes
+
+#: A command, and a part of its answer.
+CASES = (
+    ("reconstruct car.dat o.npy --height 250", "holds 24,000 bytes"),
+    ("reconstruct car.dat o.npy height=250", "holds 24,000 bytes"),
+    ("reconstruct bare.dat o.npy geometry.height=24", "missing"),
+    ("reconstruct bare.dat o.npy -height 24", "did you mean --geometry.height or --weights?"),
+    ("reconstruct bare.dat o.npy height 24", "did you mean geometry.height=24?"),
+    ("reconstruct bare.dat o.npy height = 24", "did you mean geometry.height=VALUE?"),
+    ("reconstruct bare.dat o.npy --height=24,40", "must be a whole number"),
+    ("reconstruct car.dat o.npy crop=64", "is no option"),
+    ("reconstruct car.dat -", "standard output"),
+    ("reconstruct car.dat output=-", "standard output"),
+    ("reconstruct car.dat output=one.png", "one picture"),
+    ("reconstruct car.dat out.avi", "expected .mp4,"),
+    ("reconstruct car.dat out.npz", "expected .mp4,"),
+    ("reconstruct car.txt out.mp4", "is not there"),
+    ("reconstruct car.yaml out.mp4", "unknown format"),
+    ("reconstruct car.dat", "is not set"),
+    ("reconstruct", "is not set"),
+    ("reconstruct car.dat o.npy --hieght 24", "did you mean --geometry.height?"),
+    ("reconstruct car.dat o.npy heigth=24", "did you mean geometry.height?"),
+    ("reconstruct car.dat o.npy height:24", "did you mean height=24?"),
+    ("reconstruct car.dat o.npy stop=−5", "must be at least 1"),
+    ("reconstruct car.dat o.npy stop=-5", "must be at least 1"),
+    ("reconstruct car.dat o.npy stride=0", "must be at least 1"),
+    ("reconstruct car.dat o.npy stride=1.5", "must be a whole number"),
+    ("reconstruct car.dat o.npy stride=", "must be a whole number"),
+    ("reconstruct car.dat o.npy stride=half", "must be a whole number"),
+    ("reconstruct car.dat o.npy fps=-1", "must be a number above 0"),
+    ("reconstruct car.dat o.npy fps=0", "must be a number above 0"),
+    ("reconstruct car.dat o.npy fps=nan", "must be a number above 0"),
+    ("reconstruct car.dat o.npy fps=25fps", "must be a number"),
+    ("reconstruct car.dat o.npy rate_hz=20kHz", "must be a number"),
+    ("reconstruct car.dat o.npy rate_hz=2,5", "must be a number"),
+    ("reconstruct car.dat o.npy at=soon", "neither a readout"),
+    ("reconstruct car.dat o.npy at=-1", "neither a readout"),
+    ("reconstruct car.dat o.npy at=nofile.txt", "neither a readout"),
+    ("reconstruct car.dat o.npy at=0.5h", "neither a readout"),
+    ("reconstruct car.dat o.npy at=1.5", "must be a whole number"),
+    ("reconstruct one.npy o.npy at=1ms", "needs the sampling rate"),
+    ("reconstruct car.dat o.npy at=", "neither a readout"),
+    ("reconstruct car.dat o.npy ends=mirror", "is unknown"),
+    ("reconstruct car.dat o.npy tone.curve=gamma", "is unknown"),
+    ("reconstruct car.dat o.npy curve=lineer", "did you mean linear?"),
+    ("reconstruct car.dat o.npy gamma=0", "must be a number above 0"),
+    ("reconstruct car.dat o.npy bits=12", "must be 8 or 16"),
+    ("reconstruct car.dat o.npy rotate=45", "must be 0"),
+    ("reconstruct car.dat o.npy flip=updown", "is unknown"),
+    ("reconstruct car.dat o.npy bayer=rgb", "did you mean rggb?"),
+    ("reconstruct car.dat o.npy exposure=bright", "must be light_scale"),
+    ("reconstruct car.dat o.npy exposure=0", "must be a number above 0"),
+    ("reconstruct car.dat o.npy device=gpu", "is unknown"),
+    ("reconstruct car.dat o.npy devices=two", "must be a whole number"),
+    ("reconstruct car.dat o.npy devices=0", "must be at least 1"),
+    ("reconstruct car.dat o.npy model=tpf", "did you mean tfp or tfi?"),
+    ("reconstruct car.dat o.npy model=[tfp,nope]", "is unknown"),
+    ("reconstruct car.dat o.npy --model", "needs a value"),
+    ("reconstruct car.dat o.npy method=stirr", "did you mean stir or ssir?"),
+    ("reconstruct car.dat o.npy checkpoint=none.ckpt", "is not there"),
+    ("reconstruct car.dat o.npy optimise=maybe", "must be true or false"),
+    ("reconstruct car.dat o.npy mask_defects=2", "must be true or false"),
+    ("reconstruct car.dat o.npy resume=ja", "must be true or false"),
+    ("reconstruct car.dat o.npy batch_size=0", "must be at least 1"),
+    ("reconstruct car.dat o.npy tile=-3", "must be at least 1"),
+    ("reconstruct car.dat o.npy outptu=x.mp4", "did you mean output or paths.outputs?"),
+    ("reconstruct car.dat o.npy folder=both", "is unknown"),
+    ("reconstruct car.dat o.npy geometry.bit_order=middle", "is unknown"),
+    ("reconstruct car.dat o.npy layout=sps10", "did you mean sps100?"),
+    ("reconstruct car.dat o.npy partial=keep", "is unknown"),
+    ("reconstruct car.dat o.npy calibration.dark=no.dat", "is not there"),
+    ("reconstruct car.dat o.npy model.window=ten", "must be a whole number"),
+    ("reconstruct *.txt o", "matches no spike stream"),
+    ("reconstruct car.dat o.npy light_scale=-1", "must be a number above 0"),
+    ("reconstruct car.dat o.npy stride=1,2", "must be a whole number"),
+    ("reconstruct bare.dat o.npy geometry=24", "is made of"),
+    ("reconstruct bare.dat --geometry 24x41 o9.npy", "holds 24,000 bytes"),
+    ("reconstruct car.dat o.npy calibration=no.dat", "is made of"),
+    ("reconstruct car.dat o.npy tone=reinhard", "is made of"),
+    ("reconstruct car.dat o.npy at=5000", "no readout of"),
+    ("reconstruct car.dat o.npy device=cuda", "is not here"),
+    ("reconstruct car.dat o.npy device=cuda:1", "is not here"),
+    ("reconstruct car.dat o.npy weights=pub", "no published weights"),
+    ("reconstruct car.dat o.npy model=stir weights=pub", "not known for model"),
+    ("reconstruct car.dat o.npy model=", "has no value"),
+    ("reconstruct car.dat bus.dat o.npy", "is one file"),
+    ("reconstruct . o.mp4", "is one file"),
+    ("reconstruct car.dat o.npy --cfg joob", "did you mean job?"),
+    ("reconstruct car.dat o.npy --cfg", "needs a value"),
+    ("reconstruct car.dat o.npy stride=[1,2]", "must be a whole number"),
+    ("reconstruct car.dat o.npy white_balance=gray", "is unknown"),
+    ("reconstruct -m car.dat o stride=1,x", "must be a whole number"),
+    ("reconstruct -m car.dat o model=tfp,tpf", "did you mean tfp or tfi?"),
+    ("simulate", "is not set"),
+    ("simulate car.png", "is not there"),
+    ("simulate a.png o", "is not there"),
+    ("simulate car.dat o.mp4", "expected a"),
+    ("simulate car.dat o.dat size=0", "must be [height"),
+    ("simulate car.dat o.dat size=64x", "must be [height"),
+    ("simulate car.dat o.dat size=[64,64,3]", "must be [height"),
+    ("simulate car.dat o.dat size=big", "must be [height"),
+    ("simulate car.dat o.dat images=0", "must be at least 1"),
+    ("simulate car.dat o.dat images=two", "must be a whole number"),
+    ("simulate car.dat o.dat interpolation=linear", "is unknown"),
+    ("simulate car.dat o.dat bayer=rgb", "did you mean rggb?"),
+    ("simulate car.dat o.dat simulation=rsirr", "did you mean rsir?"),
+    ("simulate car.dat o.dat style=fast", "is made of"),
+    ("simulate car.dat o.dat sytle.warp=2", "did you mean style.warp?"),
+    ("simulate car.dat o.dat seed=a", "must be a whole number"),
+    ("simulate car.dat o.dat seed=-1", "must be at least 0"),
+    ("simulate car.dat o.dat device=gpu", "is unknown"),
+    ("simulate car.dat o.dat device=cuda", "is not here"),
+    ("simulate car.dat -", "standard output"),
+    ("simulate car.dat o.dat --noise 3", "is no option"),
+    ("simulate car.dat o.dat readouts_per_image=0", "must be at least 1"),
+    (
+        "simulate car.dat o.dat simulation.nois=3",
+        "did you mean simulation.shot_noise or",
+    ),
+    ("simulate car.dat bus.dat o.dat split", "did you mean split=VALUE?"),
+    ("export", "is not set"),
+    ("export o", "expected .pt2"),
+    ("export o.pt", "expected .pt2"),
+    ("export o.onnx size=0", "must be [height"),
+    ("export o.onnx size=a", "must be [height"),
+    ("export o.onnx model=tpf", "did you mean tfp or tfi?"),
+    ("export o.onnx model=", "has no value"),
+    ("export o.onnx sise=64", "did you mean size?"),
+    ("export o.onnx --size", "needs a value"),
+    ("export o.onnx checkpoint=no.ckpt", "is not there"),
+    ("export -", "standard output"),
+    ("export o.onnx b.onnx", "one too many"),
+    ("export o.onnx model.windo=3", "did you mean model.window?"),
+    ("export o.onnx model.window=x", "must be a whole number"),
+    ("export o.onnx size", "did you mean size=VALUE?"),
+    ("export o.onnx size:64", "did you mean size=64?"),
+    ("export o.onnx device=cuda", "is no option"),
+    ("export output=", "is not set"),
+    ("export model=stir o.txt", "expected .pt2"),
+    ("leaderboard rows=many", "must be a whole number"),
+    ("leaderboard rows=0", "must be at least 1"),
+    ("leaderboard rows=-1", "must be at least 1"),
+    ("leaderboard output=-", "standard output"),
+    ("leaderboard metrcs=psnr", "did you mean metrics?"),
+    ("leaderboard logger=wandbb", "did you mean wandb?"),
+    ("leaderboard images.side=0", "must be at least 1"),
+    ("leaderboard images=8", "is made of"),
+    ("leaderboard images.megabytes=x", "must be a number"),
+    ("leaderboard per_board=1.5", "must be a whole number"),
+    ("leaderboard results=", "must be text"),
+    ("leaderboard --rows", "needs a value"),
+    ("leaderboard -rows 3", "did you mean --rows?"),
+    ("leaderboard methods", "did you mean methods=VALUE?"),
+    ("train stir", "did you mean model=stir?"),
+    ("train modle=stir", "did you mean model or monitor.mode or callbacks.best.mode?"),
+    ("train model=stirr", "did you mean stir or ssir?"),
+    ("train model=", "has no value"),
+    ("train data=redz", "did you mean reds or sreds?"),
+    ("train loss=l2", "is unknown"),
+    ("train optimizer=sgd", "is unknown"),
+    ("train lr=fast", "did you mean optimizer.lr?"),
+    ("train data.crop=big", "must be [height"),
+    ("train crop=64x", "must be [height"),
+    ("train batch_size=0", "must be at least 1"),
+    ("train batch_size=1.5", "must be a whole number"),
+    ("train data.augment=flip", "did you mean flips?"),
+    ("train seed=a", "must be a whole number"),
+    ("train seed", "did you mean seed=VALUE?"),
+    ("train seed 3", "did you mean seed=3?"),
+    ("train -seed 3", "did you mean --seed or --data.seed?"),
+    ("train --sede 3", "did you mean --seed or --scheduler or --data.seed?"),
+    ("train max_epochs=3x", "did you mean trainer.max_epochs?"),
+    ("train find_lr=maybe", "must be true or false"),
+    ("train lr_scaling=liner", "did you mean linear?"),
+    ("train on_error=ignore", "is unknown"),
+    ("train monitor.mode=maximum", "did you mean max?"),
+    ("train monitor=psnr", "is made of"),
+    ("train trainer=ddpp", "did you mean ddp or ddp_cpu?"),
+    ("train scheduler=cosin", "did you mean cosine?"),
+    ("train callbacks=emaa", "did you mean ema?"),
+    ("train logger=wandbb", "did you mean wandb?"),
+    ("train start_from=no.ckpt", "is not there"),
+    ("train experiment=nope", "is unknown"),
+    ("train -m seed=0,x", "must be a whole number"),
+    ("train budget.seconds=3 budget", "did you mean budget=VALUE?"),
+    ("train optimizer=", "has no value"),
+    ("train data=[reds,redz]", "did you mean reds or sreds?"),
+    ("train --model=tpf", "did you mean tfp or tfi?"),
+    ("evaluate data=redz", "did you mean reds or sreds?"),
+    ("evaluate data=", "has no value"),
+    ("evaluate spilt=test", "did you mean split or data.sets.photos_large.style.still?"),
+    ("evaluate data=reds save_images=few", "must be a whole number"),
+    ("evaluate data=reds checkpoint=no.ckpt", "is not there"),
+    ("evaluate data=reds protocol=stirr", "did you mean stir?"),
+    ("evaluate data=reds model=tpf", "did you mean tfp or tfi?"),
+    ("evaluate data=reds seed=-1", "must be at least 0"),
+    ("evaluate data=reds efficiency=no", "is made of"),
+    ("evaluate data=reds optimise=2", "must be true or false"),
+    ("evaluate reds", "did you mean data=reds?"),
+    ("evaluate data reds", "did you mean data=reds?"),
+    ("evaluate -data=reds", "did you mean --data or --data.seed?"),
+    ("evaluate data=reds --checkpiont x", "did you mean --checkpoint?"),
+    ("bench model=tpf", "did you mean tfp or tfi?"),
+    ("bench tfp", "did you mean model=tfp?"),
+    ("bench size=0", "must be [height"),
+    ("bench size=big", "must be [height"),
+    ("bench repeats=0", "must be at least 1"),
+    ("bench repeats=two", "must be a whole number"),
+    ("bench warmup=-1", "must be at least 0"),
+    ("bench optimise=x", "must be true or false"),
+    ("bench device=gpu", "is unknown"),
+    ("bench sise=3", "did you mean size?"),
+    ("bench -size 3", "did you mean --size?"),
+    ("bench --size", "needs a value"),
+    ("bench size 64", "did you mean size=64?"),
+    ("bench model=", "has no value"),
+    ("bench model.window=x", "must be a whole number"),
+    ("bench model.windo=3", "did you mean model.window?"),
+    ("bench latency_size=3", "did you mean latency_sizes?"),
+    ("bench car.dat", "is no option"),
+    ("data lst", "did you mean list?"),
+    ("data inspect", "required"),
+    ("data inspect no.dat", "is not there"),
+    ("data inspect car.dat --hieght 3", "did you mean --height?"),
+    ("data inspect car.dat height=x", "must be a whole number"),
+    ("data inspect car.dat height=", "must be a whole number"),
+    ("data inspect car.dat height", "did you mean --height?"),
+    ("data inspect car.dat rate_hz=20k", "must be a number"),
+    ("data inspect car.dat --output", "needs a value"),
+    ("data inspect a.dat b.dat", "did you mean --dataset?"),
+    ("data import", "required"),
+    ("data import no.dat", "is not there"),
+    ("data import bare.dat geometry=24x40", "is no option"),
+    ("data fetch", "required"),
+    ("data convert car.dat", "is unknown"),
+    ("weights lst", "did you mean list?"),
+    ("weights fetch nothing", "expected one"),
+    ("weights fetch stir/nope", "not known for model"),
+    ("weights fetch stir --weight x", "did you mean --weights?"),
+    ("weights import", "required"),
+    ("weights import no.pth", "required"),
+    ("weights import no.pth --model stri", "did you mean stir?"),
+    ("weights import car.dat --model stir x", "expected key=value,"),
+    ("weights import car.dat --model stir =3", "expected key=value,"),
+    ("weights pack", "required"),
+    ("weights pack no.ckpt", "required"),
+    ("weights pack car.dat --model fast --hlaf", "did you mean --half?"),
+    ("weights pack car.dat --model=fats", "did you mean fast?"),
+    ("weights install", "required"),
+    ("weights install niqe", "required"),
+    ("weights install nope car.dat", "expected one"),
+    ("weights list all", "is no option"),
+    ("view no.dat", "is not there"),
+    ("view car.dat --method tpf", "did you mean tfp or tfi?"),
+    ("view car.dat method=tpf", "did you mean tfp or tfi?"),
+    ("view car.dat --ends", "needs a value"),
+    ("view car.dat --hieght 3", "did you mean --height?"),
+    ("view car.dat height=x", "must be a whole number"),
+    ("view car.dat rate_hz=2,5", "must be a number"),
+    ("view car.dat bus.dat", "did you mean --dataset?"),
+    ("view car.dat stride=3", "is no option"),
+    ("view car.dat external=perhaps", "must be true or false"),
+)
+
+#: One interpreter answers all of them, as each would take its start-up time otherwise.
+ASK = """
+import contextlib, io, json, sys
+from hydra.core.global_hydra import GlobalHydra
+from spikerec import cli
+answers = []
+for line in json.load(sys.stdin):
+    sys.argv = ["spikerec", *line.split()]
+    GlobalHydra.instance().clear()
+    told, status = io.StringIO(), 0
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code
+    heavy = sorted({"torch", "lightning"} & set(sys.modules))
+    answers.append([status, told.getvalue(), heavy])
+    if heavy:
+        break
+json.dump(answers, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, list[str]]]:
+    """Status, words and heavy modules by command."""
+    folder = tmp_path_factory.mktemp("wrong")
+    for name in ("car", "bus"):
+        stream = fake_spikes(200, 24, 40)
+        spikes.save(folder / f"{name}.dat", stream, geometry=Geometry(24, 40), rate_hz=20000)
+    (folder / "bare.dat").write_bytes((folder / "car.dat").read_bytes())
+    spikes.save(folder / "one.npy", fake_spikes(60, 24, 40))
+    lines = [line for line, _ in CASES]
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        input=json.dumps(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+    )
+    return dict(zip(lines, json.loads(done.stdout), strict=False))
+
+
+@pytest.mark.parametrize(("line", "told"), CASES, ids=[line for line, _ in CASES])
+def test_it_is_answered_in_one_line(
+    line: str, told: str, answers: dict[str, tuple[int, str, list[str]]]
+) -> None:
+    status, text, heavy = answers[line]
+    assert told in text
+    assert (status, text.count("\n"), heavy) == (2, 1, [])
