@@ -40,7 +40,7 @@ def test_a_sequence_matches_the_published_network(
     spikes = fill.fill_spikes(shape, CASE.facts["input_seed"])
     state = None
     for call, block in enumerate(spikes.split(5, dim=1)):
-        reconstruction, state = published.step(block, state)
+        reconstruction, state = published.call(block, state)
         name = f"{prefix}image_{call}"
         tolerance = CASE.facts["outputs"][name]["tolerance"]
         torch.testing.assert_close(reconstruction.image, CASE.output(name), atol=tolerance, rtol=0)
@@ -131,8 +131,8 @@ def test_samples_of_a_batch_do_not_mix() -> None:
 def test_the_state_matters() -> None:
     network = tiny().eval()
     block = random_spikes(1, 5, 16, 16)
-    first, state = network.step(block)
-    second, _ = network.step(block, state)
+    first, state = network.call(block)
+    second, _ = network.call(block, state)
     assert (first.image - second.image).abs().max() > 1e-5
 
 
@@ -140,16 +140,16 @@ def test_the_state_matters() -> None:
 def test_a_zero_state_is_no_state() -> None:
     network = tiny().eval()
     block = random_spikes(1, 5, 16, 16)
-    first, state = network.step(block)
+    first, state = network.call(block)
     zeros = state._replace(memory=tuple((hidden * 0, cell * 0) for hidden, cell in state.memory))
-    torch.testing.assert_close(network.step(block, zeros)[0].image, first.image)
+    torch.testing.assert_close(network.call(block, zeros)[0].image, first.image)
 
 
 def test_a_state_of_another_size_is_refused() -> None:
     network = tiny().eval()
-    _, state = network.step(random_spikes(1, 5, 16, 16))
+    _, state = network.call(random_spikes(1, 5, 16, 16))
     with pytest.raises(InputError, match=r"state must hold maps of \(2, 4, 8, 8\)"):
-        network.step(random_spikes(2, 5, 16, 16), state)
+        network.call(random_spikes(2, 5, 16, 16), state)
 
 
 @torch.no_grad()
@@ -169,7 +169,7 @@ def test_bfloat16_autocast_stays_close_and_returns_float32() -> None:
     expected = network(spikes).image
     with torch.autocast("cpu", torch.bfloat16):
         image = network(spikes).image
-        _, state = network.step(spikes[:, :5])
+        _, state = network.call(spikes[:, :5])
     assert image.dtype == torch.float32
     assert all(cell.dtype == torch.float32 for _, cell in state.memory)
     torch.testing.assert_close(image, expected, atol=0.02, rtol=0)

@@ -132,34 +132,27 @@ def test_calls_see_their_blocks_and_carry_the_state() -> None:
     torch.testing.assert_close(image[:, 0], seen)
 
 
-def test_steps_over_the_blocks_of_a_window_end_in_its_image() -> None:
+def test_calls_over_the_blocks_of_a_window_end_in_its_image() -> None:
     network = counting(61)
     spikes = random_spikes(2, 61, 8, 8)
     state = None
     for block in network.blocks.split(spikes):
-        reconstruction, state = network.step(block, state)
+        reconstruction, state = network.call(block, state)
     assert torch.equal(reconstruction.image, network(spikes).image)
 
 
-def test_step_takes_any_size_and_keeps_the_state_padded() -> None:
+def test_a_call_takes_any_size_and_keeps_the_state_padded() -> None:
     block = random_spikes(1, 21, 13, 9)
-    reconstruction, state = counting(61).step(block)
+    reconstruction, state = counting(61).call(block)
     assert torch.equal(reconstruction.image[:, 0], block.sum(dim=1))
     assert state.memory[0][0].shape[-2:] == (16, 16)
 
 
-def test_step_refuses_another_number_of_readouts() -> None:
+def test_a_call_refuses_another_number_of_readouts() -> None:
     with pytest.raises(WindowError, match="must hold 21 readouts"):
-        counting(61).step(random_spikes(1, 61, 8, 8))
+        counting(61).call(random_spikes(1, 61, 8, 8))
 
 
 def test_forward_refuses_indivisible_sizes() -> None:
     with pytest.raises(InputError, match="multiples of 8"):
         counting(61)(random_spikes(1, 61, 12, 8))
-
-
-def test_a_detached_state_has_no_history() -> None:
-    x = torch.ones(1, requires_grad=True) * 2
-    state = RecurrentState(((x, x),), x).detach()
-    assert not state.image.requires_grad
-    assert not any(map_.requires_grad for map_ in state.memory[0])

@@ -35,7 +35,7 @@ def random_spikes(*shape: int) -> Tensor:
 def images(network: HyperE2VID, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
     state = None
     for block in blocks:
-        reconstruction, state = network.step(block, state)
+        reconstruction, state = network.call(block, state)
         yield reconstruction.image
 
 
@@ -159,25 +159,25 @@ def test_samples_of_a_batch_do_not_mix(name: str) -> None:
 def test_the_previous_image_matters_to_the_dynamic_decoder_alone() -> None:
     network = tiny().eval()
     block = random_spikes(1, 5, 16, 16)
-    _, state = network.step(block)
+    _, state = network.call(block)
     blank = state._replace(image=torch.zeros_like(state.image))
-    dynamic = network.step(block, state)[0].image
-    assert (dynamic - network.step(block, blank)[0].image).abs().max() > 1e-6
-    assert tiny("hypere2vid_static").step(block)[1].image is None
+    dynamic = network.call(block, state)[0].image
+    assert (dynamic - network.call(block, blank)[0].image).abs().max() > 1e-6
+    assert tiny("hypere2vid_static").call(block)[1].image is None
 
 
 def test_the_previous_image_carries_no_gradient_and_the_memory_does() -> None:
     network = tiny()
-    _, state = network.step(random_spikes(1, 5, 16, 16))
+    _, state = network.call(random_spikes(1, 5, 16, 16))
     assert not state.image.requires_grad
     assert all(hidden.requires_grad and cell.requires_grad for hidden, cell in state.memory)
 
 
 def test_a_state_of_another_size_is_refused() -> None:
     network = tiny().eval()
-    _, state = network.step(random_spikes(1, 5, 16, 16))
+    _, state = network.call(random_spikes(1, 5, 16, 16))
     with pytest.raises(InputError, match=r"state must hold maps of \(1, 4, 12, 8\)"):
-        network.step(random_spikes(1, 5, 24, 16), state)
+        network.call(random_spikes(1, 5, 24, 16), state)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spikerec.configs import build
 from spikerec.errors import ConfigError, InputError, WeightsError, WindowError
-from spikerec.models.ssir import IF, LIF, PLIF, SSIR, SURROGATES, Fire, State
+from spikerec.models.ssir import IF, LIF, PLIF, SSIR, SURROGATES, Fire, Potentials
 from spikerec.weights import load_published, read_state
 from tests.golden_cases import SHARED, GoldenCase, load_case
 
@@ -35,7 +35,7 @@ def random_spikes(*shape: int) -> Tensor:
 
 def twice(network: SSIR, spikes: Tensor) -> tuple[Tensor, Tensor]:
     """Images of the same window from neurons at rest, and from what that left."""
-    first, state = network.step(spikes, None)
+    first, state = network.step(spikes, network.initial_state(spikes))
     second, _ = network.step(spikes, state)
     return first.image, second.image
 
@@ -109,15 +109,15 @@ def test_forward_starts_from_rest() -> None:
 def test_zero_potentials_are_rest() -> None:
     network = small().eval()
     spikes = random_spikes(1, 5, 8, 6)
-    reconstruction, state = network.step(spikes, None)
-    zeros: State = tuple(torch.zeros_like(v) for v in state if v is not None)
+    reconstruction, state = network.step(spikes, network.initial_state(spikes))
+    zeros: Potentials = tuple(torch.zeros_like(v) for v in state if v is not None)
     assert len(zeros) == 6
     assert torch.equal(network.step(spikes, zeros)[0].image, reconstruction.image)
 
 
 def test_a_state_of_another_size_is_refused() -> None:
     network = small()
-    _, state = network.step(random_spikes(1, 5, 8, 8), None)
+    state = network.initial_state(random_spikes(1, 5, 8, 8))
     with pytest.raises(InputError, match="1 windows of 8 × 8, found 2 of 8 × 8"):
         network.step(random_spikes(2, 5, 8, 8), state)
 

@@ -5,6 +5,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +57,26 @@ def test_records_of_older_layouts_say_nothing_of_mirrored_readouts(schema: int) 
     again = _read(record.to_json())
     assert (again.samples.mirrored, again.dataset.margin) == (None, None)
     assert again.id == record.id
+
+
+@pytest.mark.parametrize("carry", [None, 1, 20, "start"])
+def test_how_a_state_was_carried_is_kept(carry: Any) -> None:
+    record = make_record(carry=carry)
+    again = _read(record.to_json())
+    assert (again.carry, again.id) == (carry, record.id)
+    assert ("state carried" in record.title) == (carry is not None)
+
+
+@pytest.mark.parametrize("carry", [0, -1, True, 1.5, "begin"])
+def test_a_carry_that_cannot_be_is_refused(carry: Any) -> None:
+    with pytest.raises(ResultsError, match="carry"):
+        make_record(carry=carry)
+
+
+def test_older_records_carried_no_state() -> None:
+    record = make_record(schema=3)
+    assert '"carry"' not in record.to_json()
+    assert _read(record.to_json()).carry is None
 
 
 def _read(text: str) -> Record:
@@ -130,9 +151,9 @@ def test_every_truncation_is_refused(cut: int) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"schema": 3', '"schema": 4', "schema 4.*reads up to 3.*Update spikerec"),
-        ('"schema": 3', '"schema": 0', "schema must be greater than or equal to 1, found 0"),
-        ('"schema": 3', '"schema": true', "whole number `schema`"),
+        ('"schema": 4', '"schema": 5', "schema 5.*reads up to 4.*Update spikerec"),
+        ('"schema": 4', '"schema": 0', "schema must be greater than or equal to 1, found 0"),
+        ('"schema": 4', '"schema": true', "whole number `schema`"),
         ('"label": "STIR"', '"label": "Better"', "changed after it was written"),
         ('"label": "STIR"', '"label": 3', "label must be text, found 3"),
         ('"split":"test",', "", "dataset.split is missing"),

@@ -21,6 +21,7 @@ from spikerec.configs import instantiate, is_text_key, plain, unquoted
 from spikerec.data import SpikeDataModule
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
+from spikerec.models.carrying import hop_of
 from spikerec.training import Run
 from spikerec.training.distributed import is_first
 from spikerec.training.scores import Monitor, choose_monitor
@@ -109,9 +110,17 @@ def _as_typed(word: str) -> str:
     return f"{key}{equals}{unquoted(value)}" if is_text_key(key.lstrip("+")) else word
 
 
-def data_of(config: DictConfig, window: int) -> SpikeDataModule:
-    """The data, in windows of the network's length."""
-    module: SpikeDataModule = instantiate(config.data, SpikeDataModule, "data", window=window)
+def data_of(config: DictConfig, network: Network) -> SpikeDataModule:
+    """The data, in windows of the network's length, and as far apart as its state is carried.
+
+    Raises:
+        ConfigError: a state is to be carried by a network that has none.
+    """
+    if config.data.sequence is not None or config.data.carry is not None:
+        hop_of(network)
+    module: SpikeDataModule = instantiate(
+        config.data, SpikeDataModule, "data", window=network.window, hop=network.hop
+    )
     return module
 
 

@@ -25,7 +25,8 @@ ROWS = (
     ("parameters", "params", 1e6, "M"),
     ("multiply-accumulates", "macs", 1e12, "T"),
     ("  as the papers count them", "macs_published", 1e12, "T"),
-    ("  one call in a video", "macs_in_video", 1e12, "T"),
+    ("  one window that goes on from another", "macs_in_video", 1e12, "T"),
+    ("state carried from window to window", "state_bytes", 1e9, "GB"),
     ("peak memory, live tensors", "memory_bytes", 1e9, "GB"),
     ("peak memory, allocated", "memory_measured_bytes", 1e9, "GB"),
 )

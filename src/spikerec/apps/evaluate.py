@@ -27,7 +27,7 @@ def run(config: DictConfig) -> None:
             _log.warning("%s is unavailable: %s", metric, reason)
         evaluate(
             network,
-            composed.data_of(config, network.window),
+            composed.data_of(config, network),
             protocol,
             config.paths.results,
             method=choice("model"),

@@ -35,7 +35,7 @@ def run(config: DictConfig) -> float | None:
     with job_processes(composed.own_command()), training.claimed():
         L.seed_everything(config.seed, workers=True, verbose=False)
         network = composed.starting_network(config)
-        data = composed.data_of(config, network.window)
+        data = composed.data_of(config, network)
         loss: Loss = instantiate(config.loss, Loss, "loss")
         if replays:
             for batch in replay(network, loss, data, training.folder, composed.probe_of(config)):
@@ -60,6 +60,7 @@ def run(config: DictConfig) -> float | None:
             lr_scaling=config.lr_scaling,
             find_rate=config.find_lr,
             budget_seconds=config.budget and config.budget.seconds,
+            detach_every=config.detach_every,
             overwrite=overwrites,
             settings=plain(config),
             growing=referring(config, LENGTHS),
@@ -76,7 +77,7 @@ def _test(config: DictConfig, network: Network) -> None:
     """Score the run's weights on the test split: a record for each set where there is none yet."""
     records = evaluate(
         network,
-        composed.data_of(config, network.window),
+        composed.data_of(config, network),
         composed.protocol_of(config),
         config.paths.results,
         method=choice("model"),

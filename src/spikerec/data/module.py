@@ -9,20 +9,23 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from spikerec.data.clips import Clip, LiveSet, SpikeSet, digest
+from spikerec.data.sequences import Sequences, carried_by, needs_hop
 from spikerec.data.windows import (
     Augmentation,
     Crop,
     EpochLoader,
     EpochSampler,
+    InOrder,
     LiveWindows,
     Windows,
     decode,
 )
 from spikerec.describing import Described, plain
 from spikerec.errors import ConfigError, DataError, about, errors_about
+from spikerec.models.carrying import Carry
 
 NOT_SET_UP = "SpikeDataModule is not set up: call setup('fit'), 'validate' or 'test' first."
 
@@ -48,9 +51,19 @@ class SpikeDataModule(Described, L.LightningDataModule):
         seed: of shuffles, crops and symmetries.
         val_samples: at most so many validation samples of each set, spread evenly; None: all.
         repeat_epoch: every epoch draws what the first one drew, for a network to learn by heart.
+        hop: readouts from window to window where a state is carried; the network's.
+        sequence: windows of a training sample, `hop` readouts apart, through which the network's
+            state is carried; None for windows on their own. A batch of them has `spikes` of all
+            their readouts, and a `target` (B, n, 1, H, W) of the n windows that are learnt from.
+        warm_up: windows at the start of a sequence that are not learnt from; None for none.
+        carry: windows through which the state of a whole image comes, in validation and tests: a
+            number, or `start` for all from the stream's start; fewer where the stream begins. None
+            for windows on their own, or, with `sequence`, for as many as a sequence has before its
+            last window.
 
     Raises:
-        ConfigError: no set, two of one name, or a batch size below 1.
+        ConfigError: no set, two of one name, a batch size below 1, or windows that carry a state
+            without a `hop`.
 
     Example:
         >>> from spikerec.data.reds import REDS
@@ -73,6 +86,10 @@ class SpikeDataModule(Described, L.LightningDataModule):
         seed: int = 0,
         val_samples: int | None = None,
         repeat_epoch: bool = False,
+        hop: int | None = None,
+        sequence: int | None = None,
+        warm_up: int | None = None,
+        carry: Carry = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -86,6 +103,9 @@ class SpikeDataModule(Described, L.LightningDataModule):
         self.num_workers = num_workers
         self.val_samples = val_samples
         self.repeat_epoch = repeat_epoch
+        self.hop = hop
+        self.sequences = _sequences(hop, sequence, warm_up, ends)
+        self.carry = carried_by(self.sequences, carry, hop)
         self.train_windows: Windows | LiveWindows | None = None
         self.val_windows: dict[str, Windows] = {}
         self.test_windows: dict[str, Windows] = {}
@@ -124,12 +144,23 @@ class SpikeDataModule(Described, L.LightningDataModule):
     def _training_windows(self) -> Windows | LiveWindows:
         live = {name: one for name, one in self.sets.items() if isinstance(one, LiveSet)}
         if not live:
-            return self._windows(self._training_clips(), self.crop)
+            return Windows(
+                self._training_clips(),
+                window=self.window,
+                margin=self.margin,
+                crop=self.crop,
+                sequences=self.sequences,
+            )
         name, first = next(iter(live.items()))
         if len(self.sets) > 1:
             raise ConfigError(
                 f"sets: {name} simulates its training windows and cannot be mixed with others, "
                 f"found {', '.join(self.sets)}. Train on it alone."
+            )
+        if self.sequences is not None:
+            raise ConfigError(
+                f"sequence must be null for {name}, which simulates single windows: train on a set "
+                "of streams."
             )
         if self.samples_per_epoch is None:
             raise ConfigError(
@@ -145,8 +176,10 @@ class SpikeDataModule(Described, L.LightningDataModule):
     def _training_clips(self) -> list[Clip]:
         return [clip for name in self.sets for clip in self._clips(name, "train")]
 
-    def _windows(self, clips: Sequence[Clip], crop: Crop | None = None) -> Windows:
-        return Windows(clips, window=self.window, margin=self.margin, crop=crop)
+    def _windows(self, clips: Sequence[Clip]) -> Windows:
+        return Windows(
+            clips, window=self.window, margin=self.margin, hop=self.hop, carry=self.carry
+        )
 
     @property
     def validated(self) -> list[str]:
@@ -259,7 +292,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
         share = chosen[rank::world_size]
         share += chosen[: -(-len(chosen) // world_size) - len(share)]
         return DataLoader(
-            Subset(windows, share), batch_size=1, generator=torch.Generator(), **self._loading()
+            InOrder(windows, share), batch_size=1, generator=torch.Generator(), **self._loading()
         )
 
     def digest(self, name: str, split: str) -> str:
@@ -286,6 +319,27 @@ class SpikeDataModule(Described, L.LightningDataModule):
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }
+
+
+def _sequences(
+    hop: int | None, length: int | None, warm_up: int | None, ends: float
+) -> Sequences | None:
+    """The form of training samples; None for windows on their own.
+
+    Raises:
+        ConfigError: an argument of sequences without one, or sequences that cannot be.
+    """
+    if length is None:
+        if warm_up:
+            raise ConfigError(f"warm_up={warm_up} is of a sequence: set sequence, or leave it out.")
+        return None
+    if hop is None:
+        raise needs_hop(f"sequence={length}")
+    if ends:
+        raise ConfigError(
+            f"ends must be 0 for sequences, whose windows follow one another, found {ends}."
+        )
+    return Sequences(hop, length, warm_up or 0)
 
 
 def _two_sides(crop: object) -> tuple[int, int]:

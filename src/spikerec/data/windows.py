@@ -22,8 +22,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from spikerec.data.clips import Clip, LiveSet, check_unique
+from spikerec.data.sequences import Earlier, Past, Sequences
 from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, DataError
+from spikerec.models.carrying import Carry, windows_before
 from spikerec.simulation.images import read_grey
 from spikerec.spikes import SpikeStream, mirrored, reflect, unpack_bits
 from spikerec.spikes.ends import check_mirrors, count_mirrored
@@ -91,21 +93,36 @@ class Windows(Dataset[dict[str, Any]]):
         margin: readouts a key readout must have on both sides. 0 takes all; half the longest window
             that is compared leaves out all that any method would see mirrored.
         crop: random crops for training; None for whole images.
+        sequences: samples are sequences of windows, named by their last one; None for windows on
+            their own.
+        hop: readouts from window to window, where a state is carried.
+        carry: windows through which the state of a whole image comes (`models.carrying`).
 
     Raises:
-        DataError: no key readout has the margin, or two clips have one name.
+        DataError: no key readout has the margin or ends a sequence, or two clips have one name.
         WindowError: a stream is too short to be mirrored.
         ConfigError: a margin below 0, or a crop larger than a stream's readouts.
     """
 
     def __init__(
-        self, clips: Sequence[Clip], *, window: int, margin: int, crop: Crop | None = None
+        self,
+        clips: Sequence[Clip],
+        *,
+        window: int,
+        margin: int,
+        crop: Crop | None = None,
+        sequences: Sequences | None = None,
+        hop: int | None = None,
+        carry: Carry = None,
     ) -> None:
         self.clips = list(clips)
         files = [clip.files[0] for clip in self.clips]
         check_unique([clip.name for clip in self.clips], "clips", files)
         self.window = window
         self.crop = crop
+        self.sequences = sequences
+        self.hop = hop
+        self.carry = carry
         self.streams = [clip.open() for clip in self.clips]
         if margin < 0:
             raise ConfigError(f"margin must be at least 0, found {margin}.")
@@ -121,6 +138,8 @@ class Windows(Dataset[dict[str, Any]]):
                 f"{len(self.clips)} streams has {longest}. Set a smaller margin (0: windows "
                 "are completed by mirroring), or give longer streams."
             )
+        if sequences is not None:
+            self.items = self._sequence_ends(sequences)
         for index in {index for index, _ in self.items}:
             self._check_crop(index)
             check_mirrors(self.streams[index].path, self.streams[index].num_readouts)
@@ -138,6 +157,22 @@ class Windows(Dataset[dict[str, Any]]):
         readouts = self.clips[index].key_readouts or sorted(self.clips[index].images)
         return [readout for readout in readouts if margin <= readout <= last]
 
+    def _sequence_ends(self, sequences: Sequences) -> list[tuple[int, int]]:
+        """The clip and the last key readout of each sequence."""
+        keys: dict[int, list[int]] = {}
+        for index, key_readout in self.items:
+            keys.setdefault(index, []).append(key_readout)
+        before = self.window // 2
+        found = [(index, last) for index in keys for last in sequences.ends(keys[index], before)]
+        if not found:
+            raise DataError(
+                f"sequence={sequences.length}: no stream of {len(self.clips)} has "
+                f"{sequences.length - sequences.warm_up} key readouts {sequences.hop} readouts "
+                f"apart, after {sequences.warm_up} windows of warm-up that lie in the stream. Set "
+                "a shorter sequence, or a longer warm_up, whose windows need no true images."
+            )
+        return found
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -152,39 +187,91 @@ class Windows(Dataset[dict[str, Any]]):
         first = key_readout - self.window // 2
         return count_mirrored(first, first + self.window, self.streams[index].num_readouts)
 
+    def past(self, item: int, earlier: int | None = None) -> Past:
+        """What comes before a whole image.
+
+        Args:
+            item: of the image.
+            earlier: the item that was reconstructed just before, whose state is at hand.
+        """
+        index, key_readout = self.items[item]
+        if self.hop is None or self.carry is None:
+            return Past(0)
+        count = windows_before(key_readout, self.window // 2, self.hop, self.carry)
+        if earlier is None or self.carry != "start" or self.items[earlier][0] != index:
+            return Past(count)
+        back, rest = divmod(key_readout - self.items[earlier][1], self.hop)
+        if rest or not 0 < back <= count:  # the one before is in no chain with this one
+            return Past(count)
+        return Past(back - 1, self.key(earlier))
+
     def __getitem__(self, draw: int | Draw) -> dict[str, Any]:
         """A sample with packed bits (see `decode` for what becomes of it)."""
         if isinstance(draw, int):
-            draw = Draw(draw, 0, draw)
+            return self.whole(draw, self.past(draw))
         index, key_readout = self.items[draw.item]
+        if self.crop is None:
+            return self.whole(draw.item, self.past(draw.item))
+        rows, columns, symmetry, offsets = self._place(draw, self.streams[index])
+        sample = self._read(draw.item, rows, columns, offsets) | {"symmetry": symmetry}
+        learnt = [key_readout]
+        if self.sequences is not None:
+            learnt = self.sequences.learnt(key_readout)
+            sample |= {"hop": self.sequences.hop, "learnt": len(learnt)}
+        images = [self._image(index, readout) for readout in learnt]
+        if all(image is not None for image in images):
+            targets = [image[None, rows, columns] for image in images if image is not None]
+            sample["target"] = np.stack(targets) if self.sequences else targets[0].copy()
+        return sample
+
+    def whole(self, item: int, past: Past) -> dict[str, Any]:
+        """A whole image, with the windows before it that its state comes through."""
+        index, key_readout = self.items[item]
+        stream, hop = self.streams[index], self.hop or 0
+        rows, columns = slice(0, stream.height), slice(0, stream.width)
+        offsets = np.arange(-past.count * hop, self.window)
+        sample = self._read(item, rows, columns, offsets) | {"symmetry": 0}
+        if self.carry is not None:
+            sample |= {"earlier": past.count, "follows": past.follows}
+            sample |= {"window": self.window, "hop_before": hop}
+        image = self._image(index, key_readout)
+        return sample if image is None else sample | {"target": image[None].copy()}
+
+    def _read(
+        self, item: int, rows: slice, columns: slice, offsets: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        """The bits of a sample, its readouts counted from the start of its window."""
+        index, key_readout = self.items[item]
         clip, stream = self.clips[index], self.streams[index]
-        rows, columns, symmetry, offsets = self._place(draw, stream)
         readouts = reflect(key_readout - self.window // 2 + offsets, stream.num_readouts)
         start, stop = int(readouts.min()), int(readouts.max()) + 1
         packed = stream.packed(start, stop, rows.start, rows.stop, columns.start, columns.stop)
-        bits = packed.bits[readouts - start]
-        sample: dict[str, Any] = {
-            "bits": _to_bytes(bits, (columns.stop - columns.start + 14) // 8),
+        width = columns.stop - columns.start
+        return {
+            "bits": _to_bytes(packed.bits[readouts - start], (width + 14) // 8),
             "offset": packed.offset,
-            "width": columns.stop - columns.start,
-            "symmetry": symmetry,
+            "width": width,
             "light_scale": np.float32(clip.light_scale),
-            "key": self.key(draw.item),
+            "key": self.key(item),
         }
-        if key_readout in clip.images:
-            image = _cached_image(clip.images[key_readout])
-            _check_size(image, stream, clip.images[key_readout])
-            sample["target"] = image[None, rows, columns].copy()
-        return sample
+
+    def _image(self, index: int, key_readout: int) -> NDArray[np.float32] | None:
+        """The true image at a readout; None where there is none."""
+        path = self.clips[index].images.get(key_readout)
+        if path is None:
+            return None
+        image = _cached_image(path)
+        _check_size(image, self.streams[index], path)
+        return image
 
     def _place(
         self, draw: Draw, stream: SpikeStream
     ) -> tuple[slice, slice, int, NDArray[np.int64]]:
-        """Rows, columns and symmetry of a sample, and its readouts, counted in the window."""
+        """Rows, columns and symmetry of a sample, and its readouts, counted in its last window."""
         height, width = stream.height, stream.width
-        readouts = np.arange(self.window)
-        if self.crop is None:
-            return slice(0, height), slice(0, width), 0, readouts
+        reach = self.sequences.reach if self.sequences else 0
+        readouts = np.arange(-reach, self.window)
+        assert self.crop is not None
         random = np.random.default_rng((self.crop.seed, draw.epoch, draw.position))
         top = int(random.integers(height - self.crop.height + 1))
         left = int(random.integers(width - self.crop.width + 1))
@@ -267,23 +354,25 @@ def decode(batch: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         batch: `bits` (B, T, H, n) uint8, `offset` and `width` (B,), `symmetry` (B,), optional
-            `target` (B, 1, H, W), and whatever else, passed on.
+            `target` (B, 1, H, W), or (B, n, 1, H, W) of sequences, and whatever else, passed on.
 
     Returns:
         `spikes` (B, T, H, W) uint8 in {0, 1} in place of the packed bits; spikes and target turned
-        by the sample's symmetry.
+        by the sample's symmetry. Of a whole image to which a state is carried, `spikes` is its
+        window, and `earlier` holds the windows before it.
     """
-    rest = {
-        name: value
-        for name, value in batch.items()
-        if name not in ("bits", "offset", "width", "symmetry", "target")
-    }
+    packed = ("bits", "offset", "width", "symmetry", "target", "earlier", "window", "hop_before")
+    rest = {name: value for name, value in batch.items() if name not in packed}
     offsets, symmetries = batch["offset"].tolist(), batch["symmetry"].tolist()
-    width = int(batch["width"][0])
+    width, all_bits = int(batch["width"][0]), batch["bits"]
+    if "earlier" in batch:
+        window, hop, count = (int(batch[name][0]) for name in ("window", "hop_before", "earlier"))
+        rest["earlier"] = Earlier(all_bits, width, offsets[0], window=window, hop=hop, count=count)
+        all_bits = all_bits[:, -window:]
     rest["spikes"] = torch.stack(
         [
             apply_symmetry(unpack_bits(bits, width, offset), symmetry)
-            for bits, offset, symmetry in zip(batch["bits"], offsets, symmetries, strict=True)
+            for bits, offset, symmetry in zip(all_bits, offsets, symmetries, strict=True)
         ]
     )
     if "target" in batch:
@@ -300,6 +389,28 @@ def apply_symmetry(x: Tensor, index: int) -> Tensor:
     axes = [axis for bit, axis in ((1, -1), (2, -2)) if index & bit]
     x = x.flip(axes) if axes else x
     return x.transpose(-2, -1) if index & 4 else x
+
+
+class InOrder(Dataset[dict[str, Any]]):
+    """Whole images one after another, each with what its state needs beyond the one before.
+
+    Args:
+        windows: where to read.
+        items: of them, in the order in which they are asked for.
+    """
+
+    def __init__(self, windows: Windows, items: Sequence[int]) -> None:
+        self.windows = windows
+        self.items = list(items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """The image at a position, with the windows since the position before, or all."""
+        item = self.items[position]
+        earlier = self.items[position - 1] if position else None
+        return self.windows.whole(item, self.windows.past(item, earlier))
 
 
 class EpochSampler(Sampler[Draw]):

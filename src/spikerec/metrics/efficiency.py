@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from spikerec.errors import ConfigError, SpikerecError
@@ -25,7 +26,7 @@ from spikerec.inference.footprint import peak_memory, whole_window
 from spikerec.inference.ready import choose_precision, ready
 from spikerec.kernels.devices import counts_memory, device_name, wait_for
 from spikerec.metrics.sizes import LATENCY_SIZES, PAPER_SIZE, Size
-from spikerec.models.base import Network, Recurrent
+from spikerec.models.base import Network, State
 from spikerec.models.modes import in_eval_mode
 
 _log = logging.getLogger(__name__)
@@ -75,17 +76,16 @@ def macs(
             which the papers' tables fit: attention and deformable convolutions are left out, and a
             transposed convolution counts at its output's size, which is more than it executes. A
             layer that thop leaves out states it: `unseen_by_thop = True`.
-        in_video: of a recurrent network, one call with the state of the call before, instead of
-            all calls of a window from zero state.
+        in_video: of a network that carries state, a window that goes on from the one before,
+            instead of a window on its own.
 
     Raises:
         ConfigError: `in_video` of a network without state.
     """
-    if in_video and not isinstance(network, Recurrent):
+    if in_video and network.hop is None:
         raise ConfigError(f"{type(network).__name__} carries no state: in_video must be false.")
     shell = copy.deepcopy(network).to("meta").eval()
-    run = _next_call(shell, size) if isinstance(shell, Recurrent) and in_video else None
-    run = run or whole_window(shell, size)
+    run = _next_window(shell, size)[0] if in_video else whole_window(shell, size)
     with torch.no_grad():
         return _executed_macs(run) if counting == "full" else _published_macs(shell, run)
 
@@ -166,12 +166,18 @@ def _macs_of(counter: FlopCounterMode) -> int:
     return int(flops) // 2  # a multiplication and an addition each
 
 
-def _next_call(shell: Recurrent, size: Size) -> Callable[[], object]:
-    """The second call of a recurrent network on the meta device, its state at hand."""
-    block = torch.empty((1, shell.blocks.length, *size), dtype=shell.dtype, device="meta")
+def _next_window(shell: Network, size: Size) -> tuple[Callable[[], object], State]:
+    """The second window of a stream on the meta device, and the state at hand."""
+    spikes = torch.empty((1, shell.window, *size), dtype=shell.dtype, device="meta")
     with torch.no_grad():
-        _, state = shell.step(block)
-    return lambda: shell.step(block, state)
+        _, state = shell.reconstruct_next(spikes)
+    return lambda: shell.reconstruct_next(spikes, 1.0, state), state
+
+
+def state_bytes(network: Network, size: Size) -> int:
+    """Bytes of the state that a network carries from window to window of H × W pixels."""
+    _, state = _next_window(copy.deepcopy(network).to("meta").eval(), size)
+    return sum(one.nbytes for one in tree_leaves(state) if isinstance(one, Tensor))
 
 
 def measured_peak_memory(network: Network, size: Size, device: torch.device) -> int:
@@ -268,11 +274,11 @@ def measure(
         precision: the numbers it computes in; `auto` as `choose_precision` has it.
 
     Returns:
-        `params`, `macs`, `macs_published` (see `macs`; of a recurrent network in a video, as the
-        papers count), `memory_bytes` (see `peak_memory`) and `size`; `macs_in_video` of a recurrent
-        network; `memory_measured_bytes` on a CUDA device; `latency`, a list of `Latency` as
-        dictionaries; `optimised`, whether these are of the rearranged network; `engine` and
-        `precision`, of these too.
+        `params`, `macs`, `macs_published` (see `macs`; of a network that carries state in a video,
+        as the papers count), `memory_bytes` (see `peak_memory`) and `size`; of a network that
+        carries state `macs_in_video` and `state_bytes`; `memory_measured_bytes` on a CUDA device;
+        `latency`, a list of `Latency` as dictionaries; `optimised`, whether these are of the
+        rearranged network; `engine` and `precision`, of these too.
     """
     device = torch.device(device)
     cost: dict[str, Any] = {
@@ -296,13 +302,16 @@ def measure(
 
 def _counted(network: Network, size: Size) -> dict[str, Any]:
     """The figures of `measure` that are derived without computing an image."""
-    is_recurrent = isinstance(network, Recurrent)
+    is_stateful = network.hop is not None
     figures = {
         "macs": macs(network, size),
-        "macs_published": macs(network, size, "published", in_video=is_recurrent),
+        "macs_published": macs(network, size, "published", in_video=is_stateful),
         "memory_bytes": peak_memory(network, size),
     }
-    return figures | ({"macs_in_video": macs(network, size, in_video=True)} if is_recurrent else {})
+    if is_stateful:
+        figures["macs_in_video"] = macs(network, size, in_video=True)
+        figures["state_bytes"] = state_bytes(network, size)
+    return figures
 
 
 def random_window(network: Network, size: Size, device: torch.device) -> Tensor:

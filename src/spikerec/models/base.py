@@ -8,8 +8,9 @@ One place owns three rules that all methods share:
   (`to_intensity`).
 
 Classical methods are networks without parameters, and a network says of itself what others need to
-know: its extras that are images, its cheapest way along a stream (`along`), and its text in a
-table (`variant`). Nothing outside asks for the class of a network.
+know: its extras that are images, its cheapest way along a stream (`along`), the state that it can
+carry from window to window (`hop`), and its text in a table (`variant`). Nothing outside asks for
+the class of a network.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ from spikerec.models.padding import Margins, Padding
 from spikerec.models.reconstructors import ByBlocks, ByWindows, Reconstructor
 from spikerec.spikes.geometry import check_light_scale
 from spikerec.spikes.stream import SpikeStream
+
+#: The state that a network carries from window to window: a tree of tensors of its own making.
+State = Any
 
 
 class Reconstruction(NamedTuple):
@@ -105,6 +109,8 @@ class Network(Described, nn.Module, ABC):
             spike of a neuron; such a network is not rearranged for inference.
 
     Attributes:
+        hop: readouts from a window to the next one that may go on from its state; None for a
+            network without state. See `StatefulNetwork`.
         is_loaded: True once weights were loaded in the place of those drawn at random.
         weights_file: the file that the weights were read from, and their digest then; None where
             they were drawn, or loaded otherwise. See `spikerec.weights.trained.weights_file`.
@@ -140,6 +146,7 @@ class Network(Described, nn.Module, ABC):
             output_scale = check_light_scale(output_scale, "output_scale")
         self.window = window
         self._output_scale = output_scale
+        self.hop: int | None = None
         self.is_loaded = False
         self.weights_file: tuple[Path, str] | None = None
 
@@ -264,8 +271,81 @@ class Network(Described, nn.Module, ABC):
             check_binary(spikes)
             _check_light_scales(light_scale)
         margins = self.margins(*spikes.shape[-2:])
-        # Padded as the bytes they are: four times less to copy than floats.
-        image, extras = self(margins.pad(spikes).to(self.dtype))
+        return self._finished(self(self._padded(spikes, margins)), spikes, margins, light_scale)
+
+    def initial_state(self, spikes: Tensor) -> State:
+        """The state from which the first window of a stream is reconstructed.
+
+        Args:
+            spikes: the first window, as `forward` takes it.
+
+        Returns:
+            A tree of tensors (tuples, lists, mappings), of the batch and size of the spikes.
+
+        Raises:
+            ConfigError: the network carries no state.
+        """
+        del spikes
+        raise carries_none(self)
+
+    def step(self, spikes: Tensor, state: State) -> tuple[Reconstruction, State]:
+        """Reconstruct a window from the state that the window `hop` readouts before it left.
+
+        Gradients run back through the state to earlier windows.
+
+        Args:
+            spikes: the window, as `forward` takes it.
+            state: of `initial_state`, or of the step before.
+
+        Returns:
+            What `forward` returns, and the state for the window `hop` readouts later.
+
+        Raises:
+            ConfigError: the network carries no state.
+            InputError: the state is of another batch or picture size.
+        """
+        del spikes, state
+        raise carries_none(self)
+
+    def reconstruct_next(
+        self, spikes: Tensor, light_scale: Tensor | float = 1.0, state: State = None
+    ) -> tuple[Reconstruction, State]:
+        """Intensity of the key readout, from the state that the windows before have left.
+
+        As `reconstruct`, for windows of any height and width; a call for each window of a stream,
+        `hop` readouts apart, in order. Spikes and light scales are not validated.
+
+        Args:
+            spikes: (B, window, H, W), 0 and 1, a tensor on the network's device.
+            light_scale: as in `reconstruct`.
+            state: what the call before returned; None begins a stream. It has the padded size.
+
+        Returns:
+            The reconstruction, and the state for the next call.
+
+        Raises:
+            ConfigError: the network carries no state.
+            InputError: wrong shape, or a state of another batch or picture size.
+        """
+        check_window(spikes, self.window)
+        margins = self.margins(*spikes.shape[-2:])
+        padded = self._padded(spikes, margins)
+        output, state = self.step(padded, self.initial_state(padded) if state is None else state)
+        return self._finished(output, spikes, margins, light_scale), state
+
+    def _padded(self, spikes: Tensor, margins: Margins) -> Tensor:
+        """Spikes as `forward` takes them: padded while they are bytes, a quarter of the floats."""
+        return margins.pad(spikes).to(self.dtype)
+
+    def _finished(
+        self,
+        output: Reconstruction,
+        spikes: Tensor,
+        margins: Margins,
+        light_scale: Tensor | float,
+    ) -> Reconstruction:
+        """Crop what the network returned, darken it, and turn it into intensity."""
+        image, extras = output
         if margins:
             extras = {
                 name: tree_map(margins.crop, extras[name])
@@ -315,6 +395,27 @@ class Network(Described, nn.Module, ABC):
     def dtype(self) -> torch.dtype:
         """Floating type of the parameters; float32 for a network without any."""
         return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
+
+
+class StatefulNetwork(Network):
+    """A network that can carry a state from window to window of a stream.
+
+    A subclass sets `hop` in its constructor and gives `initial_state` and `step`. Training over
+    sequences, evaluation, streaming, export and bench use these alone. `forward` sees a window on
+    its own: it is a step from the initial state.
+    """
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        """Reconstruct a window on its own (see `Network.forward`)."""
+        return self.step(spikes, self.initial_state(spikes))[0]
+
+
+def carries_none(network: Network) -> ConfigError:
+    """The error of a network that is asked for a state that it does not have."""
+    return ConfigError(
+        f"{type(network).__name__} carries no state from window to window: leave out carry and "
+        "sequence, or take a network that does, such as ssir, etnet or hypere2vid."
+    )
 
 
 class BlockNetwork(Network):
@@ -426,19 +527,3 @@ def check_binary(spikes: Tensor) -> None:
             f"spikes must hold only 0 and 1, found {found}. Unpack packed bits first "
             "(spikerec.spikes.unpack_bits)."
         )
-
-
-@runtime_checkable
-class Recurrent(Protocol):
-    """A network that can carry its state along a video, one block of readouts a call."""
-
-    blocks: Blocks
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """As `Network.dtype`."""
-        ...
-
-    def step(self, block: Tensor, state: Any = None) -> tuple[Reconstruction, Any]:  # noqa: ANN401
-        """One call on the next block, with the state that the call before returned."""
-        ...

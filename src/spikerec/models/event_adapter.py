@@ -16,9 +16,16 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from spikerec.errors import ConfigError
-from spikerec.models.base import BlockNetwork, Blocks, Reconstruction, check_window
+from spikerec.models.base import (
+    BlockNetwork,
+    Blocks,
+    Reconstruction,
+    StatefulNetwork,
+    check_window,
+)
 from spikerec.models.padding import Padding
 from spikerec.models.recurrent import RecurrentState
 
@@ -71,11 +78,13 @@ class EventCore(nn.Module, ABC):
         return self.advance(self.encode(bins), state)
 
 
-class EventNetwork(BlockNetwork):
+class EventNetwork(BlockNetwork, StatefulNetwork):
     """An event-camera network that reconstructs the key readout of a window of spikes.
 
-    A window starts from zero state and runs through its blocks; the image of the last call is the
-    result. `step` carries the state along a video instead.
+    A window on its own starts from zero state and runs through its blocks; the image of the last
+    call is the result. Along a stream, windows `hop` readouts apart are one long run: the blocks
+    that lie before the last one of the first window belong to its initial state (`initial_state`),
+    and each window makes one call, on its last block (`step`).
 
     Args:
         core: the published network.
@@ -104,6 +113,7 @@ class EventNetwork(BlockNetwork):
         self.core = core
         self.num_bins = num_bins
         self.blocks = cut_window(window, num_bins, feeding)
+        self.hop = num_bins - 1  # of all feedings: a call of `binned` sees some readouts again
 
     def encode(self, block: Tensor) -> Features:
         """The part of a call that needs no state, for blocks (B, blocks.length, H, W)."""
@@ -117,10 +127,30 @@ class EventNetwork(BlockNetwork):
             state = self.core.observe(block, state)
         return Reconstruction(self.core.advance(last, state)[0].float())
 
-    def step(
+    def initial_state(self, spikes: Tensor) -> RecurrentState:
+        """The state after the calls on all blocks of a first window but the last."""
+        check_window(spikes, self.window, self.multiple)
+        *context, last = self.blocks.split(spikes)
+        state = None
+        for block in context:
+            state = self.core.observe(self.encode(block), state)
+        if state is None:  # a window of one call begins from zeros
+            state = tree_map_only(
+                Tensor, torch.zeros_like, self.core.observe(self.encode(last), None)
+            )
+        return state
+
+    def step(self, spikes: Tensor, state: RecurrentState) -> tuple[Reconstruction, RecurrentState]:
+        """One call on the last block of a window (see `Network.step`)."""
+        check_window(spikes, self.window, self.multiple)
+        features = self.encode(self.blocks.split(spikes)[-1])
+        image, state = self.core.advance(features, state)
+        return Reconstruction(image.float()), state
+
+    def call(
         self, block: Tensor, state: RecurrentState | None = None
     ) -> tuple[Reconstruction, RecurrentState]:
-        """One call on the next block of a video, with the state of the call before.
+        """One call of the published network on a block of readouts, with the state before it.
 
         Args:
             block: (B, blocks.length, H, W), values 0 and 1, any height and width.

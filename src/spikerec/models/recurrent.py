@@ -34,11 +34,6 @@ class RecurrentState(NamedTuple):
     memory: tuple[Memory, ...]
     image: Tensor | None = None
 
-    def detach(self) -> RecurrentState:
-        """The same state without its history: where training windows of a sequence meet."""
-        memory = tuple((hidden.detach(), cell.detach()) for hidden, cell in self.memory)
-        return RecurrentState(memory, None if self.image is None else self.image.detach())
-
 
 class ConvLSTM(nn.Module):
     """A convolutional LSTM without peepholes (Shi et al., NeurIPS 2015).

@@ -8,6 +8,8 @@ Departures from the published code:
 
 * The potentials are an argument and a result (`SSIR.step`), never hidden on the module: nothing to
   forget to reset, and replicas, compilation and export work.
+* A network trained on windows of their own may be run with carried potentials, and the other way
+  round; the published one was trained and evaluated with carried potentials (`hop` 20).
 * The neurons are written out here. The published code needs spikingjelly 0.0.0.0.14, whose neurons
   keep their state on the module and whose sources warn of invalid escapes from Python 3.12 on.
 """
@@ -24,10 +26,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikerec.errors import ConfigError, InputError
-from spikerec.models.base import Network, Reconstruction, check_window
+from spikerec.models.base import Reconstruction, StatefulNetwork, check_window
 
 #: Potentials of the six layers of neurons, (B, C, h, w) each; None for a layer at rest.
-State = tuple[Tensor | None, ...]
+Potentials = tuple[Tensor | None, ...]
+
+#: Readouts from window to window of a scene, as published.
+HOP = 20
 
 #: Potential at which a neuron fires, and what a soft reset takes away.
 THRESHOLD = 1.0
@@ -184,13 +189,12 @@ RENAMES = (
 )
 
 
-class SSIR(Network):
+class SSIR(StatefulNetwork):
     """The spiking network of Zhao et al. (TCSVT 2023); 381,542 parameters as published.
 
-    `forward` sees each window alone, from neurons at rest, and so do training, evaluation and
-    streaming here. The published figures carry the potentials from window to window of a scene, in
-    temporal order; `step` does that for windows whose sides are even, in a loop of one's own. The
-    image is not clipped.
+    `forward` sees each window alone, from neurons at rest. The published figures carry the
+    potentials from window to window of a scene, 20 readouts apart: `carry=start` of evaluation and
+    streaming, `sequence=8` of training data. The image is not clipped.
 
     Args:
         window: readouts the network sees, 41 as published.
@@ -221,6 +225,7 @@ class SSIR(Network):
         output_scale: float | None = 1.0,
     ) -> None:
         super().__init__(window, output_scale)
+        self.hop = None if neuron == "relu" else HOP
         _check_choice("neuron", neuron, [*NEURONS, "relu"])
         _check_choice("surrogate", surrogate, [*SURROGATES])
         _check_choice("reset", reset, ["hard", "soft"])
@@ -254,26 +259,29 @@ class SSIR(Network):
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """Reconstruct one window from neurons at rest (see `Network.forward`)."""
-        return self.step(spikes, None)[0]
+        return self._run(spikes, (None,) * 6)[0]
 
-    def step(self, spikes: Tensor, state: State | None) -> tuple[Reconstruction, State]:
+    def initial_state(self, spikes: Tensor) -> Potentials:
+        """Potentials of 0: neurons at rest."""
+        check_window(spikes, self.window, self.multiple)
+        batch, _, height, width = spikes.shape
+        half = (height // 2, width // 2)
+        sizes = ((height, width), half, half, half, half, (height, width))
+        layers = (self.stem, self.down, self.squeeze, self.mix, self.expand, self.up)
+        return tuple(
+            spikes.new_zeros(batch, layer.conv.out_channels, *size)
+            for layer, size in zip(layers, sizes, strict=True)
+        )
+
+    def step(self, spikes: Tensor, state: Potentials) -> tuple[Reconstruction, Potentials]:
         """Reconstruct a window from the potentials that the window before it left.
 
-        Gradients run back through the state; detach its tensors to stop them.
-
-        Args:
-            spikes: (B, window, H, W) float, 0 and 1; H and W even.
-            state: what the step before returned; None for neurons at rest.
-
-        Returns:
-            The reconstruction, and the state for the window that follows.
-
-        Raises:
-            InputError: the state comes from another batch or picture size; or as `forward`.
+        See `Network.step`. The twin that does not spike (`neuron=relu`) looks at none of them.
         """
+        return self._run(spikes, state)
+
+    def _run(self, spikes: Tensor, state: Potentials) -> tuple[Reconstruction, Potentials]:
         check_window(spikes, self.window, self.multiple)
-        if state is None:
-            state = (None,) * 6
         self._check_state(spikes, state)
         x, stem = self.stem(spikes, state[0])  # (B, channels, H, W)
         x, down = self.down(x, state[1])  # (B, channels, H/2, W/2)
@@ -284,13 +292,13 @@ class SSIR(Network):
         image = self.head(x).to(spikes.dtype)  # (B, 1, H, W)
         return Reconstruction(image), (stem, down, squeeze, mix, expand, up)
 
-    def _check_state(self, spikes: Tensor, state: State) -> None:
+    def _check_state(self, spikes: Tensor, state: Potentials) -> None:
         stem = state[0]
         batch, _, height, width = spikes.shape
         if stem is not None and stem.shape != (batch, self.stem.conv.out_channels, height, width):
             raise InputError(
                 f"state belongs to {stem.shape[0]} windows of {stem.shape[2]} × {stem.shape[3]}, "
-                f"found {batch} of {height} × {width}. Start a new scene with state=None."
+                f"found {batch} of {height} × {width}. Begin a new stream from its initial state."
             )
 
 

@@ -22,6 +22,7 @@ from spikerec.kernels.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network, default_label
+from spikerec.models.carrying import Carry, hop_of
 from spikerec.results.provenance import code_revision, environment
 from spikerec.results.record import (
     DatasetInfo,
@@ -73,6 +74,7 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
     method: str | None = None,
     label: str | None = None,
     split: str = "test",
+    carry: Carry = None,
     trainer: L.Trainer | None = None,
     optimise: bool = False,
     efficiency: Mapping[str, Any] | None = COST,
@@ -93,6 +95,9 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
         method: key of the method; None takes the name of the network's module.
         label: its name in tables, any text; None takes the class's name.
         split: `train`, `val` or `test`.
+        carry: windows before each sample's own through which the network's state comes: a number,
+            or `start` for all from the stream's start; None sees each window on its own. For a set;
+            a data module states its own.
         trainer: runs the network, on one process or several; None makes one for this process.
         optimise: rearrange the network to run sooner; its images differ by 1e-5 at most.
         efficiency: arguments of `spikerec.metrics.efficiency.measure`; None measures no cost.
@@ -108,7 +113,7 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
 
     Raises:
         ConfigError: no network, another split, a label that is no text, pictures without a folder,
-            or an unknown protocol.
+            an unknown protocol, or a state to carry by a network that has none.
         InputError: the network gave values that are not finite for a sample.
     """
     if not isinstance(network, Network):
@@ -125,10 +130,15 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
     if isinstance(protocol, str):
         protocol = named_protocol(protocol)
     one_set = isinstance(data, SpikeSet)
-    module: SpikeDataModule = _as_module(data, network.window)
+    module: SpikeDataModule = _as_module(data, network, carry)
+    if module.carry is not None and hop_of(network) != module.hop:
+        raise ConfigError(
+            f"hop must be {type(network).__name__}'s, {network.hop}, found {module.hop}: make the "
+            "data with hop=network.hop."
+        )
     names = list(module.sets)
     if folder is not None and not again:
-        known = evaluated_sets(folder, network, protocol, split)
+        known = evaluated_sets(folder, network, protocol, split, module.carry)
         names = [name for name in names if name not in known]
     method = method or _method(network)
     facts = {
@@ -136,6 +146,7 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
         "label": label or default_label(network, method),
         **(_provenance(network) if names else {}),
         **_definitions(protocol),
+        "carry": module.carry,
         "config": dict(_described(network, module, split) if config is None else config),
     }
     if efficiency is not None and names and is_first():  # the others do not run yet, or wait
@@ -170,15 +181,22 @@ def _own_trainer() -> L.Trainer:
         )
 
 
-def _as_module(data: SpikeSet | SpikeDataModule, window: int) -> SpikeDataModule:
+def _as_module(data: SpikeSet | SpikeDataModule, network: Network, carry: Carry) -> SpikeDataModule:
     """The sets to evaluate on; a single one as a module of one."""
+    if carry is not None:
+        hop_of(network)
     if isinstance(data, SpikeDataModule):
+        if carry is not None:
+            raise ConfigError(
+                f"carry={carry} is for a set: a data module states its own, "
+                f"SpikeDataModule(…, hop=network.hop, carry={carry!r})."
+            )
         return data
     if not isinstance(data, SpikeSet):
         raise ConfigError(
             f"data must be a data set or a SpikeDataModule, found a {type(data).__name__}."
         )
-    return SpikeDataModule(data, window=window)
+    return SpikeDataModule(data, window=network.window, hop=network.hop, carry=carry)
 
 
 @contextmanager
@@ -254,7 +272,11 @@ def _described(network: Network, data: SpikeDataModule, split: str) -> dict[str,
 
 
 def evaluated_sets(
-    results: str | Path, network: Network, protocol: Protocol, split: str
+    results: str | Path,
+    network: Network,
+    protocol: Protocol,
+    split: str,
+    carry: Carry = None,
 ) -> set[str]:
     """Names of the sets that these very weights were evaluated on under the protocol.
 
@@ -263,6 +285,7 @@ def evaluated_sets(
         network: with its weights.
         protocol: the metrics.
         split: of the sets.
+        carry: see `evaluate`.
     """
     folder, own = Path(results), digest(network.state_dict())
     records = scan([folder]) if folder.is_dir() else ()
@@ -271,7 +294,7 @@ def evaluated_sets(
         for record in records
         if isinstance(record, Record)
         and (record.weights.digest, record.protocol.digest) == (own, protocol.digest)
-        and record.dataset.split == split
+        and (record.dataset.split, record.carry) == (split, carry)
     }
 
 

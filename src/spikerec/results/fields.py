@@ -16,7 +16,7 @@ from functools import wraps
 from numbers import Integral, Real
 from pathlib import PurePath, PurePosixPath
 from types import NoneType
-from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,6 +180,7 @@ Number = Annotated[
 Whole = Annotated[int, Field(strict=True, ge=0, le=int(MOST_VALUE)), BeforeValidator(_item)]
 Side = Annotated[int, Field(strict=True, ge=1, le=MOST_SIDE)]
 Size = Annotated[list[Side], Field(min_length=2), *at_most(2)]
+Carried = Annotated[int, Field(strict=True, ge=1, le=int(MOST_VALUE))] | Literal["start"]
 Keys = Annotated[
     tuple[Key, ...],
     Field(min_length=1, fail_fast=True),

@@ -31,7 +31,7 @@ class LabelFacts(NamedTuple):
         return cls(
             record.created,
             record.id,
-            printable(record.label).strip() or printable(record.method),
+            printable(record.title).strip() or printable(record.method),
             printable(record.weights.origin),
             printable(record.weights.digest or ""),
             tuple(

@@ -21,7 +21,7 @@ def print_record(record: Record, path: Path, pictures: SampleImages) -> None:
     """Print a record's means, what has no value, and where it is."""
     console = Console()
     title = (
-        f"{printable(record.label)} on {record.dataset.name} ({record.dataset.num_samples} samples)"
+        f"{printable(record.title)} on {record.dataset.name} ({record.dataset.num_samples} samples)"
     )
     table = Table(title=Text(title), title_justify="left", box=None, header_style="bold")
     for metric in record.samples.values:

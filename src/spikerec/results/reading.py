@@ -75,6 +75,8 @@ def _complete(content: dict[str, Any]) -> None:
         weights["origin"] = _origin(weights)
     if content["schema"] < 3:
         dataset["margin"] = samples["mirrored"] = None
+    if content["schema"] < 4:
+        content["carry"] = None
 
 
 def _origin(weights: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ from typing_extensions import TypedDict
 from spikerec.parsing import shown, word
 from spikerec.results.fields import (
     MOST_LATENCIES,
+    Carried,
     Columns,
     Counts,
     Directions,
@@ -59,8 +60,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Version of the JSON layout; a reader refuses newer ones. 2 added `weights.origin`, `undefined`;
-#: 3 added `dataset.margin`, `samples.mirrored`.
-SCHEMA = 3
+#: 3 added `dataset.margin`, `samples.mirrored`; 4 added `carry`.
+SCHEMA = 4
 
 
 @part()
@@ -240,6 +241,8 @@ class Record(Stated):
         config: the resolved config, as plain values.
         code: see `code_revision`.
         environment: see `environment`.
+        carry: windows before each sample's own through which a state was carried: a number, or
+            `start` for all from the stream's start; None where each window was seen on its own.
         images: sample key → role (`prediction`, `target`, `tfp`) → path of a PNG, relative to the
             record's folder.
         created: UTC time, ISO 8601.
@@ -265,6 +268,7 @@ class Record(Stated):
     config: Free = field(default_factory=dict)
     code: Free = field(default_factory=dict)
     environment: Free = field(default_factory=dict)
+    carry: Carried | None = None
     images: Pictures = field(default_factory=dict)
     created: Time = field(default_factory=lambda: datetime.now(UTC).isoformat())
     schema: Annotated[int, Field(strict=True, ge=1, le=SCHEMA)] = SCHEMA
@@ -292,6 +296,8 @@ class Record(Stated):
             del values["undefined"], values["weights"]["origin"]
         if self.schema < 3:
             del values["dataset"]["margin"], values["samples"]["mirrored"]
+        if self.schema < 4:
+            del values["carry"]
         return {"schema": self.schema} | values
 
     @cached_property
@@ -333,7 +339,16 @@ class Record(Stated):
     def __repr__(self) -> str:
         """The label, the data, the protocol and the means."""
         data = f"{self.dataset.name} ({len(self.samples.keys)} samples, {self.protocol.name})"
-        return f"Record({self.label!r} on {data}: {self.summary})"
+        return f"Record({self.title!r} on {data}: {self.summary})"
+
+    @property
+    def title(self) -> str:
+        """The label, and how a state was carried, where one was."""
+        if self.carry is None:
+            return self.label
+        windows = "window" if self.carry == 1 else "windows"
+        told = "from the start" if self.carry == "start" else f"over {self.carry} {windows}"
+        return f"{self.label}, state carried {told}"
 
     @property
     def summary(self) -> str:

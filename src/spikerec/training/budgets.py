@@ -134,6 +134,7 @@ def measure_budget(
     data: SpikeDataModule,
     *,
     seconds: float,
+    detach_every: int | None = None,
 ) -> Budget:
     """Measure a step on copies, and find how many of them the budget holds.
 
@@ -144,6 +145,7 @@ def measure_budget(
         optimizer: makes the optimizer.
         data: what it will be trained on; left as it is.
         seconds: of the budget.
+        detach_every: see `fit`.
     """
     clock, own = StepClock(seconds * TIMED_PART), SpikeDataModule(**arguments(data))
     epochs = make_trainer(logger=False, enable_checkpointing=False).max_epochs
@@ -159,7 +161,10 @@ def measure_budget(
     batch = data.batch_size * trainer.accumulate_grad_batches
     own.samples_per_epoch = MEASURED_STEPS * batch  # no epoch ends meanwhile, however few samples
     module = ReconstructionModule(
-        copy.deepcopy(network), loss=copy.deepcopy(loss), optimizer=optimizer
+        copy.deepcopy(network),
+        loss=copy.deepcopy(loss),
+        optimizer=optimizer,
+        detach_every=detach_every,
     )
     trainer.fit(module, own)
     steps = seconds / clock.seconds_per_step

@@ -309,7 +309,6 @@ def _stopped_batches(path: Path) -> list[Batches]:
 
 
 def _run_again(module: ReconstructionModule, batch: dict[str, Any]) -> Replayed:
-    assert module.loss is not None
     module.zero_grad()
     spoiled: list[str] = []
     hooks = [
@@ -318,11 +317,11 @@ def _run_again(module: ReconstructionModule, batch: dict[str, Any]) -> Replayed:
         if name
     ]
     try:
-        total, terms = module.loss(module.reconstruct(batch), batch)
+        total, terms = module.learn(batch)
     finally:
         for hook in hooks:
             hook.remove()
-    total.backward()
+    total.backward()  # type: ignore[no-untyped-call]
     gradients = [p.grad for p in module.network.parameters() if p.grad is not None]
     return Replayed(
         list(batch["key"]),

@@ -47,7 +47,7 @@ from spikerec.training.identity import (
 from spikerec.training.module import ReconstructionModule
 from spikerec.training.noise import without_noise
 from spikerec.training.own_code import code_facts
-from spikerec.training.rehearsal import check_trainable, rehearse
+from spikerec.training.rehearsal import check_carried, check_trainable, rehearse
 from spikerec.training.runs import Run
 from spikerec.training.scores import Monitor, choose_monitor
 from spikerec.training.standard import (
@@ -88,6 +88,7 @@ def fit(
     lr_scaling: Scaling = "none",
     find_rate: bool = False,
     budget_seconds: float | None = None,
+    detach_every: int | None = None,
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
     growing: Iterable[str] = (),
@@ -123,6 +124,8 @@ def fit(
         lr_scaling: of the learning rate with the number of processes; see `scaled_rate`.
         find_rate: look for the learning rate before a run begins.
         budget_seconds: seconds of optimizer steps; then the samples of an epoch are measured.
+        detach_every: where the data give sequences, windows after which gradients through the
+            carried state end; None lets them run back through the whole sequence.
         overwrite: replace the run in this folder, whatever it is.
         settings: plain values that describe the run, by key (`model`, `data`, `loss`, …), in the
             place of the descriptions of these objects; for objects that cannot be described.
@@ -155,6 +158,7 @@ def fit(
             lr_scaling=lr_scaling,
             find_rate=find_rate,
             budget_seconds=budget_seconds,
+            detach_every=detach_every,
             callbacks=callbacks,
         )
         plan.settle(will_train=overwrite or run.finished() is None)
@@ -188,6 +192,7 @@ class _Plan:
     lr_scaling: Scaling
     find_rate: bool
     budget_seconds: float | None
+    detach_every: int | None
     callbacks: Sequence[Callback]
 
     def settle(self, *, will_train: bool) -> None:
@@ -198,6 +203,7 @@ class _Plan:
         if not self.network.training:  # evaluated before; parts frozen in training mode stay so
             self.network.train()
         check_trainable(self.network, self.data)
+        check_carried(self.network, self.data, self.loss, self.detach_every)
         self.monitor = choose_monitor(self.monitor, self.data, self.protocol)
         if not will_train:
             return
@@ -207,6 +213,7 @@ class _Plan:
             (self.data.crop.height, self.data.crop.width),
             samples=self.data.batch_size,
             has_target=self.data.has_targets,
+            carries=self.data.sequences is not None,
         )
         if is_first():
             self.data.prepare_data()  # its content is part of what the run is
@@ -278,6 +285,7 @@ class _Plan:
             "lr_scaling": lambda: self.lr_scaling,
             "find_lr": lambda: self.find_rate,
             "budget": lambda: {"seconds": self.budget_seconds} if self.budget_seconds else None,
+            "detach_every": lambda: self.detach_every,
         }
         described = {key: make() for key, make in parts.items() if key not in given}
         return {**described, **given, "monitor": self.monitor._asdict()}
@@ -327,6 +335,7 @@ def _train(
         protocol=plan.protocol,
         description=described["model"],
         learning_rate=plan.rate,
+        detach_every=plan.detach_every,
     )
     _log_batch(trainer, plan)
     for logger in trainer.loggers:
@@ -439,6 +448,7 @@ def _budget(plan: _Plan, run: Run) -> Budget | None:
             plan.optimizer,
             plan.data,
             seconds=plan.budget_seconds,
+            detach_every=plan.detach_every,
         )
         budget.write(path)
         L.seed_everything(plan.seed, workers=True, verbose=False)
@@ -569,6 +579,7 @@ def training_report(
         "samples": trainer.global_step * batch["effective"],
         "batch": batch["effective"],
         "crop": [data.crop.height, data.crop.width],
+        **({} if data.sequences is None else {"sequence": data.sequences.length}),
         "data": {name.removeprefix("data of "): of for name, of in data_facts(data.sets).items()},
         "seconds": round(last.seconds, 1) if last else None,
         "device": str(trainer.strategy.root_device),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 from typing import Any, TypedDict, TypeVar
@@ -16,11 +16,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from spikerec.configs import build
+from spikerec.data.sequences import is_sequence, windows_of
 from spikerec.describing import describe
 from spikerec.errors import ConfigError, SpikerecError, WeightsError, errors_about
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
-from spikerec.models.base import Network, Reconstruction
+from spikerec.models.base import Network, Reconstruction, State
+from spikerec.models.carrying import detached
 from spikerec.training.distributed import Scores, gather
 
 T = TypeVar("T")
@@ -64,6 +66,8 @@ class ReconstructionModule(L.LightningModule):
         description: plain values that tell, inside a checkpoint, how to build the network again
             (`spikerec.load`); None takes the arguments that the network was made with.
         learning_rate: replaces the optimizer's own (scaled, or found); None keeps that.
+        detach_every: windows of a sequence after which gradients through the state end (truncated
+            back-propagation through time); None for none of them.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class ReconstructionModule(L.LightningModule):
         protocol: Protocol | None = None,
         description: Mapping[str, Any] | None = None,
         learning_rate: float | None = None,
+        detach_every: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -83,7 +88,9 @@ class ReconstructionModule(L.LightningModule):
         self.protocol = protocol
         self.description = dict(_description(network) if description is None else description)
         self.learning_rate = learning_rate
+        self.detach_every = detach_every
         self._scores: Scores = {}
+        self._held: tuple[str, State] = ("", None)  # a sample's key, and the state after it
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
 
@@ -97,18 +104,64 @@ class ReconstructionModule(L.LightningModule):
         return self.network.reconstruct(spikes, light_scale).image.clamp(0, 1)
 
     def reconstruct(self, batch: Mapping[str, Any]) -> Reconstruction:
-        """The network's reconstruction of a decoded batch, in intensity, not clipped."""
+        """The network's reconstruction of a decoded batch, in intensity, not clipped.
+
+        Where the batch holds the windows before a whole image, their state is carried to it.
+        """
+        if "earlier" in batch:
+            return self._carried(batch)
         return self.network.reconstruct(batch["spikes"], batch["light_scale"], validate=False)
+
+    def _carried(self, batch: Mapping[str, Any]) -> Reconstruction:
+        """See `reconstruct`; the state goes on from the sample before only where the batch says so.
+
+        One image at a time (`SpikeDataModule.whole_images`).
+        """
+        (follows,), (key,) = batch["follows"], batch["key"]
+        before, state = self._held
+        if not follows:
+            state = None
+        elif follows != before:
+            raise RuntimeError(f"{key} goes on from {follows}, but the state is of {before!r}.")
+        for spikes in batch["earlier"]:
+            state = self.network.reconstruct_next(spikes, 1.0, state)[1]
+        given, state = self.network.reconstruct_next(batch["spikes"], batch["light_scale"], state)
+        self._held = (key, state)
+        return given
+
+    def _learnt(
+        self, batch: Mapping[str, Any]
+    ) -> Iterator[tuple[Reconstruction, Mapping[str, Any]]]:
+        """The windows that are learnt from: of a sequence in order, with carried state."""
+        if not is_sequence(batch):
+            yield self.reconstruct(batch), batch
+            return
+        state: State = None
+        for index, (window, is_learnt) in enumerate(windows_of(batch, self.network.window)):
+            if self.detach_every and index % self.detach_every == 0:
+                state = detached(state)
+            given, state = self.network.reconstruct_next(
+                window["spikes"], window["light_scale"], state
+            )
+            if is_learnt:
+                yield given, window
+
+    def learn(self, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a training batch and its terms; of sequences, the mean over their windows."""
+        if self.loss is None:
+            raise ConfigError("ReconstructionModule has no loss to train with: give loss=Loss(…).")
+        pairs: list[tuple[Tensor, dict[str, Tensor]]]
+        pairs = [self.loss(given, seen) for given, seen in self._learnt(self.loss.hide(batch))]
+        if len(pairs) == 1:
+            return pairs[0]
+        totals, terms = zip(*pairs, strict=True)
+        means = {name: torch.stack([one[name] for one in terms]).mean() for name in terms[0]}
+        return torch.stack(totals).mean(), means
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch, its terms logged by name."""
         del batch_idx
-        if self.loss is None:
-            raise ConfigError("ReconstructionModule has no loss to train with: give loss=Loss(…).")
-        batch = self.loss.hide(batch)
-        reconstruction = self.reconstruct(batch)
-        total: Tensor
-        total, terms = self.loss(reconstruction, batch)
+        total, terms = self.learn(batch)
         size = len(batch["spikes"])
         self.log("train/loss", total, prog_bar=True, batch_size=size, sync_dist=True)
         named = {f"train/loss/{name}": value for name, value in terms.items()}

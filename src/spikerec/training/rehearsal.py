@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from spikerec import errors
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError, SpikerecError, about, errors_about
 from spikerec.losses import Loss
 from spikerec.models.base import Network, Reconstruction
+from spikerec.models.carrying import hop_of
 from spikerec.training.checkpoints import generator_states, restore_generators
 
 #: Pixels of a side that is tried first; a training crop is tried where that is too small.
@@ -68,6 +69,38 @@ def check_trainable(network: Network, data: SpikeDataModule) -> None:
             raise about(data, ConfigError(told))
 
 
+def check_carried(
+    network: Network, data: SpikeDataModule, loss: Loss, detach_every: int | None
+) -> None:
+    """Make sure that the network carries the state that data and training speak of.
+
+    Raises:
+        ConfigError: it carries none, or at another hop; a loss that hides spikes, which the state
+            would give away; or gradients that end in no sequence.
+    """
+    if detach_every is not None:
+        if not isinstance(detach_every, int) or isinstance(detach_every, bool) or detach_every < 1:
+            raise ConfigError(
+                f"detach_every must be a number of windows above 0 or null, found {detach_every!r}."
+            )
+        if data.sequences is None:
+            raise ConfigError(
+                f"detach_every={detach_every} is for sequences: set data.sequence, or leave it out."
+            )
+    if data.sequences is None and data.carry is None:
+        return
+    if hop_of(network) != data.hop:
+        raise ConfigError(
+            f"hop must be {type(network).__name__}'s, {network.hop}, found {data.hop}: make the "
+            "data with hop=network.hop."
+        )
+    if loss.hides:
+        raise ConfigError(
+            "loss hides a part of the spikes from the network, which a carried state would give "
+            "away: leave out sequence and carry, or choose another loss."
+        )
+
+
 def rehearse(
     network: Network,
     loss: Loss,
@@ -75,6 +108,7 @@ def rehearse(
     *,
     samples: int = 1,
     has_target: bool = True,
+    carries: bool = False,
 ) -> None:
     """Run the network and every term of the loss once, as training will.
 
@@ -90,6 +124,7 @@ def rehearse(
         crop: H, W of the training crops; multiples of what the network needs.
         samples: of a batch; at most two are used.
         has_target: the training data have true images.
+        carries: the training carries a state: the network also sees two windows in a row.
 
     Raises:
         ConfigError: the network's own code fails, or does not return what a network returns. The
@@ -101,10 +136,14 @@ def rehearse(
     small = _small(crop, network.multiple)
     with _undone(network):
         try:
+            if carries:  # first, as `forward` may be a step
+                _run_on(network, small, min(samples, 2))
             given = _run(network, small, min(samples, 2))
         except Exception:
             if small == crop:
                 raise
+            if carries:
+                _run_on(network, crop, min(samples, 2))
             small, given = crop, _run(network, crop, min(samples, 2))
     scale = (crop[0] // small[0], crop[1] // small[1])
     image, extras = tree_map(lambda one: _zeros(one, scale), (given.image, dict(given.extras)))
@@ -150,8 +189,49 @@ def _run(network: Network, size: tuple[int, int], samples: int) -> Reconstructio
     return given
 
 
-def _check_form(network: Network, returned: list[tuple[torch.Size, Any]]) -> None:
-    """Make sure that `forward`, where it returned, gave an image and the extras it promises."""
+def _run_on(network: Network, size: tuple[int, int], samples: int) -> None:
+    """Reconstruct two random windows in a row, the second from the state of the first.
+
+    Raises:
+        ConfigError: the network's own code fails, or does not return what `Network.step` does.
+    """
+    shape = (samples, network.window, *size)
+    device = next(network.parameters()).device
+    name = type(network).__name__
+    try:
+        spikes = (torch.rand(shape, device=device) < 0.3).to(network.dtype)
+        state = network.initial_state(spikes)
+        for _ in range(2):
+            returned = network.step(spikes, state)
+            is_pair = isinstance(returned, tuple) and len(returned) == 2
+            if not is_pair or isinstance(returned, Reconstruction):
+                raise ConfigError(
+                    f"{name}.step must return a reconstruction and a state, found a "
+                    f"{type(returned).__name__}: return Reconstruction(image), state."
+                )
+            given, state = returned
+            _check_form(network, [(spikes.shape, given)], "step")
+    except SpikerecError:
+        raise
+    except Exception as error:
+        raise ConfigError(_told(network, error, shape)) from error
+    kinds = {type(leaf).__name__ for leaf in tree_leaves(state) if leaf is not None}
+    if not all(isinstance(leaf, Tensor) for leaf in tree_leaves(state) if leaf is not None):
+        raise ConfigError(
+            f"{name}.step must return a state of tensors in tuples, lists and mappings, found "
+            f"{', '.join(sorted(kinds - {'Tensor'}))} in it."
+        )
+    if not kinds:
+        raise ConfigError(
+            f"{name}.step returned a state without any tensor: return what the next window needs, "
+            "or set hop to None."
+        )
+
+
+def _check_form(
+    network: Network, returned: list[tuple[torch.Size, Any]], method: str = "forward"
+) -> None:
+    """Make sure that a method, where it returned, gave an image and the extras it promises."""
     name = type(network).__name__
     for (samples, _, height, width), output in returned:
         is_pair = isinstance(output, tuple) and len(output) == 2
@@ -159,18 +239,18 @@ def _check_form(network: Network, returned: list[tuple[torch.Size, Any]]) -> Non
         if not isinstance(image, Tensor) or not isinstance(extras, Mapping):
             found = tuple(output.shape) if isinstance(output, Tensor) else ""
             raise ConfigError(
-                f"{name}.forward must return Reconstruction(image, extras), found a "
+                f"{name}.{method} must return Reconstruction(image, extras), found a "
                 f"{type(output).__name__} {found}".rstrip()
                 + ": return Reconstruction(image)."
             )
         if image.shape != (samples, 1, height, width):
             raise ConfigError(
-                f"{name}.forward must return an image (B, 1, H, W), here "
+                f"{name}.{method} must return an image (B, 1, H, W), here "
                 f"{(samples, 1, height, width)}, found {tuple(image.shape)}."
             )
         if missing := [extra for extra in network.provides if extra not in extras]:
             raise ConfigError(
-                f"{name}.forward must return the extras that `provides` names, found no "
+                f"{name}.{method} must return the extras that `provides` names, found no "
                 f"{missing[0]}: return it in training mode, or take it out of `provides`."
             )
 
