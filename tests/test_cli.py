@@ -11,11 +11,30 @@ from pathlib import Path
 import pytest
 
 import spikerec
+from spikerec import cli
 from spikerec.cli import verbs
 from spikerec.configs import config_dir
 
 COMMAND = Path(sys.executable).with_name("spikerec")
 BASH = shutil.which("bash")
+
+
+def test_an_error_due_to_an_interruption_ends_as_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError  # as OmegaConf's own cleaning up does
+
+    monkeypatch.setattr(cli, "_command", fail)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 130
+    captured = capsys.readouterr()
+    assert captured.out.startswith("interrupted: finished files are kept")
+    assert captured.err == ""
 
 
 def test_help_names_every_verb_and_loads_nothing_heavy() -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spikerec import __version__, interpreter, terminal
-from spikerec.errors import TRACE_VARIABLE, is_about_arguments, one_line, printable
+from spikerec.errors import TRACE_VARIABLE, handled_before, is_about_arguments, one_line, printable
 
 #: Exit status of a command whose arguments cannot be; 1 is that of work which failed.
 WRONG_ARGUMENTS = 2
@@ -49,9 +49,7 @@ def main() -> None:
     try:
         _command(sys.argv[1:])
     except KeyboardInterrupt as interrupt:
-        told = str(interrupt) or "interrupted: finished files are kept, none is left half-written."
-        sys.stdout.write(f"{told}\n")
-        sys.exit(130)
+        _end_interrupted(interrupt)
     except Exception as error:  # noqa: BLE001 (all of it ends here)
         _report(error)
     if (lost := terminal.lost_output()) is not None:
@@ -322,8 +320,21 @@ def _run_job(run: Callable[..., Any], config: Any, on_error: str) -> Any:  # noq
     return None
 
 
+def _end_interrupted(interrupt: KeyboardInterrupt) -> NoReturn:
+    """Say what an interruption left, and stop."""
+    told = str(interrupt) or "interrupted: finished files are kept, none is left half-written."
+    sys.stdout.write(f"{told}\n")
+    sys.exit(130)
+
+
 def _report(error: BaseException, status: int | None = None) -> NoReturn:
-    """Print an error in one line and stop; with its trace where that was asked for."""
+    """Print an error in one line and stop; with its trace where that was asked for.
+
+    An error that was raised while Ctrl-C was being handled is due to it, and ends as it does.
+    """
+    for before in handled_before(error):
+        if isinstance(before, KeyboardInterrupt):
+            _end_interrupted(before)
     from spikerec.configs import renamed_key
 
     if os.environ.get(TRACE_VARIABLE) == "1":

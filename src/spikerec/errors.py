@@ -204,7 +204,9 @@ def one_line(error: BaseException) -> str:
         return message
     number = fault_number(cause)
     if number not in FAULTS:
-        number = next((one for one in map(fault_number, _before(cause)) if one in EXHAUSTED), None)
+        number = next(
+            (one for one in map(fault_number, handled_before(cause)) if one in EXHAUSTED), None
+        )
     if number in FAULTS:
         fault, way = FAULTS[number]
         name = getattr(cause, "filename", None)
@@ -218,7 +220,7 @@ def one_line(error: BaseException) -> str:
     return f"unexpected {message} ({TRACE_VARIABLE}=1 shows where it came from.)"
 
 
-def _before(error: BaseException) -> Iterator[BaseException]:
+def handled_before(error: BaseException) -> Iterator[BaseException]:
     """The errors that were being handled when one was raised, the nearest first."""
     seen = {id(error)}
     while (before := error.__cause__ or error.__context__) is not None and id(before) not in seen:
