@@ -401,7 +401,7 @@ class StatefulNetwork(Network):
     """A network that can carry a state from window to window of a stream.
 
     A subclass sets `hop` in its constructor and gives `initial_state` and `step`. Training over
-    sequences, evaluation, streaming, export and bench use these alone. `forward` sees a window on
+    sequences, evaluation and bench use these alone. `forward` sees a window on
     its own: it is a step from the initial state.
     """
 

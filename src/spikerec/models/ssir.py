@@ -193,8 +193,8 @@ class SSIR(StatefulNetwork):
     """The spiking network of Zhao et al. (TCSVT 2023); 381,542 parameters as published.
 
     `forward` sees each window alone, from neurons at rest. The published figures carry the
-    potentials from window to window of a scene, 20 readouts apart: `carry=start` of evaluation and
-    streaming, `sequence=8` of training data. The image is not clipped.
+    potentials from window to window of a scene, 20 readouts apart: `carry=start` of evaluation,
+    `sequence=8` of training data. The image is not clipped.
 
     Args:
         window: readouts the network sees, 41 as published.
