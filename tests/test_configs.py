@@ -56,17 +56,17 @@ def test_wheel_brings_conf(tmp_path: Path) -> None:
 
 
 def test_unknown_choice_lists_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"model=nope is unknown: expected one of base, bsf, "):
+    with pytest.raises(ConfigError, match="no model named 'nope': expected one of base, bsf, "):
         build("model", "nope")
 
 
 def test_argument_that_a_class_does_not_take_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"conf/model/tfp\.yaml.*widow"):
+    with pytest.raises(ConfigError, match="TFP has no argument 'widow': did you mean window"):
         build("model", "tfp", widow=3)
 
 
 def test_errors_of_the_class_itself_come_through() -> None:
-    with pytest.raises(ConfigError, match=r"model\.window must be at least 1, found 0"):
+    with pytest.raises(ConfigError, match=r"^window must be at least 1, found 0"):
         build("model", "tfp", window=0)
 
 

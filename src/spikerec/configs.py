@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikerec.errors import ConfigError
-from spikerec.parsing import read_yaml
+from spikerec.parsing import read_yaml, shown
+from spikerec.spelling import suggestion
 from spikerec.targets import check_hydra, make
 
 if TYPE_CHECKING:
@@ -90,13 +91,16 @@ def load_config(group: str, name: str, /, **overrides: Any) -> dict[str, Any]:  
     Raises:
         ConfigError: no such choice; the message lists those there are.
     """
-    if name not in config_names(group):
+    names = config_names(group)
+    if name not in names:
+        near = suggestion(name, names)
         raise ConfigError(
-            f"{group}={name} is unknown: expected one of {', '.join(config_names(group))}."
+            f"there is no {group} named {shown(name)}{near or ':'} "
+            f"{'Expected' if near else 'expected'} one of {', '.join(names)}."
         )
     for key in overrides:
         if message := renamed_key(f"{group}.{key}"):
-            raise ConfigError(message)
+            raise ConfigError(message.replace(f"{group}.", ""))
     content = _composed(group, name)
     if "_target_" not in content:
         raise ConfigError(f"conf/{group}/{name}.yaml does not describe an object.")
@@ -156,12 +160,7 @@ def build(group: str, name: str, /, **overrides: Any) -> Any:  # noqa: ANN401
     Raises:
         ConfigError: no such choice, or a key that its class does not take.
     """
-    try:
-        return make(load_config(group, name, **overrides), None, group, config_dir())
-    except ConfigError as error:
-        if isinstance(error.__cause__, TypeError):
-            raise ConfigError(f"conf/{group}/{name}.yaml: {error.__cause__}") from error
-        raise
+    return make(load_config(group, name, **overrides), None, "", config_dir())
 
 
 def renamed_key(complaint: str) -> str | None:

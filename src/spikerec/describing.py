@@ -13,65 +13,36 @@ import hashlib
 import inspect
 import numbers
 from collections.abc import Callable, Mapping, MutableMapping, Sequence, Set
-from functools import partial, wraps
+from functools import partial
 from pathlib import PurePath
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 from spikerec.errors import ConfigError
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-Class = TypeVar("Class")
+from spikerec.kinds import checked, is_checked, plain, taken
 
 #: Full name → the class or function, of everything that a description names.
 Named = MutableMapping[str, Any]
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 (any argument)
-    """The value with Python's numbers in place of NumPy's, also within lists, tuples and mappings.
-
-    Example:
-        >>> import numpy as np
-        >>> plain([np.int64(3), np.bool_(True), "a"])
-        [3, True, 'a']
-    """
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        return value.item()
-    if type(value) in (list, tuple):
-        return type(value)(plain(one) for one in value)
-    if type(value) is dict:
-        return {key: plain(one) for key, one in value.items()}
-    return value
-
-
-def plain_numbers(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Make a function take NumPy's numbers wherever it takes Python's (see `plain`)."""
-
-    @wraps(function)
-    def taking(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return function(*map(plain, args), **{name: plain(one) for name, one in kwargs.items()})
-
-    return taking
-
-
-def takes_numpy(cls: type[Class]) -> type[Class]:
-    """Make a class's constructor take NumPy's numbers wherever it takes Python's (see `plain`)."""
-    cls.__init__ = plain_numbers(cls.__init__)  # type: ignore[method-assign]
-    return cls
-
-
 class Described:
     """Base of classes whose objects remember the arguments that they were made with.
 
-    Their constructors take NumPy's numbers wherever they take Python's.
+    Their constructors, and methods in the place of checked ones, check the kinds of their arguments
+    (see `spikerec.kinds`).
     """
+
+    #: One sentence for someone who gave something else in the place of such an object.
+    how_to_make: ClassVar[str] = ""
 
     _given: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __init_subclass__(cls, **arguments: Any) -> None:  # noqa: ANN401 (as Python has it)
         super().__init_subclass__(**arguments)
         if "__init__" in vars(cls):
-            takes_numpy(cls)
+            checked(cls)
+        for name, made in list(vars(cls).items()):
+            if is_checked(getattr(super(cls, cls), name, None)) and not is_checked(made):
+                setattr(cls, name, checked(made))
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401 (whatever `__init__` takes)
         """Make the object, with its arguments noted before the constructor sees them."""
@@ -83,7 +54,7 @@ class Described:
 
 def arguments(made: Described) -> dict[str, Any]:
     """The arguments that an object was made with, defaults included, by name."""
-    given, named = made._given
+    given, named = taken(type(made), *made._given)
     bound = inspect.signature(type(made)).bind(*given, **named)
     bound.apply_defaults()
     kinds = inspect.signature(type(made)).parameters

@@ -33,11 +33,31 @@ class SpikerecError(Exception):
     def __str__(self) -> str:
         """The message; one that begins with an argument's name begins with that argument's key."""
         text = super().__str__()
-        return text if self.key is None else f"{self.key}.{text}"
+        return f"{self.key}.{text}" if self.key else text
 
 
 class ConfigError(SpikerecError, ValueError):
     """A config value, or a combination of values, that cannot work."""
+
+
+class ArgumentError(ConfigError, TypeError):
+    """An argument of the wrong kind, one that there is not, or one that is missing.
+
+    Args:
+        message: begins with the argument, if it is about the value of one.
+        owner: the class or function whose argument it is; empty if the message names it.
+    """
+
+    def __init__(self, message: str, owner: str = "") -> None:
+        super().__init__(message)
+        self.owner = owner
+
+    def __str__(self) -> str:
+        """The message, with the key of the object before it, or else the class or function."""
+        text = str(self.args[0])
+        if self.key:
+            return f"{self.key}.{text}" if self.owner else f"{self.key}: {text}"
+        return f"{self.owner}: {text}" if self.owner else text
 
 
 class GeometryError(SpikerecError, ValueError):
@@ -124,7 +144,7 @@ def about(owner: object, error: E) -> E:
 
 def begins_with_argument(error: SpikerecError, owner: object) -> bool:
     """True if a message begins with the name of an argument of an object, or of a class."""
-    first = re.match(r"\w+", str(error))
+    first = re.match(r"\w+", str(error.args[0]) if error.args else "")
     made_by = getattr(owner, "func", owner)  # of a partial
     made_by = made_by if isinstance(made_by, type) else type(made_by)
     return first is not None and first.group() in inspect.signature(made_by).parameters

@@ -6,7 +6,6 @@ option's help. Nothing here imports PyTorch or Lightning, so that `--help` and e
 
 from __future__ import annotations
 
-import difflib
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ import yaml
 from spikerec.configs import config_dir, config_names
 from spikerec.errors import ConfigError
 from spikerec.parsing import parse_yaml
+from spikerec.spelling import suggestion
 
 #: Columns of a help text.
 COLUMNS = 80
@@ -180,25 +180,6 @@ def _entry(name: str, text: str) -> list[str]:
     if len(head) > wide or not head.endswith(" "):
         return [head.rstrip(), *(" " * wide + line for line in lines)]
     return [f"{head}{lines[0]}".rstrip(), *(" " * wide + line for line in lines[1:])]
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """`: did you mean X?` for the known names nearest to one, or an empty text."""
-    known = list(dict.fromkeys(known))
-    lasts = {one: one.rpartition(".")[2] for one in known}
-    last = name.rpartition(".")[2]
-    near = [one for one in known if lasts[one] == last]
-    near += difflib.get_close_matches(name, known, 2, _likeness(name))
-    close = difflib.get_close_matches(last, sorted(set(lasts.values())), 2, _likeness(last))
-    near += [one for one in known if lasts[one] in close]
-    beside = [one for one in near if one.rpartition(".")[0] == name.rpartition(".")[0] != ""]
-    near = list(dict.fromkeys(beside or near))[:3]
-    return f": did you mean {' or '.join(near)}?" if near else ""
-
-
-def _likeness(name: str) -> float:
-    """Share of letters that a suggestion has in common: one slip in a short name weighs more."""
-    return 0.6 if len(name) < 6 else 0.7
 
 
 def check_choice(group: str, name: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from spikerec.errors import (
+    ArgumentError,
     ConfigError,
     SpikerecError,
     begins_with_argument,
@@ -68,7 +69,7 @@ def make(node: object, kind: type | None, key: str, conf: Path, **given: Any) ->
         node: plain values; a mapping with `_target_` describes an object of that class by its
             arguments, one with `_partial_: true` a class whose other arguments come later.
         kind: the class that the object must be of; None where the configuration decides.
-        key: path of the part in the configuration, for errors.
+        key: path of the part in the configuration, for errors; empty where nobody typed one.
         conf: the folder of configurations that come with the package.
         **given: arguments of the outermost object that replace or join those of the node.
 
@@ -76,18 +77,20 @@ def make(node: object, kind: type | None, key: str, conf: Path, **given: Any) ->
         ConfigError: a class that may not be named, or that does not take these arguments.
     """
     if isinstance(node, list | tuple):
-        return [make(one, None, f"{key}.{index}", conf) for index, one in enumerate(node)]
+        return [make(one, None, _within(key, index), conf) for index, one in enumerate(node)]
     if not isinstance(node, Mapping):
         return node
     arguments = {
-        str(name): make(value, None, f"{key}.{name}", conf)
+        str(name): make(value, None, _within(key, name), conf)
         for name, value in node.items()
         if name not in ("_target_", "_partial_")
     }
     if "_target_" not in node:
         return arguments
     if marks := [name for name in arguments if MARKS.fullmatch(name)]:
-        raise ConfigError(f"{key}.{marks[0]}: spikerec calls a class by its arguments alone.")
+        raise ConfigError(
+            f"{_within(key, marks[0])}: spikerec calls a class by its arguments alone."
+        )
     cls = _allowed_class(node["_target_"], kind, key, conf)
     if node.get("_partial_", False) is True:
         later = partial(cls, **arguments | given)
@@ -96,18 +99,32 @@ def make(node: object, kind: type | None, key: str, conf: Path, **given: Any) ->
     try:
         made = cls(**arguments | given)
     except SpikerecError as error:
-        if error.key is None and begins_with_argument(error, cls):
+        if error.key is None and _is_about(error, cls):
             error.key = key
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: {error}") from error
+        raise ConfigError(f"{key or cls.__name__}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, AssertionError, RuntimeError) as error:
         if fault_number(error) is not None:  # no memory left, say
             raise
         told = " ".join(f"{type(error).__name__}: {error}".split())[:QUOTED]
-        raise ConfigError(f"{key}: no {cls.__name__} comes of these values ({told}).") from error
-    stands_at(made, key)
+        raise ConfigError(
+            f"{key or cls.__name__}: no {cls.__name__} comes of these values ({told})."
+        ) from error
+    if key:
+        stands_at(made, key)
     return made
+
+
+def _within(key: str, name: object) -> str:
+    """The path of a part within another; its own name within what has none."""
+    return f"{key}.{name}" if key else str(name)
+
+
+def _is_about(error: SpikerecError, cls: type) -> bool:
+    """True for an error about an argument of a class, the value of one or the want of one."""
+    is_call = isinstance(error, ArgumentError) and str(error).startswith(f"{cls.__name__} ")
+    return is_call or begins_with_argument(error, cls)
 
 
 def check_hydra(node: Mapping[str, Any], conf: Path) -> None:

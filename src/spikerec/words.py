@@ -26,8 +26,9 @@ from spikerec.configs import (
     unquoted,
 )
 from spikerec.errors import ConfigError, DataNotFoundError
-from spikerec.options import COMMON, PLACES, Offer, Option, check_choice, flat, offer, suggestion
+from spikerec.options import COMMON, PLACES, Offer, Option, check_choice, flat, offer
 from spikerec.signatures import class_arguments
+from spikerec.spelling import suggestion
 from spikerec.values import FALSE, TRUE, annotated_kinds, kinds_of, written_value
 
 #: Hydra's own options: those that stand alone, and those that take a value.

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import spikerec
-from spikerec.errors import DataError, GeometryError
+from spikerec.errors import ArgumentError, GeometryError, SpikerecError
 from spikerec.spikes import ArrayStream, as_stream
 
 SPIKES = (np.random.default_rng(0).random((40, 9, 21)) < 0.3).astype(np.uint8)
@@ -75,7 +75,7 @@ def test_another_index_is_refused(index: Any) -> None:
 
 @pytest.mark.parametrize("path", [3, None, [SPIKES, SPIKES], {"a": 1}, b"car.npy", SPIKES.data])
 def test_what_is_neither_paths_nor_an_array_is_refused(path: Any) -> None:
-    with pytest.raises(DataError, match=r"path must be a file, several files, a folder, or spikes"):
+    with pytest.raises(ArgumentError, match=r"open: path(\[0\])? must be a path"):
         spikerec.open(path)
 
 
@@ -118,7 +118,7 @@ def test_a_pair_is_given_in_any_form(tmp_path: Path, pair: Any) -> None:
 @pytest.mark.parametrize("geometry", [5, object(), {9, 21}, "ab", b"ab", np.array(9)])
 def test_what_is_no_geometry_is_refused(tmp_path: Path, geometry: Any) -> None:
     spikerec.spikes.save(tmp_path / "a.dat", SPIKES)
-    with pytest.raises(GeometryError, match=r"geometry must be \(height, width\)"):
+    with pytest.raises(SpikerecError, match=r"geometry must be "):
         spikerec.open(tmp_path / "a.dat", geometry=geometry)
 
 

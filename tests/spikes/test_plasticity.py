@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikerec.errors import InputError, WindowError
+from spikerec.errors import ArgumentError, InputError, WindowError
 from spikerec.spikes import (
     Plasticity,
     equalise_histogram,
@@ -99,7 +99,7 @@ def test_a_pixel_without_an_interval_is_black_offline() -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(InputError, match="offline or online, found 'live'"):
+    with pytest.raises(ArgumentError, match="offline or online, found the text 'live'"):
         Plasticity(mode="live")  # type: ignore[arg-type]
     with pytest.raises(WindowError, match="hold 20 readouts, expected key readout 20"):
         tfstp(periodic(2, 20), key_readout=20)

@@ -66,7 +66,7 @@ def test_arguments_choose_the_network_that_the_weights_fit(state: dict[str, Tens
 
 
 def test_unknown_model_and_unknown_argument_are_named(state: dict[str, Tensor]) -> None:
-    with pytest.raises(ConfigError, match="model=nonesuch is unknown"):
+    with pytest.raises(ConfigError, match="there is no model named 'nonesuch'"):
         load_published("nonesuch", state)
     with pytest.raises(ConfigError, match="depth"):
         load_published("stir", state, depth=3)

@@ -13,23 +13,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from spikerec import spikes
-from spikerec.describing import Described, takes_numpy
+from spikerec.describing import Described
 from spikerec.errors import DataError, DataNotFoundError, about
+from spikerec.kinds import checked
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.spikes.folders import in_order
 from spikerec.spikes.geometry import check_light_scale
 
 _log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
+SplitName = Literal["train", "val", "test"]
 
 
-@takes_numpy
+@checked
 @dataclass(frozen=True)
 class Clip:
     """One stream and the images known of it.
@@ -83,6 +85,8 @@ class SpikeSet(Described, ABC):
         root: folder that holds it.
     """
 
+    how_to_make: ClassVar[str] = "a data set reads a folder, as REDS(FOLDER) or Real(FOLDER) do."
+
     def __init__(self, name: str, root: str | Path) -> None:
         self.name = name
         self.root = Path(root)
@@ -108,8 +112,9 @@ class SpikeSet(Described, ABC):
         """One sentence for someone who lacks the data."""
         return "Point `root` at your copy."
 
+    @checked
     @abstractmethod
-    def clips(self, split: str) -> list[Clip]:
+    def clips(self, split: SplitName) -> list[Clip]:
         """The clips of a split, sorted by name.
 
         Args:

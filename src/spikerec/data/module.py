@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from spikerec.data.clips import Clip, LiveSet, SpikeSet, digest
+from spikerec.data.clips import Clip, LiveSet, SpikeSet, SplitName, digest
 from spikerec.data.sequences import Sequences, carried_by, needs_hop
 from spikerec.data.windows import (
     Augmentation,
@@ -23,7 +23,7 @@ from spikerec.data.windows import (
     Windows,
     decode,
 )
-from spikerec.describing import Described, plain
+from spikerec.describing import Described
 from spikerec.errors import ConfigError, DataError, about, errors_about
 from spikerec.models.carrying import Carry
 
@@ -62,8 +62,8 @@ class SpikeDataModule(Described, L.LightningDataModule):
             last window.
 
     Raises:
-        ConfigError: no set, two of one name, a batch size below 1, or windows that carry a state
-            without a `hop`.
+        ConfigError: no set, two of one name, a count below 1 (margin and workers: below 0), or
+            windows that carry a state without a `hop`.
 
     Example:
         >>> from spikerec.data.reds import REDS
@@ -71,13 +71,17 @@ class SpikeDataModule(Described, L.LightningDataModule):
         SpikeDataModule(reds=REDS('data/reds'), window=61, batch_size=8, crop=96×96)
     """
 
+    how_to_make: ClassVar[str] = (
+        "it deals out data sets, as SpikeDataModule(REDS(FOLDER), window=network.window) does."
+    )
+
     def __init__(
         self,
         sets: SpikeSet | Sequence[SpikeSet] | Mapping[str, SpikeSet],
         *,
         window: int,
         batch_size: int = 8,
-        crop: Sequence[int] = (96, 96),
+        crop: tuple[int, int] = (96, 96),
         augment: Augmentation = "dihedral",
         ends: float = 0.0,
         samples_per_epoch: int | None = None,
@@ -92,12 +96,21 @@ class SpikeDataModule(Described, L.LightningDataModule):
         carry: Carry = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, found {batch_size}.")
+        least = {"window": 1, "batch_size": 1, "samples_per_epoch": 1, "val_samples": 1}
+        for name, value in {
+            "window": window,
+            "batch_size": batch_size,
+            "samples_per_epoch": samples_per_epoch,
+            "val_samples": val_samples,
+            "margin": margin,
+            "num_workers": num_workers,
+        }.items():
+            if value is not None and value < least.get(name, 0):
+                raise ConfigError(f"{name} must be at least {least.get(name, 0)}, found {value}.")
         self.sets = _by_name(sets)
         self.window = window
         self.batch_size = batch_size
-        self.crop = Crop(*_two_sides(crop), augment, seed, ends)
+        self.crop = Crop(*crop, augment, seed, ends)
         self.samples_per_epoch = samples_per_epoch
         self.margin = margin
         self.num_workers = num_workers
@@ -169,7 +182,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
             )
         return LiveWindows(first, window=self.window, crop=self.crop)
 
-    def _clips(self, name: str, split: str) -> list[Clip]:
+    def _clips(self, name: str, split: SplitName) -> list[Clip]:
         with errors_about(self.sets[name]):
             return self.sets[name].clips(split)
 
@@ -272,7 +285,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
         """Whole images of each set's test split, one process's share."""
         return [self.whole_images(windows) for windows in _built(self.test_windows).values()]
 
-    def evaluation_windows(self, name: str, split: str) -> Windows:
+    def evaluation_windows(self, name: str, split: SplitName) -> Windows:
         """All windows of one set's split."""
         return self._windows(self._clips(name, split))
 
@@ -295,7 +308,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
             InOrder(windows, share), batch_size=1, generator=torch.Generator(), **self._loading()
         )
 
-    def digest(self, name: str, split: str) -> str:
+    def digest(self, name: str, split: SplitName) -> str:
         """SHA-256 of the streams and images of one set's split."""
         return digest(self._clips(name, split))
 
@@ -342,48 +355,24 @@ def _sequences(
     return Sequences(hop, length, warm_up or 0)
 
 
-def _two_sides(crop: object) -> tuple[int, int]:
-    """The height and width of crops, from whatever holds two numbers.
-
-    Raises:
-        ConfigError: something else.
-    """
-    sides = tuple(crop) if isinstance(crop, Iterable) and not isinstance(crop, str) else ()
-    if len(sides) != 2:
-        raise ConfigError(f"crop must be (height, width), found {crop!r}.")
-    height, width = plain(sides)
-    return height, width
-
-
 def _by_name(sets: SpikeSet | Sequence[SpikeSet] | Mapping[str, SpikeSet]) -> dict[str, SpikeSet]:
     """The data sets by name.
 
     Raises:
-        ConfigError: none, two of one name, or something else among them.
+        ConfigError: none, or two of one name.
     """
     named: dict[str, SpikeSet] = {}
-    if not isinstance(sets, SpikeSet | Mapping | list | tuple):
-        raise ConfigError(
-            f"sets must be a data set such as REDS(folder), or several, found {sets!r}."
-        )
     if isinstance(sets, Mapping):
         named = {str(name): one for name, one in sets.items()}
     else:
         for one in [sets] if isinstance(sets, SpikeSet) else sets:
-            name = getattr(one, "name", type(one).__name__)
-            if name in named:
+            if one.name in named:
                 raise ConfigError(
-                    f"sets holds two data sets named {name}: give the second another name."
+                    f"sets holds two data sets named {one.name}: give the second another name."
                 )
-            named[name] = one
+            named[one.name] = one
     if not named:
         raise ConfigError("sets names no data set: choose one or more, such as REDS(folder).")
-    for name, one in named.items():
-        if not isinstance(one, SpikeSet):
-            raise ConfigError(
-                f"sets must hold data sets such as REDS(folder), found {type(one).__name__} "
-                f"under {name}."
-            )
     return named
 
 

@@ -27,11 +27,11 @@ import torch
 from torch import Tensor
 
 from spikerec import spikes
-from spikerec.data.clips import Clip, LiveSet, MadeSet
+from spikerec.data.clips import Clip, LiveSet, MadeSet, SplitName
 from spikerec.data.photographs import fetch_photographs, photographs
 from spikerec.data.sreds import SREDS
-from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, DataError, DataNotFoundError, about
+from spikerec.kinds import checked
 from spikerec.simulation import (
     Camera,
     RandomScene,
@@ -57,7 +57,7 @@ DEAL_SEED = 0
 SHARES = {"train": 23, "val": 3, "test": 4}
 
 
-@takes_numpy
+@checked
 @dataclass(frozen=True)
 class CameraChoice:
     """A camera, and how often it is drawn in relation to the others.
@@ -223,7 +223,7 @@ class Photos(MadeSet):
             told = f"root: {self.root} {state}. {self.how_to_get()}"
             raise about(self, DataNotFoundError(told))
 
-    def clips(self, split: str) -> list[Clip]:
+    def clips(self, split: SplitName) -> list[Clip]:
         """See `SpikeSet.clips`."""
         self._check()
         if self.layout == "sreds":

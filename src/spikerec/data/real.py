@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spikerec import spikes
-from spikerec.data.clips import Clip, SpikeSet
+from spikerec.data.clips import Clip, SpikeSet, SplitName
 from spikerec.errors import ConfigError, DataError
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.spikes.folders import listed
@@ -67,7 +67,7 @@ class Real(SpikeSet):
         """See `SpikeSet.has_images`."""
         return False
 
-    def clips(self, split: str) -> list[Clip]:
+    def clips(self, split: SplitName) -> list[Clip]:
         """See `SpikeSet.clips`; without `held_out`, all splits are alike.
 
         Raises:

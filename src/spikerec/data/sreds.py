@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spikerec.data.clips import Clip, SpikeSet, pair_by_stem, report_alone
+from spikerec.data.clips import Clip, SpikeSet, SplitName, pair_by_stem, report_alone
 from spikerec.errors import DataError
 from spikerec.simulation.images import image_size
 from spikerec.spikes import Geometry
@@ -53,7 +53,7 @@ class SREDS(SpikeSet):
             "`root` at your copy, or train on the data set `synthetic`."
         )
 
-    def clips(self, split: str) -> list[Clip]:
+    def clips(self, split: SplitName) -> list[Clip]:
         """See `SpikeSet.clips`."""
         spike_root, image_root = self._folders(split)
         scenes = folders_in(spike_root)

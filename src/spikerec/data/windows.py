@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from spikerec.data.clips import Clip, LiveSet, check_unique
 from spikerec.data.sequences import Earlier, Past, Sequences
-from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, DataError
+from spikerec.kinds import checked
 from spikerec.models.carrying import Carry, windows_before
 from spikerec.simulation.images import read_grey
 from spikerec.spikes import SpikeStream, mirrored, reflect, unpack_bits
@@ -44,7 +44,7 @@ class Draw(NamedTuple):
     position: int
 
 
-@takes_numpy
+@checked
 @dataclass(frozen=True)
 class Crop:
     """Random crops of a training set: size in pixels, and what is drawn for each.
@@ -82,6 +82,7 @@ class Crop:
             )
 
 
+@checked
 class Windows(Dataset[dict[str, Any]]):
     """Windows around the key readouts of clips.
 
@@ -349,6 +350,7 @@ def _cached_image(path: Path) -> NDArray[np.float32]:
     return image
 
 
+@checked
 def decode(batch: dict[str, Any]) -> dict[str, Any]:
     """Unpack a collated batch on whatever device it lies.
 

@@ -34,6 +34,7 @@ class Term(Described, nn.Module, ABC):
         ConfigError: a negative weight.
     """
 
+    how_to_make: ClassVar[str] = "name a term, as in Loss(l1=L1())."
     needs: ClassVar[tuple[str, ...]] = ()
     needs_target: ClassVar[bool] = True
 
@@ -79,21 +80,13 @@ class Loss(Described, nn.Module):
         Loss(l1=1 · L1, edges=0.5 · Edges)
     """
 
+    how_to_make: ClassVar[str] = "it weighs named terms, as in Loss(l1=L1())."
+
     def __init__(
         self, terms: Mapping[str, Term | None] | None = None, **named: Term | None
     ) -> None:
         super().__init__()
-        if isinstance(terms, Term):
-            raise ConfigError(
-                f"terms must map names to terms, found {type(terms).__name__}: name it, as in "
-                f"Loss({type(terms).__name__.lower()}={type(terms).__name__}())."
-            )
         given = {**(terms or {}), **named}
-        for name, term in given.items():
-            if term is not None and not isinstance(term, Term):
-                raise ConfigError(
-                    f"terms must hold terms such as L1(), found {type(term).__name__} under {name}."
-                )
         kept = {name: term for name, term in given.items() if term is not None and term.weight > 0}
         if not kept:
             raise ConfigError("terms holds no term with a weight above 0: add one.")

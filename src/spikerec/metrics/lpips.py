@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from spikerec import weights
 from spikerec.extras import require
+from spikerec.kinds import checked
 from spikerec.metrics.base import ImageMetric, each
 
 #: AlexNet's third pooling leaves nothing of smaller images.
 SMALLEST = 32
 
 
+@checked
 class LPIPS(ImageMetric):
     """LPIPS 0.1 over AlexNet, by the package `lpips`.
 

@@ -26,11 +26,13 @@ from spikerec.errors import (
     WeightsNotFoundError,
     errors_about,
 )
+from spikerec.kinds import checked
 from spikerec.metrics.base import ImageMetric
 
 Rounding = Literal["none", "nearest", "down"]
 
 
+@checked
 class Protocol(nn.Module):
     """How images are prepared and scored.
 

@@ -32,6 +32,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from spikerec.describing import Described
 from spikerec.errors import ConfigError, InputError, WindowError
 from spikerec.kernels.devices import can_branch
+from spikerec.kinds import checked
 from spikerec.models.modes import in_eval_mode
 from spikerec.models.padding import Margins, Padding
 from spikerec.models.reconstructors import ByBlocks, ByWindows, Reconstructor
@@ -60,6 +61,7 @@ class Reconstruction(NamedTuple):
     extras: Mapping[str, Any] = {}
 
 
+@checked
 @dataclass(frozen=True)
 class Blocks:
     """The blocks of readouts into which a network cuts its window, and which it encodes alike.
@@ -137,6 +139,10 @@ class Network(Described, nn.Module, ABC):
     settled_by_weights: ClassVar[tuple[str, ...]] = ("output_scale",)
     bears_motion: ClassVar[float] = 40.0
     is_continuous: ClassVar[bool] = True
+    how_to_make: ClassVar[str] = (
+        "load a method by its name, spikerec.load('tfp'), or derive a class from "
+        "spikerec.models.Network."
+    )
 
     def __init__(self, window: int, output_scale: float | None = None) -> None:
         super().__init__()
@@ -366,6 +372,11 @@ class Network(Described, nn.Module, ABC):
                     "(spikerec.reconstruct)."
                 )
             spikes = spikes[:]
+        if isinstance(spikes, np.ma.MaskedArray):
+            raise InputError(
+                "spikes must be an array without a mask, found a MaskedArray: fill it first "
+                "(spikes.filled(0))."
+            )
         if not isinstance(spikes, np.ndarray) or spikes.dtype.kind not in "buif":
             found = spikes.dtype if isinstance(spikes, np.ndarray) else type(spikes).__name__
             raise InputError(

@@ -9,9 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikerec.kinds import checked
+
 Mode = Literal["replicate", "zeros", "symmetric"]
 
 
+@checked
 @dataclass(frozen=True)
 class Padding:
     """The rule by which a picture is padded to the multiple that a network needs.

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from spikerec.configs import RENAMED
 from spikerec.errors import ResultsError, printable
+from spikerec.kinds import checked
 from spikerec.results.labels import LabelFacts, unique_labels
 from spikerec.results.record import Definition, Record
 from spikerec.results.rows import Metric, Row
@@ -105,6 +106,7 @@ class Choice:
 EVERYTHING = Choice()
 
 
+@checked
 def gather(
     items: Iterable[Record | Problem], choice: Choice = EVERYTHING
 ) -> tuple[list[Board], list[Problem]]:

@@ -14,11 +14,12 @@ import lightning as L
 import numpy as np
 
 from spikerec.data import SpikeDataModule, Windows
-from spikerec.data.clips import SPLITS, SpikeSet
+from spikerec.data.clips import SpikeSet, SplitName
 from spikerec.describing import describe
 from spikerec.errors import ConfigError
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.memory import keep_freed_memory
+from spikerec.kinds import checked
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network, default_label
@@ -65,7 +66,8 @@ def evaluate(
     folder: str | Path | None = ...,
     **options: Any,  # noqa: ANN401
 ) -> list[Record]: ...
-def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
+@checked  # type: ignore[misc]  # the overloads leave the options to the implementation
+def evaluate(
     network: Network,
     data: SpikeSet | SpikeDataModule,
     protocol: str | Protocol = "corrected",
@@ -73,7 +75,7 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
     *,
     method: str | None = None,
     label: str | None = None,
-    split: str = "test",
+    split: SplitName = "test",
     carry: Carry = None,
     trainer: L.Trainer | None = None,
     optimise: bool = False,
@@ -116,15 +118,6 @@ def evaluate(  # type: ignore[misc]  # the overloads leave its options to it
             an unknown protocol, or a state to carry by a network that has none.
         InputError: the network gave values that are not finite for a sample.
     """
-    if not isinstance(network, Network):
-        raise ConfigError(
-            f"network must be a spikerec.models.Network, found a {type(network).__name__}: load a "
-            "method by its name with spikerec.load, or derive a class from Network."
-        )
-    if split not in SPLITS:
-        raise ConfigError(f"split must be one of {', '.join(SPLITS)}, found {split!r}.")
-    if label is not None and not isinstance(label, str):
-        raise ConfigError(f"label must be text, found {label!r}: put it in quotes.")
     if folder is None and save_images:
         raise ConfigError(f"save_images={save_images} needs a folder to write pictures to.")
     if isinstance(protocol, str):
@@ -192,10 +185,6 @@ def _as_module(data: SpikeSet | SpikeDataModule, network: Network, carry: Carry)
                 f"SpikeDataModule(…, hop=network.hop, carry={carry!r})."
             )
         return data
-    if not isinstance(data, SpikeSet):
-        raise ConfigError(
-            f"data must be a data set or a SpikeDataModule, found a {type(data).__name__}."
-        )
     return SpikeDataModule(data, window=network.window, hop=network.hop, carry=carry)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from spikerec.errors import ResultsError
+from spikerec.kinds import checked
 from spikerec.results.boards import Choice, gather
 from spikerec.results.formats import comma_separated, csv_rows, markdown
 from spikerec.results.page import render
@@ -99,6 +100,7 @@ class Leaderboard:
         return self.to_frame().to_html(index=False, escape=True)
 
 
+@checked
 def leaderboard(
     records: str | Path | Record | Iterable[Record | str | Path | EllipsisType],
     choice: Choice | None = None,

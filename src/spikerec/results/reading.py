@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from spikerec.errors import DataError, DataNotFoundError, ResultsError
+from spikerec.kinds import checked
 from spikerec.parsing import Bounds, parse_json, read_bytes, shown
 from spikerec.results.fields import FROM_FILE, MOST_DEPTH, complaint
 from spikerec.results.record import LAYOUT, SCHEMA, Record, identify
@@ -20,6 +21,7 @@ from spikerec.results.record import LAYOUT, SCHEMA, Record, identify
 BOUNDS = Bounds(bytes=64_000_000, depth=MOST_DEPTH, nodes=12_000_000)
 
 
+@checked
 def read_record(path: Path) -> Record:
     """Read and check a record.
 

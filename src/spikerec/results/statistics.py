@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from spikerec.kinds import checked
+
 Array = NDArray[np.float64]
 
 CONFIDENCE = 0.95
@@ -102,6 +104,7 @@ class Standing:
         )
 
 
+@checked
 def standing(
     values: Mapping[str, Array], keys: Sequence[str], higher_is_better: bool, seed: int = 0
 ) -> Standing:
@@ -171,6 +174,7 @@ def intervals(
     return {label: Interval(*row[:3]) for label, row in zip(values, estimates, strict=True)}
 
 
+@checked
 def compare(values: Mapping[str, Array], keys: Sequence[str], seed: int = 0) -> list[Comparison]:
     """Each pair of methods, in the order of `itertools.combinations(values, 2)`.
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from spikerec.errors import ResultsError, printable
+from spikerec.kinds import checked
 from spikerec.results.fields import YEARS
 from spikerec.results.reading import read_record
 from spikerec.results.record import Record, file_word
@@ -41,6 +42,7 @@ class Reading(NamedTuple):
     problems: list[Problem]
 
 
+@checked
 class Store:
     """A folder of records.
 
@@ -94,6 +96,7 @@ class Store:
         return summary_frame(self.read_all().records)
 
 
+@checked
 def scan(folders: Sequence[Path | str]) -> Iterator[Record | Problem]:
     """Read every file of some folders in turn, in the order of names; a record's copies count once.
 
@@ -133,6 +136,7 @@ def _time(name: str) -> datetime | None:
     return time if time.year in YEARS else None
 
 
+@checked
 def long_frame(records: Sequence[Record]) -> pd.DataFrame:
     """One row per record, metric and sample.
 
@@ -154,6 +158,7 @@ def long_frame(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+@checked
 def summary_frame(records: Sequence[Record]) -> pd.DataFrame:
     """One row per record: its facts, `samples` (how many), and the mean of each metric."""
     rows = [

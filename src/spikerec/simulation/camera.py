@@ -41,9 +41,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, InputError
 from spikerec.kernels.devices import at_once
+from spikerec.kinds import checked
 from spikerec.simulation.sensor import SensorMaps, draw_maps, read_maps
 from spikerec.spikes.geometry import check_light_scale
 
@@ -53,7 +53,7 @@ THETA = 1 << THETA_BITS
 READOUTS_AT_ONCE = 64
 
 
-@takes_numpy
+@checked
 @dataclass(frozen=True)
 class Camera:
     """A spike camera: light scale, threshold and noise.
@@ -169,6 +169,7 @@ class Camera:
         return self.maps is not None or any(spreads)
 
 
+@checked
 class Exposure:
     """A stream being recorded: the charge in the pixels, and the noise still to be drawn.
 

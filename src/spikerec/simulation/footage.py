@@ -18,6 +18,7 @@ from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError
 from spikerec.extras import require
+from spikerec.kinds import checked
 from spikerec.parsing import parsing
 from spikerec.simulation.images import fitted, image_files, image_size, read_grey, weighed
 
@@ -40,6 +41,7 @@ JITTER = 0.1
 KEPT = 2
 
 
+@checked
 class Footage:
     """Frames of a video file, or of a folder of images taken in order, numbers by value.
 
@@ -186,6 +188,7 @@ class Footage:
         return [time - stated[0] for time in stated]
 
 
+@checked
 def read_frames(
     path: str | Path, *, size: tuple[int, int] | None = None, frames: int | None = None
 ) -> Tensor:
@@ -204,6 +207,7 @@ def read_frames(
     return torch.stack([footage[index] for index in range(len(footage))])
 
 
+@checked
 def read_video(path: str | Path, *, frames: int | None = None) -> Iterator[Tensor]:
     """Frames of a video file as grey intensity, (h, w) float32 in [0, 1], in order, upright.
 

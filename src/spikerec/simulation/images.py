@@ -25,6 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError
+from spikerec.kinds import checked
 from spikerec.parsing import parsing
 from spikerec.spikes.folders import listed
 from spikerec.spikes.grey import grey_levels
@@ -69,6 +70,7 @@ BUNDLED_IMAGES = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class SourceImage:
     """A photograph to make scenes from.
@@ -99,6 +101,7 @@ def bundled_images() -> list[SourceImage]:
     return [source_image(folder / name, licence) for name, licence in BUNDLED_IMAGES.items()]
 
 
+@checked
 def folder_images(folder: str | Path, licence: str = "not stated") -> list[SourceImage]:
     """All images of a folder, in order, each reduced to at most 2048 pixels a side.
 

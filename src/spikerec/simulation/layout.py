@@ -25,6 +25,7 @@ from torch import Tensor
 
 from spikerec import spikes
 from spikerec.errors import ConfigError, DataError
+from spikerec.kinds import checked
 from spikerec.simulation.camera import Camera
 from spikerec.simulation.cards import plain_values, read_card, write_card
 from spikerec.simulation.colour import BayerScene
@@ -40,6 +41,7 @@ CARD = "simulation.yaml"
 BLOCK_PIXELS = 1 << 24
 
 
+@checked
 @dataclass(frozen=True)
 class Recording:
     """A scene, the camera before it, and for how long.
@@ -124,6 +126,7 @@ class Recording:
         }
 
 
+@checked
 @dataclass(frozen=True)
 class SREDSLayout:
     """Where a set in SREDS layout keeps things.
@@ -156,6 +159,7 @@ class SREDSLayout:
         write_scene(self.root, split, scene, recording)
 
 
+@checked
 @dataclass(frozen=True)
 class StreamLayout:
     """Where a set of one file a scene keeps things: `ROOT/SPLIT/SCENE.dat`, see `write_stream`.
@@ -180,6 +184,7 @@ class StreamLayout:
         write_stream(path, recording)
 
 
+@checked
 def write_scene(
     root: Path,
     split: str,
@@ -241,6 +246,7 @@ def written_before(target: Path, recording: Recording) -> bool:
     return True
 
 
+@checked
 def write_stream(
     path: Path, recording: Recording, *, on_image: Callable[[], None] | None = None
 ) -> None:

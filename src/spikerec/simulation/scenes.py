@@ -18,14 +18,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, InputError
+from spikerec.kinds import checked
 
 MOTION_SPAN = 61  # readouts over which motion is stated: the window of STIR
 FRAMES_AT_ONCE = 16  # bounds memory; the frames do not depend on it
@@ -36,6 +36,7 @@ DETAIL = 2  # pixels of a photograph for one of the scene, a side
 DISPLAY_GAMMA = 2.2  # grey values of photographs are light to the power 1 / 2.2, about (sRGB)
 
 
+@runtime_checkable
 class Scene(Protocol):
     """Anything whose true intensity is known at each readout."""
 
@@ -205,6 +206,7 @@ class Layer:
         )
 
 
+@checked
 class LayeredScene:
     """Layers in front of one another, far to near.
 
@@ -261,7 +263,7 @@ class LayeredScene:
         return intensity.mul_(self.brightness)
 
 
-@takes_numpy
+@checked
 @dataclass(frozen=True)
 class SceneStyle:
     """How much happens in a random scene.
@@ -315,6 +317,7 @@ class SceneStyle:
             )
 
 
+@checked
 class RandomScene(LayeredScene):
     """A moving scene drawn from photographs and a seed.
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError, GeometryError
+from spikerec.kinds import checked
 from spikerec.spikes.numpy_files import read_npz
 
 CALIBRATION_LUX = 335.0  # E₃, the brightest of the three even lights of RSIR's calibration
@@ -26,6 +27,7 @@ MAX_MAP_VALUES = 1 << 22
 CALIBRATION_KEYS = ("Nl", "Nd", "D_light")  # R, L_d and D_light, as published with SpikeNeRF
 
 
+@checked
 @dataclass(frozen=True)
 class SensorMaps:
     """Fixed pattern of a sensor, one value a pixel.
@@ -47,6 +49,7 @@ class SensorMaps:
         )
 
 
+@checked
 def draw_maps(
     height: int,
     width: int,
@@ -80,6 +83,7 @@ def draw_maps(
     )
 
 
+@checked
 def read_maps(path: str | Path, height: int, width: int) -> SensorMaps:
     """Read the fixed pattern of a real sensor and cut it to size around its centre.
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from spikerec.errors import ConfigError, DataError, InputError
+from spikerec.kinds import checked
 from spikerec.simulation.cards import plain_values, stands, write_card
 from spikerec.simulation.images import SourceImage
 from spikerec.spikes.files import lock_folder, make_folder
@@ -36,6 +37,7 @@ Progress = Callable[[int, int], None]
 WriteScene = Callable[[str, int], None]
 
 
+@checked
 def write_set(
     root: Path,
     card: Mapping[str, Any],
@@ -112,6 +114,7 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@checked
 def deal_images(
     images: Sequence[SourceImage], scenes: Mapping[str, int], seed: int
 ) -> dict[str, list[SourceImage]]:

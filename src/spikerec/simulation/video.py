@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikerec.errors import ConfigError, InputError
+from spikerec.kinds import checked
 from spikerec.simulation.footage import Footage
 from spikerec.simulation.images import resized
 
@@ -34,6 +35,7 @@ Interpolation = Literal["motion", "blend"]
 FLOW_PIXELS = 1 << 22
 
 
+@checked
 class VideoScene:
     """A scene given by frames.
 

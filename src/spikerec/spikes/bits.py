@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from spikerec.errors import GeometryError, InputError
+from spikerec.kinds import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 def pack_bits(spikes: np.ndarray) -> np.ndarray: ...
 @overload
 def pack_bits(spikes: Tensor) -> Tensor: ...
+@checked
 def pack_bits(spikes: np.ndarray | Tensor) -> np.ndarray | Tensor:
     """Pack the last axis, least significant bit first.
 
@@ -59,6 +61,7 @@ def _pack_by_shifts(spikes: Tensor) -> Tensor:
 def unpack_bits(bits: np.ndarray, width: int, offset: int = 0) -> np.ndarray: ...
 @overload
 def unpack_bits(bits: Tensor, width: int, offset: int = 0) -> Tensor: ...
+@checked
 def unpack_bits(bits: np.ndarray | Tensor, width: int, offset: int = 0) -> np.ndarray | Tensor:
     """Undo `pack_bits` on the last axis: the pixels [offset, offset + width) of each row.
 
@@ -127,6 +130,7 @@ def as_spikes(path: Path, values: np.ndarray) -> np.ndarray:
     return values.astype(np.uint8, copy=False)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class PackedSpikes:
     """A block of spikes, one bit each, cut from a stream at whole bytes.

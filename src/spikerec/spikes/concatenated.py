@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from spikerec.errors import DataError, GeometryError
+from spikerec.kinds import checked
 from spikerec.spikes.bits import PackedSpikes
 from spikerec.spikes.stream import SpikeStream
 
 
+@checked
 class ConcatenatedStream(SpikeStream):
     """Streams joined in time.
 

@@ -13,6 +13,7 @@ from typing import IO, Self
 import numpy as np
 
 from spikerec.errors import DataError, GeometryError
+from spikerec.kinds import checked
 from spikerec.spikes import sps100
 from spikerec.spikes.bayer import BayerPattern
 from spikerec.spikes.bits import PackedSpikes, as_spikes
@@ -42,6 +43,7 @@ COMMON_GEOMETRIES = (
 )
 
 
+@checked
 class DatStream(FileStream[np.ndarray]):
     """A `.dat` file.
 
@@ -207,6 +209,7 @@ def _warn_of_rest(path: Path, left_over: int) -> None:
     )
 
 
+@checked
 class DatWriter:
     """Write a `.dat` and its sidecar part by part; both appear when the `with` block succeeds.
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikerec.errors import ConfigError, WindowError
+from spikerec.kinds import checked
 
 #: Rules for a window that leaves the stream: it is completed, or there is none.
 Ends = Literal["reflect", "drop"]
@@ -53,6 +54,7 @@ def check_mirrors(path: Path, num_readouts: int) -> None:
         )
 
 
+@checked
 def reflect(readouts: ArrayLike, num_readouts: int) -> NDArray[np.int64]:
     """Return the readout of the stream that stands for each of some readouts.
 
@@ -77,6 +79,7 @@ def reflect(readouts: ArrayLike, num_readouts: int) -> NDArray[np.int64]:
     return np.minimum(place, period - place) if num_readouts > 1 else np.zeros_like(place)
 
 
+@checked
 def mirrored(start: int, stop: int, num_readouts: int) -> NDArray[np.int64]:
     """Return the readouts that stand for start … stop − 1, each within the stream (see `reflect`).
 

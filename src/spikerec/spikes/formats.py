@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from spikerec.describing import plain_numbers
-from spikerec.errors import DataError, DataNotFoundError, GeometryError
+from spikerec.errors import ConfigError, DataError, DataNotFoundError, GeometryError
+from spikerec.kinds import checked
 from spikerec.parsing import shown
 from spikerec.spikes import sps100
 from spikerec.spikes.bayer import BayerPattern, Flip
@@ -45,9 +45,9 @@ SUFFIXES = (".dat", ".npy", ".npz", ".h5", ".hdf5")
 COPY_BYTES = 1 << 26
 
 
-@plain_numbers
+@checked
 def open(
-    path: Source,
+    path: Source | SpikeStream,
     *,
     geometry: Geometry | Mapping[str, Any] | Sequence[int] | np.ndarray | Tensor | None = None,
     rate_hz: float | None = None,
@@ -64,7 +64,8 @@ def open(
         path: a `.dat`, `.npy`, `.npz` or `.h5` file; or several, or a folder of `.dat` files (by
             name, numbers in it by value; hidden ones do not count), joined in time. The folder that
             an SPS100's recorder writes (`FOLDER/{0,1,2,3}/K.dat`) is one of these. Or spikes in
-            memory, an array or a tensor (T, H, W) of 0 and 1, top row first.
+            memory, an array or a tensor (T, H, W) of 0 and 1, top row first. A stream is returned
+            as it is.
         geometry: layout of a `.dat`; None to take it from the sidecar (that of a folder is
             `FOLDER.yaml` beside it, and serves all its files); a mapping of some of its keys, as
             `{"partial": "drop"}`, to take the others from there; a pair is height and width. Other
@@ -82,11 +83,18 @@ def open(
 
     Raises:
         DataNotFoundError: no such file or folder.
-        DataError: not a format that is read, content that is not of its format, or a `path` that
-            is neither paths nor an array.
+        ArgumentError: a `path` that is neither paths nor an array.
+        DataError: not a format that is read, or content that is not of its format.
         GeometryError: no geometry for a `.dat`, one that does not fit, or an empty stream.
         ConfigError: a rate or light scale out of range, or another turn or pattern.
     """
+    if isinstance(path, SpikeStream):
+        stated_facts = (geometry, rate_hz, light_scale, dataset, rotate, flip, bayer)
+        if external or any(fact is not None for fact in stated_facts):
+            raise ConfigError(
+                "path is a stream already, which states its own facts: give it alone."
+            )
+        return path
     if isinstance(path, np.ndarray) or is_tensor(path):
         if external or geometry is not None or dataset is not None:
             raise GeometryError(
@@ -97,11 +105,6 @@ def open(
         rate_hz = getattr(path, "rate_hz", None) if rate_hz is None else rate_hz
         light_scale = getattr(path, "light_scale", None) if light_scale is None else light_scale
         return _turned(ArrayStream(path, rate_hz, light_scale), stated)
-    if not _are_paths(path):
-        raise DataError(
-            "path must be a file, several files, a folder, or spikes in memory (an array or a "
-            f"tensor of (T, H, W)), found {type(path).__name__}."
-        )
     if geometry is not None and not isinstance(geometry, Geometry | Mapping):
         geometry = _pair(geometry)
     partly = {} if geometry is None or isinstance(geometry, Geometry) else dict(geometry)
@@ -125,17 +128,10 @@ def open(
     return opened(path)
 
 
+@checked
 def as_stream(source: Source | SpikeStream) -> SpikeStream:
     """A stream as it is, or what `open` makes of a path, several, an array or a tensor."""
-    return source if isinstance(source, SpikeStream) else open(source)
-
-
-def _are_paths(path: object) -> bool:
-    if isinstance(path, str | Path):
-        return True
-    if not isinstance(path, Sequence) or isinstance(path, bytes | memoryview):
-        return False
-    return all(isinstance(one, str | Path) for one in path)
+    return open(source)
 
 
 def _pair(geometry: Sequence[int] | np.ndarray | Tensor) -> Geometry:
@@ -150,7 +146,7 @@ def _pair(geometry: Sequence[int] | np.ndarray | Tensor) -> Geometry:
     return Geometry(values[0], values[1])
 
 
-@plain_numbers
+@checked
 def save(
     path: str | Path,
     spikes: np.ndarray | Tensor | SpikeStream,
@@ -202,6 +198,7 @@ def save(
     )
 
 
+@checked
 def save_parts(
     path: str | Path,
     shape: tuple[int, int, int],

@@ -29,8 +29,8 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 import yaml
 
-from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, DataError, GeometryError, SpikerecError
+from spikerec.kinds import checked, checked_names
 from spikerec.parsing import LARGEST_INTEGER, read_yaml, shown
 from spikerec.spikes import sps100
 from spikerec.spikes.bayer import BayerPattern, Flip, check_bayer, check_turn
@@ -52,7 +52,7 @@ MAX_READOUT_PIXELS = 1 << 24
 MAX_READOUTS = 1 << 31
 
 
-@takes_numpy
+@checked_names
 @dataclass(frozen=True)
 class Geometry:
     """Layout of one readout in a `.dat` file.
@@ -173,7 +173,7 @@ class Geometry:
         return f"{self.height} × {self.width}{stored}"
 
 
-@takes_numpy
+@checked_names
 @dataclass(frozen=True)
 class Sidecar:
     """What a sidecar YAML states; None for what it leaves open.
@@ -198,6 +198,8 @@ class Sidecar:
     bayer: BayerPattern | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.geometry, Geometry | None):
+            raise ConfigError(f"geometry must be a Geometry, found {shown(self.geometry)}.")
         check_turn(
             0 if self.rotate is None else self.rotate, "none" if self.flip is None else self.flip
         )
@@ -246,6 +248,7 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, float | np.floating) and math.isfinite(value)
 
 
+@checked
 def sidecar_path(path: Path) -> Path:
     """The sidecar that a file, or a folder of files, owns.
 
@@ -258,6 +261,7 @@ def sidecar_path(path: Path) -> Path:
     return path.parent / f"{path.name}.yaml"
 
 
+@checked
 def read_sidecar(path: Path) -> Sidecar:
     """What is stated beside a spike file: by its sidecar, or by the one that it may share.
 
@@ -278,6 +282,7 @@ def read_sidecar(path: Path) -> Sidecar:
     return _read(shared)
 
 
+@checked
 def write_sidecar(path: Path, sidecar: Sidecar, *, overwrite: bool = False) -> None:
     """Make a spike file's sidecar state this and nothing else; atomically.
 

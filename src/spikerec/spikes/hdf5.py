@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from spikerec.errors import DataError, GeometryError
+from spikerec.kinds import checked
 from spikerec.parsing import parsing, shown
 from spikerec.spikes.arrays import SPIKE_NAMES, byte_columns, check_array, choose_dataset
 from spikerec.spikes.bits import PackedSpikes, as_spikes, pack_bits
@@ -44,6 +45,7 @@ _HOW_EXTERNAL = (
 )
 
 
+@checked
 class H5Stream(FileStream[h5py.File]):
     """A dataset in an `.h5` file, read chunk by chunk.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from spikerec.errors import DataNotFoundError, GeometryError
+from spikerec.kinds import checked
 from spikerec.spikes.bayer import BayerPattern, notice_mosaic
 from spikerec.spikes.dat import COMMON_GEOMETRIES, find_sps100_start, open_dat
 from spikerec.spikes.defects import Defects, Sample, find_defects, sample
@@ -101,6 +102,7 @@ class Inspection:
         return f"a Bayer mosaic: set bayer={self.mosaic[0]} or bayer={self.mosaic[1]}"
 
 
+@checked
 def inspect(stream: Source | SpikeStream) -> Inspection:
     """Look at a stream: a sample of it is read, however long it is.
 

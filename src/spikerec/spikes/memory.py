@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from spikerec.errors import GeometryError
+from spikerec.kinds import checked
 from spikerec.spikes.bits import as_spikes, pack_bits, unpack_bits
 from spikerec.spikes.geometry import MAX_READOUT_PIXELS, MAX_READOUTS
 from spikerec.spikes.stream import SpikeStream
@@ -24,6 +25,7 @@ def is_tensor(value: object) -> TypeGuard[Tensor]:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+@checked
 class ArrayStream(SpikeStream):
     """A stream of spikes in memory. It keeps a copy, one bit a spike.
 

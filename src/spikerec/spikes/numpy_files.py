@@ -19,6 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from spikerec.errors import DataError
+from spikerec.kinds import checked
 from spikerec.parsing import open_zip, parsing, shown
 from spikerec.spikes.arrays import byte_columns, check_array, choose_dataset, shown_array
 from spikerec.spikes.bits import PackedSpikes, as_spikes, pack_bits
@@ -51,6 +52,7 @@ class Header(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+@checked
 class NpyStream(FileStream[np.ndarray]):
     """An array in a `.npy` file, memory mapped.
 
@@ -106,6 +108,7 @@ class NpyStream(FileStream[np.ndarray]):
         return as_spikes(self.path, self._handle[time, rows, columns].copy())
 
 
+@checked
 class NpzStream(FileStream[np.ndarray]):
     """An array in a `.npz` file: decompressed on first use, and kept as bits from then on.
 

@@ -23,17 +23,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from spikerec.describing import takes_numpy
 from spikerec.errors import InputError, WindowError
 from spikerec.kernels.dispatch import served_by
 from spikerec.kernels.plasticity import SETTLE
+from spikerec.kinds import checked
 
 PlasticityMode = Literal["offline", "online"]
 
 GRAY_LEVELS = 256
 
 
-@takes_numpy
+@checked
 @dataclass(frozen=True)
 class Plasticity:
     """The synapse: its constants, its states after some spikes, and their inversion to a rate.
@@ -57,10 +57,6 @@ class Plasticity:
     f: float = 0.15
     time_unit: float = 1.0
     exact: bool = False
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("offline", "online"):
-            raise InputError(f"mode must be offline or online, found {self.mode!r}.")
 
     @property
     def raised_step(self) -> float:
@@ -100,6 +96,7 @@ class Plasticity:
         return -1 / (self.recovery_time * spent.log()) - 1 / (self.facilitation_time * raised.log())
 
 
+@checked
 def tfstp(spikes: Tensor, *, key_readout: int, plasticity: Plasticity | None = None) -> Tensor:
     """Texture from short-term plasticity at the key readout, from all readouts up to it.
 
@@ -160,6 +157,7 @@ def _settle(
     return recovery, facilitation
 
 
+@checked
 def stretch_to_uint8(images: Tensor) -> Tensor:
     """Stretch each image to 0…255 by its minimum and maximum, and cut off the fraction.
 
@@ -174,6 +172,7 @@ def stretch_to_uint8(images: Tensor) -> Tensor:
     return stretched.nan_to_num(0).to(torch.uint8)
 
 
+@checked
 def equalise_histogram(images: Tensor) -> Tensor:
     """Equalise the histogram of each image, by OpenCV's rules.
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikerec.errors import InputError, WindowError
+from spikerec.kinds import checked
 
 TfiRule = Literal["key", "sequence"]
 Closed = Literal["right", "left"]
@@ -27,6 +28,7 @@ Closed = Literal["right", "left"]
 UNDEFINED_INTERVAL = 257
 
 
+@checked
 def tfp(spikes: Tensor, *, key_readout: int, window: int) -> Tensor:
     """Texture from playback: the firing rate in a window around the key readout.
 
@@ -51,6 +53,7 @@ def tfp(spikes: Tensor, *, key_readout: int, window: int) -> Tensor:
     return _divide(_count(spikes[:, first : first + window]), window).unsqueeze(1)
 
 
+@checked
 def tfp_sequence(spikes: Tensor, *, window: int) -> Tensor:
     """TFP at every readout whose window lies in the stream.
 
@@ -73,6 +76,7 @@ def tfp_sequence(spikes: Tensor, *, window: int) -> Tensor:
     return _divide(ends, window)
 
 
+@checked
 def nested_means(block: Tensor, lengths: Sequence[int] = (21, 17, 13, 9, 5)) -> Tensor:
     """Firing rates of windows inside one another, all centred in the block.
 
@@ -110,6 +114,7 @@ def nested_means(block: Tensor, lengths: Sequence[int] = (21, 17, 13, 9, 5)) -> 
     return torch.stack([means[length] for length in lengths], 1)
 
 
+@checked
 def isi(spikes: Tensor, *, closed: Closed) -> Tensor:
     """Inter-spike interval that holds each readout.
 
@@ -138,6 +143,7 @@ def isi(spikes: Tensor, *, closed: Closed) -> Tensor:
     return _interval(since, until, size, undefined=0)
 
 
+@checked
 def tfi(
     spikes: Tensor,
     *,
@@ -180,6 +186,7 @@ def tfi(
     return _inverse(interval)
 
 
+@checked
 def tfi_interval(
     spikes: Tensor,
     *,

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from spikerec.errors import GeometryError, WindowError
+from spikerec.kinds import checked
 from spikerec.spikes.bayer import BayerPattern
 from spikerec.spikes.bits import PackedSpikes, pack_bits
 from spikerec.spikes.ends import Ends, check_ends, check_mirrors, mirrored
@@ -44,6 +45,7 @@ class SpikeWindow(np.ndarray):
         self.rate_hz = getattr(origin, "rate_hz", None)
 
 
+@checked
 class SpikeStream(ABC):
     """A record of T readouts of H × W pixels, one bit each.
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spikerec.kinds import checked
 from spikerec.models.base import Network, Reconstruction, darken
 from spikerec.models.modes import for_inference
 from spikerec.models.reconstructors import Reconstructor
@@ -44,6 +45,7 @@ class Frame(NamedTuple):
     spikes: Tensor
 
 
+@checked
 def make_frames(
     stream: SpikeStream,
     networks: Sequence[Network],

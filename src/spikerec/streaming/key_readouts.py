@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikerec.errors import ConfigError, DataError, WindowError
+from spikerec.kinds import checked
 from spikerec.parsing import read_bytes, shown
 from spikerec.spikes import Ends, SpikeStream
 from spikerec.spikes.ends import check_ends, check_mirrors
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from spikerec.models.base import Network
 
 
+@checked
 @dataclass(frozen=True)
 class KeyReadouts:
     """Key readouts of a stream: evenly spaced, or a list of them.

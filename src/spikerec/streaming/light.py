@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError, GeometryError
+from spikerec.kinds import checked
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair, Sample
 
@@ -33,6 +33,7 @@ STRONGEST = 1e6
 LOG_STRENGTH = 50.0
 
 
+@checked
 def white_rate(sample: Sample, broken: NDArray[np.bool_] | None = None) -> float:
     """Estimate the firing rate of white in a clip whose light scale is not stated.
 
@@ -69,7 +70,7 @@ def white_level(images: NDArray[np.float32]) -> float:
     return float(np.percentile(means[counted > 0], WHITE_PERCENTILE))
 
 
-@takes_numpy
+@checked
 @dataclass(frozen=True)
 class Tone:
     """The mapping of intensity to grey, in this order: gain, curve, gamma.
@@ -116,6 +117,7 @@ class Tone:
         return grey
 
 
+@checked
 @dataclass(frozen=True)
 class FixedPattern:
     """The offset and gain of each pixel of a sensor, measured lens covered and evenly lit.

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spikerec.describing import plain_numbers
 from spikerec.errors import ConfigError
+from spikerec.kinds import checked
 from spikerec.models.base import Network
 from spikerec.spikes import Ends, Source, SpikeStream, as_stream
 from spikerec.streaming.key_readouts import KeyReadouts, parse_readouts
@@ -22,7 +22,7 @@ Method = str | Network | Mapping[str, Network]
 FEWEST_FRAMES = 75
 
 
-@plain_numbers
+@checked
 def reconstruct(
     stream: Source | SpikeStream,
     *methods: Method | Sequence[Method],
@@ -108,6 +108,7 @@ def reconstruct(
     return Video(stream, networks, key_readouts, **settings)
 
 
+@checked
 def default_stride(
     stream: SpikeStream,
     networks: Sequence[Network],

@@ -11,6 +11,7 @@ from torch import Tensor
 from spikerec.errors import ConfigError, SpikerecError
 from spikerec.inference.footprint import peak_memory
 from spikerec.kernels.devices import free_bytes, processes_on
+from spikerec.kinds import checked
 from spikerec.models.base import Network
 from spikerec.models.reconstructors import Reconstructor, Spikes
 from spikerec.streaming.readouts import Cut
@@ -24,6 +25,7 @@ MARGIN = 0.25
 MEMORY_SHARE = 0.6
 
 
+@checked
 class Tiling:
     """A cut of a picture into overlapping tiles, and the joining of their images.
 
@@ -124,6 +126,7 @@ def _cut(size: int, side: int, overlap: int) -> list[slice]:
     return [slice(start, start + side) for start in starts]
 
 
+@checked
 def choose_tiling(
     network: Network,
     height: int,
@@ -162,6 +165,7 @@ def choose_tiling(
     return Tiling(network, height, width, side, overlap)
 
 
+@checked
 def fitting_side(
     network: Network, height: int, width: int, batch_size: int, devices: Sequence[torch.device]
 ) -> int | None:

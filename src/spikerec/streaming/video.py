@@ -26,10 +26,10 @@ from PIL import Image
 from torch import Tensor
 
 from spikerec import __version__
-from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError
 from spikerec.inference.ready import Engine, Precision, choose_precision, ready
 from spikerec.kernels.devices import images_at_once
+from spikerec.kinds import checked
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.bayer import plane_size
@@ -67,7 +67,7 @@ WHITE_IMAGES = 8
 LEAST_WHITE = 1e-3
 
 
-@takes_numpy
+@checked
 class Video:
     """The frames of a stream by one or several methods, made as they are asked for.
 

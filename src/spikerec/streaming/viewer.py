@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from PIL import Image
 
 from spikerec.errors import ConfigError, SpikerecError, one_line
+from spikerec.kinds import checked
 from spikerec.models.base import Network
 from spikerec.spikes import Ends, SpikeStream
 from spikerec.spikes.grey import grey_levels
@@ -41,6 +42,7 @@ MOST_CLIENTS = 16
 PATIENCE_SECONDS = 10
 
 
+@checked
 class Viewer:
     """What the page asks for.
 

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from spikerec.data import SpikeDataModule
+from spikerec.kinds import checked
 from spikerec.models.base import Network, default_label
 from spikerec.spikes import SpikeStream, tfp
 from spikerec.spikes.files import atomic_path
@@ -30,6 +31,7 @@ from spikerec.weights.trained import model_of
 LEAST_WIDTH = 240
 
 
+@checked
 class ValidationImages(Callback):
     """Pictures of the first validation samples: input as TFP | prediction | truth.
 
@@ -94,6 +96,7 @@ class ValidationImages(Callback):
                 )
 
 
+@checked
 class ValidationVideo(Callback):
     """A short video of the first validation clip, reconstructed readout by readout.
 

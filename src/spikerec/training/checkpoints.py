@@ -27,6 +27,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 
 from spikerec.data import SpikeDataModule
+from spikerec.kinds import checked
 from spikerec.spikes.files import atomic_path
 from spikerec.training.continuation import CONDITIONS, conditions
 from spikerec.training.distributed import gather_objects
@@ -69,6 +70,7 @@ class Preempted(SystemExit):
         super().__init__(128 + signum if first else 0)
 
 
+@checked
 class LastCheckpoint(Checkpoint):
     """Writes `last.ckpt` every so many steps, after every epoch, and when told to end.
 

@@ -13,9 +13,11 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from spikerec.kinds import checked
 from spikerec.spikes.files import atomic_path, sync
 
 
+@checked
 class CurveLog(Logger):
     """Writes RUN/metrics.csv: `step`, then a column for each quantity ever logged.
 

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
 from spikerec.data import SpikeDataModule, Windows
+from spikerec.data.clips import SplitName
 from spikerec.spikes.grey import grey_levels
 from spikerec.training.callbacks import sample_pictures
 from spikerec.training.distributed import gather
@@ -34,7 +35,7 @@ class Split(L.LightningDataModule):
         split: `train`, `val` or `test`.
     """
 
-    def __init__(self, data: SpikeDataModule, set_name: str, split: str) -> None:
+    def __init__(self, data: SpikeDataModule, set_name: str, split: SplitName) -> None:
         super().__init__()
         self.data = data
         self.set_name = set_name

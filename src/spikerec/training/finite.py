@@ -28,6 +28,7 @@ from torch.optim import Optimizer
 
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError, DataError, NonFiniteError
+from spikerec.kinds import checked
 from spikerec.losses import Loss
 from spikerec.models.base import Network
 from spikerec.parsing import RUN_DOCUMENT, read_json
@@ -249,6 +250,7 @@ class Replayed:
         return f"loss {self.loss:.6g} ({terms}), gradient {self.gradient_norm:.6g}{where}: {keys}"
 
 
+@checked
 def replay(
     network: Network,
     loss: Loss,

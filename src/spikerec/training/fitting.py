@@ -21,11 +21,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule
-from spikerec.describing import Named, describe, plain_numbers
+from spikerec.describing import Named, describe
 from spikerec.errors import ConfigError, RunError, SpikerecError, about, errors_about
 from spikerec.kernels.devices import device_name, prefers_channels_last
 from spikerec.kernels.memory import keep_freed_memory
-from spikerec.losses import Loss, Term
+from spikerec.kinds import checked
+from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import countable, macs, parameters
 from spikerec.metrics.sizes import PAPER_SIZE
@@ -66,7 +67,7 @@ MakeScheduler = Callable[[Optimizer], LRScheduler]
 _log = logging.getLogger(__name__)
 
 
-@plain_numbers
+@checked
 def fit(
     network: Network,
     data: SpikeDataModule,
@@ -142,7 +143,8 @@ def fit(
         NonFiniteError: a loss, a gradient, a weight or a score became infinite or NaN.
         KeyboardInterrupt: the user ended it at once.
     """
-    _check_objects(network, data, loss, max_epochs)
+    if max_epochs is not None and max_epochs < -1:
+        raise ConfigError(f"max_epochs must be at least 0, or -1 for no end, found {max_epochs}.")
     run = Run(folder)
     with run.claimed(), without_noise(), modes_kept(network):
         plan = _Plan(
@@ -351,42 +353,6 @@ def _train(
         _log.info("nothing was validated: the last weights are in %s", run.last)
     else:
         _log.info("best %s %.4g: %s", monitor.name, best, run.best)
-
-
-def _check_objects(network: object, data: object, loss: object, max_epochs: object) -> None:
-    """Refuse objects of another kind, with the way to make the right ones.
-
-    Raises:
-        ConfigError: naming the argument.
-    """
-    if not isinstance(network, Network):
-        raise ConfigError(
-            f"network must be a spikerec.models.Network, found a {type(network).__name__}: derive "
-            "it from Network, pass its window to Network.__init__, and return "
-            "Reconstruction(image) from forward."
-        )
-    if isinstance(loss, Term):
-        name = type(loss).__name__
-        raise ConfigError(
-            f"loss must be a Loss, which weighs terms, found the term {name}: give "
-            f"Loss({name.lower()}={name}(…))."
-        )
-    if not isinstance(loss, str | Loss):
-        raise ConfigError(
-            f"loss must be a Loss of terms such as Loss(l1=L1()), or the name of a choice of "
-            f"conf/loss, found a {type(loss).__name__}."
-        )
-    if max_epochs is not None and (
-        not isinstance(max_epochs, int) or isinstance(max_epochs, bool) or max_epochs < -1
-    ):
-        raise ConfigError(
-            f"max_epochs must be a whole number, or -1 for no end, found {max_epochs!r}."
-        )
-    if not isinstance(data, SpikeDataModule):
-        raise ConfigError(
-            f"data must be a SpikeDataModule, found a {type(data).__name__}: make one of it, "
-            "SpikeDataModule(data, window=network.window)."
-        )
 
 
 def _check_factory(made_by: object, kind: type, argument: str) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from spikerec.data.clips import Clip, LiveSet, SpikeSet
+from spikerec.data.clips import Clip, LiveSet, SpikeSet, SplitName
 from spikerec.errors import DataError, errors_about
 from spikerec.spikes import Geometry
 
@@ -187,7 +187,7 @@ def data_facts(sets: Mapping[str, SpikeSet]) -> dict[str, str]:
     """
     facts: dict[str, str] = {}
     for name, one in sets.items():
-        splits = ("val",) if isinstance(one, LiveSet) else ("train", "val")
+        splits: list[SplitName] = ["val"] if isinstance(one, LiveSet) else ["train", "val"]
         try:
             with errors_about(one):
                 clips = [clip for split in splits for clip in one.clips(split)]

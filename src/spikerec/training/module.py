@@ -19,6 +19,7 @@ from spikerec.configs import build
 from spikerec.data.sequences import is_sequence, windows_of
 from spikerec.describing import describe
 from spikerec.errors import ConfigError, SpikerecError, WeightsError, errors_about
+from spikerec.kinds import checked
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network, Reconstruction, State
@@ -46,6 +47,7 @@ class Scored(TypedDict):
     scores: dict[str, dict[str, float]]
 
 
+@checked
 class ReconstructionModule(L.LightningModule):
     """A network with its loss, optimizer, schedule and protocol.
 

@@ -20,6 +20,7 @@ from rich.progress import TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from spikerec.kernels.devices import runs_ahead
+from spikerec.kinds import checked
 from spikerec.metrics import efficiency
 from spikerec.training.module import ReconstructionModule
 from spikerec.training.pace import Pace, clock
@@ -33,6 +34,7 @@ SCORES = (("val/psnr", " dB"), ("val/loss", ""))
 Moment = float | torch.cuda.Event
 
 
+@checked
 class RunFacts(Callback):
     """What a table wants of a run, logged once.
 
@@ -78,6 +80,7 @@ class RunFacts(Callback):
             logger.log_metrics(best, step=trainer.global_step)
 
 
+@checked
 class StepTimes(Callback):
     """Where a step's time goes, logged as means over some batches, and told once an epoch.
 

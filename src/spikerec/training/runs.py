@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from spikerec.errors import ConfigError, DataError, SpikerecError, WeightsError
+from spikerec.kinds import checked
 from spikerec.parsing import RUN_DOCUMENT, read_json, read_yaml
 from spikerec.spikes.files import atomic_path, lock_folder
 from spikerec.training.identity import NEUTRAL, Identity, settings_of
@@ -56,6 +57,7 @@ _claimed: set[Path] = set()
 _log = logging.getLogger(__name__)
 
 
+@checked
 class Run:
     """One training run on disk.
 

@@ -9,8 +9,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from spikerec.errors import ConfigError
+from spikerec.kinds import checked
 
 
+@checked
 class WarmupCosine(LRScheduler):
     """Linear warm-up from 0, then half a cosine down to a floor.
 

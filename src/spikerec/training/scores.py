@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError
+from spikerec.kinds import checked
 from spikerec.metrics import Protocol
 
 Mode = Literal["max", "min"]
@@ -66,6 +67,7 @@ def validation_modes(data: SpikeDataModule, protocol: Protocol) -> dict[str, Mod
     return {f"val/{group}{name}": mode for group in groups for name, mode in modes.items()}
 
 
+@checked
 def sweep_score(report: Mapping[str, Any]) -> float | None:
     """What searches see of a report: better when higher; None where there is no finite score."""
     best = report.get("best")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from spikerec.kinds import checked
 from spikerec.spikes.files import atomic_path
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ Mode = Literal["offline", "online"]
 ABOUT_RUNS = ("_target_", "folder", "artifact", "name", "group", "job_type", "tags")
 
 
+@checked
 class WandbLog(WandbLogger):
     """Logs a run to W&B: `spikerec train logger=wandb`.
 

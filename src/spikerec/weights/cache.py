@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from spikerec import weights
 from spikerec.errors import ConfigError, WeightsError, WeightsNotFoundError
+from spikerec.kinds import checked
 from spikerec.packages import read_member
 from spikerec.weights.catalog import CATALOG, Source, Weights
 
@@ -35,6 +36,7 @@ def weights_dir() -> Path:
     return Path(os.environ.get("SPIKEREC_WEIGHTS") or Path.home() / ".cache/spikerec/weights")
 
 
+@checked
 def describe(name: str) -> Weights:
     """The catalogue's entry of that name.
 
@@ -55,6 +57,7 @@ def list_weights() -> list[Listed]:
     ]
 
 
+@checked
 def find(name: str) -> Path:
     """The path of weights in the cache.
 
@@ -72,6 +75,7 @@ def find(name: str) -> Path:
     return path
 
 
+@checked
 def load(name: str) -> dict[str, Tensor]:
     """Weights from the cache, on the CPU, their digest checked.
 
@@ -93,6 +97,7 @@ def load(name: str) -> dict[str, Tensor]:
     return state
 
 
+@checked
 def weights_digest(name: str) -> str:
     """Digest of the weights in the cache, as it was when they were installed.
 
@@ -103,6 +108,7 @@ def weights_digest(name: str) -> str:
     return weights.read_metadata(find(name)).get("digest", "")
 
 
+@checked
 def install(name: str, file: str | Path) -> Path:
     """Put weights into the cache from a file that the user has.
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from spikerec.configs import RENAMED, load_config
 from spikerec.errors import DataError, WeightsError, WeightsNotFoundError
+from spikerec.kinds import checked
 from spikerec.parsing import Bounds, PlainBounds, check_plain, parse_json, parsing
 from spikerec.targets import refuse_targets
 from spikerec.weights.pickles import check_memory, described, read_pickle, unreadable
@@ -31,6 +32,7 @@ ENTRY_BOUNDS = Bounds(bytes=1 << 16, depth=12, nodes=2_000)
 ARGUMENT_BOUNDS = PlainBounds(number=1_000_000, letters=200, depth=6, nodes=1_000)
 
 
+@checked
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, on the CPU, without running anything in it.
 
@@ -81,6 +83,7 @@ def read_tensors(path: str | Path, count: int) -> list[Tensor]:
     return [value.detach() for value in content]
 
 
+@checked
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Read what `save_state` wrote beside the tensors of a safetensors file.
 
@@ -169,6 +172,7 @@ def read_entry(path: str | Path, name: str) -> dict[str, Any]:
     return entry
 
 
+@checked
 def digest(weights: Mapping[str, Tensor] | str | Path) -> str:
     """SHA-256 of names, types, shapes and values: the same in every file format and order.
 

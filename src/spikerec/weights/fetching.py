@@ -12,6 +12,7 @@ from pathlib import Path
 
 from spikerec.errors import WeightsError
 from spikerec.fetch import Downloader, FetchError, Progress
+from spikerec.kinds import checked
 from spikerec.packages import download_package
 from spikerec.weights.cache import (
     describe,
@@ -35,6 +36,7 @@ def downloads_dir() -> Path:
     return weights_dir() / "downloads"
 
 
+@checked
 def fetch(name: str, announce: Announce, check: Check, progress: Progress | None = None) -> Path:
     """Get weights of a metric or loss, where they are not in the cache yet.
 
@@ -60,6 +62,7 @@ def fetch(name: str, announce: Announce, check: Check, progress: Progress | None
     return find(name)
 
 
+@checked
 def fetch_all(announce: Announce, check: Check, progress: Progress | None = None) -> list[Path]:
     """Get all weights of metrics and losses; see `fetch`.
 

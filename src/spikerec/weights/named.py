@@ -24,6 +24,7 @@ from typing import Any
 
 from spikerec.errors import ConfigError, DataError, WeightsError, WeightsNotFoundError
 from spikerec.fetch import Download, Downloader, FetchError, Progress, write_atomically
+from spikerec.kinds import checked
 from spikerec.parsing import Bounds, parse_json, parse_yaml
 from spikerec.weights.cache import weights_dir
 
@@ -137,6 +138,7 @@ def entry_of(model: str, weights: str) -> NetworkWeights:
     )
 
 
+@checked
 def named_weights(model: str, weights: str, ask: Ask | None = None) -> Path:
     """The file of weights by name, downloaded on first use with consent.
 
@@ -173,6 +175,7 @@ def named_weights(model: str, weights: str, ask: Ask | None = None) -> Path:
     return entry.path
 
 
+@checked
 def fetch_network(
     model: str,
     weights: str,
@@ -217,6 +220,7 @@ def fetch_network(
     return entry.path
 
 
+@checked
 def keep_network(
     model: str,
     weights: str,

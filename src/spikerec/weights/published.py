@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from spikerec.configs import build, load_config
+from spikerec.kinds import checked
 from spikerec.weights.checkpoint import digest, read_state
 from spikerec.weights.states import load_weights, strip_wrappers
 from spikerec.weights.writing import save_state
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from spikerec.models.base import Network
 
 
+@checked
 def load_published(
     name: str,
     state_dict: Mapping[str, Tensor],
@@ -49,6 +51,7 @@ def load_published(
     return network.eval()
 
 
+@checked
 def import_weights(
     path: str | Path,
     name: str,

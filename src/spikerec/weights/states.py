@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spikerec.errors import WeightsError
+from spikerec.kinds import checked
 from spikerec.parsing import shown
 from spikerec.weights.pickles import StandIn, described
 
@@ -189,6 +190,7 @@ def strip_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(state)
 
 
+@checked
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load a state dict whose names and shapes must all be those of the network.
 

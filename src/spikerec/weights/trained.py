@@ -18,6 +18,7 @@ from spikerec.errors import (
     WeightsNotFoundError,
     root_cause,
 )
+from spikerec.kinds import checked
 from spikerec.weights.arguments import check_size
 from spikerec.weights.checkpoint import (
     digest,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
 
 
+@checked
 def load(
     name: str | Path,
     checkpoint: str | Path | None = None,

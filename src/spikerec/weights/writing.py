@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spikerec.errors import WeightsError
+from spikerec.kinds import checked
 from spikerec.parsing import Bounds, parse_json
 from spikerec.spikes.files import atomic_path
 from spikerec.weights.checkpoint import digest, read_metadata
@@ -19,6 +20,7 @@ from spikerec.weights.checkpoint import digest, read_metadata
 HEADER_BOUNDS = Bounds(bytes=100_000_000, depth=12, nodes=10_000_000)
 
 
+@checked
 def save_state(
     path: str | Path,
     state: Mapping[str, Tensor],

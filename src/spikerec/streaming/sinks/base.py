@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikerec.errors import FAULTS, DataError
+from spikerec.kinds import checked
 from spikerec.parsing import RUN_DOCUMENT, SMALL_DOCUMENT, parse_json, parsing, read_json
 from spikerec.spikes.files import atomic_path, lock_folder, sync
 from spikerec.streaming.sinks.marks import MARK
@@ -29,6 +30,7 @@ SEGMENT_SECONDS = 60
 STATE = "state.json"
 
 
+@checked
 class Sink(ABC):
     """Takes frames in order.
 

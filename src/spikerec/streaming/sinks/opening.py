@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spikerec.errors import ConfigError
+from spikerec.kinds import checked
 from spikerec.streaming.sinks.arrays import H5, Array
 from spikerec.streaming.sinks.base import Sink
 from spikerec.streaming.sinks.pictures import PngFile, PngFolder
@@ -16,6 +17,7 @@ from spikerec.streaming.sinks.videos import ENCODINGS, VideoSink
 SUFFIXES = (".png", ".npy", ".h5", ".hdf5")
 
 
+@checked
 def open_sink(
     path: Path,
     total: int,
