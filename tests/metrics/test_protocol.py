@@ -109,7 +109,7 @@ def test_description_is_plain_and_names_arguments() -> None:
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^border"):
         protocol(border=-1)
-    with pytest.raises(ConfigError, match=r"^rounding"):
+    with pytest.raises(ConfigError, match="rounding must be"):
         protocol(rounding="up")
     with pytest.raises(ConfigError, match=r"^metrics"):
         Protocol("p", {}, clip=True, border=0, rounding="none")

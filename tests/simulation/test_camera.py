@@ -210,7 +210,7 @@ def test_every_preset_keeps_the_rate_law(name: str) -> None:
     ],
 )
 def test_a_value_out_of_range_is_named(values: dict[str, float], named: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{named} must"):
+    with pytest.raises(ConfigError, match=rf"\b{named} must"):
         Camera(**values)
 
 
