@@ -105,6 +105,8 @@ def unknown_argument(owner: str, name: str, known: Iterable[str]) -> ArgumentErr
 def plain(value: Any) -> Any:  # noqa: ANN401 (any argument)
     """The value with Python's numbers in place of NumPy's, also within lists, tuples and mappings.
 
+    What holds none is returned as it is: its identity matters to what changes it in place.
+
     Example:
         >>> import numpy as np
         >>> plain([np.int64(3), np.bool_(True), "a"])
@@ -113,9 +115,11 @@ def plain(value: Any) -> Any:  # noqa: ANN401 (any argument)
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         return value.item()
     if type(value) in (list, tuple):
-        return type(value)(plain(one) for one in value)
+        each = [plain(one) for one in value]
+        return value if all(map(operator.is_, each, value)) else type(value)(each)
     if type(value) is dict:
-        return {key: plain(one) for key, one in value.items()}
+        items = {key: plain(one) for key, one in value.items()}
+        return value if all(items[key] is one for key, one in value.items()) else items
     return value
 
 
@@ -513,7 +517,8 @@ def _mapping(key: Kind = ANYTHING, item: Kind = ANYTHING) -> Kind:
     def take(value: Any) -> Any:  # noqa: ANN401 (any argument)
         if not isinstance(value, Mapping):
             raise _UnfitError("", phrase, value)
-        return {name: _item(key, item, name, one) for name, one in value.items()}
+        items = {name: _item(key, item, name, one) for name, one in value.items()}
+        return value if all(items[name] is one for name, one in value.items()) else items
 
     return Kind(phrase, take, way=item.way, outer=lambda value: isinstance(value, Mapping))
 

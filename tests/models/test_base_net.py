@@ -78,7 +78,7 @@ def test_batch_norms_are_folded_for_inference() -> None:
         ({"group": 2}, "group must divide window=41.* found 2"),
         ({"group": 0}, "group must divide window=41.* found 0"),
         ({"channels": []}, "channels must name the widths"),
-        ({"norm": "layer"}, "norm must be batch, instance or null, found 'layer'"),
+        ({"norm": "layer"}, "norm must be batch, instance or None, found the text 'layer'"),
     ],
 )
 def test_an_argument_out_of_range_is_named(arguments: dict[str, Any], message: str) -> None:

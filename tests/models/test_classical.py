@@ -112,9 +112,9 @@ def test_readouts_that_reach_the_image(name: str, before: int, after: int) -> No
 
 
 def test_wrong_arguments_and_windows_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"model\.window must be at least 2"):
+    with pytest.raises(ConfigError, match=r"window must be at least 2"):
         build("model", "tfi", window=1)
-    with pytest.raises(ConfigError, match=r"model\.rule must be key or sequence"):
+    with pytest.raises(ConfigError, match=r"rule must be key or sequence"):
         build("model", "tfi", rule="both")
     with pytest.raises(WindowError, match="must hold 31 readouts"):
         build("model", "tfp")(torch.zeros(1, 30, 4, 4))

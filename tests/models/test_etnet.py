@@ -201,9 +201,9 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 def test_wrong_arguments_name_their_key() -> None:
-    with pytest.raises(ConfigError, match=r"model.channels must be at least 1, found 0"):
+    with pytest.raises(ConfigError, match=r"channels must be at least 1, found 0"):
         tiny(channels=0)
-    with pytest.raises(ConfigError, match=r"model.dropout must be in \[0, 1\), found 1"):
+    with pytest.raises(ConfigError, match=r"dropout must be in \[0, 1\), found 1"):
         tiny(dropout=1.0)
 
 

@@ -217,9 +217,9 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 
 
 def test_wrong_arguments_name_their_key() -> None:
-    with pytest.raises(ConfigError, match=r"model.channels must be at least 1, found 0"):
+    with pytest.raises(ConfigError, match=r"channels must be at least 1, found 0"):
         tiny(channels=0)
-    with pytest.raises(ConfigError, match=r"model.residual_blocks must be at least 0, found -1"):
+    with pytest.raises(ConfigError, match=r"residual_blocks must be at least 0, found -1"):
         tiny(residual_blocks=-1)
 
 

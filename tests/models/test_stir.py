@@ -235,14 +235,14 @@ def test_compiled_network_gives_the_same_image_in_one_graph(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"window": 60}, "model.window must be odd"),
-        ({"window": 5}, "model.window must be odd and at least 7"),
-        ({"channels": [16, 24]}, "model.channels must name 3 to 5 widths"),
-        ({"channels": [5, 24, 32]}, r"model.channels\[0\] must exceed the 5 nested means"),
-        ({"heads": 5}, "model.heads must divide"),
-        ({"attention": "self"}, "model.attention must be symmetric, one_sided or none"),
-        ({"representation": "raw"}, "model.representation must be hybrid, tfp or learned"),
-        ({"motion_fields": -1}, "model.motion_fields"),
+        ({"window": 60}, "window must be odd"),
+        ({"window": 5}, "window must be odd and at least 7"),
+        ({"channels": [16, 24]}, "channels must name 3 to 5 widths"),
+        ({"channels": [5, 24, 32]}, r"channels\[0\] must exceed the 5 nested means"),
+        ({"heads": 5}, "heads must divide"),
+        ({"attention": "self"}, "attention must be symmetric, one_sided or none"),
+        ({"representation": "raw"}, "representation must be hybrid, tfp or learned"),
+        ({"motion_fields": -1}, "motion_fields"),
     ],
 )
 def test_argument_out_of_range_is_named(arguments: dict[str, Any], message: str) -> None:

@@ -85,7 +85,7 @@ def test_a_record_says_how_much_of_each_sample_was_mirrored(tmp_path: Path) -> N
 
 
 def test_a_label_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"label must be text, found 3\.1"):
+    with pytest.raises(ConfigError, match=r"label must be text or None, found 3\.1"):
         evaluate(
             build("model", "tfp", window=11),
             _reds(tmp_path),
@@ -99,9 +99,9 @@ def test_a_label_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_another_split_or_kind_of_network_is_refused(tmp_path: Path) -> None:
     network = build("model", "tfp", window=11)
     data = REDS(tmp_path)
-    with pytest.raises(ConfigError, match="split must be one of train, val, test, found 'trian'"):
+    with pytest.raises(ConfigError, match="split must be train, val or test, found"):
         evaluate(network, data, split="trian")
-    with pytest.raises(ConfigError, match=r"network must be .*Network, found a str: load"):
+    with pytest.raises(ConfigError, match=r"network must be a Network, found the text 'tfp': load"):
         evaluate("tfp", data)  # type: ignore[call-overload]
 
 

@@ -275,13 +275,13 @@ def test_interrupted_and_resumed_equals_uninterrupted(stream: SpikeStream, tmp_p
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"exposure": "bright"}, "exposure must be auto, light_scale or a number above 0"),
+        ({"exposure": "bright"}, "exposure must be "),
         ({"exposure": -1}, "exposure must be"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"stride": 2.5}, r"stride must be a whole number, found 2\.5"),
-        ({"stride": "10"}, "stride must be a whole number, found '10'"),
+        ({"stride": 2.5}, r"stride must be a whole number or None, found 2\.5"),
+        ({"stride": "10"}, "stride must be a whole number or None, found the text '10'"),
         ({"start": 1.5}, r"start must be a whole number, found 1\.5"),
-        ({"stop": "9", "stride": 2}, "stop must be a whole number, found '9'"),
+        ({"stop": "9", "stride": 2}, "stop must be a whole number or None, found the text '9'"),
     ],
 )
 def test_settings_out_of_range_are_named(
@@ -294,7 +294,7 @@ def test_settings_out_of_range_are_named(
 def test_methods_of_another_kind_are_refused(stream: SpikeStream) -> None:
     with pytest.raises(ConfigError, match="methods names no method"):
         reconstruct(stream, [])
-    with pytest.raises(ConfigError, match="methods must map names to networks, found str under a"):
+    with pytest.raises(ConfigError, match=r"methods\.a must be a Network, found the text 'tfp'"):
         reconstruct(stream, {"a": "tfp"})  # type: ignore[dict-item]
     video = reconstruct(stream, "tfp", stride=10)
     with pytest.raises(IndexError, match=rf"frame 99 .*the video has {len(video)} frames"):
