@@ -139,6 +139,8 @@ def test_a_misspelt_keyword_is_answered_with_the_right_one(made: Callable[..., A
         ),
         (lambda: spikerec.evaluate(3, REDS("a")), "network must be a Network, found 3: load a "),
         (lambda: spikerec.load(3), "load: name must be a path, found 3."),
+        (lambda: spikerec.reconstruct("car.npy", strid=3), "'strid': did you mean stride"),
+        (lambda: spikerec.load("fast", chanels=3), "Fast has no argument 'chanels': did you mean"),
         (lambda: spikerec.open("car.npy", lightscale=1), "open has no argument 'lightscale': did"),
     ],
 )

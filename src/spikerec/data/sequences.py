@@ -12,13 +12,13 @@ from typing import Any
 
 from torch import Tensor
 
-from spikerec.describing import takes_numpy
 from spikerec.errors import ConfigError
+from spikerec.kinds import checked
 from spikerec.models.carrying import Carry, check_carry
 from spikerec.spikes import unpack_bits
 
 
-@takes_numpy
+@checked
 @dataclass(frozen=True)
 class Sequences:
     """Training samples of several windows, each of which goes on from the one before.

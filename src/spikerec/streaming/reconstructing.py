@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from spikerec.errors import ConfigError
-from spikerec.kinds import checked
+from spikerec.kinds import checked, unknown_argument
 from spikerec.models.base import Network
 from spikerec.spikes import Ends, Source, SpikeStream, as_stream
 from spikerec.streaming.key_readouts import KeyReadouts, parse_readouts
@@ -61,6 +62,10 @@ def reconstruct(
             can be mirrored.
         WeightsError: a checkpoint that does not fit.
     """
+    offered = inspect.signature(Video).parameters.keys() - {"stream", "networks", "key_readouts"}
+    for name in settings.keys() - offered:
+        own = inspect.signature(reconstruct).parameters.keys() - {"settings"}
+        raise unknown_argument("reconstruct", name, sorted(own | offered))
     stream = as_stream(stream)
     chosen = [
         one
