@@ -331,9 +331,10 @@ class _ByName(type):
         return any(one.__name__ == cls.__name__ for one in type(value).__mro__)
 
 
-#: Names of PyTorch's that functions use in annotations without loading it.
+#: Names that annotations use in modules which do not import them.
 LATER = {
     "Tensor": _ByName("Tensor", (), {}),
+    "np": SimpleNamespace(ndarray=_ByName("ndarray", (), {})),
     "torch": SimpleNamespace(Tensor=_ByName("Tensor", (), {}), device=_ByName("device", (), {})),
 }
 
@@ -341,7 +342,7 @@ LATER = {
 class _Names(dict[str, Any]):
     """Names that an annotation may use; one that only type checkers import means anything.
 
-    But for PyTorch's tensors and devices, which are known by their names.
+    But for arrays, and PyTorch's tensors and devices, which are known by their names.
     """
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401

@@ -64,8 +64,8 @@ def reconstruct(
     """
     offered = inspect.signature(Video).parameters.keys() - {"stream", "networks", "key_readouts"}
     for name in settings.keys() - offered:
-        own = inspect.signature(reconstruct).parameters.keys() - {"settings"}
-        raise unknown_argument("reconstruct", name, sorted(own | offered))
+        named = inspect.signature(reconstruct).parameters.keys() - {"settings"}
+        raise unknown_argument("reconstruct", name, sorted(named | offered))
     stream = as_stream(stream)
     chosen = [
         one
