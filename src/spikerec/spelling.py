@@ -12,7 +12,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     Of dotted names the last words count as well.
 
     Example:
-        >>> suggestion("strid", ["start", "stop", "stride"])
+        >>> suggestion("strid", ["height", "stop", "stride"])
         ': did you mean stride?'
     """
     known = list(dict.fromkeys(known))

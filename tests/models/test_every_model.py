@@ -81,7 +81,7 @@ def test_a_light_scale_that_cannot_be_is_refused(value: Any) -> None:
     if not isinstance(value, torch.Tensor):
         with pytest.raises(ConfigError, match=r"light_scale must be a "):
             Camera(value)
-        with pytest.raises(ConfigError, match=r"output_scale must be a number in \(0, 1\]"):
+        with pytest.raises(ConfigError, match="output_scale must be a "):
             build("model", "fast", output_scale=value)
 
 

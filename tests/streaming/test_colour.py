@@ -185,7 +185,7 @@ def test_white_balance(stream: SpikeStream) -> None:
 
 @pytest.mark.parametrize("balance", ["auto", (1, 1), (1, 0, 1), (1, "x", 1), (1, True, 1)])
 def test_a_white_balance_that_there_is_not(balance: Any, stream: SpikeStream) -> None:
-    with pytest.raises(ConfigError, match="white_balance must be gray_world or three gains"):
+    with pytest.raises(ConfigError, match="white_balance"):
         reconstruct(stream, "tfp", white_balance=balance)
 
 

@@ -89,10 +89,7 @@ def test_a_mosaic_is_told_unless_it_is_stated(tmp_path: Path) -> None:
     Image.fromarray(coffee()).save(tmp_path / "a.png")
     colours = read_colour(tmp_path / "a.png")
     style = SceneStyle(motion=(0, 1e-6), objects=(0, 0))
-    channels = [
-        RandomScene([one], height=96, width=128, seed=1, style=style, device=None)
-        for one in colours
-    ]
+    channels = [RandomScene([one], height=96, width=128, seed=1, style=style) for one in colours]
     scene = BayerScene(channels, "rggb")
     array = Camera(0.5).expose(scene.frames(0, READOUTS), seed=0).numpy()
     assert "bayer=rggb or bayer=bggr" in told(array)

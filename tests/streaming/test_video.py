@@ -61,7 +61,7 @@ def test_methods_and_streams_are_taken_in_every_form(stream: SpikeStream) -> Non
         video = reconstruct(source, ["tfp", "tfi"], stride=np.int64(30), exposure=2.0)
         assert len(video) == 3
     assert np.array_equal(reconstruct(array, ["tfp", "tfi"], stride=30)[1], frame)
-    with pytest.raises(ConfigError, match=r"methods must be names such as tfp, .* found int"):
+    with pytest.raises(ConfigError, match=r"methods must be text, a Network, .* found 5"):
         reconstruct(stream, 5)  # type: ignore[arg-type]
 
 

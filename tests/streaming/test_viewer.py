@@ -78,7 +78,7 @@ def test_a_frame_is_the_methods_image(port: int, viewer: Viewer) -> None:
         ("method=tfp&key_readout=500", "key_readout must be 0 to 79, found 500"),
         ("method=stir&key_readout=30", "method must be one of tfp, tfi, found stir"),
         ("method=tfp&key_readout=30&gamma=0", "gamma must be above 0"),
-        ("method=tfp&key_readout=30&gain=inf", "gain must be 1e-06 to 1e+06, found inf"),
+        ("method=tfp&key_readout=30&gain=inf", "gain must be a finite number, found inf"),
         ("method=tfp&key_readout=x", "a frame is asked for by method=NAME and key_readout=WHOLE"),
         ("method=tfp", "a frame is asked for by method=NAME and key_readout=WHOLE"),
     ],
