@@ -129,7 +129,10 @@ def cases() -> list[Case]:
         Case("reconstruct devices", (*reconstruct, "devices=2", "output=out/d.npy"), is_slow=True),
         Case(
             "reconstruct recordings",
-            ("reconstruct", *_recordings(), "out/videos/", "model=tfp", "stride=20", "device=cpu"),
+            (
+                *("reconstruct", "state/recordings", "out/videos/", "folder=recordings"),
+                *("model=tfp", "stride=20", "device=cpu"),
+            ),
             is_slow=True,
         ),
         *(Case(f"simulate {kind}", (*simulate, f"output=out/{kind}")) for kind in ("s.npz", "set")),
@@ -176,10 +179,6 @@ def cases() -> list[Case]:
             is_slow=True,
         ),
     ]
-
-
-def _recordings() -> list[str]:
-    return [str(path) for path in sorted((STATE / "recordings").iterdir())]
 
 
 def files() -> dict[str, str]:
