@@ -15,6 +15,7 @@ import torch
 
 import spikerec
 from spikerec.configs import build, config_names
+from spikerec.data import REDS
 from spikerec.errors import ConfigError
 from spikerec.inference.engines import converted as kept
 from spikerec.inference.engines.served import Served
@@ -22,6 +23,7 @@ from spikerec.inference.footprint import peak_memory
 from spikerec.inference.ready import choose_precision, ready
 from spikerec.models import Fast, Network
 from spikerec.models.base import Reconstruction
+from tests.fakes import fake_reds
 from tests.inference.test_rearrangement import lively
 
 pytest.importorskip("openvino")
@@ -118,6 +120,18 @@ def test_a_video_by_an_engine_is_the_plain_one_and_says_so() -> None:
     assert told["engine"] == "openvino"
     assert told["precision"] == {"fast": "float32"}
     assert told["methods"] == before["methods"], "the digest is that of the weights"
+
+
+def test_an_evaluation_in_16_bits_is_a_row_of_its_own(tmp_path: Path) -> None:
+    fake_reds(tmp_path / "reds")
+    network, reds = spikerec.load("fast"), REDS(tmp_path / "reds", height=24, width=40)
+    costs = {"efficiency": None}
+    plain = spikerec.evaluate(network, reds, **costs)
+    half = spikerec.evaluate(network, reds, precision="bf16", **costs)
+    assert (plain.precision, half.precision) == ("float32", "bf16")
+    assert half.title.endswith(", bf16")
+    pairs = zip(plain.samples.values["psnr"], half.samples.values["psnr"], strict=True)
+    assert all(0 < abs(one - other) < 0.2 for one, other in pairs)
 
 
 def test_the_digest_in_a_file_is_of_the_weights_not_of_their_rearrangement() -> None:

@@ -22,6 +22,7 @@ from spikerec.results import (
     environment,
     read_record,
 )
+from spikerec.results.boards import row_key
 from tests.results.records import make_record
 
 numbers = st.floats(-1e18, 1e18) | st.sampled_from([float("nan"), float("inf"), -float("inf")])
@@ -65,6 +66,14 @@ def test_how_a_state_was_carried_is_kept(carry: Any) -> None:
     again = _read(record.to_json())
     assert (again.carry, again.id) == (carry, record.id)
     assert ("state carried" in record.title) == (carry is not None)
+
+
+def test_an_engine_and_a_precision_are_kept_and_told() -> None:
+    plain, half = make_record(), make_record(engine="openvino", precision="bf16")
+    assert half.title == f"{plain.label}, bf16, by openvino"
+    assert (_read(half.to_json()).engine, _read(half.to_json()).precision) == ("openvino", "bf16")
+    assert plain.title == plain.label
+    assert row_key(plain) != row_key(half)
 
 
 @pytest.mark.parametrize("carry", [0, -1, True, 1.5, "begin"])

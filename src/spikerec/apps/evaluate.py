@@ -35,6 +35,8 @@ def run(config: DictConfig) -> None:
             split=config.split,
             trainer=composed.trainer_of(config, logger=False),
             optimise=config.optimise,
+            engine=config.engine,
+            precision=config.precision,
             efficiency=plain(config.efficiency) if config.efficiency else None,
             save_images=config.save_images,
             tfp_window=config.tfp_window,

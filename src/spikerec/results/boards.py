@@ -7,7 +7,8 @@ Figures share a column only if their metric's own definition agrees (`Record.def
 metric in a protocol, or another protocol's name, parts nothing.
 
 **What a row is.** One set of weights, by digest; of a method without weights, one configuration.
-Evaluations in which a state was carried from window to window are rows of their own.
+Evaluations in which a state was carried from window to window, or that another engine or precision
+computed, are rows of their own.
 Evaluations of one row are shown as one (`spikerec.results.rows`).
 """
 
@@ -157,10 +158,10 @@ def gather(
 def row_key(record: Record) -> Hashable:
     """The weights' digest; for a method without weights, its name and its arguments.
 
-    How a state was carried belongs to it.
+    How a state was carried belongs to it, and what computed the images in which numbers.
     """
     if record.weights.digest is not None:
-        return "weights", record.weights.digest, record.carry
+        return "weights", record.weights.digest, record.carry, record.engine, record.precision
     model = record.config.get("model", record.label)
     if isinstance(model, Mapping):  # of the class, only its arguments can move the result
         model = {

@@ -17,7 +17,7 @@ from spikerec.data import SpikeDataModule, Windows
 from spikerec.data.clips import SpikeSet, SplitName
 from spikerec.describing import describe
 from spikerec.errors import ConfigError
-from spikerec.inference.rearrangement import optimised
+from spikerec.inference.ready import choose_precision, ready
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.kinds import checked
 from spikerec.metrics import Protocol
@@ -79,6 +79,8 @@ def evaluate(
     carry: Carry = None,
     trainer: L.Trainer | None = None,
     optimise: bool = False,
+    engine: str = "torch",
+    precision: str = "float32",
     efficiency: Mapping[str, Any] | None = COST,
     save_images: int = 0,
     tfp_window: int = 21,
@@ -102,6 +104,9 @@ def evaluate(
             a data module states its own.
         trainer: runs the network, on one process or several; None makes one for this process.
         optimise: rearrange the network to run sooner; its images differ by 1e-5 at most.
+        engine: the program that computes the images (see `spikerec.inference.ready`).
+        precision: the numbers it computes in; `auto` takes 16 bits where they are fast and the
+            weights are known to lose less than 0.05 dB by it.
         efficiency: arguments of `spikerec.metrics.efficiency.measure`; None measures no cost.
         save_images: how many samples of each set to save as pictures; all for a negative count.
         tfp_window: readouts of the TFP picture beside them.
@@ -129,9 +134,12 @@ def evaluate(
             f"hop must be {type(network).__name__}'s, {network.hop}, found {module.hop}: make the "
             "data with hop=network.hop."
         )
+    trainer = trainer or _own_trainer()
+    precision = choose_precision(network, trainer.strategy.root_device, engine, precision)
     names = list(module.sets)
     if folder is not None and not again:
-        known = evaluated_sets(folder, network, protocol, split, module.carry)
+        way = (module.carry, engine, precision)
+        known = evaluated_sets(folder, network, protocol, split, *way)
         names = [name for name in names if name not in known]
     method = method or _method(network)
     facts = {
@@ -140,15 +148,22 @@ def evaluate(
         **(_provenance(network) if names else {}),
         **_definitions(protocol),
         "carry": module.carry,
+        "engine": engine,
+        "precision": precision,
         "config": dict(_described(network, module, split) if config is None else config),
     }
     if efficiency is not None and names and is_first():  # the others do not run yet, or wait
-        facts["efficiency"] = measure(network, optimise=optimise, **efficiency)
-    trainer = trainer or _own_trainer()
+        facts["efficiency"] = measure(
+            network, optimise=optimise, engine=engine, precision=precision, **efficiency
+        )
     scoring = ReconstructionModule(network, protocol=protocol)
     if optimise:
         keep_freed_memory()
-        scoring.network = optimised(network, trainer.strategy.root_device)
+    if (optimise, engine, precision) != (False, "torch", "float32"):
+        device = trainer.strategy.root_device
+        scoring.network = ready(
+            network, device, optimise=optimise, engine=engine, precision=precision
+        )
     records = []
     for name in names:
         part = Split(module, name, split)
@@ -266,6 +281,8 @@ def evaluated_sets(
     protocol: Protocol,
     split: str,
     carry: Carry = None,
+    engine: str = "torch",
+    precision: str = "float32",
 ) -> set[str]:
     """Names of the sets that these very weights were evaluated on under the protocol.
 
@@ -275,6 +292,8 @@ def evaluated_sets(
         protocol: the metrics.
         split: of the sets.
         carry: see `evaluate`.
+        engine: see `evaluate`.
+        precision: see `evaluate`.
     """
     folder, own = Path(results), digest(network.state_dict())
     records = scan([folder]) if folder.is_dir() else ()
@@ -284,6 +303,7 @@ def evaluated_sets(
         if isinstance(record, Record)
         and (record.weights.digest, record.protocol.digest) == (own, protocol.digest)
         and (record.dataset.split, record.carry) == (split, carry)
+        and (record.engine, record.precision) == (engine, precision)
     }
 
 

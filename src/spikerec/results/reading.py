@@ -78,7 +78,7 @@ def _complete(content: dict[str, Any]) -> None:
     if content["schema"] < 3:
         dataset["margin"] = samples["mirrored"] = None
     if content["schema"] < 4:
-        content["carry"] = None
+        content |= {"carry": None, "engine": "torch", "precision": "float32"}
 
 
 def _origin(weights: dict[str, Any]) -> str:

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Version of the JSON layout; a reader refuses newer ones. 2 added `weights.origin`, `undefined`;
-#: 3 added `dataset.margin`, `samples.mirrored`; 4 added `carry`.
+#: 3 added `dataset.margin`, `samples.mirrored`; 4 added `carry`, `engine` and `precision`.
 SCHEMA = 4
 
 
@@ -243,6 +243,8 @@ class Record(Stated):
         environment: see `environment`.
         carry: windows before each sample's own through which a state was carried: a number, or
             `start` for all from the stream's start; None where each window was seen on its own.
+        engine: the program that computed the images (see `spikerec.inference.ready`).
+        precision: the numbers that it computed in.
         images: sample key → role (`prediction`, `target`, `tfp`) → path of a PNG, relative to the
             record's folder.
         created: UTC time, ISO 8601.
@@ -269,6 +271,8 @@ class Record(Stated):
     code: Free = field(default_factory=dict)
     environment: Free = field(default_factory=dict)
     carry: Carried | None = None
+    engine: Name = "torch"
+    precision: Name = "float32"
     images: Pictures = field(default_factory=dict)
     created: Time = field(default_factory=lambda: datetime.now(UTC).isoformat())
     schema: Annotated[int, Field(strict=True, ge=1, le=SCHEMA)] = SCHEMA
@@ -297,7 +301,7 @@ class Record(Stated):
         if self.schema < 3:
             del values["dataset"]["margin"], values["samples"]["mirrored"]
         if self.schema < 4:
-            del values["carry"]
+            del values["carry"], values["engine"], values["precision"]
         return {"schema": self.schema} | values
 
     @cached_property
@@ -343,12 +347,17 @@ class Record(Stated):
 
     @property
     def title(self) -> str:
-        """The label, and how a state was carried, where one was."""
-        if self.carry is None:
-            return self.label
-        windows = "window" if self.carry == 1 else "windows"
-        told = "from the start" if self.carry == "start" else f"over {self.carry} {windows}"
-        return f"{self.label}, state carried {told}"
+        """The label, and what sets the evaluation apart: a state carried, 16 bits, an engine."""
+        parts = [self.label]
+        if self.carry is not None:
+            windows = "window" if self.carry == 1 else "windows"
+            told = "from the start" if self.carry == "start" else f"over {self.carry} {windows}"
+            parts.append(f"state carried {told}")
+        if self.precision != "float32":
+            parts.append(self.precision)
+        if self.engine != "torch":
+            parts.append(f"by {self.engine}")
+        return ", ".join(parts)
 
     @property
     def summary(self) -> str:
