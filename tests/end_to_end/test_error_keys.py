@@ -75,7 +75,7 @@ def test_the_key_that_an_error_names_exists(
         words = [word for word in words if not word.startswith("model")]
     outcome = Command(tmp_path, monkeypatch, capsys)(*words, *wrong)
     (line,) = outcome.err.splitlines()[-1:]
-    assert outcome.status == 2
+    assert outcome.status in (1, 2)  # the last where no clip was read
     assert re.search(rf"Error: {re.escape(key)}\b", line), line
     assert "unexpected" not in line
     composed = composed_train([word for word in [*words[1:], *wrong] if "=" in word])

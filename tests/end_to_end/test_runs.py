@@ -101,7 +101,7 @@ def test_the_commands_named_at_the_end_are_typed_as_they_stand(train: Training) 
     assert scored.status == 0, scored.err
     (line,) = re.findall("use them: spikerec (.*)", done.out)
     verb, _, *rest = shlex.split(line)
-    made = train.command(verb, str(next(folder.glob("test/spike/*.dat"))), "one.png", *rest)
+    made = train.command(verb, str(next(folder.glob("test/spike/*.dat"))), "one.mp4", *rest)
     assert "height" in made.err  # a bare .dat; the network and its checkpoint were taken
 
 
@@ -158,13 +158,13 @@ def test_a_rate_beyond_what_a_step_can_hold_ends_a_run_before_its_first_step(
 def test_one_job_is_shown_at_a_time(spikerec_command: Command) -> None:
     for flag, what in {"--cfg": "job", "--info": "all"}.items():
         outcome = spikerec_command("train", "-m", "seed=0,1", flag, what)
-        assert outcome.status == 1
+        assert outcome.status == 2
         assert outcome.err.startswith(f"spikerec: ConfigError: {flag} shows one job")
 
 
 def test_a_run_without_such_a_step_has_nothing_to_replay(train: Training) -> None:
     outcome = train("debug=replay")
-    assert outcome.status == 1
+    assert outcome.status == 2
     assert "no step of that run was stopped" in outcome.err
 
 
@@ -296,7 +296,7 @@ def test_a_budget_finds_its_steps_once_and_the_schedule_follows(train: Training)
 
 def test_a_budget_that_is_also_counted_is_refused(train: Training) -> None:
     outcome = train("budget={seconds:0.5}")
-    assert outcome.status == 1
+    assert outcome.status == 2
     assert "data.samples_per_epoch=12 is found by measuring under a budget" in outcome.err
 
 
