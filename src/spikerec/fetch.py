@@ -321,8 +321,10 @@ def _connect_seconds(url: str) -> float:
         _UnreachableError: the name was not found, or not in time.
     """
     proxies = requests.utils.get_environ_proxies(url)
-    host = urlsplit(requests.utils.select_proxy(url, proxies) or url).hostname
-    if host is None:  # a proxy without a scheme, which `requests` understands
+    asked = urlsplit(requests.utils.select_proxy(url, proxies) or url)
+    host = asked.hostname
+    # A proxy without a scheme, which `requests` understands, or a scheme that it refuses.
+    if host is None or asked.scheme not in ("http", "https"):
         return CONNECT_SECONDS
     found: list[set[Any]] = []
 

@@ -27,6 +27,8 @@ from tests.fakes import fake_reds
 from tests.inference.test_rearrangement import lively
 
 pytest.importorskip("openvino")
+#: Conversions take seconds each, and load the engines' own threads into the process.
+pytestmark = pytest.mark.slow
 ENGINES = ("openvino", "onnxruntime")
 
 
@@ -69,7 +71,6 @@ def test_an_engine_gives_the_network_s_image(engine: str, batch: int) -> None:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", config_names("model"))
 def test_openvino_gives_every_model_s_image(name: str) -> None:
     network = lively(name).eval()
@@ -168,7 +169,6 @@ def refused(*_: object) -> None:
     raise AssertionError("converted again")
 
 
-@pytest.mark.slow
 def test_other_weights_and_sizes_are_other_networks(own_folder: Path) -> None:
     network = spikerec.load("fast")
     other = copy.deepcopy(network)
@@ -181,7 +181,6 @@ def test_other_weights_and_sizes_are_other_networks(own_folder: Path) -> None:
     assert sum(not one.name.startswith(".") for one in own_folder.iterdir()) == 3
 
 
-@pytest.mark.slow
 def test_the_least_recently_used_go_first(
     own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,7 +264,6 @@ def test_auto_keeps_float32_where_the_loss_is_not_known() -> None:
     assert choose_precision(Fast(), torch.device("cpu"), "torch", "bf16") == "bf16"
 
 
-@pytest.mark.slow
 def test_the_command_takes_an_engine(tmp_path: Path) -> None:
     np.save(tmp_path / "bar.npy", moving())
     command = [sys.executable, "-m", "spikerec", "reconstruct", "bar.npy", "bar.png", "at=45"]

@@ -32,7 +32,7 @@ def refusal(
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         call(monkeypatch, command)
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     return line
 

@@ -85,7 +85,8 @@ def check_carried(
             )
         if data.sequences is None:
             raise ConfigError(
-                f"detach_every={detach_every} is for sequences: set sequence of the data, or leave it out."
+                f"detach_every={detach_every} is for sequences: set sequence of the data, or leave "
+                "it out."
             )
     if data.sequences is None and data.carry is None:
         return
