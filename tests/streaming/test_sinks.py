@@ -228,7 +228,7 @@ def test_a_missing_codec_names_ways_out(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("x.avi", {}, r"expected .mp4, .webm, .gif, .png, .npy, .h5 or a folder.*'.avi'"),
+        ("x.avi", {}, r"expected .mp4, .webm, .gif, .png, .npy, .h5, .hdf5 or a folder.*'.avi'"),
         ("x", {"bits": 12}, "bits must be 8 or 16, found 12"),
         ("x.mp4", {"fps": 0}, "fps must be above 0"),
     ],

@@ -251,6 +251,8 @@ class H5Stream(FileStream[h5py.File]):
         Raises:
             DataError: there is one.
         """
+        if any(one.stop <= one.start for one in part):
+            return  # nothing is read, and h5py knows no chunks of nothing
         for chunk in dataset.iter_chunks(tuple(slice(one.start, one.stop) for one in part)):
             place = tuple(
                 one.start // step * step for one, step in zip(chunk, dataset.chunks, strict=True)
