@@ -239,7 +239,7 @@ def _run_with(whole: list[str], verb: str, config: Any) -> Any:  # noqa: ANN401
 
 @dataclass(frozen=True)
 class FailedJob:
-    """What a job of a sweep returns that failed: it does not end the others.
+    """The return value of a failed job of a sweep, which does not end the others.
 
     Attributes:
         words: the job's `key=value` words.

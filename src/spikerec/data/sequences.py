@@ -76,7 +76,7 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Past:
-    """What comes before a whole image: windows that are read with it, or a state that is at hand.
+    """The past of a whole image: windows that are read with it, or a state that is at hand.
 
     Attributes:
         count: windows that are read before its own.

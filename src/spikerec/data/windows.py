@@ -189,7 +189,7 @@ class Windows(Dataset[dict[str, Any]]):
         return count_mirrored(first, first + self.window, self.streams[index].num_readouts)
 
     def past(self, item: int, earlier: int | None = None) -> Past:
-        """What comes before a whole image.
+        """The past of a whole image.
 
         Args:
             item: of the image.

@@ -58,12 +58,12 @@ def _terminal_view(
 
 
 def terminal_notes(table: Table) -> list[str]:
-    """What a reader must know of the table: of the whole, then of single figures."""
+    """Notes for the reader of a table: on the whole, then on single figures."""
     return [*table.notes, *table.footnotes()]
 
 
 def terminal_training(board: Board) -> rich.table.Table:
-    """What each row was trained on, for a terminal."""
+    """The training data of each row, for a terminal."""
     view = _plain_table(None)
     view.add_column("Method", overflow="fold", max_width=24)
     view.add_column("Trained on: data · samples seen · time · weights from", overflow="fold")

@@ -1,4 +1,4 @@
-"""What streams kept as arrays (T, H, W) share: which array of a file is meant, and its bounds."""
+"""Rules of streams kept as arrays (T, H, W): which array of a file is meant, and its bounds."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class Served(Wrapped):
 
 
 class ImageOnly(nn.Module):
-    """What is converted: a window (1, T, H, W) of float32 in, the image (1, 1, H, W) out."""
+    """The module to convert: a window (1, T, H, W) of float32 in, the image (1, 1, H, W) out."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
