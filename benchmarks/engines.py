@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import spikerec
 from benchmarks.harness import Benchmark, Case
-from benchmarks.networks import as_shipped, network, random_spikes
-from benchmarks.references.wgse import WGSEReference
+from benchmarks.networks import as_shipped, network, random_spikes, wgse_image
 from spikerec.errors import WeightsError
 from spikerec.inference.ready import ready
 from spikerec.inference.rearrangement import optimised
@@ -50,21 +50,6 @@ def image(
     return prepare
 
 
-def wgse_image(size: tuple[int, ...], folder: Path) -> Case:
-    """One image of H × W: the authors' formulation, and OpenVINO."""
-    del folder
-    reference = WGSEReference().eval()
-    ours = network("wgse")
-    ours.load_state_dict(ours.from_published(reference.state_dict()))
-    served = ready(ours, engine="openvino", precision="bf16")
-    spikes = random_spikes(ours.window, *size)
-    return Case(
-        ours=lambda: served.reconstruct(spikes, 1.0, validate=False).image,
-        reference=as_shipped(lambda: reference(spikes)),
-        settles=True,
-    )
-
-
 BENCHMARKS = (
     *(
         Benchmark(
@@ -102,6 +87,6 @@ BENCHMARKS = (
         goal=8,
         tolerance=2e-2,
         sizes={"full": (250, 400), "quick": (64, 100), "tiny": (12, 16)},
-        prepare=wgse_image,
+        prepare=wgse_image(partial(ready, engine="openvino", precision="bf16")),
     ),
 )

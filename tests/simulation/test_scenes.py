@@ -228,10 +228,10 @@ def test_without_motion_nothing_moves() -> None:
 @pytest.mark.parametrize(
     ("style", "message"),
     [
-        ({"motion": (5, 1)}, r"scene.motion must be a range"),
-        ({"objects": (-1, 1)}, r"scene.objects"),
-        ({"warp": -1.0}, r"scene.warp"),
-        ({"still": 1.5}, r"scene.still must be in \[0, 1\], found 1.5"),
+        ({"motion": (5, 1)}, r"motion must be a range"),
+        ({"objects": (-1, 1)}, r"objects must"),
+        ({"warp": -1.0}, r"warp must"),
+        ({"still": 1.5}, r"still must be in \[0, 1\], found 1.5"),
     ],
 )
 def test_an_impossible_style_is_named(style: dict[str, Any], message: str) -> None:

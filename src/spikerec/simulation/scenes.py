@@ -303,16 +303,16 @@ class SceneStyle:
             value = getattr(self, name)
             if len(value) != 2 or not 0 <= value[0] <= value[1]:
                 raise ConfigError(
-                    f"scene.{name} must be a range [least, largest] from 0 up, found {list(value)}."
+                    f"{name} must be a range [least, largest] from 0 up, found {list(value)}."
                 )
         if self.warp < 0:
-            raise ConfigError(f"scene.warp must be 0 or above, found {self.warp}.")
+            raise ConfigError(f"warp must be 0 or above, found {self.warp}.")
         for name in ("limbs", "still", "parallax", "linear", "flicker"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"scene.{name} must be in [0, 1], found {getattr(self, name)}.")
+                raise ConfigError(f"{name} must be in [0, 1], found {getattr(self, name)}.")
         if len(self.brightness) != 2 or not 0 < self.brightness[0] <= self.brightness[1] <= 1:
             raise ConfigError(
-                "scene.brightness must be a range [least, largest] in (0, 1], found "
+                "brightness must be a range [least, largest] in (0, 1], found "
                 f"{list(self.brightness)}."
             )
 
