@@ -1,4 +1,4 @@
-"""Engines: one image by OpenVINO, in float32 and in bfloat16, against PyTorch."""
+"""Engines: one image by OpenVINO in bfloat16 against PyTorch in float32."""
 
 from __future__ import annotations
 
@@ -25,16 +25,14 @@ def trained(name: str) -> Network:
     return network(name)
 
 
-def image(
-    name: str, precision: str, *, against_optimised: bool
-) -> Callable[[tuple[int, ...], Path], Case]:
+def image(name: str, *, against_optimised: bool) -> Callable[[tuple[int, ...], Path], Case]:
     """One image of H × W: by PyTorch, rearranged or plain, and by OpenVINO."""
 
     def prepare(size: tuple[int, ...], folder: Path) -> Case:
         del folder
         plain = trained(name)
         reference = optimised(plain) if against_optimised else plain
-        served = ready(plain, engine="openvino", precision=precision)
+        served = ready(plain, engine="openvino", precision="bf16")
         spikes = random_spikes(plain.window, *size)
         bits = spikes.to(served.dtype)
 
@@ -53,20 +51,15 @@ def image(
 BENCHMARKS = (
     *(
         Benchmark(
-            f"{name}_openvino_{precision}",
-            f"{title}, one image, OpenVINO {precision}",
+            f"{name}_openvino_bf16",
+            f"{title}, one image, OpenVINO bf16",
             "the rearranged network by PyTorch",
             goal=goal,
-            tolerance=tolerance,
+            tolerance=2e-2,
             sizes=SIZES,
-            prepare=image(name, precision, against_optimised=True),
+            prepare=image(name, against_optimised=True),
         )
-        for name, title, precision, goal, tolerance in (
-            ("fast", "Fast", "float32", 1.5, 1e-5),
-            ("fast", "Fast", "bf16", 2.5, 2e-2),
-            ("fast_wide", "Fast (wide)", "float32", 1.5, 1e-5),
-            ("fast_wide", "Fast (wide)", "bf16", 2, 2e-2),
-        )
+        for name, title, goal in (("fast", "Fast", 2.5), ("fast_wide", "Fast (wide)", 2))
     ),
     *(
         Benchmark(
@@ -74,9 +67,9 @@ BENCHMARKS = (
             f"{title}, one image, OpenVINO bf16",
             "the plain module by PyTorch, eager float32",
             goal=goal,
-            tolerance=2e-2,
+            tolerance=5e-2,  # of drawn weights: no trained ones are at hand
             sizes=SIZES,
-            prepare=image(name, "bf16", against_optimised=False),
+            prepare=image(name, against_optimised=False),
         )
         for name, title, goal in (("stir", "STIR", 3), ("ssir", "SSIR", 4.5))
     ),
