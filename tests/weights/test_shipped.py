@@ -14,6 +14,7 @@ import yaml
 import spikerec
 from spikerec.configs import build, config_dir
 from spikerec.errors import WeightsError, WeightsNotFoundError
+from spikerec.inference.ready import MOST_LOSS_DB, losses_db
 from spikerec.simulation import Camera, RandomScene, bundled_images
 from spikerec.weights.checkpoint import digest, read_arguments, read_metadata
 from spikerec.weights.shipped import DEFAULT_MODEL, pack_weights, shipped_weights
@@ -42,8 +43,16 @@ def test_a_packed_checkpoint_is_the_same_network(
     checkpoint: Path, tmp_path: Path, half: bool
 ) -> None:
     packed = tmp_path / "packed.safetensors"
-    metadata = pack_weights(checkpoint, "fast", packed, training={"steps": 7}, half=half)
+    metadata = pack_weights(
+        checkpoint,
+        "fast",
+        packed,
+        training={"steps": 7},
+        precision_loss_db={"bf16": 0.01},
+        half=half,
+    )
     assert read_metadata(packed) == metadata
+    assert losses_db(spikerec.load("fast", packed, **SMALL)) == {"bf16": 0.01}
     assert metadata["source"] == "run"
     assert read_arguments(packed)["output_scale"] == 0.5
     before, after = (spikerec.load("fast", path, **SMALL) for path in (checkpoint, packed))
@@ -97,6 +106,14 @@ def test_shipped_weights_are_small_and_carry_their_budget(name: str) -> None:
     metadata = read_metadata(path)
     assert metadata["model"] == name
     assert '"steps"' in metadata["training"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_card_states_the_loss_in_16_bits_that_the_file_states(name: str) -> None:
+    card = files("spikerec.weights").joinpath("shipped/README.md").read_text(encoding="utf-8")
+    loss = losses_db(spikerec.load(name))["bf16"]
+    assert 0 < loss < MOST_LOSS_DB
+    assert re.search(rf"\| {name} \|.*\b{loss:.3f}\b", card)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -44,6 +44,7 @@ def pack_weights(
     output: str | Path,
     *,
     training: Mapping[str, Any] | None = None,
+    precision_loss_db: Mapping[str, float] | None = None,
     half: bool = False,
     overwrite: bool = False,
 ) -> dict[str, str]:
@@ -54,6 +55,8 @@ def pack_weights(
         name: the choice of `conf/model` it was trained as.
         output: the `.safetensors` file to write.
         training: the run's budget, for the file's metadata.
+        precision_loss_db: precision → measured loss of PSNR in dB, for the file's metadata; by it
+            `precision=auto` decides.
         half: keep floats in 16 bits.
         overwrite: replace a file that is there.
 
@@ -77,6 +80,7 @@ def pack_weights(
         "arguments": json.dumps(arguments, sort_keys=True),
         "source": Path(checkpoint).resolve().parent.parent.name,
         "training": json.dumps(training or {}),
+        "precision_loss_db": json.dumps(dict(precision_loss_db or {})),
         "digest": digest(network.state_dict()),
     }
     save_state(output, state, metadata, overwrite=overwrite)
