@@ -92,5 +92,5 @@ def test_a_plain_installation_makes_pictures_of_a_dat(tmp_path: Path) -> None:
     done = spikerec(tmp_path, "reconstruct", "input=car.dat", "output=car.mp4", "stride=60")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "output=car.mp4 needs the package av" in done.stderr
+    assert "car.mp4 needs the package av" in done.stderr
     assert "pip install 'spikerec[video]'" in done.stderr

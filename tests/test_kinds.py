@@ -42,6 +42,8 @@ MADE_FOR_USERS = {
 #: Classes that check values themselves, with what they need beside the wrong one.
 VALID = {"spikes.Geometry": {"height": 4, "width": 4}, "spikes.Sidecar": {}}
 
+VIDEO = spikerec.reconstruct(np.zeros((21, 4, 4), np.uint8), "tfp")
+
 
 class Wrong:
     """An object that no argument is for."""
@@ -142,6 +144,22 @@ def test_a_misspelt_keyword_is_answered_with_the_right_one(made: Callable[..., A
         (lambda: spikerec.reconstruct("car.npy", strid=3), "'strid': did you mean stride"),
         (lambda: spikerec.load("fast", chanels=3), "Fast has no argument 'chanels': did you mean"),
         (lambda: spikerec.open("car.npy", lightscale=1), "open has no argument 'lightscale': did"),
+        (
+            lambda: spikerec.open("a" * 300),
+            "path must be a path whose names have at most 255 bytes",
+        ),
+        (
+            lambda: spikerec.leaderboard("a" * 300),
+            "names have at most 255 bytes, found text",
+        ),
+        (lambda: VIDEO.save(3), "Video.save: path must be a path or a list of paths, found 3."),
+        (lambda: VIDEO.save("a.mp4", bit=8), "Video.save has no argument 'bit': did you mean bits"),
+        (lambda: VIDEO.draw(3), "Video.draw: frame must be a Frame, found 3."),
+        (
+            lambda: VIDEO.stream.window("a", 3),
+            "window: centre must be a whole number, found the te",
+        ),
+        (lambda: Camera(light_scale=0.5).expose(3), "Camera.expose: intensity must be a tensor"),
     ],
 )
 def test_an_error_says_what_was_expected_and_found(call: Callable[[], Any], message: str) -> None:

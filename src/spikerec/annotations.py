@@ -9,6 +9,7 @@ import builtins
 import inspect
 import math
 import operator
+import os
 import typing
 from collections import abc
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -46,6 +47,10 @@ class Kind:
     outer: Callable[[Any], bool] = field(default=lambda _: False)
 
 
+#: Bytes of the longest name of a file or folder on the disks of Linux, macOS and Windows.
+LONGEST_NAME = 255
+
+
 def _simple(phrase: str, fits: Callable[[Any], bool]) -> Kind:
     def take(value: Any) -> Any:  # noqa: ANN401 (any argument)
         if not fits(value):
@@ -64,9 +69,17 @@ def _whole(value: Any) -> int:  # noqa: ANN401 (any argument)
 
 
 def _path(value: Any) -> Path:  # noqa: ANN401 (any argument)
+    return Path(_path_text(value))
+
+
+def _path_text(value: Any) -> str | Path:  # noqa: ANN401 (any argument)
+    """A path as it was written; longer names than disks have are no paths."""
     if not isinstance(value, str | Path):
         raise UnfitError("", "a path", value)
-    return Path(value)
+    if any(len(os.fsencode(name)) > LONGEST_NAME for name in Path(value).parts):
+        expected = f"a path whose names have at most {LONGEST_NAME} bytes"
+        raise UnfitError("", expected, str(value))
+    return value
 
 
 def _is_real(value: object) -> bool:
@@ -88,6 +101,9 @@ SIMPLE = {
     Path: Kind("a path", _path),
 }
 
+
+#: A path that stays text, where it was written as text.
+PATH_TEXT = Kind("a path", _path_text, outer=lambda value: isinstance(value, str | Path))
 
 #: Sequences that are one text or one block of memory, and no list.
 BYTES = (str, bytes, bytearray, memoryview)
@@ -210,7 +226,8 @@ def _union(kinds: Sequence[Kind]) -> Kind:
         for phrase in one.choices or [one.phrase]
     ]
     if SIMPLE[Path] in kinds and SIMPLE[str] in kinds:  # a path stays as it was written
-        kinds = [SIMPLE[str], *(one for one in kinds if one is not SIMPLE[str])]
+        others = [one for one in kinds if one not in (SIMPLE[str], SIMPLE[Path])]
+        kinds = [PATH_TEXT, *others]
         phrases = ["a path", *(one for one in phrases if one not in ("text", "a path"))]
     phrase = _joined([*phrases, *(["None"] if SIMPLE[NoneType] in kinds else [])])
 

@@ -196,7 +196,9 @@ def found(value: object) -> str:
         return f"the class {value.__name__}"
     if isinstance(value, Path):
         return f"a {type(value).__name__}"
-    return f"the text {shown(value)}" if isinstance(value, str) and value else shown(value)
+    text = shown(value)
+    is_quoted = isinstance(value, str) and value and text == repr(value)
+    return f"the text {text}" if is_quoted else text
 
 
 @dataclass(frozen=True)

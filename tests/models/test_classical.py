@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from spikerec.configs import build
@@ -118,3 +120,11 @@ def test_wrong_arguments_and_windows_are_named() -> None:
         build("model", "tfi", rule="both")
     with pytest.raises(WindowError, match="must hold 31 readouts"):
         build("model", "tfp")(torch.zeros(1, 30, 4, 4))
+
+
+def test_a_notebook_shows_the_images_of_a_reconstruction() -> None:
+    made = build("model", "tfp", window=3).reconstruct(periodic(3, 3).expand(2, 3, 5, 3))
+    assert repr(made) == "Reconstruction(image 2 × 1 × 5 × 3 in [0.333, 0.333])"
+    with Image.open(BytesIO(made._repr_png_())) as picture:
+        assert picture.size == (6, 5)
+        assert picture.getextrema() == (85, 85)

@@ -247,3 +247,12 @@ def test_environment_and_code_are_plain_and_named() -> None:
     assert facts["packages"]["torch"]
     assert set(code_revision()) == {"version", "revision", "dirty"}
     assert make_record(environment=facts, code=code_revision()).id
+
+
+def test_a_notebook_shows_the_metrics_of_a_record() -> None:
+    samples = Samples(["a", "b"], {"psnr": [30.0, None]}, {"psnr": True})
+    record = make_record(samples=samples, label="<b>", unavailable={"niqe": "no weights & no way"})
+    shown = record._repr_html_()
+    assert "&lt;b&gt;" in shown
+    assert "<td>psnr ↑</td><td>30</td><td>1</td>" in shown
+    assert "<td>niqe</td><td>n/a</td><td>no weights &amp; no way</td>" in shown

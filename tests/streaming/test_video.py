@@ -40,6 +40,21 @@ def test_a_notebook_shows_a_frame(stream: SpikeStream) -> None:
     assert video[-1].size == (28, 20)
     with pytest.raises(IndexError):
         video[9]
+    assert repr(video) == "Video(9 frames of clip.npy by tfp)"
+    several = reconstruct([stream.path, stream.path], "tfp", stride=200)
+    assert repr(several) == "Video(1 frame of clip.npy … clip.npy (2 files) by tfp)"
+
+
+def test_wrong_tiles_and_outputs_are_refused_at_once(stream: SpikeStream) -> None:
+    for tile, overlap, message in (
+        (5, 64, "larger than tile_overlap, found 5 and 64.*multiples of 4.*a tile of 68 or more"),
+        (0, 64, "tile must be at least 1, found 0"),
+        (64, -1, "tile_overlap must be at least 0, found -1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            reconstruct(stream, "fast", tile=tile, tile_overlap=overlap)
+    with pytest.raises(ConfigError, match="path must name an output"):
+        reconstruct(stream, "tfp").save([])
 
 
 def test_a_slice_is_the_video_of_those_frames(stream: SpikeStream) -> None:

@@ -152,7 +152,7 @@ def _export(config: DictConfig) -> None:
     check_is_set(config, "output", example="NAME.pt2 or NAME.onnx")
     suffix = Path(config.output).suffix.lower()
     if suffix not in (".pt2", ".onnx"):
-        raise ConfigError(f"output={config.output}: expected .pt2 or .onnx, found {suffix!r}.")
+        raise ConfigError(f"{config.output}: expected .pt2 or .onnx, found {suffix!r}.")
 
 
 _CHECKS: dict[str, Callable[[DictConfig], None]] = {

@@ -25,6 +25,7 @@ from spikerec.data.windows import (
 )
 from spikerec.describing import Described
 from spikerec.errors import ConfigError, DataError, about, errors_about
+from spikerec.kinds import checked
 from spikerec.models.carrying import Carry
 
 NOT_SET_UP = "SpikeDataModule is not set up: call setup('fit'), 'validate' or 'test' first."
@@ -285,10 +286,12 @@ class SpikeDataModule(Described, L.LightningDataModule):
         """Whole images of each set's test split, one process's share."""
         return [self.whole_images(windows) for windows in _built(self.test_windows).values()]
 
+    @checked
     def evaluation_windows(self, name: str, split: SplitName) -> Windows:
         """All windows of one set's split."""
         return self._windows(self._clips(name, split))
 
+    @checked
     def whole_images(
         self, windows: Windows, limit: int | None = None
     ) -> DataLoader[dict[str, Any]]:
@@ -308,6 +311,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
             InOrder(windows, share), batch_size=1, generator=torch.Generator(), **self._loading()
         )
 
+    @checked
     def digest(self, name: str, split: SplitName) -> str:
         """SHA-256 of the streams and images of one set's split."""
         return digest(self._clips(name, split))

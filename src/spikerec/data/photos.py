@@ -293,6 +293,7 @@ class Photos(MadeSet):
             images = [one.image for one in self._shares()[split]]
             layout.write(split, name, self.recording(images, f"{split}/{index}"))
 
+    @checked
     def recording(self, images: Sequence[Tensor], label: str) -> Recording:
         """Scene and camera of one label: a function of the set's seed and the label alone.
 

@@ -177,17 +177,20 @@ class Windows(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.items)
 
+    @checked
     def key(self, item: int) -> str:
         """The sample's name, unique in the set: clip/key readout."""
         index, key_readout = self.items[item]
         return f"{self.clips[index].name}/{key_readout}"
 
+    @checked
     def mirrored(self, item: int) -> int:
         """Readouts of the sample's window that lie outside its stream and are mirrored."""
         index, key_readout = self.items[item]
         first = key_readout - self.window // 2
         return count_mirrored(first, first + self.window, self.streams[index].num_readouts)
 
+    @checked
     def past(self, item: int, earlier: int | None = None) -> Past:
         """The past of a whole image.
 
@@ -225,6 +228,7 @@ class Windows(Dataset[dict[str, Any]]):
             sample["target"] = np.stack(targets) if self.sequences else targets[0].copy()
         return sample
 
+    @checked
     def whole(self, item: int, past: Past) -> dict[str, Any]:
         """A whole image, with the windows before it that its state comes through."""
         index, key_readout = self.items[item]

@@ -71,16 +71,14 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
             `TOLERANCE`.
     """
     if path.suffix not in (".pt2", ".onnx"):
-        raise ConfigError(f"output={path}: expected .pt2 or .onnx, found {path.suffix!r}.")
+        raise ConfigError(f"{path}: expected .pt2 or .onnx, found {path.suffix!r}.")
     if path.suffix == ".onnx":
         for name in ("onnx", "onnxscript", "onnxruntime"):
             require(name, "export to ONNX")
     stated = _statement(network, size)
     if path.exists():
         if differing := _differing(_read_statement(path), stated):
-            raise DataError(
-                f"output={path} is there already{differing}: name another, or move it away."
-            )
+            raise DataError(f"{path} is there already{differing}: name another, or move it away.")
         return None
     module = Standalone(network).eval()
     generator = torch.Generator().manual_seed(seed)
@@ -99,7 +97,7 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
         difference = float((found - expected).abs().max())
         if not difference <= TOLERANCE:
             raise DataError(
-                f"output={path} is not written: its image differs from the network's by "
+                f"{path} is not written: its image differs from the network's by "
                 f"{difference:.2g}, expected at most {TOLERANCE:g}."
             )
     return difference

@@ -108,6 +108,7 @@ class Protocol(nn.Module):
         """All of its metrics, the unavailable ones included."""
         return list(self._factories)
 
+    @checked
     def only(self, metrics: Sequence[str]) -> Protocol:
         """The protocol with some of its metrics.
 

@@ -20,12 +20,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -37,6 +39,7 @@ from spikerec.models.modes import in_eval_mode
 from spikerec.models.padding import Margins, Padding
 from spikerec.models.reconstructors import ByBlocks, ByWindows, Reconstructor
 from spikerec.spikes.geometry import check_light_scale
+from spikerec.spikes.grey import grey_levels
 from spikerec.spikes.stream import SpikeStream
 
 #: The state that a network carries from window to window: a tree of tensors of its own making.
@@ -59,6 +62,20 @@ class Reconstruction(NamedTuple):
 
     image: Tensor
     extras: Mapping[str, Any] = {}
+
+    def __repr__(self) -> str:
+        """Shape and range of the image, and the names of the extras."""
+        shape = " × ".join(map(str, self.image.shape))
+        low, high = (f"{float(one):.3g}" for one in torch.aminmax(self.image))
+        extras = f", extras {', '.join(self.extras)}" if self.extras else ""
+        return f"Reconstruction(image {shape} in [{low}, {high}]{extras})"
+
+    def _repr_png_(self) -> bytes:
+        """The images of the batch side by side, intensity 1 white, as a notebook shows them."""
+        picture = self.image.detach().squeeze(1).float().cpu().numpy()
+        buffer = BytesIO()
+        Image.fromarray(grey_levels(np.hstack(list(picture)))).save(buffer, "PNG")
+        return buffer.getvalue()
 
 
 @checked

@@ -56,6 +56,7 @@ class Leaderboard:
         """One row a row of a board and metric, as `leaderboard.csv` has them."""
         return pd.DataFrame(csv_rows(self.boards, self._stands))
 
+    @checked
     def save(self, path: str | Path) -> Path:
         """Write the leaderboard, atomically: a page (`.html`), a table (`.md`) or rows (`.csv`).
 

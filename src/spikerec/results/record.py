@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sized
 from dataclasses import field
 from datetime import UTC, datetime
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -31,6 +32,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypedDict
 
+from spikerec.kinds import checked
 from spikerec.parsing import shown, word
 from spikerec.results.fields import (
     MOST_LATENCIES,
@@ -320,10 +322,12 @@ class Record(Stated):
         body = _body(self.content)
         return f'{{"id": "{identify(self.created, body)}",\n{body}'
 
+    @checked
     def column(self, metric: str) -> NDArray[np.float64]:
         """Values of a metric, one per key, NaN where there is none."""
         return self.samples.values[metric]
 
+    @checked
     def mean(self, metric: str) -> float | None:
         """Mean over the samples that have a value; None if none has, or the metric is absent."""
         column = self.samples.values.get(metric)
@@ -344,6 +348,25 @@ class Record(Stated):
         """The label, the data, the protocol and the means."""
         data = f"{self.dataset.name} ({len(self.samples.keys)} samples, {self.protocol.name})"
         return f"Record({self.title!r} on {data}: {self.summary})"
+
+    def _repr_html_(self) -> str:
+        """A table of the metrics, as a notebook shows it: mean, direction, samples with a value."""
+        rows = []
+        for name, column in self.samples.values.items():
+            mean = self.mean(name)
+            arrow = "↑" if self.samples.higher_is_better[name] else "↓"
+            value = "n/a" if mean is None else f"{mean:.4g}"
+            rows.append((f"{name} {arrow}", value, str(np.count_nonzero(~np.isnan(column)))))
+        rows += [(name, "n/a", reason) for name, reason in self.unavailable.items()]
+        data = f"{self.dataset.name} ({self.dataset.split}), protocol {self.protocol.name}"
+        lines = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+        )
+        return (
+            f"<table><caption>{escape(self.title)} on {escape(data)}</caption>"
+            "<thead><tr><th>metric</th><th>mean</th><th>samples</th></tr></thead>"
+            f"<tbody>{lines}</tbody></table>"
+        )
 
     @property
     def title(self) -> str:
@@ -370,6 +393,7 @@ class Record(Stated):
         """Keys of its metrics: those with values, and those that were unavailable."""
         return [*self.samples.values, *self.unavailable]
 
+    @checked
     def definition(self, metric: str) -> Definition:
         """How a metric's figures are computed, whatever else the protocol holds.
 
@@ -393,6 +417,7 @@ class Record(Stated):
         text = ", ".join(f"{key} {value}" for key, value in stated.items())
         return Definition(metric, _digest([preparation, measure, higher]), higher, text)
 
+    @checked
     def write(self, folder: Path) -> Path:
         """Write the record into a folder, atomically, and return its path.
 

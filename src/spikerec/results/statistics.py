@@ -90,6 +90,7 @@ class Standing:
     order: list[str]
     can_tell: bool
 
+    @checked
     def is_level_with_best(self, label: str) -> bool:
         """True if the best mean's lead over this method is not significant, but could be."""
         best = self.order[0]

@@ -53,10 +53,12 @@ class Store:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
 
+    @checked
     def write(self, record: Record) -> Path:
         """Add a record, atomically (see `Record.write`)."""
         return record.write(self.folder)
 
+    @checked
     def now(self, method: str, dataset: str) -> str:
         """Return the time for a new record: the clock's, or just after the newest one here.
 

@@ -107,6 +107,7 @@ class Camera:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be 0 or above, found {getattr(self, name)}.")
 
+    @checked
     def expose(self, intensity: Tensor, *, seed: int) -> Tensor:
         """The spikes of a scene held in memory.
 
@@ -122,6 +123,7 @@ class Camera:
         """
         return self.start(seed=seed).add(intensity)
 
+    @checked
     def stream(self, chunks: Iterable[Tensor], *, seed: int) -> Iterator[Tensor]:
         """The spikes of a long scene, chunk by chunk; the same for any cut into chunks.
 
@@ -136,10 +138,12 @@ class Camera:
         for chunk in chunks:
             yield exposure.add(chunk)
 
+    @checked
     def start(self, *, seed: int) -> Exposure:
         """Begin a stream whose readouts are handed in as they come."""
         return Exposure(self, operator.index(seed))
 
+    @checked
     def sensor(self, height: int, width: int, generator: torch.Generator) -> SensorMaps:
         """The maps of a sensor of this size, on the CPU.
 
@@ -187,6 +191,7 @@ class Exposure:
         self._shot: torch.Generator
         self._stray: torch.Generator
 
+    @checked
     def add(self, intensity: Tensor) -> Tensor:
         """Record the next readouts.
 

@@ -132,6 +132,7 @@ class Footage:
             raise DataError(f"input={self.path} does not give frame {index} a second time.")
         return self._kept[index]
 
+    @checked
     def gaps(self, readouts_per_frame: int) -> list[int]:
         """Readouts from each frame to the next.
 

@@ -141,19 +141,23 @@ class SREDSLayout:
     light_scale: float
     readouts_per_image: int = 20
 
+    @checked
     def spikes(self, split: str, scene: str) -> Path:
         """Folder of a scene's `.dat` files."""
         kind = f"interp_{self.readouts_per_image}_alpha_{self.light_scale:.2f}"
         return self.root / "spike" / split / kind / scene
 
+    @checked
     def images(self, split: str, scene: str) -> Path:
         """Folder of a scene's images."""
         return self.root / "imgs" / split / f"{split}_orig" / scene
 
+    @checked
     def has(self, split: str, scene: str) -> bool:
         """Whether a scene is there, whole."""
         return self.spikes(split, scene).is_dir()
 
+    @checked
     def write(self, split: str, scene: str, recording: Recording) -> None:
         """Write a scene: see `write_scene`."""
         write_scene(self.root, split, scene, recording)
@@ -170,10 +174,12 @@ class StreamLayout:
 
     root: Path
 
+    @checked
     def has(self, split: str, scene: str) -> bool:
         """True if a scene exists, whole."""
         return (self.root / split / f"{scene}.dat").is_file()
 
+    @checked
     def write(self, split: str, scene: str, recording: Recording) -> None:
         """Write a scene, over what a killed run may have left of it."""
         path = self.root / split / f"{scene}.dat"

@@ -231,6 +231,7 @@ class LayeredScene:
         """A layered scene has no end."""
         return None
 
+    @checked
     def frames(
         self,
         start: int,
@@ -249,6 +250,7 @@ class LayeredScene:
         parts = [self.at(part, place) for part in torch.split(times, FRAMES_AT_ONCE)]
         return torch.cat(parts).to(dtype)
 
+    @checked
     def at(self, times: Tensor, place: Place = EVERYWHERE) -> Tensor:
         """Intensity at any times, in readouts: (T,) float64 → (T, H, W) float32 in [0, 1]."""
         device = self.layers[0].picture.device

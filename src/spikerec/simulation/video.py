@@ -92,10 +92,12 @@ class VideoScene:
         """Readouts up to the last frame."""
         return self._starts[-1]
 
+    @checked
     def is_seen(self, readout: int) -> bool:
         """True where a frame of the video shows the readout: elsewhere intensity is made up."""
         return self._starts[bisect_right(self._starts, readout) - 1] == readout
 
+    @checked
     def frames(self, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """See `Scene.frames`.
 

@@ -40,6 +40,16 @@ class ConcatenatedStream(SpikeStream):
         super().__init__(path, shape, head.rate_hz, head.light_scale)
         self.bayer = head.bayer
 
+    @property
+    def name(self) -> str:
+        """The names of the first and the last part, and how many there are."""
+        first, *_, last = (part.name for part in (self.parts[0], *self.parts))
+        return f"{first} … {last} ({len(self.parts)} files)" if self.parts[1:] else first
+
+    @property
+    def _source(self) -> str:
+        return f"{str(self.path)!r}, {self.name}"
+
     def close(self) -> None:
         """Let go of the files; the next access opens them again."""
         for part in self.parts:

@@ -261,6 +261,7 @@ class DatWriter:
         self._file = self._unfinished.path.open("wb")
         return self
 
+    @checked
     def append(self, spikes: np.ndarray) -> None:
         """Write the next readouts.
 

@@ -63,6 +63,7 @@ class Plasticity:
         """Return the number in the place of f in the inversion of u (see `exact`)."""
         return self.f if self.exact else self.facilitation_time
 
+    @checked
     def states(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
         """Return R and u after the last readout.
 
@@ -83,6 +84,7 @@ class Plasticity:
         )
         return _settle(spikes.detach() != 0, decays, self.u0, self.f, self.mode == "online")
 
+    @checked
     def rate(self, recovery: Tensor, facilitation: Tensor) -> Tensor:
         """Invert states of any shape to the image; 0 where no spike has updated them.
 

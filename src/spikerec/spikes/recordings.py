@@ -122,7 +122,7 @@ def output_paths(recordings: Sequence[Path], output: str, suffix: str) -> list[P
     if not PLACE.search(output):
         if Path(output).suffix and not Path(output).is_dir() and not output.endswith("/"):
             raise ConfigError(
-                f"output={output} is one file, and the input may be several recordings "
+                f"{output} is one file, and the input may be several recordings "
                 f"({len(recordings)} now): name a folder, or a pattern such as "
                 f"videos/{{stem}}{Path(output).suffix}."
             )
@@ -132,7 +132,7 @@ def output_paths(recordings: Sequence[Path], output: str, suffix: str) -> list[P
         if path in paths[:index]:
             other = recordings[paths.index(path)]
             raise ConfigError(
-                f"output={output} gives {other} and {recordings[index]} the same name, {path}: "
+                f"{output} gives {other} and {recordings[index]} the same name, {path}: "
                 "add {folder} or {name} to the pattern."
             )
     return paths

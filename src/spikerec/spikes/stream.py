@@ -100,6 +100,11 @@ class SpikeStream(ABC):
         """W."""
         return self.shape[2]
 
+    @property
+    def name(self) -> str:
+        """A short name for people: that of the file, the folder or the array."""
+        return self.path.name
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -110,7 +115,11 @@ class SpikeStream(ABC):
             for name in ("rate_hz", "light_scale")
             if (value := getattr(self, name)) is not None
         )
-        return f"{type(self).__name__}({str(self.path)!r}, {size}{stated})"
+        return f"{type(self).__name__}({self._source}, {size}{stated})"
+
+    @property
+    def _source(self) -> str:
+        return repr(str(self.path))
 
     def __getitem__(self, index: Index) -> SpikeWindow:
         """Decode part of the stream: `stream[t0:t1, y0:y1, x0:x1]`.
@@ -147,6 +156,7 @@ class SpikeStream(ABC):
         window.light_scale, window.rate_hz = self.light_scale, self.rate_hz
         return window
 
+    @checked
     def window(self, centre: int, length: int, *, ends: Ends = "reflect") -> SpikeWindow:
         """Decode the readouts around one: [centre − length // 2, centre − length // 2 + length).
 
@@ -169,6 +179,7 @@ class SpikeStream(ABC):
         first = centre - length // 2
         return self._stated(self.packed(first, first + length, ends=ends).unpack())
 
+    @checked
     def packed(
         self,
         t0: int,

@@ -36,6 +36,7 @@ class KeyReadouts:
     listed: tuple[int, ...] = ()
 
     @classmethod
+    @checked
     def of(
         cls,
         stream: SpikeStream,
@@ -96,6 +97,7 @@ class KeyReadouts:
         return cls(first, last, stride)
 
     @classmethod
+    @checked
     def at(
         cls,
         stream: SpikeStream,

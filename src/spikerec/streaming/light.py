@@ -133,6 +133,7 @@ class FixedPattern:
     gain: NDArray[np.float32]
 
     @classmethod
+    @checked
     def measured(cls, dark: SpikeStream | None, flat: SpikeStream | None) -> FixedPattern:
         """From calibration streams.
 
@@ -171,6 +172,7 @@ class FixedPattern:
         corrected: NDArray[np.float32] = (intensity - self.dark / light_scale) * self.gain
         return np.maximum(corrected, 0, dtype=np.float32)
 
+    @checked
     def check(self, height: int, width: int) -> None:
         """Refuse a stream of another size.
 

@@ -45,11 +45,13 @@ class Tiling:
 
     def __init__(self, network: Network, height: int, width: int, side: int, overlap: int) -> None:
         multiple = network.multiple
+        found = f"found {side} and {overlap}"
         side, overlap = side // multiple * multiple, -(-overlap // multiple) * multiple
         if side <= overlap:
+            name = type(network).__name__
             raise ConfigError(
-                f"tile must be larger than tile_overlap, in multiples of {multiple}: found {side} "
-                f"and {overlap}."
+                f"tile must be larger than tile_overlap, {found}. {name} needs multiples of "
+                f"{multiple}: with this overlap, a tile of {overlap + multiple} or more."
             )
         self._side = side
         self.margins = network.margins(height, width)
@@ -57,6 +59,7 @@ class Tiling:
         self._rows, self._columns = _cut(rows, side, overlap), _cut(columns, side, overlap)
         self._overlap = overlap
 
+    @checked
     def for_size(self, network: Network, height: int, width: int) -> Tiling:
         """Tiles of the same side and overlap of another picture."""
         return Tiling(network, height, width, self._side, self._overlap)
@@ -152,8 +155,13 @@ def choose_tiling(
         tile_overlap: pixels that neighbouring tiles share.
 
     Raises:
-        ConfigError: a tile that is not larger than the overlap, or too little memory for any.
+        ConfigError: a tile that is not larger than the overlap, a number below its least, or too
+            little memory for any tile.
     """
+    if tile is not None and tile < 1:
+        raise ConfigError(f"tile must be at least 1, found {tile}.")
+    if tile_overlap < 0:
+        raise ConfigError(f"tile_overlap must be at least 0, found {tile_overlap}.")
     if network.is_per_pixel:
         return None
     side = tile

@@ -189,6 +189,8 @@ class Video:
         }
         self._tile: dict[str, Any] = {"tile": tile, "tile_overlap": tile_overlap}
         self._masks_defects = repair is not None if mask_defects is None else mask_defects
+        if tile is not None:  # a wrong one is refused here, not at the first frame
+            self._tilings(1)
 
     def _looked_at_part(self) -> tuple[int, int | None]:
         """The readouts that the frames are made of; the whole clip where they are a list."""
@@ -215,9 +217,10 @@ class Video:
         return len(self.key_readouts)
 
     def __repr__(self) -> str:
-        names = ", ".join(self.networks)
-        return f"Video({len(self)} frames of {self.stream.path.name} by {names})"
+        frames = f"{len(self)} frame{'s' * (len(self) != 1)}"
+        return f"Video({frames} of {self.stream.name} by {', '.join(self.networks)})"
 
+    @checked
     def frames(self, first: int = 0, stop: int | None = None) -> Generator[Frame, None, None]:
         """The frames [first, stop) as numbers, made ahead in threads; see `engine.Frame`."""
         key_readouts = self.key_readouts[first:stop]
@@ -362,6 +365,7 @@ class Video:
         self[len(self) // 2].save(buffer, "PNG")
         return buffer.getvalue()
 
+    @checked
     def draw(self, frame: Frame, fps: float = 25) -> NDArray[np.float32]:
         """A frame as a picture in [0, 1]: tone-mapped, side by side, labelled.
 
@@ -383,6 +387,7 @@ class Video:
             self._caption(frame.key_readout, fps) if self.caption else "",
         )
 
+    @checked
     def slow_motion(self, fps: float) -> float | None:
         """Return how many times slower than life it plays; None if the sampling rate is unknown."""
         rate_hz = self.stream.rate_hz
@@ -396,6 +401,7 @@ class Video:
             f"{1000 * key_readout / self.stream.rate_hz:.2f} ms, {speed:.4g} times slower than life"
         )
 
+    @checked
     def save(
         self,
         path: Path_ | Sequence[Path_],
@@ -427,7 +433,7 @@ class Video:
             the same settings.
 
         Raises:
-            ConfigError: an unknown suffix, or a missing codec.
+            ConfigError: no path, an unknown suffix, or a missing codec.
             DataError: another output that is there already, one begun with other settings, or one
                 that cannot be written.
         """
@@ -436,6 +442,8 @@ class Video:
                 f"bits={bits}: PNGs in colour have 8 bits. Set bits=8, or write .npy or .h5."
             )
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+        if not paths:
+            raise ConfigError("path must name an output, found an empty list.")
         names = tuple(self.networks)
         settings = self.settings()
         sinks = [
@@ -494,6 +502,7 @@ class Video:
             **({"at": list(listed)} if (listed := self.key_readouts.listed) else {}),
         }
 
+    @checked
     def about(self, fps: float = 25) -> dict[str, Any]:
         """Plain values that say how the frames are made, as they travel inside a file.
 

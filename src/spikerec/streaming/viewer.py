@@ -88,6 +88,7 @@ class Viewer:
             "concerns": self.concerns,
         }
 
+    @checked
     def frame(self, method: str, key_readout: int, tone: Tone) -> bytes:
         """The image of a key readout as PNG.
 

@@ -117,6 +117,7 @@ def load_checkpoint(
         **arguments: what differs from what the file states.
 
     Raises:
+        ConfigError: an argument that the network does not take.
         WeightsError: the file does not exist, cannot be read, or does not say which network it is
             for; or what it says is refused, or does not fit its weights.
     """
@@ -128,10 +129,10 @@ def load_checkpoint(
             f"checkpoint={checkpoint}."
         )
     cls = network_class(target, checkpoint)
-    stated = read_arguments(checkpoint) | arguments
+    stated = read_arguments(checkpoint)
     state = read_state(checkpoint)
     check_size(partial(cls, **stated), state, f"{checkpoint} states arguments of {cls.__name__}")
-    return _fill(cls(**stated), state, checkpoint)
+    return _fill(cls(**stated | arguments), state, checkpoint)
 
 
 def load_trained(make: Callable[..., Network], checkpoint: str | Path | None) -> Network:

@@ -74,11 +74,11 @@ def check_output(path: Path, *, is_one: bool) -> None:
     suffix = path.suffix.lower()
     if suffix == ".png" and not is_one and not path.is_dir():
         raise ConfigError(
-            f"output={path} is one picture: say which, at=READOUT or at=TIME (at=150, at=12.5ms), "
+            f"{path} is one picture: say which, at=READOUT or at=TIME (at=150, at=12.5ms), "
             "or name a folder without suffix for all."
         )
     if not (suffix in (*ENCODINGS, *SUFFIXES, "") or path.is_dir()):
         raise ConfigError(
-            f"output={path}: expected {', '.join(ENCODINGS)}, {', '.join(SUFFIXES)} or a folder "
+            f"{path}: expected {', '.join(ENCODINGS)}, {', '.join(SUFFIXES)} or a folder "
             f"without suffix, found {path.suffix!r}."
         )

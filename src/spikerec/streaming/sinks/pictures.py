@@ -103,7 +103,7 @@ class PngFile(PngFolder):
     ) -> None:
         if total != 1:
             raise ConfigError(
-                f"output={path} is one picture, but {total} frames were asked for: set "
+                f"{path} is one picture, but {total} frames were asked for: set "
                 "at=READOUT or at=TIME, or name a folder without suffix."
             )
         super().__init__(path, total, settings, **common)

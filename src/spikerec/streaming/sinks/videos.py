@@ -184,12 +184,12 @@ class VideoFile:
 
 
 def _check_codec(path: Path, codec: str) -> None:
-    require("av", f"output={path}")
+    require("av", str(path))
     import av
 
     if codec not in av.codecs_available:
         raise ConfigError(
-            f"output={path} needs the encoder {codec}, which the FFmpeg of PyAV {av.__version__} "
+            f"{path} needs the encoder {codec}, which the FFmpeg of PyAV {av.__version__} "
             f"has not: name another suffix ({', '.join(ENCODINGS)}) or a folder for PNGs."
         )
 
