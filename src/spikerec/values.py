@@ -51,6 +51,9 @@ CHOICES = {
     "on_error": ("continue", "stop", "retry"),
 }
 
+#: What an option takes beside the words of `CHOICES`.
+BESIDE = {"white_balance": "three gains as [red,green,blue]"}
+
 #: The least that whole numbers may be.
 LEAST = {
     **dict.fromkeys(("geometry.height", "geometry.width", "geometry.readout_width"), 1),
@@ -145,7 +148,8 @@ def _chosen(key: str, value: str, choices: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(value.lower(), choices, 1)
     meant = f"did you mean {near[0]}? Expected" if near else "expected"
     found = f"{key}={value}" if value else f"{key}= without a value"
-    raise ConfigError(f"{found} is unknown: {meant} {_listed(choices)}.")
+    expected = _listed([*choices, BESIDE[key]] if key in BESIDE else choices)
+    raise ConfigError(f"{found} is unknown: {meant} {expected}.")
 
 
 def _truth(key: str, value: str) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from spikerec import spikes
 from spikerec.errors import DataError
 from spikerec.simulation import Camera, Recording, VideoScene, footage, write_scene, write_stream
-from spikerec.simulation.footage import CONTAINERS, Footage, read_frames
+from spikerec.simulation.footage import CONTAINERS, KEPT, Footage, read_frames
 from tests.fakes import fake_image, write_image
 
 
@@ -157,7 +157,7 @@ def test_frames_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
     for index in (0, 1, 2, 5, 8, 3, 0):
         expected = levels(9)[index].mean() / 255
         assert film[index].mean().item() == pytest.approx(expected, abs=0.02)
-        assert len(film._kept) <= 2
+        assert len(film._kept) <= KEPT
     with pytest.raises(IndexError):
         film[9]
 
@@ -211,4 +211,4 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     exposed = Recording(scene, Camera(0.4), 0, images=39, readouts_per_image=2).parts()
     total = sum(part.mean() for part, _ in exposed) / 39
     assert math.isclose(total, 0.4 * 120 / 255, rel_tol=0.05)
-    assert len(film._kept) <= 2
+    assert len(film._kept) <= KEPT

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
 from spikerec import spikes
-from spikerec.apps.simulate import run
+from spikerec.apps.simulate import _scene, run
 from spikerec.configs import config_dir
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
+from spikerec.simulation.colour import BayerScene
 from spikerec.spikes.bayer import mosaic
 
 
@@ -171,6 +173,33 @@ def test_a_colour_camera_sees_photographs_through_its_mosaic(tmp_path: Path) -> 
     ):
         with pytest.raises(ConfigError, match="bayer"):
             run(configured(*words, "images=1", "size=[13,18]"))
+
+
+def test_the_colours_of_a_video_move_alike(tmp_path: Path) -> None:
+    """A disc of one colour moves: no pixel between two frames shows a colour of its own."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    y, x = np.mgrid[:48, :64]
+    for index in range(3):
+        levels = np.full((48, 64, 3), (40, 60, 80), np.uint8)
+        levels[np.hypot(y - 24, x - 24 - 3 * index) < 12] = (200, 60, 120)
+        Image.fromarray(levels).save(folder / f"{index}.png")
+    words = (
+        f"input={folder}",
+        f"output={tmp_path / 'a.npy'}",
+        "bayer=grbg",
+        "interpolation=motion",
+    )
+    scene, images = _scene(configured(*words), [folder])
+    assert images == 2
+    assert isinstance(scene, BayerScene)
+    between = scene.true_colours(30)
+    share = (between[0] - 40 / 255) / (160 / 255)  # of the disc's red; its blue must be the same
+    torch.testing.assert_close((between[2] - 80 / 255) / (40 / 255), share, atol=0.02, rtol=0)
+    run(configured(*words))
+    assert spikes.open(tmp_path / "a.npy").bayer == "grbg"
+    with Image.open(tmp_path / "a_images" / "00000002.png") as truth:
+        np.testing.assert_array_equal(np.asarray(truth), np.asarray(Image.open(folder / "1.png")))
 
 
 def test_a_grey_photograph_gives_one_scene_in_three_colours(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from spikerec.spikes import SpikeStream
 from spikerec.spikes.bayer import PLANES, mosaic, notice_mosaic
 from spikerec.spikes.defects import Repair, find_defects, sample
 from spikerec.spikes.inspection import inspect
-from spikerec.streaming import KeyReadouts, Tiling, make_frames, reconstruct
+from spikerec.streaming import FixedPattern, KeyReadouts, Tiling, make_frames, reconstruct
 from spikerec.streaming.colour import balance_gains, demosaic
+from spikerec.weights.trained import load
 from tests.fakes import fake_spikes
 
 COLOURS = {"r": 0.6, "g": 0.3, "b": 0.1}
@@ -210,6 +211,46 @@ def test_demosaicing_keeps_a_colour_and_its_scale(pattern: Any, peak: float) -> 
         made.reshape(-1, 3), np.tile(expected, (made.size // 3, 1)), rtol=1e-3
     )
     assert not demosaic(np.zeros((4, 4), np.float32), pattern).any()
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "grbg", "gbrg"])
+@pytest.mark.parametrize("size", [(2, 2), (2, 3), (3, 2), (5, 8), (13, 10)])
+def test_demosaicing_keeps_what_each_pixel_saw(pattern: Any, size: tuple[int, int]) -> None:
+    seen = np.random.default_rng(0).random(size).astype(np.float32)
+    made = demosaic(seen[None], pattern)[0]
+    index = np.select([mosaic(pattern, *size) == one for one in "rgb"], [0, 1, 2])
+    own = np.take_along_axis(made, index[..., None], -1)[..., 0]
+    np.testing.assert_allclose(own, seen, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["tfp", "fast"])
+def test_a_flat_field_takes_out_gains_and_not_the_colour_of_its_lamp(
+    method: str, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    gain = random.uniform(0.8, 1.2, (14, 16))
+    lamp = np.select([mosaic("grbg", 14, 16) == one for one in "rgb"], [0.5, 0.3, 0.2])
+    streams = {}
+    for name, rate in (("flat", gain * lamp), ("scene", gain * flat("grbg", 14, 16))):
+        spikes.save(tmp_path / f"{name}.npy", periodic(rate, 400), light_scale=1.0, bayer="grbg")
+        streams[name] = spikes.open(tmp_path / f"{name}.npy")
+    network: Network = build("model", method, **({"window": 200} if method == "tfp" else {}))
+    if method == "fast":
+        network = load(method)
+    calibration = FixedPattern.measured(None, streams["flat"])
+    video = reconstruct(streams["scene"], network, calibration=calibration, start=200, stop=201)
+    (frame,) = video.frames()
+    expected = np.array(list(COLOURS.values()))
+    inside = frame.images[0].numpy()[2:-2, 2:-2].reshape(-1, 3)
+    np.testing.assert_allclose(inside.mean(0), expected, rtol=0.05)
+    assert (inside.std(0) < 0.08 * expected).all()
+    grey = spikes.open(tmp_path / "flat.npy", bayer="rggb")
+    with pytest.raises(
+        ConfigError, match=r"calibration\.flat states bayer=rggb, but .* bayer=grbg"
+    ):
+        reconstruct(
+            streams["scene"], network, calibration=FixedPattern.measured(None, grey), start=200
+        )
 
 
 def test_colours_are_not_taken_for_broken_pixels() -> None:

@@ -16,7 +16,9 @@ from spikerec.simulation import Camera, RandomScene, SceneStyle, bundled_images
 from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.images import read_colour
 from spikerec.spikes import Geometry
+from spikerec.spikes.bayer import mosaic
 from spikerec.spikes.dat import encode_readouts
+from spikerec.spikes.plausibility import better_row
 from spikerec.streaming import reconstruct
 from spikerec.streaming.viewer import Viewer
 from spikerec.weights.trained import load
@@ -154,3 +156,12 @@ def test_the_viewer_tells_them_too() -> None:
     assert viewer.facts()["concerns"] == [
         "no pixel fires in the part that was looked at: its pictures are black."
     ]
+
+
+def test_patches_behind_a_mosaic_are_not_taken_for_another_width() -> None:
+    y, x = np.mgrid[:200, :300]
+    patch = (x + y / 6).astype(int) // 100 + 4 * (y // 100)
+    colours = np.random.default_rng(3).uniform(0.05, 0.8, (8, 3))
+    seen = mosaic("rggb", 200, 300)
+    rate = np.select([seen == one for one in "rgb"], list(np.moveaxis(colours[patch], -1, 0)))
+    assert better_row(rate, is_mosaic=True) is None

@@ -19,7 +19,7 @@ from spikerec.kernels.devices import present_device
 from spikerec.simulation import Camera, SceneStyle
 from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.footage import Footage
-from spikerec.simulation.images import IMAGE_SUFFIXES, read_colour, read_grey
+from spikerec.simulation.images import COLOURS, IMAGE_SUFFIXES, Light, read_colour, read_grey
 from spikerec.simulation.layout import (
     Recording,
     SREDSLayout,
@@ -104,28 +104,35 @@ def _scene(config: DictConfig, inputs: list[Path]) -> tuple[Scene, int]:
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in inputs):
         images = PHOTOGRAPH_IMAGES if config.images is None else config.images
         return _moving_photographs(config, inputs), images
-    if config.bayer is not None:
-        raise ConfigError(
-            f"bayer={config.bayer} needs photographs in colour, found {inputs[0].name}: videos are "
-            "read as grey."
-        )
     if len(inputs) > 1:
         raise ConfigError(
             f"input names {len(inputs)} files that are not all images: expected one video, one "
             "folder of frames, or photographs only."
         )
+    grey = _video(config, inputs[0])
+    images = grey.num_readouts // config.readouts_per_image
+    if config.bayer is None:
+        return grey, images
+    channels = [_video(config, inputs[0], light, moves_as=grey) for light in COLOURS]
+    return BayerScene(channels, config.bayer), images
+
+
+def _video(
+    config: DictConfig, path: Path, light: Light = "grey", moves_as: VideoScene | None = None
+) -> VideoScene:
     footage = Footage(
-        inputs[0],
+        path,
         size=_size(config),
         frames=config.images and config.images + 1,
         detail=DETAIL,
+        light=light,
     )
-    scene = VideoScene(
+    return VideoScene(
         footage,
         readouts_per_frame=config.readouts_per_image,
         interpolation=config.interpolation,
+        moves_as=moves_as,
     )
-    return scene, scene.num_readouts // config.readouts_per_image
 
 
 def _moving_photographs(config: DictConfig, inputs: list[Path]) -> Scene:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spikerec.errors import InputError
 from spikerec.simulation.scenes import Scene
+from spikerec.simulation.video import VideoScene
 from spikerec.spikes.bayer import BayerPattern, check_bayer, mosaic
 
 
@@ -42,6 +43,11 @@ class BayerScene:
     def num_readouts(self) -> int | None:
         """See `Scene.num_readouts`."""
         return self.channels[0].num_readouts
+
+    def is_seen(self, readout: int) -> bool:
+        """True unless the scene is a video's, and none of its frames shows the readout."""
+        scene = self.channels[0]
+        return scene.is_seen(readout) if isinstance(scene, VideoScene) else True
 
     def frames(self, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """See `Scene.frames`: the light that each pixel sees."""

@@ -1,4 +1,4 @@
-"""Frames of a video file, or of a folder of images: upright, grey, timed, and read one by one.
+"""Frames of a video file, or of a folder of images: upright, timed, and read one by one.
 
 A video is opened by its content, as one of the containers below, and may name no other file or
 address: playlists and scripts of FFmpeg (ffconcat, HLS, DASH, SDP, …) are refused.
@@ -20,7 +20,14 @@ from spikerec.errors import DataError, DataNotFoundError
 from spikerec.extras import require
 from spikerec.kinds import checked
 from spikerec.parsing import parsing
-from spikerec.simulation.images import fitted, image_files, image_size, read_grey, weighed
+from spikerec.simulation.images import (
+    Light,
+    fitted,
+    image_files,
+    image_size,
+    light_of,
+    read_light,
+)
 
 #: Containers that hold their own frames, as FFmpeg's demuxers are called.
 CONTAINERS = (
@@ -37,15 +44,15 @@ MAX_GAP_RATIO = 1_000
 
 #: How far two gaps may differ, as a share of the shorter, and be called the same.
 JITTER = 0.1
-#: Frames kept: the two of a gap.
-KEPT = 2
+#: Frames kept: those of two gaps, in which the readouts of an image may lie.
+KEPT = 3
 
 
 @checked
 class Footage:
     """Frames of a video file, or of a folder of images taken in order, numbers by value.
 
-    A frame is read when it is asked for, and the last two are kept, so that memory does not grow
+    A frame is read when it is asked for, and the last three are kept, so that memory does not grow
     with the length: ask for them in order. A video is read through once before, for its number of
     frames, their size and their times.
 
@@ -54,6 +61,7 @@ class Footage:
         size: (height, width) to cut and scale to; None keeps the frames' own.
         frames: how many to read; None: all.
         detail: read frames at so many times `size`, a side, where they have as many pixels.
+        light: intensity of all colours together, or of one.
 
     Attributes:
         detail: pixels of a frame as read for one of `size`, a side.
@@ -74,8 +82,10 @@ class Footage:
         size: tuple[int, int] | None = None,
         frames: int | None = None,
         detail: int = 1,
+        light: Light = "grey",
     ) -> None:
         self.path = Path(path)
+        self._light = light
         self._files: list[Path] = []
         self.times: list[float] | None = None
         self._tick = 0.0  # seconds between two times that the file can state
@@ -108,7 +118,7 @@ class Footage:
         return self.shape[0]
 
     def __getitem__(self, index: int) -> Tensor:
-        """A frame as grey intensity, (H, W) float32 in [0, 1].
+        """A frame as intensity, (H, W) float32 in [0, 1].
 
         Raises:
             IndexError: there is no such frame.
@@ -151,9 +161,9 @@ class Footage:
 
     def _frames(self) -> Iterator[Tensor]:
         if self._files:
-            yield from (read_grey(file) for file in self._files)
+            yield from (read_light(file, self._light) for file in self._files)
         else:
-            yield from read_video(self.path, frames=len(self))
+            yield from read_video(self.path, frames=len(self), light=self._light)
 
     def _look_through(self, frames: int | None) -> list[tuple[int, int]]:
         """The size of each frame of a video; notes their times."""
@@ -209,12 +219,15 @@ def read_frames(
 
 
 @checked
-def read_video(path: str | Path, *, frames: int | None = None) -> Iterator[Tensor]:
-    """Frames of a video file as grey intensity, (h, w) float32 in [0, 1], in order, upright.
+def read_video(
+    path: str | Path, *, frames: int | None = None, light: Light = "grey"
+) -> Iterator[Tensor]:
+    """Frames of a video file as intensity, (h, w) float32 in [0, 1], in order, upright.
 
     Args:
         path: a file in one of `CONTAINERS`; its first video track is taken.
         frames: how many to read; None: all.
+        light: intensity of all colours together, or of one.
 
     Raises:
         DataNotFoundError: no such file.
@@ -222,8 +235,8 @@ def read_video(path: str | Path, *, frames: int | None = None) -> Iterator[Tenso
     """
     with _opened(Path(path)) as (container, stream):
         for frame in islice(container.decode(stream), frames):
-            grey = weighed(frame.to_ndarray(format="rgb24"))
-            upright = np.rot90(grey, _quarter_turns(frame))
+            seen = light_of(frame.to_ndarray(format="rgb24"), light)
+            upright = np.rot90(seen, _quarter_turns(frame))
             yield torch.from_numpy(np.ascontiguousarray(upright))
 
 

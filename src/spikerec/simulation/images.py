@@ -1,4 +1,4 @@
-"""Images as grey intensity: the one reader of this package, for files, folders and samples.
+"""Images as intensity, grey or by colour: the one reader, for files, folders and samples.
 
 Intensity is the stored value over the largest one of its type, and of colours 0.299 R + 0.587 G +
 0.114 B (ITU-R BT.601, as published code of the field has it), computed in float32 without rounding
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,10 @@ from spikerec.kinds import checked
 from spikerec.parsing import parsing
 from spikerec.spikes.folders import listed
 from spikerec.spikes.grey import grey_levels
+
+#: Intensity of all colours together, or of one.
+Light = Literal["grey", "red", "green", "blue"]
+COLOURS: tuple[Light, ...] = ("red", "green", "blue")
 
 #: Weights of red, green and blue in grey (ITU-R BT.601).
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
@@ -173,6 +177,23 @@ def read_colour(path: Path) -> Tensor:
         colours = image.convert("RGBA").convert("RGB") if image.mode in ("P", "PA") else image
         levels = np.asarray(colours.convert("RGB"))
     return torch.from_numpy(_scaled(levels, 255)).permute(2, 0, 1).contiguous()
+
+
+def read_light(path: Path, light: Light) -> Tensor:
+    """Read an image as intensity of all colours together, or of one: (h, w) float32 in [0, 1].
+
+    Raises:
+        DataNotFoundError: no such file.
+        DataError: as of `read_grey`.
+    """
+    return read_grey(path) if light == "grey" else read_colour(path)[COLOURS.index(light)]
+
+
+def light_of(colours: NDArray[np.uint8], light: Light) -> NDArray[np.float32]:
+    """Intensity (H, W) in [0, 1] of 8-bit colours (H, W, 3): of all together, or of one."""
+    if light == "grey":
+        return weighed(colours)
+    return _scaled(colours[..., COLOURS.index(light)], 255)
 
 
 def image_size(path: Path) -> tuple[int, int]:

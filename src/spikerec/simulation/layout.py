@@ -105,7 +105,7 @@ class Recording:
         return sum(map(self._is_seen, range(self.images)))
 
     def _is_seen(self, index: int) -> bool:
-        if isinstance(self.scene, VideoScene):
+        if isinstance(self.scene, VideoScene | BayerScene):
             return self.scene.is_seen(index * self.readouts_per_image)
         return True
 

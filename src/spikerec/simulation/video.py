@@ -15,6 +15,7 @@ two frames is as sharp as they.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate
 from typing import Literal
@@ -48,6 +49,8 @@ class VideoScene:
         readouts_per_frame: readouts in the shortest gap.
         interpolation: `motion` or `blend`; see the module's text.
         detail: pixels of a tensor's frames for one of the scene, a side; footage states its own.
+        moves_as: scene of the same video whose optical flow is taken, so that colours move alike;
+            None to look for it in these frames.
 
     Raises:
         InputError: fewer than 2 frames, or not (F, H, W) with sides that `detail` divides.
@@ -61,6 +64,7 @@ class VideoScene:
         readouts_per_frame: int = 20,
         interpolation: Interpolation = "motion",
         detail: int = 1,
+        moves_as: VideoScene | None = None,
     ) -> None:
         if len(frames.shape) != 3 or len(frames) < 2:
             raise InputError(
@@ -84,8 +88,10 @@ class VideoScene:
         even = [readouts_per_frame] * (len(frames) - 1)
         gaps = frames.gaps(readouts_per_frame) if isinstance(frames, Footage) else even
         self._starts = (0, *accumulate(gaps))  # the readout that each frame shows
-        # Readouts come in order: the flow of one gap serves all of them.
-        self._flows = lru_cache(maxsize=1)(self._flows_of_gap)
+        # Readouts come in order, a colour after another: those of an image lie in two gaps at most.
+        own = lru_cache(maxsize=2)(self._flows_of_gap)
+        self._flows: Callable[[int], tuple[Tensor, Tensor]]
+        self._flows = own if moves_as is None else moves_as._flows
 
     @property
     def num_readouts(self) -> int:
@@ -134,16 +140,17 @@ class VideoScene:
         from skimage.registration import optical_flow_tvl1
 
         frames = self.images[gap], self.images[gap + 1]
-        share = min(1.0, (FLOW_PIXELS / (self.height * self.width)) ** 0.5)
-        size = max(1, round(share * self.height)), max(1, round(share * self.width))
+        height, width = frames[0].shape
+        share = min(1.0, (FLOW_PIXELS / (height * width)) ** 0.5)
+        size = max(1, round(share * height)), max(1, round(share * width))
         small = frames if share == 1 else tuple(resized(frame, *size) for frame in frames)
         before, after = (frame.cpu().numpy() for frame in small)
         flows = []
         for pair in ((before, after), (after, before)):
             flow = torch.from_numpy(optical_flow_tvl1(*pair, dtype=np.float32)).to(frames[0])
             if share < 1:
-                flow = F.interpolate(flow[None], (self.height, self.width), mode="bilinear")[0]
-                flow *= flow.new_tensor([self.height / size[0], self.width / size[1]]).view(2, 1, 1)
+                flow = F.interpolate(flow[None], (height, width), mode="bilinear")[0]
+                flow *= flow.new_tensor([height / size[0], width / size[1]]).view(2, 1, 1)
             flows.append(flow.flip(0).permute(1, 2, 0))  # y, x → (H, W, 2), x then y
         return flows[0], flows[1]
 

@@ -101,6 +101,7 @@ def open(
                 "an array states its own shape, top row first: expected no geometry, dataset or "
                 "external, found arguments for files."
             )
+        bayer = getattr(path, "bayer", None) if bayer is None else bayer
         stated = Sidecar(None, None, None, rotate, flip, bayer)
         rate_hz = getattr(path, "rate_hz", None) if rate_hz is None else rate_hz
         light_scale = getattr(path, "light_scale", None) if light_scale is None else light_scale

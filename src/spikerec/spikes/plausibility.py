@@ -110,7 +110,10 @@ def better_row(rate: NDArray[np.floating], *, is_mosaic: bool = False) -> int | 
     offsets = np.arange(NARROWEST, rate.size // FEWEST_ROWS)
     beside = np.abs(offsets - width * np.maximum(np.rint(offsets / width), 1))
     offsets = offsets[(beside > ALIKE) | ((beside == 0) & (offsets > width) & (not is_mosaic))]
-    least = CLEARLY_LESS * differences[width]
+    like_next = 2 * width if is_mosaic else width  # the next row of the same colours
+    if like_next >= len(differences):
+        return None
+    least = CLEARLY_LESS * differences[like_next]
     if not len(offsets) or differences[offsets].min() > least:
         return None
     noise = 6 / math.sqrt(rate.size)

@@ -16,7 +16,7 @@ import numpy as np
 
 from spikerec.errors import GeometryError, WindowError
 from spikerec.kinds import checked
-from spikerec.spikes.bayer import BayerPattern
+from spikerec.spikes.bayer import BayerPattern, cropped_pattern
 from spikerec.spikes.bits import PackedSpikes, pack_bits
 from spikerec.spikes.ends import Ends, check_ends, check_mirrors, mirrored
 from spikerec.spikes.geometry import Sidecar
@@ -35,14 +35,18 @@ class SpikeWindow(np.ndarray):
     Attributes:
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
         rate_hz: readouts per second, None where unknown.
+        bayer: colours of its pixels, counted from its own top left; None for a grey camera, and for
+            what an array's own indexing or arithmetic makes of a window.
     """
 
     light_scale: float | None
     rate_hz: float | None
+    bayer: BayerPattern | None
 
     def __array_finalize__(self, origin: object) -> None:
         self.light_scale = getattr(origin, "light_scale", None)
         self.rate_hz = getattr(origin, "rate_hz", None)
+        self.bayer = None
 
 
 @checked
@@ -129,31 +133,31 @@ class SpikeStream(ABC):
         Slices take steps in time, above 0, but not in space.
 
         Returns:
-            uint8, 0 and 1, contiguous, with the stream's light scale and rate.
+            uint8, 0 and 1, contiguous, with the stream's light scale, rate and colours.
 
         Raises:
             IndexError: an integer out of range, a step that is not served, too many indices, or an
                 index of another kind.
         """
         time, rows, columns = _complete(index)
+        place = _resolve(rows, self.shape[1], "rows"), _resolve(columns, self.shape[2], "columns")
         if isinstance(time, list):
             readouts = [self[one, rows, columns] for one in time]
-            picked = np.stack(readouts) if readouts else self[:0, rows, columns]
-            return self._stated(picked)
-        block = self._decode(
-            _resolve(time, self.shape[0], "readouts", any_step=True),
-            _resolve(rows, self.shape[1], "rows"),
-            _resolve(columns, self.shape[2], "columns"),
-        )
-        dropped = tuple(
-            axis for axis, one in enumerate((time, rows, columns)) if not isinstance(one, slice)
-        )
-        return self._stated(block.squeeze(dropped) if dropped else block)
+            block = np.stack(readouts) if readouts else self[:0, rows, columns]
+        else:
+            whole = self._decode(_resolve(time, self.shape[0], "readouts", any_step=True), *place)
+            dropped = tuple(
+                axis for axis, one in enumerate((time, rows, columns)) if not isinstance(one, slice)
+            )
+            block = whole.squeeze(dropped) if dropped else whole
+        return self._stated(block, *(part.start for part in place))
 
-    def _stated(self, spikes: np.ndarray) -> SpikeWindow:
-        """Spikes of this stream, with what it states."""
+    def _stated(self, spikes: np.ndarray, top: int = 0, left: int = 0) -> SpikeWindow:
+        """Spikes of this stream from a row and a column on, with what it states."""
         window = spikes.view(SpikeWindow)
         window.light_scale, window.rate_hz = self.light_scale, self.rate_hz
+        if self.bayer is not None and window.ndim == 3:
+            window.bayer = cropped_pattern(self.bayer, top, left)
         return window
 
     @checked

@@ -34,6 +34,9 @@ WhiteBalance = Literal["gray_world"] | Sequence[float] | None
 
 #: Levels of the integers by which OpenCV interpolates.
 LEVELS = 65535
+#: Rows and columns mirrored around a mosaic: an even number keeps its pattern, and OpenCV fills in
+#: no pixel that lies at the edge.
+BORDER = 2
 
 
 class Plane:
@@ -178,7 +181,8 @@ def demosaic(mosaics: NDArray[np.float32], pattern: BayerPattern) -> NDArray[np.
         pattern: of all of them.
 
     Returns:
-        (..., H, W, 3) red, green and blue, exact to 1/65535 of each mosaic's brightest pixel.
+        (..., H, W, 3) red, green and blue, exact to 1/65535 of each mosaic's brightest pixel. Each
+        pixel keeps the colour that it saw.
 
     Raises:
         MissingPackageError: OpenCV is not installed.
@@ -192,7 +196,9 @@ def demosaic(mosaics: NDArray[np.float32], pattern: BayerPattern) -> NDArray[np.
         white = float(mosaics[place].max())
         if white > 0:
             levels = np.rint(np.maximum(mosaics[place], 0) * (LEVELS / white)).astype(np.uint16)
-            pictures[place] = cv2.demosaicing(levels, code) * np.float32(white / LEVELS)
+            made = cv2.demosaicing(np.pad(levels, BORDER, mode="reflect"), code)
+            inner = made[BORDER:-BORDER, BORDER:-BORDER]
+            pictures[place] = inner * np.float32(white / LEVELS)
     return pictures
 
 

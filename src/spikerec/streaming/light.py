@@ -16,6 +16,7 @@ from torch import Tensor
 from spikerec.errors import ConfigError, GeometryError
 from spikerec.kinds import checked
 from spikerec.spikes import SpikeStream
+from spikerec.spikes.bayer import BayerPattern, mosaic
 from spikerec.spikes.defects import Repair, Sample
 
 Curve = Literal["linear", "reinhard", "log"]
@@ -124,13 +125,18 @@ class FixedPattern:
 
     corrected = (rate − dark) / (flat − dark) · mean(flat − dark)
 
+    Behind a Bayer mosaic the mean is that of the pixel's own colour: the evenly lit surface need
+    not be white, and its colour is no part of the pattern.
+
     Attributes:
         dark: (H, W) firing rate without light.
         gain: (H, W), mean(flat − dark) / (flat − dark); 1 where flat is no brighter than dark.
+        bayer: colours of the pixels by which the gain was measured; None where it holds for any.
     """
 
     dark: NDArray[np.float32]
     gain: NDArray[np.float32]
+    bayer: BayerPattern | Literal["grey"] | None = None
 
     @classmethod
     @checked
@@ -159,8 +165,12 @@ class FixedPattern:
             return cls(offset, np.ones_like(offset))
         response = mean_rate(flat) - offset
         is_lit = response > 0
-        safe = np.where(is_lit, response, 1)
-        return cls(offset, np.where(is_lit, response[is_lit].mean() / safe, 1).astype(np.float32))
+        gain = np.ones_like(offset)
+        colours = None if flat.bayer is None else mosaic(flat.bayer, flat.height, flat.width)
+        for lit in [is_lit] if colours is None else [is_lit & (colours == one) for one in "rgb"]:
+            if lit.any():
+                gain[lit] = response[lit].mean() / response[lit]
+        return cls(offset, gain, flat.bayer or "grey")
 
     def __call__(self, intensity: NDArray[np.float32], light_scale: float) -> NDArray[np.float32]:
         """Correct intensity (..., H, W) of a stream of this light scale.
@@ -168,17 +178,27 @@ class FixedPattern:
         Raises:
             GeometryError: another size.
         """
-        self.check(*intensity.shape[-2:])
+        self._check_size(*intensity.shape[-2:])
         corrected: NDArray[np.float32] = (intensity - self.dark / light_scale) * self.gain
         return np.maximum(corrected, 0, dtype=np.float32)
 
     @checked
-    def check(self, height: int, width: int) -> None:
-        """Refuse a stream of another size.
+    def check(self, stream: SpikeStream) -> None:
+        """Refuse a stream of another camera.
 
         Raises:
             GeometryError: the size is not that of the pattern.
+            ConfigError: the evenly lit stream states other colours.
         """
+        self._check_size(stream.height, stream.width)
+        if self.bayer not in (None, stream.bayer or "grey"):
+            stated = "no colours" if self.bayer == "grey" else f"bayer={self.bayer}"
+            raise ConfigError(
+                f"calibration.flat states {stated}, but {stream.path} bayer={stream.bayer}: state "
+                "the same for both, beside the files or by bayer=PATTERN."
+            )
+
+    def _check_size(self, height: int, width: int) -> None:
         if (height, width) != self.dark.shape:
             raise GeometryError(
                 f"calibration is {self.dark.shape[0]} × {self.dark.shape[1]}, but the stream is "

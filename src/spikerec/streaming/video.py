@@ -157,7 +157,7 @@ class Video:
             repair = Repair(broken, is_mosaic=is_mosaic) if broken.any() else None
         self._repair: Repair | Calibrated | None = repair
         if calibration is not None:
-            calibration.check(stream.height, stream.width)
+            calibration.check(stream)
             if all(network.starts_linear for network in networks.values()):
                 self._repair = Calibrated(calibration, repair)
                 self._calibration = None  # nothing is left to take out of the images
