@@ -1,4 +1,4 @@
-"""How fast spikerec is: ratios against the straightforward implementations of the field.
+"""Speed of spikerec: ratios against the straightforward implementations of the field.
 
 `python -m benchmarks` measures all; `--only NAME` some; `--quick` smaller ones. Each benchmark has
 a reference, written by us the way public code of the field does the same, which gives the same

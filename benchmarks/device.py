@@ -52,7 +52,7 @@ TRAINING_PASSES = 3
 
 @dataclass(frozen=True)
 class Mode:
-    """How a network computes its image."""
+    """A way of computing a network's image."""
 
     name: str
     bf16: bool = False
@@ -110,7 +110,7 @@ QUICK = Scale(names=("fast", "stir"), sizes=((250, 400),), stream=(30, 720, 1280
 
 
 def ceilings(bench: Bench, scale: Scale) -> Iterator[Row]:
-    """What the device reaches: a large product, a large copy, a copy from the host."""
+    """Limits of the device: a large product, a large copy, a copy from the host."""
     for name, dtype in (("fp32", torch.float32), ("tf32", torch.float32), ("bf16", torch.bfloat16)):
         row = Row("ceilings", "matrix product", name, (scale.matmul,) * 2, "FLOP/s")
         measure = partial(_product, bench, scale.matmul, dtype, name == "tf32")
@@ -192,7 +192,7 @@ def _images(
 def _prepared(
     plain: Network, size: tuple[int, int], mode: Mode, device: torch.device
 ) -> Callable[[], Tensor]:
-    """What computes one image (1, 1, H, W), window and weights on the device."""
+    """A function that computes one image (1, 1, H, W), window and weights on the device."""
     model = optimised(plain, device) if mode.compiled or mode.graph else plain
     model = model.to(device)
     if mode.compiled:
@@ -339,7 +339,7 @@ def simulation(bench: Bench, scale: Scale) -> Iterator[Row]:
 
 
 Section = Callable[[Bench, Scale], Iterator[Row]]
-#: What is measured, in order, and its seconds of a full run on a data-centre GPU.
+#: Sections in order, with the seconds of each in a full run on a data-centre GPU.
 SECTIONS: Mapping[str, tuple[Section, float]] = {
     "ceilings": (ceilings, 30),
     "training": (training, 60),

@@ -77,7 +77,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a benchmark found; ratios are the reference's time over ours, pair by pair.
+    """Result of a benchmark; ratios are the reference's time over ours, pair by pair.
 
     Attributes:
         ratio: median, by the clock.
@@ -107,7 +107,7 @@ class Measured:
 
     @property
     def is_met(self) -> bool:
-        """Whether the median reaches the goal."""
+        """True if the median reaches the goal."""
         return self.ratio >= self.goal
 
 

@@ -1,4 +1,4 @@
-"""How long commands take to answer, each in a process of its own."""
+"""Response times of commands, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Startup:
 
     @property
     def is_met(self) -> bool:
-        """Whether the processor time, all of it in one thread, keeps to the goal."""
+        """True if the processor time, all of it in one thread, meets the goal."""
         return self.cpu_s <= self.goal_s
 
 

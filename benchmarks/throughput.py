@@ -1,4 +1,4 @@
-"""How often a device does something in a second, as rows that say why where they have no figure."""
+"""Throughput of a device as rows; a row without a figure states the reason."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Row:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the ratio reaches the goal, with the same result; None without a goal."""
+        """True if the ratio reaches the goal with the same result; None without a goal."""
         if self.goal is None:
             return None
         return (self.ratio or 0) >= self.goal and (self.difference or 0) <= TOLERANCE
@@ -79,7 +79,7 @@ class Row:
 
 @dataclass
 class Bench:
-    """Where and how long figures are taken, and what later sections need of earlier ones.
+    """Device and duration of a measurement, and results that later sections need.
 
     Attributes:
         device: the device.
@@ -99,7 +99,7 @@ class Bench:
 
     @property
     def is_cuda(self) -> bool:
-        """Whether CUDA's own modes can run."""
+        """True if CUDA's own modes can run."""
         return self.device.type == "cuda"
 
     def attempt(

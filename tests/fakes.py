@@ -118,7 +118,7 @@ FAKES: dict[str, Callable[[Path], None]] = {
     "uhsr": fake_uhsr,
 }
 
-#: What differs from `conf/data` for the fakes, which are smaller.
+#: Arguments of the fakes that differ from `conf/data`, because they are smaller.
 FAKE_ARGUMENTS: dict[str, dict[str, int]] = {
     "reds": {"height": 24, "width": 40},
     "real": {"height": 24, "width": 40},

@@ -59,7 +59,7 @@ def test_every_hydra_config_at_the_top_belongs_to_a_verb_or_is_a_part() -> None:
 
 
 def complete(line: str) -> list[str]:
-    """What bash offers at the end of a line, by the script that `-sc install=bash` prints."""
+    """Words that bash offers at the end of a line, by the script that `-sc install=bash` prints."""
     shell = (
         'eval "$(spikerec -sc install=bash)"\n'
         'COMP_LINE="$1"; COMP_POINT=${#1}; words=($1); COMP_CWORD=$2\n'

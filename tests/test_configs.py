@@ -1,4 +1,4 @@
-"""Where conf/ is found, and what it gives."""
+"""The places where conf/ is found, and the choices in it."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def as_numpy(value: Any) -> Any:
 
 
 def kept(made: Any) -> Iterator[Any]:
-    """What an object keeps, within its parts too."""
+    """Values that an object keeps, within its parts too."""
     parts = [part for _, part in made.named_modules()] if isinstance(made, nn.Module) else [made]
     for part in parts:
         for value in vars(part).values():

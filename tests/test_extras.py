@@ -1,4 +1,4 @@
-"""What a plain installation lacks: named in one line, and nothing else needs it."""
+"""Packages that a plain installation lacks are named in one line; nothing else needs them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ ROOMS = (
     *("training", "weights"),
 )
 
-#: What functions return and users do not make, and classes whose constructor is a library's.
+#: Classes that functions return and users do not make, or whose constructor is a library's.
 MADE_FOR_USERS = {
     *("models.Reconstruction", "spikes.Inspection", "spikes.SpikeWindow", "streaming.Frame"),
     *("training.Monitor", "simulation.Scene"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,3 +241,70 @@ def test_every_config_says_what_it_is() -> None:
     for path in config_dir().rglob("*.yaml"):
         first = path.read_text(encoding="utf-8").splitlines()[:2]
         assert any(line.startswith("# ") and "@package" not in line for line in first), path
+
+
+#: First words that make half a sentence of a headline: "Where the file is." names no subject.
+HALF = re.compile(r"(What|Whether|How|Where|Of|That|When|Why|Which)\b")
+
+
+def headlines(source: str) -> Iterator[tuple[int, str]]:
+    """Line and first words of each docstring and each comment on a constant (`#:`)."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "lineno", 1), text
+    lines = ["", *source.splitlines()]
+    for number, (before, line) in enumerate(itertools.pairwise(lines), 1):
+        if line.lstrip().startswith("#: ") and not before.lstrip().startswith("#:"):
+            yield number, line.lstrip().removeprefix("#: ")
+
+
+def half_sentences(source: str) -> list[int]:
+    """Lines whose docstring or comment begins with half a sentence."""
+    return [line for line, text in headlines(source) if HALF.match(text)]
+
+
+def test_headlines_are_whole_sentences_or_noun_phrases() -> None:
+    root = PACKAGE.parents[1]
+    files = [
+        path
+        for room in ("src", "benchmarks", "tests", "docs/examples")
+        for path in root.glob(room + "/**/*.py")
+    ]
+    found = [
+        f"{path.relative_to(root)}:{line}"
+        for path in files
+        for line in half_sentences(path.read_text(encoding="utf-8"))
+    ]
+    found += [
+        f"{path.relative_to(root)}:{number}"
+        for path in root.glob("conf/**/*.yaml")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if HALF.match(line.lstrip("# ")) and line.startswith("#")
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""What a stream is."""',
+        'def f():\n    """Whether it is there."""',
+        "#: Where files go.\nFOLDER = 1",
+        'class A:\n    """How it works.\n\n    More.\n    """',
+    ],
+)
+def test_a_half_sentence_is_seen(source: str) -> None:
+    assert half_sentences(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""Return the spikes.\n\nWhat else is there."""',
+        "#: Names of files\n#: Which exist.\nA = 1",
+    ],
+)
+def test_a_whole_one_is_not(source: str) -> None:
+    assert not half_sentences(source)

@@ -1,4 +1,4 @@
-"""What cannot be printed never ends a command."""
+"""Text that cannot be printed never ends a command."""
 
 from __future__ import annotations
 

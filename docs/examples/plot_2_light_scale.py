@@ -1,6 +1,6 @@
 """
-What light scale means
-======================
+The meaning of light scale
+==========================
 
 A pixel of intensity 1 fires at the rate α, the *light scale*. The same scene in less light gives
 fewer spikes, and the same intensity once the rate is divided by α.

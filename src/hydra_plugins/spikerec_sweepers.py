@@ -1,4 +1,4 @@
-"""How `spikerec train -m` goes through its jobs: grid, random, Optuna.
+"""Sweepers of `spikerec train -m`: grid, random, Optuna.
 
 Hydra finds sweepers in this namespace only. All three end with the table of `spikerec.sweeps`, in
 OUTPUTS/sweeps/NAME, whatever became of the jobs. Jobs themselves are continued, skipped and retried
@@ -422,7 +422,7 @@ def bounds(item: Override) -> tuple[float, float, bool, bool]:
 
 
 def distribution(item: Override) -> optuna.distributions.BaseDistribution:
-    """What Optuna draws from for a swept key: an interval, or one of the listed words."""
+    """Optuna's distribution of a swept key: an interval, or the listed words."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if item.is_discrete_sweep():

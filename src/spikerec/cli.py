@@ -27,7 +27,7 @@ from spikerec.errors import TRACE_VARIABLE, handled_before, is_about_arguments, 
 #: Exit status of a command whose arguments cannot be; 1 is that of work which failed.
 WRONG_ARGUMENTS = 2
 
-#: What a sweep does when one of its jobs fails.
+#: Choices for a sweep in which a job fails.
 ON_ERROR = ("continue", "stop", "retry")
 
 #: Turns for which GNU's OpenMP, which PyTorch computes with, waits for more work: some half a

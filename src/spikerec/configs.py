@@ -1,4 +1,4 @@
-"""Where the YAML files are, and how to build what they describe without the command line.
+"""The YAML files of `conf/`, and the objects they describe, built without the command line.
 
 `conf/` stands at the top of a checkout and inside the package when installed from a wheel. Each
 group of it (`model`, `loss`, `data`, …) is a folder; each file in a group is one choice, found by

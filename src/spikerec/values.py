@@ -51,7 +51,7 @@ CHOICES = {
     "on_error": ("continue", "stop", "retry"),
 }
 
-#: What an option takes beside the words of `CHOICES`.
+#: Values that an option takes beside the words of `CHOICES`.
 BESIDE = {"white_balance": "three gains as [red,green,blue]"}
 
 #: The least that whole numbers may be.

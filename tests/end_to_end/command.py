@@ -13,7 +13,7 @@ from spikerec import cli
 
 @dataclass
 class Outcome:
-    """What a command left behind."""
+    """Status and output of a command."""
 
     status: int
     out: str

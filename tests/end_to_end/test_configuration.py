@@ -1,4 +1,4 @@
-"""What `--cfg job --resolve` shows: the whole configuration, for every network."""
+"""`--cfg job --resolve` shows the whole configuration, for every network."""
 
 from __future__ import annotations
 

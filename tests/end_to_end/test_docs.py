@@ -19,7 +19,7 @@ from tests.fakes import fake_reds, fake_spikes, fake_sreds
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
-#: What makes a command small, whatever it asks for. The later word for a key counts.
+#: Words that make any command small. The later word for a key counts.
 SMALL = (
     "data.crop=[96,96]",
     "data.batch_size=1",

@@ -16,7 +16,7 @@ from tests.end_to_end.command import Command
 from tests.fakes import fake_reds
 from tests.training.command import MODELS, TINY, TRAINING
 
-#: What is wrong → the key that the error names, for each family.
+#: Wrong words → the key that the error names, for each family.
 WRONG = {
     ("model.window=0",): "model.window",
     ("model.neuron=some",): "model.neuron",

@@ -31,7 +31,7 @@ PAGES = [
     *(ROOT / "src/spikerec" / name for name in ("data/photos.md", "weights/shipped/README.md")),
 ]
 
-#: What a page says before a Python block that no test can run.
+#: Mark on a page before a Python block that no test can run.
 NOT_RUN = re.compile(r"<!-- not run: (\S.*) -->\s*\Z")
 
 #: A block in a page, and what stands before it.

@@ -49,7 +49,7 @@ def start(*words: str) -> subprocess.Popen[str]:
 
 
 def finish(*words: str) -> str:
-    """What a command prints that succeeds without a complaint."""
+    """Output of a command that succeeds without a complaint."""
     process = start(*words)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")

@@ -1,4 +1,4 @@
-"""What becomes of a run when the command changes, the numbers fail, or the machine does."""
+"""Runs whose command changes, whose numbers become infinite, or whose machine fails."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-#: What the end of a training must not depend on: where it was killed.
+#: Moments at which a training is killed; its result must not depend on them.
 EXACT = (
     "state_dict",
     "current_model_state",
@@ -87,7 +87,7 @@ def test_random_generators_are_continued(
 
 
 def curves(run: Path) -> dict[int, dict[str, str]]:
-    """What a run logged, without what it measured of time."""
+    """Log of a run without its measurements of time."""
     rows = read_rows(run / "metrics.csv")
     return {
         step: {name: value for name, value in row.items() if not name.startswith("time/")}

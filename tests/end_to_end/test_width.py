@@ -1,4 +1,4 @@
-"""What the command line prints fits a terminal of 80 columns, whole words and all figures."""
+"""The command line's output fits 80 columns, with whole words and all figures."""
 
 from __future__ import annotations
 

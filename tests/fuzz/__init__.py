@@ -1,1 +1,1 @@
-"""What strangers may hand to each parser: `make fuzz`, and a few examples in the fast suite."""
+"""Hostile inputs for each parser: `make fuzz`, and a few examples in the fast suite."""

@@ -168,7 +168,7 @@ readout_files = st.lists(
 ).map(lambda parts: " ".join(parts).encode())
 json_files = values.map(lambda value: json.dumps(value).encode())
 
-#: What is made up for a parser, beside the damaged seeds.
+#: Inputs invented for a parser, beside the damaged seeds.
 MADE_UP: dict[str, st.SearchStrategy[bytes]] = {
     "npy": npy_files(),
     "npz": npz_files(),

@@ -13,7 +13,7 @@ from spikerec.inference.export import export, run_exported
 from spikerec.models.base import Network, Reconstruction
 from tests.fakes import fake_spikes
 
-#: Of windows that a network must pad.
+#: Size of windows that a network must pad.
 SIZE = (13, 18)
 FEWER_CHANNELS: dict[str, dict[str, Any]] = {
     "base": {"channels": [8, 8, 8, 8]},
@@ -46,7 +46,7 @@ class Small(Network):
 
 
 def exported_image(network: Network, path: Path) -> tuple[Tensor, Tensor]:
-    """What the file and the network give for a window that neither has seen."""
+    """Images of the file and of the network for a window that neither has seen."""
     spikes = torch.from_numpy(fake_spikes(network.window, *SIZE, seed=5))[None].float()
     with torch.no_grad():
         expected = network.reconstruct(spikes, network.output_scale or 1.0).image

@@ -1,4 +1,4 @@
-"""What every loss of conf/loss must do, found there, on every network whose outputs it can read."""
+"""Laws of every loss in conf/loss, on every network whose outputs it can read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How windows of spikes reach an event-camera network."""
+"""Conversion of spike windows for an event-camera network."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What every method of conf/model must do, found there."""
+"""Laws of every method in conf/model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for Spk2ImgNet and BSF alike: precision, layout, sizes, gradients, compilation."""
+"""Laws of Spk2ImgNet and BSF: precision, layout, sizes, gradients, compilation."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from spikerec.results import DatasetInfo, ProtocolInfo, Record, Samples, WeightsInfo
 
-#: What a text may hold; `MARK` finds it again. U+2028 ends a line of JavaScript, U+202E turns text.
+#: Hostile contents of a text; `MARK` finds it again.
+#: U+2028 ends a line of JavaScript, U+202E turns text.
 MARK = "qz"
 TEXTS = {
     "script": f"<script>window.{MARK}=1</script>",

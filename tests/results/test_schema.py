@@ -28,7 +28,7 @@ KINDS: dict[str, Any] = {
 
 
 def complaints(value: Any, schema: dict[str, Any], place: str = "") -> list[str]:
-    """What does not fit those words of JSON schema that ours consists of."""
+    """Violations of the keywords of JSON schema that ours consists of."""
     if "$ref" in schema:
         schema = record_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
     if "anyOf" in schema:

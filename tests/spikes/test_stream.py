@@ -1,4 +1,4 @@
-"""What every stream does, whatever its format: indices, windows, processes, open files."""
+"""Laws of streams of every format: indices, windows, processes, open files."""
 
 from __future__ import annotations
 

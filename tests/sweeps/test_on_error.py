@@ -1,4 +1,4 @@
-"""What a sweep does when a job fails, by `on_error`."""
+"""Sweeps with a failing job, by `on_error`."""
 
 from __future__ import annotations
 

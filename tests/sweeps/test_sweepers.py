@@ -1,4 +1,4 @@
-"""What the sweepers draw, and that a search is continued from its journal."""
+"""The sweepers' draws, and a search that continues from its journal."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_costs_are_those_of_each_runs_network(jobs: list[Job]) -> None:
 
 
 def test_a_run_folder_builds_nothing(jobs: list[Job], tmp_path: Path) -> None:
-    # What a folder states is data: a table must not import or call what is named there.
+    # The content of a folder is data: a table must not import or call what is named there.
     for job in jobs:
         (job.folder / "config.yaml").write_text("model: {_target_: tests.sweeps.test_table.spring}")
     summarise(jobs, tmp_path / "sweep")

@@ -219,7 +219,7 @@ def is_whole(path: Path) -> bool:
 
 
 def leftovers() -> list[str]:
-    """What nobody asked for: temporary files and locks."""
+    """Leftover files: temporary ones and locks."""
     names = (".writing", ".lock", ".unnamed")
     ends = (".partial", ".partial.json", ".partial.lock")
     return [str(p) for p in OUT.rglob("*") if p.name in names or p.name.endswith(ends)]

@@ -22,7 +22,7 @@ NOBODY = 65534
 #: Variables that name folders for what can be made again.
 CACHES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "TORCH_HOME")
 
-#: How a command ends in the middle: by a signal to it, or by the death of one of its processes.
+#: Interruptions of a command: a signal to it, or the death of one of its processes.
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 DEAD_CHILD, TWO_AT_ONCE = "dead child process", "two at once"
 

@@ -24,7 +24,7 @@ PROGRAM = Path(sys.executable).with_name("spikerec")
 
 
 class End(NamedTuple):
-    """How a command ended: its status (minus the signal that killed it), and what it said."""
+    """End of a command: its status (minus the signal that killed it) and its output."""
 
     status: int
     out: str

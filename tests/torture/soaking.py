@@ -33,7 +33,7 @@ from tests.training.command import words as training_words
 #: Readouts of the stream that is reconstructed: more than a third of an hour makes into frames.
 LONG_READOUTS, LONG_SIZE = 400_000, (64, 96)
 
-#: What grows by less between the second quarter of the time and the last is called flat.
+#: Growth between the second and the last quarter of the time below which a curve is flat.
 MEGABYTES, HANDLES, SLOWER = 16.0, 4.0, 1.5
 
 SECONDS_BETWEEN_LOOKS = 1.0

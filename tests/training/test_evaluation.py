@@ -1,4 +1,4 @@
-"""Where the pictures of samples are saved."""
+"""Paths of the saved pictures of samples."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def read(path: Path) -> Written:
 
 
 def parse(path: Path) -> Written:
-    """What the file holds so far."""
+    """Records of the file so far."""
     written = Written()
     for data in messages(path.read_bytes()):
         record = protocol.Record()
@@ -79,7 +79,7 @@ def parse(path: Path) -> Written:
     return written
 
 
-#: Of LevelDB's log format, which `.wandb` files follow after seven bytes of their own.
+#: Sizes in LevelDB's log format, which `.wandb` files use after seven bytes of their own.
 BLOCK, HEADER, FULL, LAST = 32768, 7, 1, 4
 
 

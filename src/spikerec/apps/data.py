@@ -198,7 +198,7 @@ def _table() -> Table:
 
 
 def _state(name: str) -> str:
-    """Whether a set can be read as `conf/data` describes it."""
+    """Number of test clips of a set, or "not here" if it cannot be read as `conf/data` states."""
     try:
         count = len(build("data", name).clips("test"))
     except SpikerecError:

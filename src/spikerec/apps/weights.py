@@ -29,7 +29,7 @@ from spikerec.parsing import parse_yaml
 if TYPE_CHECKING:
     from spikerec.weights.named import NetworkWeights
 
-#: Where imported networks go unless told otherwise.
+#: Default folder of imported networks.
 FOLDER = Path("weights")
 
 #: Letters of what a file states that are shown.

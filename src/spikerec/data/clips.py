@@ -125,7 +125,7 @@ class SpikeSet(Described, ABC):
         """
 
     def has_images(self) -> bool:
-        """Whether true images exist."""
+        """True if the set has true images."""
         return True
 
 

@@ -207,7 +207,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
 
     @property
     def has_targets(self) -> bool:
-        """Whether every training sample has a true image."""
+        """True if every training sample has a true image."""
         return all(spike_set.has_images() for spike_set in self.sets.values())
 
     def train_dataloader(self) -> EpochLoader:
@@ -270,7 +270,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
         return self.train_windows
 
     def state_dict(self) -> dict[str, Any]:
-        """How far training has read, for a checkpoint."""
+        """Position of training in its data, for a checkpoint."""
         return {} if self._train_loader is None else dict(self._train_loader.state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ Layout = Literal["streams", "sreds"]
 Arguments = ParamSpec("Arguments")
 
 DEAL_SEED = 0
-#: How photographs are shared out: by these proportions, at least two a split.
+#: Shares of the photographs in the splits; each split gets at least two.
 SHARES = {"train": 23, "val": 3, "test": 4}
 
 

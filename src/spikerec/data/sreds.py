@@ -63,7 +63,7 @@ class SREDS(SpikeSet):
         return clips
 
     def _folders(self, split: str) -> tuple[Path, Path]:
-        """Where a split's spikes and images are."""
+        """Folders of a split's spikes and images."""
         kind = f"interp_{self.readouts_per_image}_alpha_{self.light_scale:.2f}"
         cropped = self.root / "crop_mini"
         if split == "train" and cropped.is_dir():

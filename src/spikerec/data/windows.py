@@ -32,12 +32,12 @@ from spikerec.spikes.ends import check_mirrors, count_mirrored
 
 Augmentation = Literal["none", "flips", "dihedral"]
 
-#: How many of the square's eight symmetries each augmentation draws from (see `apply_symmetry`).
+#: Number of the square's eight symmetries that an augmentation draws from (see `apply_symmetry`).
 SYMMETRIES: dict[str, int] = {"none": 1, "flips": 4, "dihedral": 8}
 
 
 class Draw(NamedTuple):
-    """What a sampler asks of a dataset: an item, and where in the run it is asked for."""
+    """A sampler's request to a dataset: an item, and its position in the run."""
 
     item: int
     epoch: int

@@ -37,7 +37,7 @@ MOST_ONNX_BYTES = 1 << 31
 
 
 class Standalone(nn.Module):
-    """What is exported: a window in, an image out."""
+    """The module that is exported: a window in, an image out."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

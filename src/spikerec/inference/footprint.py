@@ -1,4 +1,4 @@
-"""How much memory an image takes, counted without computing it.
+"""Memory that an image takes, counted without computing it.
 
 On PyTorch's `meta` device tensors have shapes and no values, so that a 720 × 1280 image costs
 neither memory nor time to count.

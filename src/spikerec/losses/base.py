@@ -1,4 +1,4 @@
-"""What a loss is: a sum of named, weighted terms.
+"""Base of losses: a sum of named, weighted terms.
 
     L = Σ_name  weight_name · term_name(reconstruction, batch)
 

@@ -1,4 +1,4 @@
-"""What a metric of image quality is: one value per image, averaged over images.
+"""Base of the metrics of image quality: one value per image, averaged over images.
 
 A metric gives the value of each image (`score`), which the results store keeps, and accumulates sum
 and count as a torchmetrics metric (`update`, `compute`), which training logs. Both give the same

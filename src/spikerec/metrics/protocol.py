@@ -34,7 +34,7 @@ Rounding = Literal["none", "nearest", "down"]
 
 @checked
 class Protocol(nn.Module):
-    """How images are prepared and scored.
+    """A named definition of the preparation and scoring of images.
 
     A metric whose package or weights are not installed is left out and named in `unavailable`: it
     never gives a number.

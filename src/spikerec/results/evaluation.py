@@ -308,7 +308,7 @@ def evaluated_sets(
 
 
 def _provenance(network: Network) -> dict[str, Any]:
-    """Where the weights, the code and the machine come from."""
+    """Provenance of the weights, the code and the machine."""
     file, state = weights_file(network), network.state_dict()
     weights = WeightsInfo()
     if state:

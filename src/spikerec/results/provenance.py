@@ -16,7 +16,7 @@ FIGURE_PACKAGES = ("torch", "torchvision", "torchmetrics", "lightning", "lpips",
 
 
 def environment() -> dict[str, Any]:
-    """What a figure may depend on besides the code: versions, processor, accelerators."""
+    """Facts beside the code that may change a figure: versions, processor, accelerators."""
     import torch
 
     versions: dict[str, str | None] = {}
@@ -53,7 +53,7 @@ def code_revision() -> dict[str, Any]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git answers, or None without git or where it refuses."""
+    """Output of a git command; None if git is missing or fails."""
     program = shutil.which("git")
     if program is None:
         return None

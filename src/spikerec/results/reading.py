@@ -82,7 +82,7 @@ def _complete(content: dict[str, Any]) -> None:
 
 
 def _origin(weights: dict[str, Any]) -> str:
-    """Where weights come from, which records of schema 1 tell by names alone."""
+    """Origin of weights, which records of schema 1 state by names alone."""
     if weights.get("digest") is None:
         return ""
     if str(weights.get("name")).endswith(".ckpt"):

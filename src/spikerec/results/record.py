@@ -68,7 +68,7 @@ SCHEMA = 4
 
 @part()
 class WeightsInfo(Stated):
-    """Which weights were evaluated.
+    """The weights that were evaluated.
 
     Attributes:
         digest: SHA-256 of the weights, hexadecimal; None for a method without parameters.
@@ -86,7 +86,7 @@ class WeightsInfo(Stated):
 
 @part()
 class DatasetInfo(Stated):
-    """Which data were evaluated on.
+    """The data set of an evaluation.
 
     Attributes:
         name: key of the data set (`sreds`).
@@ -109,7 +109,7 @@ class DatasetInfo(Stated):
 
 @part()
 class ProtocolInfo(Stated):
-    """How the figures were computed.
+    """The protocol by which the figures were computed.
 
     Attributes:
         name: key of the protocol (`stir`, `corrected`, …).
@@ -125,7 +125,7 @@ class ProtocolInfo(Stated):
 
 
 class Definition(NamedTuple):
-    """How a metric's figures are computed: those of one definition may be compared.
+    """Definition of a metric: figures of one definition may be compared.
 
     Attributes:
         metric: its key.
@@ -195,7 +195,7 @@ def _check_length(column: Sized, info: ValidationInfo, place: str = "") -> None:
 
 @with_config(ConfigDict(extra="allow"))
 class Latency(TypedDict):
-    """How long one image takes; more may be stated."""
+    """Time of one image; further keys are allowed."""
 
     size: Size
     median_ms: Number | None
@@ -395,7 +395,7 @@ class Record(Stated):
 
     @checked
     def definition(self, metric: str) -> Definition:
-        """How a metric's figures are computed, whatever else the protocol holds.
+        """Definition of one metric, independent of the protocol's other metrics.
 
         A description that does not say so (of another version, or written by hand) defines its
         metrics as a whole.

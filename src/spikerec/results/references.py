@@ -1,4 +1,4 @@
-"""What papers and other toolboxes report, one YAML file a source, and where it may be shown."""
+"""Figures reported by papers and toolboxes, one YAML file per source, and their display."""
 
 from __future__ import annotations
 

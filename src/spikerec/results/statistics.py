@@ -1,4 +1,4 @@
-"""What is a real lead and what is noise: paired statistics over the samples of a board.
+"""Paired statistics over the samples of a board, which tell a real lead from noise.
 
 Images of one scene resemble each other, so the unit is the scene: a sample's key is `scene/frame`,
 and the values of a scene stand or fall together (a key without `/` is a scene of its own).
@@ -74,7 +74,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Standing:
-    """How the methods of a board stand in one metric.
+    """Ranking of a board's methods in one metric, with the significance of each lead.
 
     Attributes:
         intervals: label → mean and interval, for methods that have values.
@@ -242,7 +242,7 @@ def _alike(valid: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[np
 
 
 def _unit_counts(columns: Array, keys: Sequence[str]) -> NDArray[np.intp]:
-    """How many scenes each column has values in."""
+    """Number of scenes in which each column has values."""
     index = np.unique(scenes(keys), return_inverse=True)[1]
     present = np.zeros((index.max(initial=-1) + 1, columns.shape[1]), dtype=bool)
     np.logical_or.at(present, index, ~np.isnan(columns))

@@ -69,7 +69,7 @@ class Column:
 
     @property
     def arrow(self) -> str:
-        """Which way is better."""
+        """Arrow in the direction of better values."""
         return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
 
 
@@ -105,7 +105,7 @@ class Figure:
 
     @property
     def signs(self) -> str:
-        """What follows the value."""
+        """Signs printed after the value."""
         return LEVEL * self.is_level + DISAGREES * self.disagrees
 
 
@@ -243,7 +243,7 @@ def _figure(board: Board, metric: Metric, row: Row, stands: Standings) -> Figure
 
 
 def figure_note(row: Row, metric: Metric, record: Record) -> str:
-    """What must be known of a figure: why it is missing, what it lacks, what contradicts it."""
+    """Footnote of a figure: the reason why it is missing, incomplete or contradicted."""
     parts = []
     total = len(record.samples.keys)
     column = record.samples.values.get(metric.name)
@@ -273,7 +273,7 @@ def mark_of(stand: Standing, label: str) -> Mark:
 
 
 def notes(board: Board, stands: Standings) -> list[str]:
-    """What a reader must know of a whole board, a sentence each."""
+    """Notes on a whole board, one sentence each."""
     units = len(set(scenes(board.keys)))
     digest = printable(board.record.dataset.digest)[:12]
     found = [f"{counted(len(board.keys), 'sample')} of {counted(units, 'scene')}; data {digest}."]
@@ -301,7 +301,7 @@ def too_few_scenes(units: int, pairs: int) -> str:
 
 
 def definition_notes(board: Board) -> list[str]:
-    """How columns of one metric differ, and the quirks that their protocols state."""
+    """Differences between columns of one metric, and remarks of their protocols."""
     found = []
     main = {m.name: m for m in board.metrics.values() if m.key == m.name}
     for metric in board.metrics.values():

@@ -44,7 +44,7 @@ class Training(NamedTuple):
 
 
 def training_of(row: Row) -> Training:
-    """What a row's newest records say of the training of its weights."""
+    """Training of a row's weights, as its newest records state it."""
     record = row.record
     if record.weights.digest is None:
         return Training(UNKNOWN, None, None, UNKNOWN, "")

@@ -168,7 +168,7 @@ class Camera:
 
     @property
     def has_fixed_pattern(self) -> bool:
-        """Whether pixels differ, or gather charge in the dark."""
+        """True if pixels differ from one another or gather charge in the dark."""
         spreads = (self.gain_spread, self.dark_current, self.threshold_spread)
         return self.maps is not None or any(spreads)
 

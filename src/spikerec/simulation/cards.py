@@ -35,8 +35,8 @@ def read_card(path: Path) -> dict[str, Any]:
     return content
 
 
-def stands(path: Path, card: Mapping[str, Any]) -> bool:
-    """Whether this very card is there.
+def is_card(path: Path, card: Mapping[str, Any]) -> bool:
+    """True if the file holds exactly this card.
 
     Raises:
         DataError: another one is.

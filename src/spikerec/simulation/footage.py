@@ -42,7 +42,7 @@ MAX_FRAMES = 1 << 17
 MAX_VIDEO_PIXELS = 1 << 38
 MAX_GAP_RATIO = 1_000
 
-#: How far two gaps may differ, as a share of the shorter, and be called the same.
+#: Largest difference of two equal gaps, relative to the shorter.
 JITTER = 0.1
 #: Frames kept: those of two gaps, in which the readouts of an image may lie.
 KEPT = 3
@@ -276,7 +276,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _quarter_turns(frame: Any) -> int:  # noqa: ANN401  # PyAV has no types
-    """How often a frame has to be turned counterclockwise by 90° to be upright."""
+    """Number of counterclockwise quarter turns that make a frame upright."""
     rotation: float = frame.rotation
     return round(rotation / 90) % 4
 

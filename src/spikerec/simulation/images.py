@@ -48,7 +48,7 @@ MAX_IMAGE_PIXELS = 1 << 25
 MAX_SCANNED_PIXELS = 1 << 29
 #: Pixels whose colours are weighed at once.
 STRIP_PIXELS = 1 << 22
-#: How far a float image may leave [0, 1]: what resampling and rounding do.
+#: Distance by which a float image may leave [0, 1], as resampling and rounding cause it.
 FLOAT_SLACK = 1e-3
 
 LARGEST_SIDE = 2048  # photographs are reduced to this when read: more detail than a scene shows

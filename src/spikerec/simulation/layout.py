@@ -101,7 +101,7 @@ class Recording:
 
     @property
     def num_images(self) -> int:
-        """How many of the images are written: those that a camera saw."""
+        """Number of images to write: those that a camera saw."""
         return sum(map(self._is_seen, range(self.images)))
 
     def _is_seen(self, index: int) -> bool:
@@ -115,7 +115,7 @@ class Recording:
         return Geometry(self.scene.height, self.scene.width)
 
     def card(self) -> dict[str, Any]:
-        """How the spikes were made."""
+        """Settings by which the spikes were made."""
         return {
             "camera": asdict(self.camera),
             "seed": self.seed,
@@ -129,7 +129,7 @@ class Recording:
 @checked
 @dataclass(frozen=True)
 class SREDSLayout:
-    """Where a set in SREDS layout keeps things.
+    """Paths of a set in SREDS layout.
 
     Args:
         root: folder of the set.
@@ -154,7 +154,7 @@ class SREDSLayout:
 
     @checked
     def has(self, split: str, scene: str) -> bool:
-        """Whether a scene is there, whole."""
+        """True if the scene exists and is complete."""
         return self.spikes(split, scene).is_dir()
 
     @checked
@@ -166,7 +166,7 @@ class SREDSLayout:
 @checked
 @dataclass(frozen=True)
 class StreamLayout:
-    """Where a set of one file a scene keeps things: `ROOT/SPLIT/SCENE.dat`, see `write_stream`.
+    """Paths of a set with one file per scene: `ROOT/SPLIT/SCENE.dat`, see `write_stream`.
 
     Args:
         root: folder of the set.

@@ -268,7 +268,7 @@ class LayeredScene:
 @checked
 @dataclass(frozen=True)
 class SceneStyle:
-    """How much happens in a random scene.
+    """Ranges of motion, objects and light of a random scene.
 
     Args:
         motion: range of the background's largest speed, in pixels over 61 readouts; drawn

@@ -1,4 +1,4 @@
-"""What differs from pixel to pixel of a sensor: response, dark current, threshold.
+"""Variation between the pixels of a sensor: response, dark current, threshold.
 
 The maps are drawn from a seed, or read from a calibration of a real sensor. A calibration after
 RSIR ("Recurrent Spike-based Image Restoration under General Illumination", ACM MM 2023, section 3)

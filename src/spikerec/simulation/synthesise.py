@@ -22,7 +22,7 @@ import torch
 
 from spikerec.errors import ConfigError, DataError, InputError
 from spikerec.kinds import checked
-from spikerec.simulation.cards import plain_values, stands, write_card
+from spikerec.simulation.cards import is_card, plain_values, write_card
 from spikerec.simulation.images import SourceImage
 from spikerec.spikes.files import lock_folder, make_folder
 
@@ -72,9 +72,9 @@ def write_set(
     card = plain_values(card)
     make_folder(root)
     with lock_folder(root, wait=True):
-        if stands(root / CARD, card):
+        if is_card(root / CARD, card):
             return root / CARD
-        if not stands(root / UNFINISHED_CARD, card):
+        if not is_card(root / UNFINISHED_CARD, card):
             write_card(root / UNFINISHED_CARD, card)
         wanted = [(split, index) for split, count in scenes.items() for index in range(count)]
         cores = len(os.sched_getaffinity(0))

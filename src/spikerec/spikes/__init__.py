@@ -1,4 +1,4 @@
-"""What a spike stream is: formats on disk, packed bits, windows, representations.
+"""Spike streams: formats on disk, packed bits, windows, representations.
 
 `spikes.open(path)` gives a lazy `SpikeStream`; `spikes.save` writes one.
 """

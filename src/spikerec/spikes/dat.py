@@ -118,7 +118,7 @@ class DatStream(FileStream[np.ndarray]):
         return PackedSpikes(octets.copy(), offset, columns.stop - columns.start)
 
     def _stored_rows(self, rows: slice) -> slice:
-        """Where rows of the image stand in the file."""
+        """Slice of the file's rows that holds these rows of the image."""
         if self.geometry.bottom_up:
             return slice(self.height - rows.stop, self.height - rows.start)
         return rows

@@ -343,7 +343,7 @@ def _origin(path: Path, found: Mapping[str, Any], partly: Mapping[str, Any]) -> 
 
 
 def _merged(stated: Sidecar, found: Sidecar) -> Sidecar:
-    """What the caller states, then what the sidecar does."""
+    """Facts of the caller, completed by those of the sidecar."""
     values = {
         field.name: value
         for field in fields(Sidecar)

@@ -1,4 +1,4 @@
-"""How the bits of a spike file are laid out, and the sidecar YAML that says so.
+"""Layout of the bits of a spike file, and the sidecar YAML that states it.
 
 A `.dat` file has no header. What it holds is stated by the caller, or by a YAML file of the same
 name beside it, its sidecar (`car.dat` → `car.yaml`):
@@ -176,7 +176,7 @@ class Geometry:
 @checked_names
 @dataclass(frozen=True)
 class Sidecar:
-    """What a sidecar YAML states; None for what it leaves open.
+    """The values of a sidecar YAML; None for each key that it does not state.
 
     Args:
         geometry: layout of the file beside it.
@@ -263,7 +263,7 @@ def sidecar_path(path: Path) -> Path:
 
 @checked
 def read_sidecar(path: Path) -> Sidecar:
-    """What is stated beside a spike file: by its sidecar, or by the one that it may share.
+    """Read the sidecar of a spike file: its own, or the one that it may share with others.
 
     Args:
         path: the spike file, or a folder of them; not the sidecar itself.
@@ -325,7 +325,7 @@ def _shared_path(path: Path) -> Path | None:
 
 
 def _read_or_none(file: Path) -> Sidecar | None:
-    """What a sidecar states; None for one that is broken."""
+    """Read a sidecar; None if it is broken."""
     try:
         return _read(file)
     except SpikerecError:

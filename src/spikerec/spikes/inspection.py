@@ -45,7 +45,7 @@ GreyImage = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a stream holds, from a sample of it.
+    """Facts about a stream's content, estimated from a sample of it.
 
     Attributes:
         stream: the stream.
@@ -71,7 +71,7 @@ class Inspection:
         return None if rate_hz is None else self.stream.num_readouts / rate_hz
 
     def lines(self) -> list[tuple[str, str]]:
-        """What there is to say, as label and value."""
+        """The facts as pairs of label and value."""
         stream, seen, rate = self.stream, self.sample, self.sample.rate
         seconds = "sampling rate unknown" if self.duration_s is None else f"{self.duration_s:.4g} s"
         low, middle, high = np.percentile(rate, (1, 50, 99))
@@ -94,7 +94,7 @@ class Inspection:
         ]
 
     def _colours(self) -> str:
-        """What is stated, or seen, of a Bayer mosaic."""
+        """The Bayer mosaic that is stated, or the sign of one in the spikes."""
         if self.stream.bayer is not None:
             return f"Bayer pattern {self.stream.bayer}, as stated"
         if self.mosaic is None:
@@ -216,7 +216,7 @@ def _candidate(path: Path, geometry: Geometry) -> Candidate:
 
 
 def roughness(rate: GreyImage) -> float:
-    """How little neighbours agree: their mean squared difference over that of pixels at random.
+    """Roughness: mean squared difference of neighbours, relative to that of random pixels.
 
     A wrong width breaks what is above one another, a wrong bit order what is beside: the worse of
     the two counts.
@@ -284,7 +284,7 @@ def _histogram(rate: GreyImage, shape: tuple[int, ...]) -> Image.Image:
 
 
 def previews(candidates: Sequence[Candidate]) -> Image.Image:
-    """What the file shows at each candidate geometry, numbered as ranked."""
+    """Pictures of the file at each candidate geometry, numbered by rank."""
     panels = []
     for k, one in enumerate(candidates, 1):
         white = max(float(np.percentile(one.preview, 99.5)), 1e-6)

@@ -27,7 +27,7 @@ Image = NDArray[np.floating]
 
 
 def phase_shift(pairs: Sequence[tuple[Image, Image]]) -> tuple[float, float] | None:
-    """How far pictures move from the first to the second of each pair, (down, right) in pixels.
+    """Estimate the motion from the first to the second picture of the pairs, (down, right) pixels.
 
     One shift for all pairs: their correlations are added, so that what is common to them stands
     out of the noise. Pictures are smoothed, since noise differs in each.
@@ -100,7 +100,7 @@ def _speeds(spikes: NDArray[np.uint8], length: int) -> NDArray[np.float64]:
 
 
 def _places(size: int) -> list[int]:
-    """Where blocks begin along a side: next to one another, or spread over a large picture."""
+    """First pixels of the blocks along a side: adjacent, or spread over a large picture."""
     count = min(MOST_BLOCKS, -(-size // BLOCK))
     return [int(place) for place in np.linspace(0, max(size - BLOCK, 0), count)]
 

@@ -39,7 +39,7 @@ SLAB_BYTES = 1 << 24
 
 
 class Header(NamedTuple):
-    """What the head of a `.npy` states, and how many bytes it takes."""
+    """Header of a `.npy` file, and its length in bytes."""
 
     shape: tuple[int, ...]
     is_fortran: bool
@@ -223,7 +223,7 @@ def write_npz(
 
 
 def read_header(file: IO[bytes], path: Path) -> Header:
-    """What the head of a `.npy` states; the file is left where the array begins.
+    """Read the header of a `.npy` file, up to the first byte of the array.
 
     Raises:
         DataError: not the head of a `.npy`, or beyond the bounds.

@@ -1,4 +1,4 @@
-"""What can be read off spikes without learning: playback (TFP), intervals (TFI), nested means.
+"""Representations of spikes without learning: playback (TFP), intervals (TFI), nested means.
 
 All functions take (B, T, H, W) spikes of any dtype, 0 and 1, on any device, and give firing rates
 in spikes per readout: who wants intensity divides by the light scale. Nothing loops over pixels.

@@ -58,7 +58,7 @@ def find_concerns(
 
 
 class _Runs:
-    """What runs of readouts in a row show, spread over the part that the sample is of."""
+    """Measurements on runs of consecutive readouts, spread over the sampled part."""
 
     def __init__(self, stream: SpikeStream, seen: Sample) -> None:
         self.succession = Succession(seen.rate, seen.num_readouts)

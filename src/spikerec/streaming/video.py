@@ -206,10 +206,10 @@ class Video:
 
     @cached_property
     def concerns(self) -> list[str]:
-        """What would spoil the pictures, a line each, the worst first; empty if nothing is seen.
+        """Problems of the recording that degrade the pictures, one per line, the worst first.
 
         A wrong geometry, a mosaic that is not stated, darkness, saturation, motion beyond what a
-        method bears, and hot and dead pixels.
+        method bears, and hot and dead pixels. Empty if none is found.
         """
         return find_concerns(self.stream, self.networks, self.looked_at, self.defects)
 
@@ -533,7 +533,7 @@ class Video:
 
     @property
     def exposure(self) -> str:
-        """What is shown as white, in words."""
+        """A description of the firing rate that is shown as white."""
         if self._is_measured:
             return f"measured: white fires at {self.light_scale:.4g} per readout"
         return f"white fires at {self.light_scale / (self._display.gain or 1):.4g} per readout"

@@ -44,7 +44,7 @@ PATIENCE_SECONDS = 10
 
 @checked
 class Viewer:
-    """What the page asks for.
+    """Images and facts of a stream, as the page of `spikerec view` requests them.
 
     Attributes:
         is_closing: set to True to make no further image.
@@ -70,13 +70,13 @@ class Viewer:
 
     @cached_property
     def concerns(self) -> list[str]:
-        """What would spoil the pictures, a line each (`Video.concerns`)."""
+        """Problems of the recording that degrade the pictures (`Video.concerns`)."""
         with self._lock:
             video = next(iter(self._videos.values()))
             return find_concerns(self.stream, self.networks, video.looked_at, video.defects)
 
     def facts(self) -> dict[str, Any]:
-        """What the page needs to know about the stream."""
+        """Facts about the stream that the page shows."""
         return {
             "name": self.stream.path.name,
             "first": self.key_readouts.first,

@@ -30,7 +30,7 @@ Outcome = Literal["finished", "pruned", "failed", "unfinished"]
 FAILED = "failed.json"
 PRUNED = "pruned.json"
 
-#: How far a logged score may lie from the reported one, as a part of it, to be the same.
+#: Largest relative difference between a logged score and the reported one that is the same score.
 ROUNDING = 1e-5
 
 
@@ -53,7 +53,7 @@ class Job:
         return dict(pairs)
 
     def outcome(self) -> Outcome:
-        """What became of it so far."""
+        """State of the job."""
         if (self.folder / FAILED).exists():  # whatever an earlier run left beside it
             return "failed"
         if (self.folder / PRUNED).exists():

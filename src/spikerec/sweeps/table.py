@@ -142,7 +142,7 @@ def _difference(row: pd.Series[Any], metric: str, digits: int) -> str:
 
 
 def notes(jobs: Sequence[Job]) -> list[str]:
-    """What the table rests on, then a line for each job without a result."""
+    """Sources of the table, then one line for each job without a result."""
     jobs = list({job.folder: job for job in jobs}.values())
     swept, outcomes = _swept(jobs), [job.outcome() for job in jobs]
     counted = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in dict.fromkeys(outcomes))

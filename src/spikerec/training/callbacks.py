@@ -168,7 +168,7 @@ class ValidationVideo(Callback):
 def sample_pictures(
     network: Network, batch: Mapping[str, Any], image: Tensor, tfp_window: int
 ) -> dict[str, Tensor]:
-    """What to look at for a batch: `tfp`, `prediction` and, where known, `target`, in intensity.
+    """Pictures of a batch: `tfp`, `prediction` and, where known, `target`, in intensity.
 
     Args:
         network: tells the key readout.

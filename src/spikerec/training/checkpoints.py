@@ -34,10 +34,10 @@ from spikerec.training.distributed import gather_objects
 from spikerec.training.finite import check_weights
 from spikerec.training.runs import unreadable
 
-#: What a scheduler sends before it takes the machine away: SIGTERM, and SLURM's --signal=USR1@90.
+#: Signals of a scheduler that is about to end the job: SIGTERM, and SLURM's --signal=USR1@90.
 PREEMPTION_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
-#: What a run ends on after its present step: those, and Ctrl-C.
+#: Signals after which a run ends at its current step: those, and Ctrl-C.
 SIGNALS = (*PREEMPTION_SIGNALS, signal.SIGINT)
 
 _log = logging.getLogger(__name__)
@@ -211,7 +211,7 @@ class LastCheckpoint(Checkpoint):
             checkpoint[CONDITIONS] = conditions(trainer, data)
 
     def _told_to_end(self, trainer: L.Trainer) -> bool:
-        """Whether any process has had a signal: all must end at the same step."""
+        """True if any process received a signal: all must end at the same step."""
         told = self._signal != 0
         return told if trainer.world_size == 1 else _any_process(trainer, told)
 

@@ -1,4 +1,4 @@
-"""What must stay as it was when a run is continued: the samples that each optimizer step sees.
+"""Check of continued runs: each optimizer step must see the samples it would have seen.
 
 A checkpoint states them, since a position among an epoch's samples means nothing without them.
 """
@@ -16,7 +16,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.errors import ConfigError
 
-#: Where a checkpoint keeps them.
+#: Key of a checkpoint that holds them.
 CONDITIONS = "spikerec_conditions"
 
 

@@ -17,7 +17,7 @@ from torch import distributed
 
 from spikerec.errors import ConfigError
 
-#: What Lightning sets for the processes that it starts, and leaves set.
+#: Environment variables that Lightning sets for its processes and does not unset.
 PROCESS_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 #: Watches the other processes of a node, and kills this one where one of them died.
@@ -86,7 +86,7 @@ def silence_log() -> None:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes records and reports."""
+    """True in the process that writes records and reports."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0  # set on import, and by the trainer
 
 

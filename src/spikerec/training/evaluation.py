@@ -161,7 +161,7 @@ class SampleImages(Callback):
                 Image.fromarray(grey_levels(image[0].float().cpu().numpy())).save(path)
 
     def path(self, key: str, role: str) -> Path:
-        """Where a sample's picture is written."""
+        """Path of a sample's picture."""
         return self.folder / folder_name(key) / f"{role}.png"
 
     def saved(self) -> dict[str, dict[str, Path]]:

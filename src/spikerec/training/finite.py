@@ -226,7 +226,7 @@ def weights_path(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What one batch gave when it was run again.
+    """Findings of one batch that was run again.
 
     Attributes:
         keys: its samples.

@@ -531,7 +531,7 @@ def best_score(trainer: L.Trainer) -> float | None:
 def training_report(
     trainer: L.Trainer, module: ReconstructionModule, data: SpikeDataModule, run: Run
 ) -> dict[str, Any]:
-    """What a finished run was trained on, what it took, and what its network costs.
+    """Facts of a finished run: its training data, its duration, and its network's cost.
 
     Plain values without a path, the checkpoint's apart; `spikerec evaluate` copies them into
     records, so that a board can say what each row's training was.

@@ -68,7 +68,7 @@ Value = Any  # a plain value of a configuration
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run computes.
+    """Identity of a run: everything that its result depends on.
 
     Attributes:
         settings: dotted key → value, for every setting that can move the result.

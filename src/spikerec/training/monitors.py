@@ -1,4 +1,4 @@
-"""What a run tells of itself: its network's cost, where its time goes, how far it is."""
+"""Callbacks that report a run's network cost, the time of its steps, and its progress."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from spikerec.training.pace import Pace, clock
 
 _log = logging.getLogger(__name__)
 
-#: What an epoch's line tells of validation, with its unit.
+#: Validation scores in the line printed for an epoch, with their units.
 SCORES = (("val/psnr", " dB"), ("val/loss", ""))
 
 #: A moment: on the host's clock, or in the device's queue, which is not waited for.
@@ -36,7 +36,7 @@ Moment = float | torch.cuda.Event
 
 @checked
 class RunFacts(Callback):
-    """What a table wants of a run, logged once.
+    """Log the facts of a run that tables show, once.
 
     `model/parameters` and `model/gmacs` at the first step; at the end the best validation score,
     under its name, as `best/val/psnr`.
@@ -82,7 +82,7 @@ class RunFacts(Callback):
 
 @checked
 class StepTimes(Callback):
-    """Where a step's time goes, logged as means over some batches, and told once an epoch.
+    """Log the time of each part of a step as means over batches; print it once per epoch.
 
     `time/data` waits for the loader and moves the batch, `time/forward`, `time/backward` and
     `time/update` (clipping, optimizer, callbacks) are in milliseconds a batch;

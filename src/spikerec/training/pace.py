@@ -1,4 +1,4 @@
-"""How long a whole training still takes, by what it took so far."""
+"""Time left of a whole training, estimated from the time so far."""
 
 from __future__ import annotations
 

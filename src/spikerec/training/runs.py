@@ -35,7 +35,7 @@ from spikerec.training.identity import NEUTRAL, Identity, settings_of
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What a run writes into its folder, and `clear` removes.
+#: Files and folders that a run writes, and that `clear` removes.
 OWN_FILES = (
     *("config.yaml", "identity.json", "finished.json", "failed.json", "pruned.json"),
     *("budget.json", "nonfinite.json", "metrics.csv", "fit-profile.txt"),
@@ -177,7 +177,7 @@ class Run:
         return ((_read_json(self.folder / "identity.json") or {}).get("facts") or {}).get(name)
 
     def budget(self) -> dict[str, Any]:
-        """What the finished run was trained on and what it cost, for records and weights.
+        """Training data and cost of the finished run, for records and weights.
 
         Data, samples seen, seconds, machine; no path. Empty while it is unfinished, and with a
         warning where the checkpoint is not the one with which it ended.
@@ -250,7 +250,7 @@ class Run:
     def _compared(
         self, identity: Identity, config: Mapping[str, Any]
     ) -> tuple[Identity | None, Identity]:
-        """What the folder holds, None if nothing, and what is asked for, in comparable terms.
+        """The folder's run (None if it is empty) and the requested one, in comparable terms.
 
         A folder without a checkpoint holds nothing, whatever it was begun for. A folder of an
         earlier version has no identity. Then the settings are compared that its config.yaml and

@@ -48,7 +48,7 @@ class WarmupCosine(LRScheduler):
         super().__init__(optimizer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule stands, but not where it ends: a continued run may be longer."""
+        """State of the schedule without its end, because a continued run may be longer."""
         state: dict[str, Any] = super().state_dict()
         state.pop("total_steps")
         return state
@@ -63,7 +63,7 @@ class WarmupCosine(LRScheduler):
         return [float(rate) * factor for rate in self.base_lrs]
 
     def factor(self, step: int) -> float:
-        """What the rate is multiplied by at a step, from 0."""
+        """Factor of the learning rate at a step, counted from 0."""
         part = min((step + 1) / self.total_steps, 1.0)
         if part < self.warmup:
             return part / self.warmup

@@ -69,7 +69,7 @@ def validation_modes(data: SpikeDataModule, protocol: Protocol) -> dict[str, Mod
 
 @checked
 def sweep_score(report: Mapping[str, Any]) -> float | None:
-    """What searches see of a report: better when higher; None where there is no finite score."""
+    """The score that a search maximises; None if there is no finite score."""
     best = report.get("best")
     if best is None or not math.isfinite(best):
         return None

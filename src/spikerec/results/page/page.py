@@ -185,7 +185,7 @@ def _summary(item: Summary) -> dict[str, Any]:
 
 
 def _provenance(row: Row) -> dict[str, Any]:
-    """What the dialog shows of the newest record: all but the samples and images."""
+    """The newest record for the page's dialog, without its samples and images."""
     left_out = ("samples", "images", "label", "undefined", "protocol")
     content = {k: v for k, v in row.record.content.items() if k not in left_out}
     content["code"] = {k: None if v is None else str(v) for k, v in content["code"].items()}
@@ -249,7 +249,7 @@ def _pairs(stand: Standing, labels: dict[str, int]) -> list[list[float | None]]:
 
 
 def _reference_points(reference: Reference, board: Board) -> dict[str, Any]:
-    """What the source reports, for the plot."""
+    """The figures that the source reports, for the plot."""
     figures = reference.figures[board.name.dataset.lower()]
     return {
         "title": reference.title,

@@ -115,7 +115,7 @@ class H5(Array):
 
 
 def _read_npy_header(file: Any) -> tuple[int, tuple[int, ...]]:  # noqa: ANN401
-    """Where the data begin, and the shape."""
+    """Offset of the data in the file, and their shape."""
     np.lib.format.read_magic(file)
     shape, _, _ = np.lib.format.read_array_header_1_0(file)
     return file.tell(), shape

@@ -56,7 +56,7 @@ class Sink(ABC):
         LockError: (on entering) another process is writing it.
     """
 
-    #: Whether drawn pictures are wanted, or images as numbers.
+    #: True for a sink of drawn pictures, False for one of images as numbers.
     is_drawn: ClassVar[bool] = True
 
     def __init__(

@@ -13,7 +13,7 @@ from spikerec.streaming.sinks.base import Sink
 from spikerec.streaming.sinks.pictures import PngFile, PngFolder
 from spikerec.streaming.sinks.videos import ENCODINGS, VideoSink
 
-#: Of outputs besides videos.
+#: Suffixes of outputs that are not videos.
 SUFFIXES = (".png", ".npy", ".h5", ".hdf5")
 
 

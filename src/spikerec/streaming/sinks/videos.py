@@ -22,12 +22,12 @@ from spikerec.streaming.sinks.marks import ABOUT_TAG, append_marks, last_mark
 
 @dataclass(frozen=True)
 class Encoding:
-    """How FFmpeg writes a video format."""
+    """Settings by which FFmpeg writes a video format."""
 
     codec: str
     pixels: str
     options: Mapping[str, str]
-    #: Whether segments can be put together as they are; else they are decoded and encoded again.
+    #: True if segments can be joined without decoding and encoding them again.
     joins: bool = True
 
 
