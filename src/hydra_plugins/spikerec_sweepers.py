@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from spikerec.sweeps import Job
 
-#: Tells a job, and so its loggers, which sweep it is part of.
+#: Environment variable that names a job's sweep, for its loggers.
 SWEEP_VARIABLE = "SPIKEREC_SWEEP"
 
 #: The launcher that runs jobs one after the other in this process.
@@ -46,10 +46,10 @@ THIS_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 #: A reference to another key, in `${…}`.
 _REFERENCE = re.compile(r"\$\{([^}]+)\}")
 
-#: The end of a name that stands for words which it does not show.
+#: The digest at the end of a name, of the words that it does not show.
 _DIGEST = re.compile(r"-[0-9a-f]{8}$")
 
-#: Digits of a number drawn from an interval: it stands in a folder's name.
+#: Digits of a number drawn from an interval: it becomes a part of a folder's name.
 DRAWN_DIGITS = 4
 
 
@@ -271,8 +271,8 @@ class Random(TabledSweeper):
 class Optuna(TabledSweeper):
     """A search that learns from its trials (Akiba et al., KDD 2019).
 
-    The study lies in OUTPUTS/sweeps/NAME/study.journal, a file that processes on many machines may
-    append to. The same command again continues it: trials that were killed or failed are tried
+    The study is stored in OUTPUTS/sweeps/NAME/study.journal, a file that processes on many machines
+    may append to. The same command again continues it: trials that were killed or failed are tried
     again with their values, and so continue in their folders; then new ones, up to `trials` in all.
 
     Args:
@@ -441,7 +441,7 @@ def _references(key: str) -> tuple[str, str]:
 def _name_there_is(parent: Path, name: str) -> str:
     """The name under which an earlier sweep ran the same words, where it varied other keys.
 
-    The digest at a name's end stands for all of its words.
+    The digest at a name's end is that of all its words.
     """
     digest = _DIGEST.search(name)
     if digest is None or (parent / name).exists():

@@ -164,7 +164,7 @@ def _start(verb: str, arguments: Sequence[str]) -> None:
 
 
 def _recordings(name: str) -> list[str]:
-    """The recordings that a name on the command line stands for."""
+    """The recordings that a name on the command line refers to."""
     from spikerec.spikes.recordings import find_recordings
 
     return [str(path) for path in find_recordings([name])]
@@ -195,7 +195,7 @@ def _start_hydra(verb: str, words: Sequence[str]) -> None:
     )
     # Lightning 2.6 meets PyTorch 2.15 with a deprecation of its own at every start.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here, to be told in one line
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here, and are printed in one line
     whole = sys.argv
     task: Any = functools.partial(_run_with, whole, verb)
     task.__module__ = f"spikerec.apps.{verb}"  # Hydra names the job by it

@@ -1,6 +1,6 @@
 """The YAML files of `conf/`, and the objects they describe, built without the command line.
 
-`conf/` stands at the top of a checkout and inside the package when installed from a wheel. Each
+`conf/` is at the top of a checkout and inside the package when installed from a wheel. Each
 group of it (`model`, `loss`, `data`, …) is a folder; each file in a group is one choice, found by
 its stem: no registry lists them a second time.
 """
@@ -372,7 +372,7 @@ def run_name(overrides: Sequence[str], varying: Container[str] = ()) -> str:
     Args:
         overrides: the command line's `key=value` words, in any order.
         varying: the keys that a sweep varies. Where not all words can be shown, these are, and a
-            digest stands for the rest.
+            digest represents the rest.
 
     Example:
         >>> run_name(["model=stir", "data=reds", "optimizer.lr=1e-3"])
@@ -520,7 +520,7 @@ def quoted(value: str, *, refers: bool = False) -> str:
 
 
 def unquoted(value: str) -> str:
-    """The text of a value that may stand in Hydra's quotes: the reverse of `quoted`."""
+    """The text of a value that may be in Hydra's quotes: the reverse of `quoted`."""
     if not _QUOTED.fullmatch(value):
         return value
     sign = value[0]

@@ -23,7 +23,7 @@ def open_door(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[
 
     Args:
         package: its `__name__`.
-        file: its `__file__`, beside which `__init__.pyi` lies.
+        file: its `__file__`, beside which `__init__.pyi` is.
     """
     listed, _, names = lazy_loader.attach_stub(package, file)
     known = {"__version__"} & vars(sys.modules[package]).keys()

@@ -65,7 +65,7 @@ class GeometryError(SpikerecError, ValueError):
 
 
 class WindowError(SpikerecError, ValueError):
-    """A window of readouts that the stream or the network cannot serve."""
+    """A window of readouts that does not fit the stream or the network."""
 
 
 class InputError(SpikerecError, ValueError):
@@ -123,7 +123,7 @@ _keys: dict[int, str] = {}
 
 
 def stands_at(made: object, key: str) -> None:
-    """Note where an object stands in a composed configuration, for errors about its arguments."""
+    """Store the key of an object in a composed configuration, for errors about its arguments."""
     with suppress(TypeError):  # an object that takes no weak reference is not followed
         weakref.finalize(made, _keys.pop, id(made), None)
         _keys[id(made)] = key
@@ -197,7 +197,7 @@ MEMORY_WORDS = (
 #: Words by which PyTorch reports that an archive could not be written to its end.
 DISK_WORDS = ("unexpected pos", "PytorchStreamWriter failed", "basic_ios::clear")
 
-#: Libraries whose own exceptions tell the user about the configuration.
+#: Libraries whose own exceptions explain a wrong configuration to the user.
 CONFIGURATION = ("hydra", "omegaconf", "lightning")
 
 

@@ -222,7 +222,7 @@ class _Partial:
         self._wanted = wanted
 
     def size(self) -> int:
-        """Bytes that have arrived; 0 where they cannot be told to belong to this file."""
+        """Bytes that have arrived; 0 if they may belong to another file."""
         if not self.path.is_file():
             return 0
         facts = self._read_facts()

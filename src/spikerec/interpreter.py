@@ -32,7 +32,7 @@ AGAIN = 0.05
 
 
 def install() -> None:
-    """Mend this process; hooks of a test's or a notebook's own stay."""
+    """Repair this process; hooks of a test or a notebook are kept."""
     if not hasattr(threading.Thread.start, "__wrapped__"):
         setattr(threading.Thread, "start", _bounded(threading.Thread.start))  # noqa: B010 (mypy)
     if threading.excepthook is threading.__excepthook__:

@@ -42,7 +42,7 @@ _PIP_OPTIONS: dict[Kind, tuple[str, ...]] = {
 }
 
 #: pip asks a source package for its name by running its set-up file, which may do anything, and
-#: which for old packages fails under a new Python. This module stands in for setuptools as the
+#: which for old packages fails under a new Python. This module replaces setuptools as the
 #: build backend of that one question, so that the set-up file is never run.
 _BACKEND = """
 import pathlib, sys

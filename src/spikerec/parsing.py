@@ -226,7 +226,7 @@ def parse_json(text: str | bytes, name: str | Path, bounds: Bounds) -> Any:  # n
         raise DataError(f"{name} holds more than the {bounds.bytes:,} bytes that JSON may have.")
     with parsing(path, "JSON"):
         text = text.decode("utf-8") if isinstance(text, bytes) else text
-        text.encode("utf-8")  # refuses lone surrogates that stand in the text itself
+        text.encode("utf-8")  # refuses lone surrogates in the text itself
         _check_brackets(text, path, bounds)
         refused: list[_Refused] = []
         value = _load(text, refused)

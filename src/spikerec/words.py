@@ -31,7 +31,7 @@ from spikerec.signatures import class_arguments
 from spikerec.spelling import suggestion
 from spikerec.values import FALSE, TRUE, annotated_kinds, kinds_of, written_value
 
-#: Hydra's own options: those that stand alone, and those that take a value.
+#: Hydra's own options: those without a value, and those that take one.
 FLAGS = (
     "-m",
     "--multirun",
@@ -59,7 +59,7 @@ INFORMATION = {"--cfg": _SHOWN, "-c": _SHOWN, "--info": _ASKED, "-i": _ASKED}
 #: Keys that name a file or folder which is read.
 FILES = ("input", "checkpoint", "start_from", "calibration.dark", "calibration.flat")
 
-#: Other names of options, with the value that they stand for where they take none.
+#: Other names of options, with their value where they take none.
 ALIASES = {"method": ("model", None), "top_down": ("geometry.bottom_up", "false")}
 
 #: Ends of names of files that are given by their place.
@@ -77,7 +77,7 @@ def words_of(
     Args:
         verb: with a `conf/VERB.yaml`.
         arguments: what follows it, as typed.
-        expand: the inputs that a name stands for, of which a sweep makes a job each; None to leave
+        expand: the inputs that a name refers to; a sweep makes one job of each; None to leave
             names as they are.
 
     Raises:
@@ -105,7 +105,7 @@ def words_of(
 
 
 def _check_flags(flags: Sequence[str]) -> None:
-    """Check the values of Hydra's own options, of which it tells in many lines.
+    """Check the values of Hydra's own options, about which Hydra prints many lines.
 
     Raises:
         ConfigError: one that is none of its choices.
@@ -277,7 +277,7 @@ def _by_place(offered: Offer, placed: list[str], stated: Collection[str]) -> dic
 
 
 def _check_placed(offered: Offer, placed: Sequence[str]) -> None:
-    """Refuse a word that stands by itself and is an option's name: `height 250`.
+    """Refuse a word without value that is an option's name: `height 250`.
 
     Raises:
         ConfigError: there is one; the message gives the spelling.
@@ -300,7 +300,7 @@ def _listed(key: str, texts: Sequence[str], *, sweeps: bool) -> str:
 
 
 def _swept(word: str, expand: Callable[[str], Sequence[str]]) -> str:
-    """An input of a sweep with the names in it replaced by what they stand for."""
+    """An input of a sweep with the names in it replaced by the recordings they refer to."""
     key, _, value = word.partition("=")
     names = [value] if _is_there(value) else map(unquoted, split_at_commas(value))
     return f"{key}={','.join(quoted(one) for name in names for one in expand(name))}"

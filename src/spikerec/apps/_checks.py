@@ -61,7 +61,7 @@ def is_swept() -> bool:
 
 
 def recordings_of(config: DictConfig) -> tuple[list[Path], bool]:
-    """The recordings that `input` stands for, and whether they are one job each."""
+    """The recordings that `input` refers to, and True if each is a job of its own."""
     names, outputs = texts(config.input), texts(config.output)
     joins = not is_swept() and all(Path(one).suffix and "{" not in one for one in outputs)
     found = find_recordings(names, config.folder, joins=joins)

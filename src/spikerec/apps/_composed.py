@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 def own_command() -> list[str]:
     """The command that runs this job alone, in its folder, with its log left to this process.
 
-    The job's own overrides stand for the command line, which may be a sweep's.
+    The job's own overrides replace the command line, which may be a sweep's.
     """
     hydra = HydraConfig.get()
     with read_write(hydra):  # Lightning sends the other processes of a node to this folder

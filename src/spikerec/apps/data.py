@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _inspect(console: Console, options: argparse.Namespace) -> None:
-    """Tell what a stream holds; of a `.dat` without geometry, what it could be."""
+    """Print facts about a stream; for a `.dat` without geometry, the likely ones."""
     check_stream(options.file)
     from rich.table import Table
 
@@ -136,7 +136,7 @@ def _rank(console: Console, path: Path, output: Path) -> None:
     say(
         console,
         f"Look, then: spikerec data import {shlex.quote(str(path))} --rank 1 (--top-down if it "
-        "stands on its head)",
+        "is upside down)",
     )
 
 

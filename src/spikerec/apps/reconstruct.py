@@ -65,7 +65,7 @@ def _run_many(
     makes: Callable[[Path], Video],
     console: Console,
 ) -> None:
-    """Reconstruct each recording; what fails is told, and does not end the rest.
+    """Reconstruct each recording; a failure is reported, and the others continue.
 
     Raises:
         DataError: some failed; it names the first of them.
@@ -158,7 +158,7 @@ def _save(
 def _report(
     console: Console, config: DictConfig, video: Video, paths: Sequence[Path], made: int
 ) -> None:
-    """Tell what came out, how it was made, and what may be done next."""
+    """Print the result, the settings that made it, and possible next steps."""
     count, stride, fps = len(video), video.key_readouts.stride, config.fps
     before = "" if made else "done before by the same settings: "
     what = f"{before}{count} frame{'' if count == 1 else 's'} in {', '.join(map(str, paths))}"

@@ -118,7 +118,8 @@ class SpikeSet(Described, ABC):
         """The clips of a split, sorted by name.
 
         Args:
-            split: `train`, `val` or `test`; a set with two splits serves `val` and `test` alike.
+            split: `train`, `val` or `test`; a set with two splits has one for both `val` and
+                `test`.
 
         Raises:
             DataError: the split holds no clip, or contradicts the set's stated geometry.

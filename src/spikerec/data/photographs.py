@@ -38,7 +38,7 @@ class Photograph:
         member: its path inside the package.
         licence: as the package's copyright file states it.
         sha256: digest of the file.
-        split: the only split it may serve; None where it is dealt out with the others.
+        split: the only split in which it is used; None if it is dealt out with the others.
     """
 
     package: str
@@ -105,7 +105,7 @@ def photographs(folder: str | Path, split: str | None = None) -> list[SourceImag
 
     Args:
         folder: where they are.
-        split: those that serve this split alone; None: those that are dealt out.
+        split: those that are used in this split alone; None: those that are dealt out.
 
     Raises:
         DataNotFoundError: one is missing.

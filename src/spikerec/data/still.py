@@ -1,4 +1,4 @@
-"""Still: photographs that stand still or move slowly, 0 to 1 pixel a readout; for evaluation."""
+"""Still: photographs at rest or moving slowly, 0 to 1 pixel a readout; for evaluation."""
 
 from __future__ import annotations
 

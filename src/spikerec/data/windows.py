@@ -312,7 +312,7 @@ class LiveWindows(Dataset[dict[str, Any]]):
         return {"seed": seed, "key": f"{self.live.name}/{draw.epoch}/{draw.position}"}
 
     def simulate(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """A collated batch of seeds as spikes and images, on the device where it lies."""
+        """A collated batch of seeds as spikes and images, on the batch's device."""
         seeds = batch["seed"].tolist()
         made = self.live.simulate(
             seeds,
@@ -356,7 +356,7 @@ def _cached_image(path: Path) -> NDArray[np.float32]:
 
 @checked
 def decode(batch: dict[str, Any]) -> dict[str, Any]:
-    """Unpack a collated batch on whatever device it lies.
+    """Unpack a collated batch on its own device.
 
     Args:
         batch: `bits` (B, T, H, n) uint8, `offset` and `width` (B,), `symmetry` (B,), optional

@@ -28,7 +28,7 @@ from spikerec.weights.checkpoint import digest
 
 #: Largest difference from the network's own output that is let pass: rounding of other kernels.
 TOLERANCE = 1e-3
-#: Whose loggers tell of each step.
+#: Packages whose loggers report each step.
 CONVERTERS = ("onnx_ir", "onnxscript", "torch.onnx")
 #: Name under which the file states what was exported, so that a repeated command can compare.
 STATEMENT = "spikerec.json"

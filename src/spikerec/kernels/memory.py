@@ -27,7 +27,7 @@ def keep_freed_memory(keep: bool = True) -> bool:
         keep: whether to keep it. The process then holds the most it ever used at once.
 
     Returns:
-        Whether the C library can be told so: glibc, on Linux.
+        True if the C library has this setting: glibc, on Linux.
     """
     if not sys.platform.startswith("linux"):
         return False

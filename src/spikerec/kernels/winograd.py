@@ -146,7 +146,7 @@ def _to_tiles(image: NDArray[np.float32], tiles: NDArray[np.float32], first: int
 
     Args:
         image: (H, W, C).
-        tiles: (36, rows, columns, C in whole lanes) to fill; what lies beyond C is not used.
+        tiles: (36, rows, columns, C in whole lanes) to fill; values beyond C are not used.
         first: the first row of tiles; rows may lie below the image.
     """
     height, width, channels = image.shape

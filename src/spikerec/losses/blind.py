@@ -186,7 +186,7 @@ class BlindPixels(Term):
         """For each pixel, the index of another within reach: (B, H·W)."""
         batch, height, width = shape
         side = 2 * self.reach + 1
-        # Any place in the square but the middle, which the largest number stands in for.
+        # Any place in the square but the middle, which the largest number represents.
         place = torch.randint(side**2 - 1, shape, generator=generator, device=device)
         place = torch.where(place == side**2 // 2, side**2 - 1, place)
         rows = torch.arange(height, device=device)[:, None]

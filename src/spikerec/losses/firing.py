@@ -16,8 +16,8 @@ class FiringRate(Term):
     """The spikes that the image would cause, against those observed around the key readout.
 
     A pixel of intensity I fires at rate r = α·I. Over W readouts of constant
-    light it gives W·r spikes, rounded up or down by where its charge stood: an observed number N
-    tells W·r to within 1. The term is the mean over pixels and windows of
+    light it gives W·r spikes, rounded up or down according to its initial charge: an observed
+    number N determines W·r to within 1. The term is the mean over pixels and windows of
 
         max(0, |W·α·I − N| − tolerance) / W
 

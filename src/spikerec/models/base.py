@@ -498,7 +498,7 @@ def darken(image: Tensor, spikes: Tensor, key_readout: int) -> Tensor:
 
 
 def default_label(network: Network, method: str) -> str:
-    """A row's name: the class as the papers write it, and what tells this one from its kind.
+    """Name of a row: the class as the papers write it, and its difference from others of it.
 
     A variant is a YAML of its own (`hypere2vid_static`), or what the network itself states.
     """

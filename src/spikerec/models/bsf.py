@@ -240,7 +240,7 @@ class ResidualPair(nn.Sequential):
 class BidirectionalAlign(nn.Module):
     """Align windows before and after the middle one to it, level by level, coarse to fine.
 
-    One attention and one deformable convolution serve all levels and neighbours.
+    One attention and one deformable convolution are shared by all levels and neighbours.
 
     Args:
         channels: C, of the features.

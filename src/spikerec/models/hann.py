@@ -1,4 +1,4 @@
-"""Hann: the firing rate in a smooth window, the best fixed filter for what stands still.
+"""Hann: the firing rate in a smooth window, the best fixed filter for a scene at rest.
 
 A spike camera is a first-order sigma-delta converter: the error of a count falls as 1/T, that of a
 mean under a smooth window much faster, since the noise lies at high frequencies. No paper of the

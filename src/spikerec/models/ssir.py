@@ -54,7 +54,7 @@ def triangle(u: Tensor) -> Tensor:
     return F.relu(1 - u.abs())
 
 
-#: Stand-ins for the derivative of a step at u = 0, by name.
+#: Surrogates of the derivative of a step at u = 0, by name.
 SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "arctan": arctan,
     "sigmoid": sigmoid,
@@ -200,7 +200,7 @@ class SSIR(StatefulNetwork):
         window: readouts the network sees, 41 as published.
         channels: width of the first layer, a multiple of 4, 128 as published.
         neuron: `plif`, `lif`, `if`, or `relu` for the twin that does not spike.
-        surrogate: derivative that stands in for the step's: `arctan`, `sigmoid` or `triangle`.
+        surrogate: derivative that replaces the step's: `arctan`, `sigmoid` or `triangle`.
         reset: of the neurons that fired: `hard` (to 0) or `soft` (by the threshold).
         detach_reset: whether the reset passes no gradient to the spike that caused it.
         output_scale: as in `Network`.

@@ -155,7 +155,7 @@ class SSML(Network):
 class FourWay(nn.Module):
     """A U-Net on a picture turned four ways, its features turned back and joined.
 
-    Blind, the U-Net sees only what lies above a pixel, so that the four turns together see all
+    Blind, the U-Net sees only the rows above a pixel, so that the four turns together see all
     pixels but that one.
 
     Args:
@@ -200,7 +200,8 @@ class Motion(nn.Module):
 
     Args:
         window: readouts in.
-        is_blind: see only what lies above a pixel, and do without gates, which look everywhere.
+        is_blind: see only the rows above a pixel, and do without gates, which see the whole
+            picture.
     """
 
     def __init__(self, window: int, *, is_blind: bool) -> None:

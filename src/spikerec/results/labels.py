@@ -40,7 +40,7 @@ class LabelFacts(NamedTuple):
         )
 
     def details(self, twins: Iterable[LabelFacts]) -> list[str]:
-        """Additions that tell it from others of its label, from the shortest to a unique one."""
+        """Additions that distinguish it from others of its label, the shortest first."""
         if not self.weights:
             alike = set.intersection(*(set(twin.arguments) for twin in twins))
             own = ", ".join(f"{k}={v}" for k, v in self.arguments if (k, v) not in alike)
@@ -51,7 +51,7 @@ class LabelFacts(NamedTuple):
 
 
 def unique_labels(names: Mapping[Hashable, LabelFacts]) -> dict[Hashable, str]:
-    """Row → a label that no other row has: its own, with what tells it apart where it must.
+    """Row → a label that no other row has: its own, with an addition where two rows share it.
 
     Example: two networks that are both called Fast are `Fast (shipped)` and `Fast (run 3f2a)`.
     """

@@ -110,7 +110,7 @@ def leaderboard(
 
     Args:
         records: one record or folder of records, or several; an Ellipsis among them, which
-            stands for records that are still to come, adds nothing.
+            is a placeholder for records that do not exist yet, adds nothing.
         choice: the part to show; None shows everything.
 
     Raises:

@@ -19,7 +19,7 @@ class Reference:
     Attributes:
         title: short name of the source.
         source: citation.
-        protocols: protocols of ours that its figures may stand beside.
+        protocols: protocols of ours beside whose figures its own may be shown.
         figures: data set → label → metric → figure.
         efficiency: label → `params` (millions), `memory` (GB), `macs` (10^12), `latency` (ms, for
             one 250 × 400 image).

@@ -1,7 +1,7 @@
-"""Paired statistics over the samples of a board, which tell a real lead from noise.
+"""Paired statistics over the samples of a board, which distinguish a real lead from noise.
 
 Images of one scene resemble each other, so the unit is the scene: a sample's key is `scene/frame`,
-and the values of a scene stand or fall together (a key without `/` is a scene of its own).
+and the values of a scene are resampled together (a key without `/` is a scene of its own).
 
 * Intervals: BCa bootstrap over scenes (Efron, JASA 1987), 95 %, 10,000 resamples.
 * Tests: paired permutation test, two-sided. Under "no difference" each scene's difference might as

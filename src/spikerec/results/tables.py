@@ -96,7 +96,7 @@ class Figure:
     text: str = ""
 
     def plain(self, digits: int) -> str:
-        """The value as the papers print it, or what stands for it."""
+        """The value as the papers print it, or the sign for a missing one."""
         if self.text:
             return self.text
         if self.value is None:
@@ -137,7 +137,7 @@ Standings = Mapping[BoardName, Mapping[str, Standing]]
 
 
 def standings(boards: Iterable[Board]) -> dict[BoardName, dict[str, Standing]]:
-    """Board → key of a metric → how its rows stand, for each metric that any row has."""
+    """Board → key of a metric → ranking of its rows, for each metric that any row has."""
     found: dict[BoardName, dict[str, Standing]] = {}
     for board in boards:
         found[board.name] = {}

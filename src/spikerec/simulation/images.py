@@ -226,7 +226,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise DataError(f"{path} holds more than the {MAX_IMAGE_BYTES:,} bytes of an image.")
     with parsing(path, "an image"), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is the lower bound
-        # From a file object: of a path, Pillow maps a TIFF that lies on its side in wrong rows.
+        # From a file object: of a path, Pillow maps a rotated TIFF in wrong rows.
         with path.open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise DataError(

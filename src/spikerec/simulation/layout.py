@@ -1,4 +1,4 @@
-"""Write simulated scenes in the layout of SREDS, so that one reader serves both; or as one file.
+"""Write simulated scenes in the layout of SREDS, so that one reader reads both; or as one file.
 
     ROOT/spike/SPLIT/interp_20_alpha_0.40/SCENE/00000001.dat   20 readouts, bottom row first
     ROOT/spike/SPLIT/interp_20_alpha_0.40/SCENE.yaml           geometry and light scale

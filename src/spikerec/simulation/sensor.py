@@ -22,7 +22,7 @@ from spikerec.spikes.numpy_files import read_npz
 
 CALIBRATION_LUX = 335.0  # E₃, the brightest of the three even lights of RSIR's calibration
 MAP_KEYS = ("gain", "dark_current", "threshold")
-#: Bound of a map: its pixels (2048²), as six of them may stand in memory in double precision.
+#: Bound of a map: its pixels (2048²), as six of them may be in memory in double precision.
 MAX_MAP_VALUES = 1 << 22
 CALIBRATION_KEYS = ("Nl", "Nd", "D_light")  # R, L_d and D_light, as published with SpikeNeRF
 
@@ -78,7 +78,7 @@ def draw_maps(
     return SensorMaps(
         gain=(1 + gain_spread * gain).clamp_min(0),
         dark_current=dark_current * torch.exp(dark_spread * dark),
-        # A threshold near 0 would fire without light: no working pixel lies that far out.
+        # A threshold near 0 would fire without light: no working pixel deviates that far.
         threshold=(1 + threshold_spread * threshold).clamp_min(0.1),
     )
 

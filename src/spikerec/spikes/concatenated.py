@@ -51,7 +51,7 @@ class ConcatenatedStream(SpikeStream):
         return f"{str(self.path)!r}, {self.name}"
 
     def close(self) -> None:
-        """Let go of the files; the next access opens them again."""
+        """Close the files; the next access opens them again."""
         for part in self.parts:
             part.close()
 

@@ -131,7 +131,7 @@ class DatStream(FileStream[np.ndarray]):
 class SPS100Stream(FileStream[np.ndarray]):
     """A `.dat` with the raw stream of an SPS100 (see `spikerec.spikes.sps100`).
 
-    What lies before the first whole readout, and after the last, is left out with a warning: the
+    Bytes before the first whole readout, and after the last, are left out with a warning: the
     camera's recordings begin and end anywhere.
 
     Args:

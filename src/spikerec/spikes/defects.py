@@ -138,7 +138,7 @@ def find_sure_defects(
     """Hot and dead pixels beyond doubt, which no scene explains.
 
     A hot one fires in most readouts while all but one of its neighbours fire less than a third as
-    often; a dead one never fires while its neighbours do often. Both stand alone: where more than
+    often; a dead one never fires while its neighbours do often. Both are isolated: where more than
     `MOST_SURE` of all pixels would be broken, it is the scene or the geometry.
 
     Args:

@@ -56,7 +56,7 @@ def check_mirrors(path: Path, num_readouts: int) -> None:
 
 @checked
 def reflect(readouts: ArrayLike, num_readouts: int) -> NDArray[np.int64]:
-    """Return the readout of the stream that stands for each of some readouts.
+    """Return the readout of the stream that replaces each of some readouts.
 
     Args:
         readouts: integers of any shape; below 0 before the stream, `num_readouts` and above after.
@@ -81,7 +81,7 @@ def reflect(readouts: ArrayLike, num_readouts: int) -> NDArray[np.int64]:
 
 @checked
 def mirrored(start: int, stop: int, num_readouts: int) -> NDArray[np.int64]:
-    """Return the readouts that stand for start … stop − 1, each within the stream (see `reflect`).
+    """Return the readouts that replace start … stop − 1, each within the stream (see `reflect`).
 
     Args:
         start: first readout of the window; below 0 before the stream.

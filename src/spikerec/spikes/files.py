@@ -43,7 +43,7 @@ _held: set[int] = set()
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Refuse to replace a file unless told to.
+    """Refuse to replace a file unless `overwrite` is set.
 
     Raises:
         DataError: the file exists and `overwrite` is False.

@@ -10,7 +10,7 @@ from pathlib import Path
 def listed(folder: Path, suffixes: Collection[str], *, recursive: bool = False) -> list[Path]:
     """The files of a folder that have one of these suffixes, in order (see `in_order`).
 
-    Names that begin with a dot do not count, nor what lies in folders named so: the `._x`
+    Names that begin with a dot do not count, nor files in folders named so: the `._x`
     companions that macOS writes, and what is still being written.
 
     Args:

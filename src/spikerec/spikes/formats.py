@@ -67,9 +67,10 @@ def open(
             memory, an array or a tensor (T, H, W) of 0 and 1, top row first. A stream is returned
             as it is.
         geometry: layout of a `.dat`; None to take it from the sidecar (that of a folder is
-            `FOLDER.yaml` beside it, and serves all its files); a mapping of some of its keys, as
-            `{"partial": "drop"}`, to take the others from there; a pair is height and width. Other
-            formats know theirs; of a `.npy` that was cut short, `partial` alone may be stated.
+            `FOLDER.yaml` beside it, and applies to all its files); a mapping of some of its keys,
+            as `{"partial": "drop"}`, to take the others from there; a pair is height and width.
+            Other formats know theirs; of a `.npy` that was cut short, `partial` alone may be
+            stated.
         rate_hz: readouts per second; None to take it from the sidecar, if that states it.
         light_scale: firing rate of a pixel of intensity 1; None as for the rate.
         dataset: name of the array in a `.npz` or `.h5` that holds several.

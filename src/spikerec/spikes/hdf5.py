@@ -216,7 +216,7 @@ class H5Stream(FileStream[h5py.File]):
         return width
 
     def close(self) -> None:
-        """Let go of the file; the next access opens it again."""
+        """Close the file; the next access opens it again."""
         if self._opened is not None:
             self._opened.close()
         super().close()
@@ -264,7 +264,7 @@ class H5Stream(FileStream[h5py.File]):
             self._checked.add(place)
 
     def _is_whole(self, dataset: h5py.Dataset, place: tuple[int, ...]) -> bool:
-        """True if a chunk holds as many bytes as its size says, as far as can be told."""
+        """True if a chunk holds as many bytes as its size says, as far as it can be read."""
         info = dataset.id.get_chunk_info_by_coord(place)
         used = [code for k, code in enumerate(self._filters) if not info.filter_mask >> k & 1]
         if h5py.h5z.FILTER_LZF in used:

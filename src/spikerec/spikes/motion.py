@@ -29,8 +29,8 @@ Image = NDArray[np.floating]
 def phase_shift(pairs: Sequence[tuple[Image, Image]]) -> tuple[float, float] | None:
     """Estimate the motion from the first to the second picture of the pairs, (down, right) pixels.
 
-    One shift for all pairs: their correlations are added, so that what is common to them stands
-    out of the noise. Pictures are smoothed, since noise differs in each.
+    One shift for all pairs: their correlations are added, so that what they have in common
+    exceeds the noise. Pictures are smoothed, since noise differs in each.
 
     Args:
         pairs: (H, W) each.
@@ -79,7 +79,7 @@ def fastest_motion(spikes: NDArray[np.uint8]) -> float | None:
 
 
 def _speeds(spikes: NDArray[np.uint8], length: int) -> NDArray[np.float64]:
-    """Speed of each block over three runs, in pixels per readout; NaN where it cannot be told."""
+    """Speed of each block over three runs, in pixels per readout; NaN if it is unknown."""
     from scipy.ndimage import gaussian_filter
 
     means = [part.mean(0, dtype=np.float64) for part in np.split(spikes, 3)]
@@ -130,7 +130,7 @@ def _whitened(
 def _block_shifts(
     cross: NDArray[np.complex128], height: int, width: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Whole-pixel shifts (blocks, 2) by which blocks correlate best, and which peaks stand out."""
+    """Whole-pixel shifts (blocks, 2) by which blocks correlate best, and which peaks are clear."""
     correlation = np.fft.irfft2(cross, (height, width))
     peaks = correlation.reshape(len(correlation), -1).argmax(1)
     places = np.stack(np.unravel_index(peaks, (height, width)), axis=1)

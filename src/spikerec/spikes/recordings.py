@@ -1,9 +1,10 @@
-"""Recordings that names, patterns and folders stand for.
+"""Recordings that names, patterns and folders refer to.
 
-A folder of spike streams is one recording in parts, joined in time, or several recordings. It tells
-by itself: a sidecar of the folder (`FOLDER.yaml`) makes it one recording; streams of another format
-than `.dat`, a sidecar beside a file in it, or folders in it make it several. Otherwise it has to be
-asked.
+A folder of spike streams is one recording in parts, joined in time, or several recordings. Its
+content decides: a sidecar of the folder (`FOLDER.yaml`) makes it one recording; streams of another
+    format
+than `.dat`, a sidecar beside a file in it, or folders in it make it several. Otherwise the caller
+must say which.
 """
 
 from __future__ import annotations
@@ -28,21 +29,22 @@ MAGIC = re.compile(r"[*?\[]")
 def find_recordings(
     names: Sequence[str | Path], folder: str | None = None, *, joins: bool = False
 ) -> list[Path]:
-    """The recordings that some names stand for, each a file or a folder of parts for `open`.
+    """The recordings that some names refer to, each a file or a folder of parts for `open`.
 
     Args:
         names: files, folders, or patterns such as `rec/**/*.dat`; a name that exists is never a
             pattern. Hidden files do not count in folders and patterns.
-        folder: `parts` or `recordings`, for every folder; None to let each tell.
-        joins: True to take a folder of `.dat` that does not tell for one recording in parts.
+        folder: `parts` or `recordings`, for every folder; None to decide by each folder's content.
+        joins: True to read a folder of `.dat` that does not say which it is as one recording in
+            parts.
 
     Returns:
         Paths in order, each once.
 
     Raises:
         ConfigError: another word for `folder`.
-        DataNotFoundError: a name, or a pattern, that stands for nothing.
-        DataError: a folder that does not tell what it is.
+        DataNotFoundError: a name, or a pattern, that matches nothing.
+        DataError: a folder that may be either.
     """
     if folder not in (None, *FOLDERS):
         raise ConfigError(f"folder must be parts or recordings, found {folder}.")
@@ -59,7 +61,7 @@ def find_recordings(
 
 
 def is_several(name: str | Path) -> bool:
-    """True for a name that may stand for several recordings: a folder, or a pattern."""
+    """True for a name that may refer to several recordings: a folder, or a pattern."""
     path = Path(name)
     return path.is_dir() or (not path.exists() and MAGIC.search(str(name)) is not None)
 

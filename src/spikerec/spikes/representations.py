@@ -55,7 +55,7 @@ def tfp(spikes: Tensor, *, key_readout: int, window: int) -> Tensor:
 
 @checked
 def tfp_sequence(spikes: Tensor, *, window: int) -> Tensor:
-    """TFP at every readout whose window lies in the stream.
+    """TFP at every readout whose window is inside the stream.
 
     Args:
         spikes: (B, T, H, W).

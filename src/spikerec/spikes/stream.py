@@ -204,8 +204,8 @@ class SpikeStream(ABC):
             y1: row after the last; None for all.
             x0: first column.
             x1: column after the last; None for all.
-            ends: `reflect` mirrors in time what lies before or after the stream, `drop` refuses it
-                (see `window`).
+            ends: `reflect` replaces readouts outside the stream by mirrored ones, `drop` refuses
+                them (see `window`).
 
         Returns:
             Bits of (t1 − t0) × (y1 − y0) × (x1 − x0) pixels.
@@ -241,7 +241,7 @@ class SpikeStream(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file; the next access opens it again."""
+        """Close the file; the next access opens it again."""
 
     def __enter__(self) -> Self:
         return self
@@ -295,7 +295,7 @@ class FileStream(SpikeStream, Generic[Handle]):
         return handle
 
     def close(self) -> None:
-        """Let go of the file; the next access opens it again."""
+        """Close the file; the next access opens it again."""
         self._opened = None
 
     def __getstate__(self) -> dict[str, Any]:

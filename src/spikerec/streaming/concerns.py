@@ -1,4 +1,4 @@
-"""Concerns about a clip that would spoil its pictures, told in a line each before the first.
+"""Problems of a clip that degrade its pictures, reported in a line each before the first.
 
 They come from the sample of the clip that exposure and broken pixels are measured by, and from a
 few runs of readouts in a row.
@@ -22,10 +22,11 @@ from spikerec.spikes.turned import TurnedStream
 
 #: Spikes of the median pixel in a window, below which a picture is mostly noise.
 FEWEST_SPIKES = 2.0
-#: Firing rate from which a pixel counts as saturated, and the share of a picture that is told.
+#: Firing rate from which a pixel counts as saturated, and the share of a picture from which it is
+#: reported.
 SATURATED_RATE = 0.97
 SATURATED_SHARE = 0.01
-#: Share of the pixels that may be broken, or detail of the scene, above which they are told.
+#: Share of the pixels that may be broken, or detail of the scene, above which they are reported.
 UNSURE_SHARE = 1e-4
 #: Runs of readouts in a row that are looked at, and their length.
 RUNS = 4

@@ -189,7 +189,7 @@ class Worker:
         return Frame(key_readout, torch.from_numpy(images), torch.from_numpy(spikes))
 
     def end(self) -> None:
-        """Let go of the process, whatever it does."""
+        """End the process, whatever it does."""
         self._connection.close()
         if self.process.pid is None:  # never started
             return
@@ -201,7 +201,7 @@ class Worker:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Tell of the end of the process."""
+        """The error about a process that ended."""
         try:
             yield
         except (EOFError, ConnectionError) as error:
@@ -233,7 +233,7 @@ def _work(
         return
     except SpikerecError as error:
         _send(connection, error)
-    except Exception as error:  # noqa: BLE001 (whatever it is must be told)
+    except Exception as error:  # noqa: BLE001 (every error must be reported)
         _send(connection, ProcessError(f"{name} failed: {type(error).__name__}: {error}"))
 
 

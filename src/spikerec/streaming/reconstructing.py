@@ -46,7 +46,7 @@ def reconstruct(
         checkpoint: of a method with weights; by name where several have some.
         stride: readouts from one frame to the next; None to take it from `slow_motion`, or half
             the shortest window, and less of a short clip (`default_stride`).
-        start: first readout that has a frame; windows see what lies before it.
+        start: first readout that has a frame; windows also contain the readouts before it.
         stop: readout after the last that may have one; None for the end.
         ends: `reflect` completes windows that leave the stream by mirroring it in time, so that
             every readout may have a frame; `drop` leaves out the readouts of such windows.

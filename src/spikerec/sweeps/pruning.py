@@ -25,7 +25,7 @@ TRIAL = "trial.json"
 
 
 def link(folder: Path, journal: Path, study: str, number: int) -> None:
-    """Tell the job in a folder which trial of which Optuna study it is."""
+    """Write into a job's folder which trial of which Optuna study it is."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"journal": str(journal.resolve()), "study": study, "number": number}
     with atomic_path(folder / TRIAL) as temporary:
@@ -40,7 +40,8 @@ class Pruning(Callback):
     Args:
         folder: of the run.
         monitor: the metric to report, as it is logged.
-        mode: `max` or `min`: which way it is better. Studies are told what is better when higher.
+        mode: `max` or `min`: which way it is better. Studies get a score that is better when
+            higher.
         pruner: says when; a study's journal does not keep its pruner.
     """
 

@@ -31,7 +31,7 @@ SETTLED = "settled.json"
 #: Settings by which a command does more than train or skip, or reads files that no digest holds.
 ASKING = ("overwrite", "replay", "test", "start_from", "find_lr")
 
-#: Environment variables that tell a job that processes elsewhere are part of it.
+#: Environment variables of a job whose other processes run elsewhere.
 LAUNCHED_BY = ("WORLD_SIZE", "NODE_RANK", "LOCAL_RANK", "RANK", "SLURM_NTASKS", "SLURM_NODEID")
 
 

@@ -171,7 +171,7 @@ def sample_pictures(
     """Pictures of a batch: `tfp`, `prediction` and, where known, `target`, in intensity.
 
     Args:
-        network: tells the key readout.
+        network: states the key readout.
         batch: decoded.
         image: the reconstruction of the batch.
         tfp_window: readouts of the TFP picture; at most the window.

@@ -63,7 +63,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Preempted(SystemExit):
-    """The process was told to end, and has written its checkpoint. Status 128 + signal."""
+    """The process received a signal to end, and has written its checkpoint. Status 128 + signal."""
 
     def __init__(self, signum: int, *, first: bool) -> None:
         # Lightning kills the first process as soon as another ends with a status other than 0.
@@ -72,7 +72,7 @@ class Preempted(SystemExit):
 
 @checked
 class LastCheckpoint(Checkpoint):
-    """Writes `last.ckpt` every so many steps, after every epoch, and when told to end.
+    """Writes `last.ckpt` every so many steps, after every epoch, and after a signal to end.
 
     The checkpoint before it is kept as `previous.ckpt`, in case the disk damages the last one.
     A signal is answered after the optimizer step that it interrupts; a second Ctrl-C at once.
@@ -188,7 +188,7 @@ class LastCheckpoint(Checkpoint):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """End during validation; the last checkpoint stands."""
+        """End during validation; the last checkpoint is kept."""
         del pl_module, outputs, batch, batch_idx, dataloader_idx
         if self._told_to_end(trainer):
             self._end(trainer)

@@ -23,7 +23,7 @@ class CurveLog(Logger):
 
     Rows are appended, and only those that wait for that are in memory. A continued run goes on
     where its checkpoint was written: rows from that step on are taken off the file's end, and what
-    is computed a second time takes the place of what stood there. So the file of a killed run ends
+    is computed a second time replaces the earlier one. So the file of a killed run ends
     as that of one never killed. (Lightning's own logger deletes what it finds.)
 
     Args:
@@ -60,7 +60,7 @@ class CurveLog(Logger):
         *args: Any,  # noqa: ANN401 (Lightning's signature)
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        """The configuration stands in RUN/config.yaml."""
+        """Do nothing: RUN/config.yaml holds the configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

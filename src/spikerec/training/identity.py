@@ -38,7 +38,7 @@ NEUTRAL = (
     *("callbacks.facts", "callbacks.times", "callbacks.progress"),
 )
 
-#: Settings that stand in an identity as what follows from them (`step_facts`).
+#: Settings that an identity replaces by facts that follow from them (`step_facts`).
 DERIVED = (
     *("data.batch_size", "trainer.accumulate_grad_batches", "lr_scaling"),
     *("trainer.devices", "trainer.num_nodes"),
@@ -47,10 +47,11 @@ DERIVED = (
 #: Settings by which a run may grow: it is then continued.
 LENGTHS = ("trainer.max_epochs", "trainer.max_steps")
 
-#: Places that other settings refer to: a path inside one of them is the same wherever it lies.
+#: Places that other settings refer to: a path inside one of them is the same wherever the folder
+#: is.
 PLACES = ("run", "paths.data", "paths.results", "paths.outputs")
 
-#: Bytes at a file's start and end that stand for its content in a fingerprint.
+#: Bytes at a file's start and end whose digest represents the content in a fingerprint.
 SAMPLED_BYTES = 1 << 14
 
 #: Fields of a geometry that every fingerprint states.

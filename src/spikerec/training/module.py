@@ -63,9 +63,10 @@ class ReconstructionModule(L.LightningModule):
         optimizer: makes the optimizer from parameters; None takes Adam, as conf/optimizer/adam.yaml
             states it.
         scheduler: makes the schedule from the optimizer; None keeps the rate. One that takes
-            `total_steps` is told them and stepped every optimizer step, any other every epoch.
+            `total_steps` gets their number and is stepped at every optimizer step, any other every
+            epoch.
         protocol: the metrics of validation and test; None takes the loss alone.
-        description: plain values that tell, inside a checkpoint, how to build the network again
+        description: plain values, stored in a checkpoint, from which the network can be built again
             (`spikerec.load`); None takes the arguments that the network was made with.
         learning_rate: replaces the optimizer's own (scaled, or found); None keeps that.
         detach_every: windows of a sequence after which gradients through the state end (truncated

@@ -178,7 +178,7 @@ class StepTimes(Callback):
         self._samples = 0
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tell the epoch's breakdown in one line."""
+        """Print the epoch's breakdown in one line."""
         del pl_module
         if self._batches:
             self._close(trainer.world_size)

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-#: Top packages whose code is not the user's, beside all that lies in the installed packages.
+#: Top packages whose code is not the user's, beside all installed packages.
 OURS = "spikerec"
 
 #: Module of a script, of a notebook and of the interpreter's prompt.

@@ -15,7 +15,7 @@ class Pace:
 
     Steps take the mean of what they took in this process, with the validations and checkpoints
     between them; steps of a run that is continued count as done, but not as timed. A training that
-    stops early (early stopping, a search that prunes) ends before the time that is told.
+    stops early (early stopping, a search that prunes) ends before the printed time.
     """
 
     def __init__(self) -> None:

@@ -243,7 +243,7 @@ class Run:
         if self.is_empty:
             self.clear()  # what a command left that ended before its first checkpoint
         if before is None or before.is_longer(now):
-            # The report goes first: it tells of the shorter run.
+            # Remove the report first: it describes the shorter run.
             (self.folder / "finished.json").unlink(missing_ok=True)
             self._write(identity, config)
 

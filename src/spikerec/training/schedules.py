@@ -25,7 +25,7 @@ class WarmupCosine(LRScheduler):
 
     Args:
         optimizer: whose rate.
-        total_steps: optimizer steps of the whole training; the trainer tells.
+        total_steps: optimizer steps of the whole training; set by the trainer.
         warmup: its part of the steps, in [0, 1).
         floor: the last rate as a part of the highest, in [0, 1].
 

@@ -118,7 +118,7 @@ def install(name: str, file: str | Path) -> Path:
             names (`basicsr-1.4.2.tar.gz`), or NAME.safetensors of another cache.
 
     Returns:
-        The path in the cache. What stood there is replaced.
+        The path in the cache. An earlier file there is replaced.
 
     Raises:
         ConfigError: no such name.

@@ -41,7 +41,7 @@ TIMES_THE_FILE = 4
 
 
 class StandIn:
-    """Stands in for a class that a checkpoint names: keeps its state, runs nothing."""
+    """A placeholder for a class that a checkpoint names: keeps its state, runs nothing."""
 
     state: object = None
 

@@ -65,7 +65,7 @@ def find_state(content: object, path: Path, key: str | None) -> Mapping[str, Ten
                 f"{described(value)} at {shown(name)}."
             )
     if is_lightning and any(name.startswith(LIGHTNING_PREFIX) for name in content):
-        # The network stands beside metrics and losses that have weights of their own.
+        # The checkpoint also holds metrics and losses with weights of their own.
         return {
             name.removeprefix(LIGHTNING_PREFIX): tensor
             for name, tensor in content.items()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from spikerec.models.base import Network
 
 
-#: Suffixes by which `load` tells a file from a choice of `conf/model`.
+#: Suffixes by which `load` recognises a file; other names are choices of `conf/model`.
 SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
 
 

@@ -69,7 +69,7 @@ def converted(
 
 
 def _place(network: Network, engine: str, size: tuple[int, ...]) -> Path | None:
-    """The folder for a converted network; None where it cannot be told from others."""
+    """The folder for a converted network; None if it cannot be distinguished from others."""
     if any(not _is_ours_or_pytorch(type(module).__module__) for module in network.modules()):
         return None
     try:

@@ -101,7 +101,7 @@ def _prominence(board: Board) -> tuple[bool, int, int]:
 
 
 def _script_safe(data: object) -> str:
-    """JSON that may stand inside a script element, whatever its texts hold."""
+    """JSON that is safe inside a script element, whatever its texts hold."""
     text = json.dumps(_visible(data), ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 

@@ -171,7 +171,7 @@ class Sink(ABC):
 
     @property
     def _mark(self) -> str:
-        """A line that stands for the settings, kept inside the file: a digest for each.
+        """A line kept inside the file that identifies the settings: a digest of each.
 
         By it a command that is given again knows its own output, and which setting differs. The
         settings themselves (names of folders) do not travel with the file.
@@ -205,7 +205,7 @@ class Sink(ABC):
         return not differing
 
     def _close(self) -> None:  # noqa: B027 (not every format keeps a file open)
-        """Let go of open files."""
+        """Close open files."""
 
     def _save(self) -> None:
         self._flush()
@@ -258,7 +258,7 @@ class Sink(ABC):
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Tell an error of writing in one line."""
+        """Raise an error of writing as one line."""
         try:
             yield
         except OSError as error:

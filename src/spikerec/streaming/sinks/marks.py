@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: The beginning of the line inside an output that stands for the settings it was made by.
+#: The beginning of the line inside an output that identifies its settings.
 MARK = "spikerec:"
 LONGEST_MARK = 1 << 14
 #: Name of the text within a file that says how it was made; some formats keep it in lower case.
