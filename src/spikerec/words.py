@@ -64,7 +64,22 @@ ALIASES = {"method": ("model", None), "top_down": ("geometry.bottom_up", "false"
 
 #: Ends of names of files that are given by their place.
 PATH_SUFFIXES = (
-    *(".dat", ".npy", ".npz", ".h5", ".hdf5", ".mp4", ".webm", ".gif", ".png", ".avi", ".mov"),
+    *(
+        ".dat",
+        ".raw",
+        ".bin",
+        ".mat",
+        ".npy",
+        ".npz",
+        ".h5",
+        ".hdf5",
+        ".mp4",
+        ".webm",
+        ".gif",
+        ".png",
+        ".avi",
+        ".mov",
+    ),
     *(".jpg", ".jpeg", ".pt2", ".onnx"),
 )
 

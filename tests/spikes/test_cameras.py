@@ -6,8 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+import scipy.io
 from numpy.typing import NDArray
 
 from spikerec import spikes
@@ -150,8 +152,9 @@ def test_a_geometry_in_part_completes_the_sidecar(cut: Path, tmp_path: Path) -> 
     with pytest.raises(GeometryError, match=r"bare\.dat: height and width missing.*partial"):
         spikes.open(tmp_path / "bare.dat", geometry={"partial": "drop"})
     spikes.save(tmp_path / "a.h5", PICTURES)
-    with pytest.raises(GeometryError, match="expected no geometry, found partial"):
-        spikes.open(tmp_path / "a.h5", geometry={"partial": "drop"})
+    assert spikes.open(tmp_path / "a.h5", geometry={"partial": "drop"}).shape == PICTURES.shape
+    with pytest.raises(GeometryError, match="expected no geometry, found skip_bytes"):
+        spikes.open(tmp_path / "a.h5", geometry={"partial": "drop", "skip_bytes": 4})
     np.save(tmp_path / "a.npy", PICTURES)
     with pytest.raises(GeometryError, match="expected no geometry, found height"):
         spikes.open(tmp_path / "a.npy", geometry={"partial": "drop", "height": 6})
@@ -176,6 +179,81 @@ def test_an_array_that_was_cut_opens_when_asked(
         spikes.open(path, geometry={"partial": "drop"})
     with pytest.raises(GeometryError, match=r"geometry\.partial must be refuse or drop"):
         spikes.open(path, geometry={"partial": "keep"})
+
+
+@pytest.mark.parametrize("is_matlab", [False, True])
+def test_a_dataset_that_was_not_written_to_its_end_opens_when_asked(
+    is_matlab: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures = fake_spikes(9, 6, 10)
+    stored = pictures.transpose(0, 2, 1) if is_matlab else pictures
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        chunks = (2, 4, 4)
+        written = file.create_dataset("spikes", (20, *stored.shape[1:]), np.uint8, chunks=chunks)
+        written[:8] = stored[:8]
+        written[8:9, :4, :4] = stored[8:9, :4, :4]  # of the next chunks, one alone
+        written[14:16] = 1  # and some behind a gap
+        if is_matlab:
+            written.attrs["MATLAB_class"] = np.bytes_("uint8")
+    with pytest.raises(DataError, match=r"chunks. Get it again, or read its 8 whole readouts by"):
+        spikes.open(tmp_path / "a.h5")
+    stream = spikes.open(tmp_path / "a.h5", geometry={"partial": "drop"})
+    assert "8 of its 20 readouts are read" in caplog.text
+    np.testing.assert_array_equal(stream[:], pictures[:8])
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file.create_dataset("spikes", (20, 6, 10), np.uint8, chunks=(2, 6, 10))[2:4] = 1
+    with pytest.raises(DataError, match=r"1 of 10 chunks\. Get it again\.$"):
+        spikes.open(tmp_path / "b.h5", geometry={"partial": "drop"})
+
+
+def test_what_cannot_be_read_in_part_is_refused(tmp_path: Path) -> None:
+    for name in ("a.h5", "a.npz"):
+        spikes.save(tmp_path / name, PICTURES)
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) // 2])
+        with pytest.raises(DataError, match=r"damaged, cut short, or of another kind"):
+            spikes.open(tmp_path / name, geometry={"partial": "drop"})
+
+
+@pytest.mark.parametrize("suffix", [".raw", ".bin", ".RAW"])
+def test_bits_have_other_names_too(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    spikes.save(path, PICTURES, rate_hz=20000)
+    assert spikes.open(path).rate_hz == 20000
+    assert (tmp_path / f"a{suffix}.yaml").is_file()  # a.yaml belongs to a.dat
+    content = path.read_bytes()
+    path.write_bytes(b"head" + content[:-1])
+    stream = spikes.open(path, geometry={"skip_bytes": 4, "partial": "drop"})
+    np.testing.assert_array_equal(stream[:], PICTURES[:-1])
+    (tmp_path / f"a{suffix}.yaml").unlink()
+    with pytest.raises(GeometryError, match="states no geometry"):
+        spikes.open(path)
+
+
+def test_a_mat_of_version_7_3_is_read_and_an_older_one_answered(tmp_path: Path) -> None:
+    pictures = fake_spikes(4, 6, 10)
+    with h5py.File(tmp_path / "a.mat", "w", userblock_size=512) as file:
+        written = file.create_dataset("rec/spikes", data=pictures.transpose(0, 2, 1))
+        written.attrs["MATLAB_class"] = np.bytes_("uint8")
+    np.testing.assert_array_equal(spikes.open(tmp_path / "a.mat")[:], pictures)
+    stream = spikes.open(tmp_path / "a.mat", dataset="/rec/spikes", rotate=90)
+    np.testing.assert_array_equal(stream[:], turned(pictures, 90, "none"))
+    scipy.io.savemat(tmp_path / "old.mat", {"spikes": pictures})
+    with pytest.raises(DataError, match=r"MATLAB file of version 5, expected version 7\.3"):
+        spikes.open(tmp_path / "old.mat")
+    with pytest.raises(DataError, match=r"unknown format '\.mat'"):
+        spikes.save(tmp_path / "new.mat", pictures)
+
+
+def test_a_raw_stream_that_grows_keeps_what_it_had(tmp_path: Path) -> None:
+    content = sps100_bytes(PICTURES)
+    path = tmp_path / "a.dat"
+    path.write_bytes(content[: 2 * READOUT + 100])
+    stream = spikes.open(path, geometry=RAW)
+    with path.open("ab") as file:
+        file.write(content[2 * READOUT + 100 :])
+    assert stream.num_readouts == 2
+    np.testing.assert_array_equal(stream[:], PICTURES[:2])
 
 
 def test_a_sidecar_keeps_layout_turn_and_colours(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_geometry_that_does_not_divide_says_what_would(tmp_path: Path) -> None
         ("a.npy", b"", "cannot be read as .npy"),
         ("a.npz", b"nonsense", "cannot be read as .npz"),
         ("a.h5", b"nonsense", "cannot be read as .h5"),
-        ("a.mp4", b"nonsense", "unknown format '.mp4', expected one of .dat, .npy"),
+        ("a.mp4", b"nonsense", "unknown format '.mp4', expected one of .dat, .raw"),
     ],
 )
 def test_content_of_another_kind_is_one_line(

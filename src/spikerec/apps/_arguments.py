@@ -21,9 +21,6 @@ from spikerec.values import FALSE, TRUE, kinds_of, written_value
 #: Keys at the top of `conf/stream.yaml`.
 STREAM = tuple(key for key in offer("stream").options if "." not in key)
 
-#: The part of a geometry that an array may have, by the suffix of its file.
-NPY_PARTIAL = (".npy", "partial")
-
 #: Other names of options.
 ALIASES = {"model": "method", "method": "model"}
 
@@ -206,12 +203,12 @@ def opening(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `spikes.open` from values of the keys of `conf/stream.yaml`.
 
     Args:
-        path: the stream; a geometry is for a `.dat`, or a folder of them, and `partial` alone for a
-            `.npy`.
+        path: the stream; a geometry is for bits alone, or a folder of them, and `partial` for any.
         values: by key, `geometry` a mapping.
     """
+    from spikerec.spikes.geometry import BITS_SUFFIXES
+
     geometry = {key: value for key, value in values["geometry"].items() if value is not None}
-    suffix = path.suffix.lower()
-    if suffix not in ("", ".dat"):
-        geometry = {key: value for key, value in geometry.items() if (suffix, key) == NPY_PARTIAL}
+    if path.suffix.lower() not in ("", *BITS_SUFFIXES):
+        geometry = {key: value for key, value in geometry.items() if key == "partial"}
     return {**values, "geometry": geometry or None}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -35,8 +36,15 @@ def check(verb: str, config: DictConfig) -> None:
     Raises:
         SpikerecError: what the verb itself would raise later.
     """
-    if verb in _CHECKS:
+    if verb not in _CHECKS:
+        return
+    readers = logging.getLogger("spikerec.spikes")
+    level = readers.level
+    readers.setLevel(logging.ERROR)  # their warnings are told once, when the verb opens its streams
+    try:
         _CHECKS[verb](config)
+    finally:
+        readers.setLevel(level)
 
 
 def check_is_set(config: DictConfig, *keys: str, example: str = "PATH") -> None:
@@ -141,10 +149,10 @@ def _simulate(config: DictConfig) -> None:
     check_is_set(config, "input", "output")
     _check_device(config.device)
     suffix = Path(config.output).suffix.lower()
-    if suffix and suffix not in spikes.SUFFIXES and not Path(config.output).is_dir():
+    if suffix and suffix not in spikes.SAVED_SUFFIXES and not Path(config.output).is_dir():
+        expected = ", ".join(spikes.SAVED_SUFFIXES)
         raise ConfigError(
-            f"output={config.output}: expected a folder or one of {', '.join(spikes.SUFFIXES)}, "
-            f"found {suffix!r}."
+            f"output={config.output}: expected a folder or one of {expected}, found {suffix!r}."
         )
 
 

@@ -75,6 +75,7 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
     from rich.table import Table
 
     from spikerec import spikes
+    from spikerec.spikes.geometry import BITS_SUFFIXES
     from spikerec.spikes.inspection import contact_sheet, inspect
 
     path: Path = options.file
@@ -85,7 +86,7 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
     output = options.output or path.with_name(f"{path.stem}_inspection.png")
     settings = opening(path, stated(options))
     given = settings["geometry"] or {}
-    is_bare = path.suffix.lower() == ".dat" and path.is_file()
+    is_bare = path.suffix.lower() in BITS_SUFFIXES and path.is_file()
     is_stated = bool({"height", "width"} & given.keys())
     if is_bare and not is_stated and spikes.read_sidecar(path).geometry is None:
         _rank(console, path, output)
@@ -156,9 +157,13 @@ def _save(console: Console, picture: object, output: Path) -> None:
 
 def _import(console: Console, options: argparse.Namespace) -> None:
     """Write the sidecar of a `.dat`, whose geometry must fit it."""
+    from spikerec.spikes.geometry import BITS_SUFFIXES
+
     path: Path = options.file
-    if path.suffix.lower() != ".dat":
-        raise ConfigError(f"{path}: only a .dat needs a sidecar for its geometry.")
+    if path.suffix.lower() not in BITS_SUFFIXES:
+        raise ConfigError(
+            f"{path}: only {', '.join(BITS_SUFFIXES)} need a sidecar for their geometry."
+        )
     check_stream(path)
     from spikerec import spikes
     from spikerec.spikes import Geometry, Sidecar

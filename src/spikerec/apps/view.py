@@ -22,7 +22,9 @@ MOST_PORT = 65535
 def main(arguments: list[str]) -> None:
     """Run `spikerec view …` until it is interrupted."""
     parser = Parser(prog="spikerec view", description=__doc__)
-    parser.add_argument("file", type=Path, help=".dat, .npy, .npz, .h5, or a folder of .dat files")
+    parser.add_argument(
+        "file", type=Path, help=".dat, .npy, .npz, .h5, .mat, or a folder of .dat files"
+    )
     parser.add_argument(
         "--method",
         action="append",

@@ -15,6 +15,7 @@ from spikerec.data.clips import Clip, SpikeSet, SplitName
 from spikerec.errors import ConfigError, DataError
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.spikes.folders import listed
+from spikerec.spikes.geometry import BITS_SUFFIXES
 
 #: Readouts between the part of a stream that training sees and the one it is judged on: those of
 #: the longest window here, SpikeCLIP's.
@@ -81,7 +82,7 @@ class Real(SpikeSet):
 
     def _clip(self, path: Path, split: str) -> Clip:
         name = path.relative_to(self.root).with_suffix("").as_posix()
-        geometry = self.geometry if path.suffix.lower() == ".dat" else None
+        geometry = self.geometry if path.suffix.lower() in BITS_SUFFIXES else None
         clip = Clip(name, (path,), self.light_scale, geometry, self.dataset, external=self.external)
         with clip.open() as stream:
             keys = list(range(self.key_stride // 2, stream.num_readouts, self.key_stride))

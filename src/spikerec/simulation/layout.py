@@ -277,10 +277,10 @@ def write_stream(
 def _write_stream(path: Path, recording: Recording, on_image: Callable[[], None] | None) -> None:
     images = path.with_name(f"{path.stem}_images")
     card = path.with_name(f"{path.stem}.{CARD}")
-    if path.suffix.lower() not in spikes.SUFFIXES:
+    if path.suffix.lower() not in spikes.SAVED_SUFFIXES:
         raise DataError(
             f"{path}: unknown format {path.suffix!r}, expected a folder or one of "
-            f"{', '.join(spikes.SUFFIXES)}."
+            f"{', '.join(spikes.SAVED_SUFFIXES)}."
         )
     is_left_over = images.is_dir() and card.is_file() and not path.exists()  # of a run killed here
     for target in (path, images):

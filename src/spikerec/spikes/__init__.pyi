@@ -2,7 +2,7 @@ from .bits import PackedSpikes, pack_bits, unpack_bits
 from .concatenated import ConcatenatedStream
 from .dat import DatStream, DatWriter
 from .ends import Ends, mirrored, reflect
-from .formats import SUFFIXES, Source, as_stream, open, save, save_parts
+from .formats import SAVED_SUFFIXES, SUFFIXES, Source, as_stream, open, save, save_parts
 from .geometry import Geometry, Sidecar, read_sidecar, sidecar_path, write_sidecar
 from .hdf5 import H5Stream
 from .inspection import Inspection, inspect
@@ -13,6 +13,7 @@ from .representations import isi, nested_means, tfi, tfi_interval, tfp, tfp_sequ
 from .stream import SpikeStream, SpikeWindow
 
 __all__ = [
+    "SAVED_SUFFIXES",
     "SUFFIXES",
     "ArrayStream",
     "ConcatenatedStream",

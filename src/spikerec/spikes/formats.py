@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,6 +20,7 @@ from spikerec.spikes.dat import DatWriter, misfit, open_dat
 from spikerec.spikes.files import atomic_path, refuse_existing
 from spikerec.spikes.folders import listed
 from spikerec.spikes.geometry import (
+    BITS_SUFFIXES,
     Geometry,
     Sidecar,
     check_sidecar,
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 #: The kinds that open as a stream: a file, several, a folder, or spikes in memory.
 Source: TypeAlias = "str | Path | Sequence[str | Path] | np.ndarray | Tensor"
 
-#: The suffixes that can be opened and saved.
-SUFFIXES = (".dat", ".npy", ".npz", ".h5", ".hdf5")
+#: The suffixes that can be saved, and those that can be opened.
+SAVED_SUFFIXES = (*BITS_SUFFIXES, ".npy", ".npz", ".h5", ".hdf5")
+SUFFIXES = (*SAVED_SUFFIXES, ".mat")
 #: Bytes of decoded spikes held at once while a stream is copied.
 COPY_BYTES = 1 << 26
 
@@ -61,16 +63,16 @@ def open(
     """Open a spike stream without reading it.
 
     Args:
-        path: a `.dat`, `.npy`, `.npz` or `.h5` file; or several, or a folder of `.dat` files (by
-            name, numbers in it by value; hidden ones do not count), joined in time. The folder that
+        path: a `.dat` (also named `.raw` or `.bin`), `.npy`, `.npz`, `.h5` or MATLAB v7.3 `.mat`
+            file; or several, or a folder of `.dat` files (by name, numbers in it by value; hidden
+            ones do not count), joined in time. The folder that
             an SPS100's recorder writes (`FOLDER/{0,1,2,3}/K.dat`) is one of these. Or spikes in
             memory, an array or a tensor (T, H, W) of 0 and 1, top row first. A stream is returned
             as it is.
         geometry: layout of a `.dat`; None to take it from the sidecar (that of a folder is
             `FOLDER.yaml` beside it, and applies to all its files); a mapping of some of its keys,
             as `{"partial": "drop"}`, to take the others from there; a pair is height and width.
-            Other formats know theirs; of a `.npy` that was cut short, `partial` alone may be
-            stated.
+            Other formats know theirs; `partial` alone may be stated of any.
         rate_hz: readouts per second; None to take it from the sidecar, if that states it.
         light_scale: firing rate of a pixel of intensity 1; None as for the rate.
         dataset: name of the array in a `.npz` or `.h5` that holds several.
@@ -232,10 +234,10 @@ def save_parts(
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    _check_suffix(path)
+    _check_suffix(path, SAVED_SUFFIXES)
     _check_geometry_is_for_dat(path, geometry)
     refuse_existing(path, overwrite=overwrite)
-    if suffix == ".dat":
+    if suffix in BITS_SUFFIXES:
         geometry = geometry or Geometry(*shape[1:])
         with DatWriter(
             path,
@@ -282,10 +284,10 @@ def _open_file(
 ) -> SpikeStream:
     if not path.is_file():
         raise DataNotFoundError(f"{path} is not there: expected a spike stream. Check the path.")
-    _check_suffix(path)
+    _check_suffix(path, SUFFIXES)
     _check_geometry_is_for_dat(path, stated.geometry)
-    others = partly.keys() - ({"partial"} if path.suffix.lower() == ".npy" else set())
-    if others and path.suffix.lower() != ".dat":
+    others = partly.keys() - {"partial"}
+    if others and path.suffix.lower() not in BITS_SUFFIXES:
         raise GeometryError(
             f"{path} states its own shape, top row first: expected no geometry, found "
             f"{', '.join(sorted(others))}. A geometry is for .dat files."
@@ -313,7 +315,7 @@ def _plain(
 ) -> SpikeStream:
     """The stream as the file has it, its pictures not turned."""
     suffix = path.suffix.lower()
-    if suffix == ".dat":
+    if suffix in BITS_SUFFIXES:
         found = {} if stated.geometry is None else asdict(stated.geometry)
         if not {**found, **partly}:
             raise GeometryError(misfit(path, path.stat().st_size, None))
@@ -326,12 +328,14 @@ def _plain(
             return open_dat(path, geometry, stated.rate_hz, stated.light_scale)
         except GeometryError as error:
             raise GeometryError(f"{error}{_origin(path, found, partly)}") from error
+    partial = Geometry(1, 1, **partly).partial
     if suffix == ".npy":
-        partial = Geometry(1, 1, **partly).partial
         return NpyStream(path, stated.rate_hz, stated.light_scale, partial=partial)
-    if suffix == ".npz":
+    if suffix == ".npz":  # its directory is at the end: one that was cut short cannot be read
         return NpzStream(path, dataset, stated.rate_hz, stated.light_scale)
-    return H5Stream(path, dataset, stated.rate_hz, stated.light_scale, external=external)
+    return H5Stream(
+        path, dataset, stated.rate_hz, stated.light_scale, external=external, partial=partial
+    )
 
 
 def _origin(path: Path, found: Mapping[str, Any], partly: Mapping[str, Any]) -> str:
@@ -354,15 +358,15 @@ def _merged(stated: Sidecar, found: Sidecar) -> Sidecar:
     return replace(found, **values)
 
 
-def _check_suffix(path: Path) -> None:
-    if path.suffix.lower() not in SUFFIXES:
+def _check_suffix(path: Path, suffixes: Collection[str]) -> None:
+    if path.suffix.lower() not in suffixes:
         raise DataError(
-            f"{path}: unknown format {path.suffix!r}, expected one of {', '.join(SUFFIXES)}."
+            f"{path}: unknown format {path.suffix!r}, expected one of {', '.join(suffixes)}."
         )
 
 
 def _check_geometry_is_for_dat(path: Path, geometry: Geometry | None) -> None:
-    if geometry is not None and path.suffix.lower() != ".dat":
+    if geometry is not None and path.suffix.lower() not in BITS_SUFFIXES:
         raise GeometryError(
             f"{path} states its own shape, top row first: expected no geometry, found {geometry}. "
             "A geometry is for .dat files."

@@ -46,6 +46,9 @@ GEOMETRY_KEYS = (
 )
 SIDECAR_KEYS = (*GEOMETRY_KEYS, "rate_hz", "light_scale", "rotate", "flip", "bayer")
 
+#: Suffixes of files that hold bits alone, laid out as a geometry states.
+BITS_SUFFIXES = (".dat", ".raw", ".bin")
+
 #: Bounds of every stream, whatever its format: pixels stored for a readout (4096², sixteen times
 #: those of any spike camera so far), and readouts (15 hours at 40,000 a second).
 MAX_READOUT_PIXELS = 1 << 24

@@ -6,8 +6,11 @@ anything is allocated. Its own values are read alone, unless its user says other
 
 from __future__ import annotations
 
+import itertools
+import logging
 import math
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,17 @@ from spikerec.kinds import checked
 from spikerec.parsing import parsing, shown
 from spikerec.spikes.arrays import SPIKE_NAMES, byte_columns, check_array, choose_dataset
 from spikerec.spikes.bits import PackedSpikes, as_spikes, pack_bits
+from spikerec.spikes.geometry import Partial
 from spikerec.spikes.stream import FileStream
+
+_log = logging.getLogger(__name__)
 
 #: Attribute of a dataset in `.h5` whose rows are packed, eight pixels to a byte: their width.
 PACKED_WIDTH = "packed_width"
 #: Attribute that MATLAB gives to every dataset of its v7.3 files, whose axes it stores in reverse.
 MATLAB_CLASS = "MATLAB_class"
+#: First bytes of a `.mat` before version 7.3, which is no HDF5.
+OLDER_MATLAB = b"MATLAB 5.0"
 #: Readouts per chunk of a `.h5` that we write: a window of 61 touches five of them at most.
 CHUNK_READOUTS = 16
 
@@ -64,10 +72,13 @@ class H5Stream(FileStream[h5py.File]):
         rate_hz: readouts per second, None where unknown.
         light_scale: firing rate of a pixel of intensity 1, None where unknown.
         external: let the file name other files that are read as part of it.
+        partial: what becomes of a dataset that was not written to its end: `refuse` it, or `drop`
+            the readouts from the first missing chunk on, with a warning.
 
     Raises:
         DataError: not an `.h5` file, one beyond the bounds, one whose values lie in other files, or
-            it is not clear which dataset is meant.
+            it is not clear which dataset is meant; one that lacks values, unless its whole readouts
+            are to be read and there is one.
         GeometryError: the dataset is not (T, H, W) of uint8 or bool, or empty.
     """
 
@@ -79,19 +90,21 @@ class H5Stream(FileStream[h5py.File]):
         light_scale: float | None = None,
         *,
         external: bool = False,
+        partial: Partial = "refuse",
     ) -> None:
         self.path = path
         self.external = external
+        _refuse_older_matlab(path)
         with parsing(path, ".h5"), h5py.File(path, "r") as file:
             shapes, others, soft = self._shapes(file)
             self.dataset = self._chosen(shapes, others, soft, dataset)
             found = file[self.dataset]
             check_array(path, found.shape, found.dtype)
-            self._check_storage(found)
+            whole = self._whole_readouts(found, partial)
             self.is_packed = PACKED_WIDTH in found.attrs
             self.is_matlab = MATLAB_CLASS in found.attrs
             self._filters = self._checked_filters(found)
-            shape = found.shape
+            shape = (whole, *found.shape[1:])
             if self.is_packed:
                 shape = (*shape[:2], self._checked_width(found, shape[2]))
         if self.is_matlab:
@@ -144,17 +157,17 @@ class H5Stream(FileStream[h5py.File]):
                 raise DataError(f"{error} {_HOW_EXTERNAL}") from error
             raise
 
-    def _check_storage(self, dataset: h5py.Dataset) -> None:
-        """Refuse values that lie elsewhere, are not there, or could fill the memory."""
+    def _whole_readouts(self, dataset: h5py.Dataset, partial: Partial) -> int:
+        """The readouts that are there; refuses values that lie elsewhere or could fill memory."""
         name = f"{self.path}: {shown(self.dataset)}"
         if dataset.is_virtual or dataset.external or dataset.file.filename != str(self.path):
             if not self.external:
                 raise DataError(f"{name} has its values in other files. {_HOW_EXTERNAL}")
-            return
+            return len(dataset)
         if dataset.chunks is None:
             if dataset.id.get_storage_size() < dataset.nbytes:
                 raise DataError(f"{name} is cut short: the file lacks values. Get it again.")
-            return
+            return len(dataset)
         if math.prod(dataset.chunks) > MAX_CHUNK_BYTES:
             raise DataError(
                 f"{name} has chunks of {math.prod(dataset.chunks):,} bytes, expected at most "
@@ -162,11 +175,18 @@ class H5Stream(FileStream[h5py.File]):
             )
         pairs = zip(dataset.shape, dataset.chunks, strict=True)
         expected = math.prod(-(-size // step) for size, step in pairs)
-        if dataset.id.get_num_chunks() < expected:
+        found = dataset.id.get_num_chunks()
+        if found == expected:
+            return len(dataset)
+        whole = _leading_readouts(dataset)
+        if partial == "refuse" or not whole:
+            others = f", or read its {whole} whole readouts by geometry.partial=drop"
             raise DataError(
-                f"{name} is cut short: it has {dataset.id.get_num_chunks():,} of {expected:,} "
-                "chunks. Get it again."
+                f"{name} is cut short: it has {found:,} of {expected:,} chunks. Get it again"
+                f"{others if whole else ''}."
             )
+        _log.warning("%s is cut short: %d of its %d readouts are read.", name, whole, len(dataset))
+        return whole
 
     def _checked_filters(self, dataset: h5py.Dataset) -> list[int]:
         """The filters of a dataset, by HDF5's numbers, in the order in which they are written.
@@ -279,6 +299,34 @@ class H5Stream(FileStream[h5py.File]):
         inflater = zlib.decompressobj()
         inflated = inflater.decompress(stored[: len(stored) - sum(sums[gzip:])], size + 1)
         return len(inflated) == size and inflater.eof
+
+
+def _leading_readouts(dataset: h5py.Dataset) -> int:
+    """Readouts before the first chunk that is missing."""
+    step, *sides = dataset.chunks
+    every = math.prod(-(-size // side) for size, side in zip(dataset.shape[1:], sides, strict=True))
+    counts: Counter[int] = Counter()
+
+    def count(chunk: h5py.h5d.StoreInfo) -> None:
+        counts[chunk.chunk_offset[0] // step] += 1
+
+    dataset.id.chunk_iter(count)
+    runs = itertools.takewhile(lambda index: counts[index] == every, itertools.count())
+    return min(sum(1 for _ in runs) * int(step), len(dataset))
+
+
+def _refuse_older_matlab(path: Path) -> None:
+    """Refuse a `.mat` of MATLAB's own format.
+
+    Raises:
+        DataError: it is one.
+    """
+    with path.open("rb") as file:
+        if file.read(len(OLDER_MATLAB)) == OLDER_MATLAB:
+            raise DataError(
+                f"{path} is a MATLAB file of version 5, expected version 7.3: in MATLAB, "
+                "save('NAME.mat', 'spikes', '-v7.3')."
+            )
 
 
 def write_h5(

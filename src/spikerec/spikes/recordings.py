@@ -17,7 +17,7 @@ from pathlib import Path
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from spikerec.spikes.folders import folders_in, in_order, listed
 from spikerec.spikes.formats import SUFFIXES, clusters
-from spikerec.spikes.geometry import sidecar_path
+from spikerec.spikes.geometry import BITS_SUFFIXES, sidecar_path
 
 #: The two kinds of folders of streams.
 FOLDERS = ("parts", "recordings")
@@ -95,7 +95,9 @@ def _in_folder(path: Path, folder: str | None, *, joins: bool) -> list[Path]:
     if folder is None and files and not inner:
         if sidecar_path(path).is_file():
             return [path]
-        is_told = any(one.suffix.lower() != ".dat" or sidecar_path(one).is_file() for one in files)
+        is_told = any(
+            one.suffix.lower() not in BITS_SUFFIXES or sidecar_path(one).is_file() for one in files
+        )
         if not is_told and joins:
             return [path]
         if not is_told and len(files) > 1:
