@@ -169,9 +169,10 @@ def _report(
         every = "" if video.key_readouts.listed else f", {every}"
         what += f"{shown}: {count / fps:.3g} s{every}"
     say(console, what)
-    methods = video.about()["methods"]
+    methods = video.methods()
     by = (f"{name} (window {one['window']}{_weights(one)})" for name, one in methods.items())
-    say(console, f"by {', '.join(by)}; {video.exposure}")
+    exposure = f"; {video.exposure}" if made else ""  # it may have to be measured
+    say(console, f"by {', '.join(by)}{exposure}")
     say(console, f"how it was made is in it: spikerec data inspect {shlex.quote(str(paths[0]))}")
 
 

@@ -1,4 +1,11 @@
-"""The white of a video: a light scale that is stated, or one measured over the clip."""
+"""The white of a video: a light scale that is stated, or one measured over the clip.
+
+A measured exposure has two steps. The firing rates give the unit: intensity 1 is the rate that
+nearly all of the clip stays below (`light.white_rate`). Single images are sharper and noisier than
+rates over 64 readouts, each method's in its own way, so each method then has a gain of its own, by
+some of its images: one for the whole clip, by which 0.5 % of its pixels at most are white. So a
+method has the same picture alone and beside others; the gains are stated with the result.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikerec.errors import ConfigError
+from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import PIECE_READOUTS, Sample
 from spikerec.streaming.colour import white_rate_of_planes
@@ -18,6 +26,19 @@ Exposure = float | Literal["auto", "light_scale"] | None
 
 #: Pixels of readouts that are looked at before the first image, at most: some seconds' work.
 MOST_LOOKED_AT = 1 << 29
+
+#: Parts of a clip from whose middle an image is taken to measure the gain of each method. The first
+#: and the last frame are taken too: with mirrored windows they are the noisiest.
+PARTS = 6
+#: Percentage of their pixels that are darker than white. With the others, and with images that are
+#: brighter than those sampled, up to 0.5 % of a clip's pixels are white.
+DARKER = 99.6
+#: Intensity that the brightest of the darker pixels has: below 1, so that a value which many pixels
+#: share (TFI has few values) is not rounded to white, whatever the gamma.
+WHITE = 0.98
+#: Spikes that a white pixel has in a window at least. A camera's gain has an end, too: beyond it a
+#: dark scene would be shown as bright noise.
+FEWEST_SPIKES = 2
 
 
 def pieces_of(stream: SpikeStream) -> int:
@@ -65,3 +86,30 @@ def choose_light(
             f"exposure must be auto, light_scale or a number above 0, found {exposure!r}."
         )
     return stream.light_scale or 1.0, float(exposure)
+
+
+def measured_gain(pixels: NDArray[np.float32], network: Network, light_scale: float) -> float:
+    """Measure the gain by which few pixels of a method's images are white.
+
+    Args:
+        pixels: intensity ≥ 0 of some images of the clip, of any shape.
+        network: the method.
+        light_scale: firing rate of intensity 1.
+
+    Returns:
+        A gain that makes 0.98 of the 99.6th percentile; of a clip so dark that this level is less
+        than two spikes in the method's window, of those two spikes.
+    """
+    darkest = FEWEST_SPIKES / network.window / light_scale
+    return WHITE / max(float(np.percentile(pixels, DARKER)), darkest)
+
+
+def places_over_clip(num_frames: int) -> list[int]:
+    """Return the frames by which the gain is measured: up to eight of a clip, each once.
+
+    Example:
+        >>> places_over_clip(60)
+        [0, 5, 15, 25, 35, 45, 55, 59]
+    """
+    middles = ((2 * part + 1) * num_frames // (2 * PARTS) for part in range(PARTS))
+    return sorted({0, *middles, num_frames - 1})

@@ -50,7 +50,14 @@ from spikerec.streaming.colour import (
 )
 from spikerec.streaming.concerns import find_concerns
 from spikerec.streaming.engine import Frame, make_frames
-from spikerec.streaming.exposure import Exposure, choose_light, is_measured, pieces_of
+from spikerec.streaming.exposure import (
+    Exposure,
+    choose_light,
+    is_measured,
+    measured_gain,
+    pieces_of,
+    places_over_clip,
+)
 from spikerec.streaming.key_readouts import KeyReadouts, reach
 from spikerec.streaming.light import Calibrated, FixedPattern, Tone, white_level
 from spikerec.streaming.panels import side_by_side
@@ -61,8 +68,6 @@ from spikerec.weights.checkpoint import digest
 
 Path_ = str | Path
 
-#: Images by which the white of a network is measured whose unit does not follow from firing rates.
-WHITE_IMAGES = 8
 #: White level of images that are dark throughout.
 LEAST_WHITE = 1e-3
 
@@ -76,10 +81,10 @@ class Video:
         networks: ready to use, by the name that labels them.
         key_readouts: the key readouts, one a frame.
         exposure: `light_scale` shows intensity 1 as white, by the light scale that the stream
-            states; `auto` measures what is white over the whole clip: by the stream's firing rates
-            (`light.white_rate`), or by the images of a network whose unit does not follow from them
-            (`Network.output_scale` of None); a number multiplies the intensity; None is
-            `light_scale` where it is stated, else `auto`.
+            states; `auto` measures over the whole clip what is white in the images of each method,
+            so that 0.5 % of the pixels are at most (see `streaming.exposure`; it takes 8 images
+            more); a number multiplies the intensity; None is `light_scale` where it is stated, else
+            `auto`.
         tone: how intensity becomes grey.
         white_balance: of a colour camera: None for the colours as the sensor sees them,
             `gray_world`, or three gains (see `colour.balance_gains`).
@@ -240,7 +245,7 @@ class Video:
             )
             with closing(source):
                 for frame in source:
-                    yield self._corrected(frame)
+                    yield self._exposed(frame)
 
     @cached_property
     def _layout(self) -> tuple[int, list[Tiling | None]]:
@@ -277,42 +282,60 @@ class Video:
         ]
 
     @cached_property
-    def _gains(self) -> Tensor:
-        """Factors by which the images of each network are multiplied, (M, 1, 1)."""
-        gains = [
-            self._measured_gain(network, tiling)
-            if self._is_measured and network.output_scale is None
-            else 1.0
-            for network, tiling in zip(self.networks.values(), self._layout[1], strict=True)
-        ]
-        return torch.tensor(gains)[:, None, None]
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        """Factors of the images of each network, (M, 1, 1): to the clip's unit, and the gain.
 
-    def _measured_gain(self, network: Network, tiling: Tiling | None) -> float:
-        """Gain that maps the network's white level to 1, estimated from frames across the clip."""
+        Where the exposure is not measured, all are 1. A network whose unit does not follow from
+        firing rates is given the one in which its white level is 1, as that of the rates is.
+        """
+        units, gains = torch.ones(len(self.networks), 1, 1), torch.ones(len(self.networks), 1, 1)
+        if not self._is_measured:
+            return units, gains
+        images = self._images_over_clip()
+        for place, network in enumerate(self.networks.values()):
+            if network.output_scale is None:
+                units[place] = 1 / max(white_level(images[:, place].numpy()), LEAST_WHITE)
+        pixels = np.stack([self._corrected(one * units).numpy() for one in images])
+        if self._balance is not None:
+            pixels = pixels.max(-1)  # white where one of its colours is
+        for place, network in enumerate(self.networks.values()):
+            gains[place] = measured_gain(pixels[:, place], network, self.light_scale)
+        return units, gains
+
+    def _images_over_clip(self) -> Tensor:
+        """Images spread over the clip, as the networks give them: (N, M, H, W)."""
         chosen = self.key_readouts
         if chosen.listed:  # a single picture is shown as its clip would be
             chosen = KeyReadouts(0, self.stream.num_readouts, 1)
-        step = -(-len(chosen) // WHITE_IMAGES)
-        spread = KeyReadouts(chosen.first, chosen.stop, chosen.stride * step)
-        source = make_frames(
-            self.stream,
-            [network],
-            spread,
-            device=self._devices[0],
-            tilings=[tiling],
-            repair=self._repair,
-        )
-        white = white_level(torch.cat([frame.images for frame in source]).numpy())
-        return 1 / max(white, LEAST_WHITE)
+        batch_size, tilings = self._layout
+        images = []
+        for place in places_over_clip(len(chosen)):
+            frames = make_frames(
+                self.stream,
+                list(self.networks.values()),
+                chosen[place : place + 1],
+                light_scale=self.light_scale,
+                batch_size=batch_size,
+                device=self._devices[0],
+                tilings=tilings,
+                repair=self._repair,
+            )
+            images += [frame.images for frame in frames]
+        return torch.stack(images)
 
-    def _corrected(self, frame: Frame) -> Frame:
-        images = frame.images * self._gains
+    def _exposed(self, frame: Frame) -> Frame:
+        units, gains = self._factors
+        images = self._corrected(frame.images * units)
+        return frame._replace(images=images * (gains if images.ndim == 3 else gains[..., None]))
+
+    def _corrected(self, images: Tensor) -> Tensor:
+        """Images of the networks (M, H, W), without the fixed pattern and in colour."""
         if self._calibration is not None:
             images = torch.from_numpy(self._calibration(images.numpy(), self.light_scale))
         if self._balance is not None and self.stream.bayer is not None:
             balanced = (images * self._balance).numpy()
             images = torch.from_numpy(demosaic(balanced, self.stream.bayer))
-        return frame._replace(images=images)
+        return images
 
     def __iter__(self) -> Iterator[Image.Image]:
         """The frames in order as they would be drawn, 8 bits, in one run through the stream."""
@@ -352,7 +375,7 @@ class Video:
         if index.step is not None and index.step < 1:
             raise IndexError(f"frames cannot be taken in steps of {index.step}.")
         if self._is_measured:
-            _ = self._gains  # of the whole video, so that its parts are as bright
+            _ = self._factors  # of the whole video, so that its parts are as bright
         part = copy.copy(self)
         part.key_readouts = self.key_readouts[index]
         return part
@@ -456,10 +479,12 @@ class Video:
                 bits=bits,
                 resume=resume,
                 overwrite=overwrite,
-                about=self.about(fps) | dict(about or {}),
             )
             for one in paths
         ]
+        for sink in sinks:
+            if not sink.is_done:
+                sink.about = self.about(fps) | dict(about or {})
         is_drawn = any(sink.is_drawn for sink in sinks)
         first = min(sink.count for sink in sinks)
         on_frame(first)
@@ -512,11 +537,7 @@ class Video:
             fps: frames shown in a second.
         """
         settings = self.settings()
-        del settings["measured"], settings["calibrated"]
-        weights = {
-            name: digest[:12] if self._as_published[name].state_dict() else None
-            for name, digest in settings.pop("weights").items()
-        }
+        del settings["measured"], settings["calibrated"], settings["weights"]
         return settings | {
             "spikerec": __version__,
             "input": self.stream.path.name,
@@ -524,16 +545,29 @@ class Video:
             "frames": len(self),
             "fps": fps,
             "slow_motion": self.slow_motion(fps),
-            "methods": {
-                name: {"class": kind, "window": window, "weights": weights[name]}
-                for name, (kind, window) in settings["methods"].items()
-            },
+            "methods": self.methods(),
             "exposure": self.exposure,
+            "gains": dict(zip(self.networks, self._factors[1].flatten().tolist(), strict=True)),
         }
 
-    @property
+    def methods(self) -> dict[str, dict[str, Any]]:
+        """The class, window and weights' digest of each method, as plain values."""
+        return {
+            name: {
+                "class": type(network).__name__,
+                "window": network.window,
+                "weights": digest(state)[:12] if (state := network.state_dict()) else None,
+            }
+            for name, network in self._as_published.items()
+        }
+
+    @cached_property
     def exposure(self) -> str:
-        """A description of the firing rate that is shown as white."""
-        if self._is_measured:
-            return f"measured: white fires at {self.light_scale:.4g} per readout"
-        return f"white fires at {self.light_scale / (self._display.gain or 1):.4g} per readout"
+        """A description of the firing rate that is shown as white, of each method if measured."""
+        _, gains = self._factors
+        rates = (self.light_scale / (gains.flatten() * self._display.gain)).tolist()
+        if not self._is_measured:
+            return f"white fires at {rates[0]:.4g} per readout"
+        named = zip(self.networks, rates, strict=True)
+        each = [f"{rate:.4g} ({name})" if rates[1:] else f"{rate:.4g}" for name, rate in named]
+        return f"measured: white fires at {', '.join(each)} per readout"

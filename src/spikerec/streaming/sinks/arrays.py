@@ -71,7 +71,6 @@ class H5(Array):
         settings: see `Sink`.
         resume: see `Sink`.
         overwrite: see `Sink`.
-        about: see `Sink`.
         names: of the methods, in the order of the images.
     """
 
@@ -83,11 +82,10 @@ class H5(Array):
         *,
         resume: bool = False,
         overwrite: bool = False,
-        about: Mapping[str, Any] | None = None,
         names: tuple[str, ...] = ("images",),
     ) -> None:
         self.names = names
-        super().__init__(path, total, settings, resume=resume, overwrite=overwrite, about=about)
+        super().__init__(path, total, settings, resume=resume, overwrite=overwrite)
 
     def _finish(self) -> Path:
         import h5py

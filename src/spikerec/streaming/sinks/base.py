@@ -44,11 +44,12 @@ class Sink(ABC):
         resume: continue an unfinished file where there is one.
         overwrite: replace an output of spikerec that was made by other settings, and begin an
             unfinished one anew.
-        about: plain values kept inside the file, which say how it was made (`about.read_about`).
 
     Attributes:
         is_done: True if the file was finished before: nothing is written.
         count: frames that are there.
+        about: plain values kept inside the file, which say how it was made (`about.read_about`);
+            to be set before the first frame.
 
     Raises:
         DataError: something else is there under the final name; or an unfinished file, and
@@ -67,10 +68,9 @@ class Sink(ABC):
         *,
         resume: bool = False,
         overwrite: bool = False,
-        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
-        self._about = json.dumps(about or {}, default=str)
+        self.about: Mapping[str, Any] = {}
         self.total = total
         self.count = 0
         self._overwrites = overwrite
@@ -180,6 +180,10 @@ class Sink(ABC):
         texts = {key: json.dumps(value, sort_keys=True) for key, value in settings.items()}
         digests = {key: sha256(text.encode()).hexdigest()[:12] for key, text in texts.items()}
         return MARK + json.dumps(digests, sort_keys=True)
+
+    @property
+    def _about(self) -> str:
+        return json.dumps(self.about, default=str)
 
     def _is_same(self) -> bool:
         """True if what is there under the final name was made by these settings.

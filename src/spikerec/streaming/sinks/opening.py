@@ -28,7 +28,6 @@ def open_sink(
     bits: int = 8,
     resume: bool = False,
     overwrite: bool = False,
-    about: Mapping[str, Any] | None = None,
 ) -> Sink:
     """The sink for an output's name: by its suffix; a name without one is a folder of PNGs.
 
@@ -41,7 +40,6 @@ def open_sink(
         bits: 8 or 16 a pixel of a PNG.
         resume: continue an unfinished output.
         overwrite: see `Sink`.
-        about: see `Sink`.
 
     Raises:
         ConfigError: another suffix, or a format that FFmpeg here cannot write.
@@ -49,7 +47,7 @@ def open_sink(
     """
     check_output(path, is_one=True)
     suffix = path.suffix.lower()
-    common: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "about": about}
+    common: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
     if suffix in ENCODINGS:
         return VideoSink(path, total, settings, fps=fps, **common)
     if suffix == "" or path.is_dir():

@@ -27,7 +27,6 @@ class PngFolder(Sink):
         settings: see `Sink`.
         resume: see `Sink`.
         overwrite: see `Sink`.
-        about: see `Sink`.
         bits: 8 or 16 a pixel.
 
     Raises:
@@ -42,13 +41,12 @@ class PngFolder(Sink):
         *,
         resume: bool = False,
         overwrite: bool = False,
-        about: Mapping[str, Any] | None = None,
         bits: int = 8,
     ) -> None:
         if bits not in (8, 16):
             raise ConfigError(f"bits must be 8 or 16, found {bits}.")
         settings = {**settings, "bits": bits}
-        super().__init__(path, total, settings, resume=resume, overwrite=overwrite, about=about)
+        super().__init__(path, total, settings, resume=resume, overwrite=overwrite)
         self.bits = bits
         self._folder = self._partial / "frames"
 

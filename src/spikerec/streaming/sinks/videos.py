@@ -51,7 +51,6 @@ class VideoSink(Sink):
         settings: see `Sink`.
         resume: see `Sink`.
         overwrite: see `Sink`.
-        about: see `Sink`.
         fps: frames shown in a second.
 
     Raises:
@@ -66,7 +65,6 @@ class VideoSink(Sink):
         *,
         resume: bool = False,
         overwrite: bool = False,
-        about: Mapping[str, Any] | None = None,
         fps: float = 25,
     ) -> None:
         if fps <= 0:
@@ -75,7 +73,7 @@ class VideoSink(Sink):
         self.encoding = ENCODINGS[self.suffix]
         _check_codec(path, self.encoding.codec)
         settings = {**settings, "fps": fps}
-        super().__init__(path, total, settings, resume=resume, overwrite=overwrite, about=about)
+        super().__init__(path, total, settings, resume=resume, overwrite=overwrite)
         self.rate = Fraction(fps).limit_denominator(1000)
         self._segment: VideoFile | None = None
 
