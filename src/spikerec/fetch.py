@@ -74,7 +74,7 @@ class _CutError(Exception):
 
 
 class _UnreachableError(FetchError):
-    """A host that gave no answer at all."""
+    """A host that did not answer at all."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Download:
 
 
 class Downloader:
-    """Downloads files one after another, and asks a host that gave no answer only once.
+    """Downloads files one after another, and asks a host that did not answer only once.
 
     Args:
         progress: called as bytes arrive; None for none.

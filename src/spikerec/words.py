@@ -62,7 +62,7 @@ FILES = ("input", "checkpoint", "start_from", "calibration.dark", "calibration.f
 #: Other names of options, with their value where they take none.
 ALIASES = {"method": ("model", None), "top_down": ("geometry.bottom_up", "false")}
 
-#: Ends of names of files that are given by their place.
+#: Suffixes of files that may be stated without a key.
 PATH_SUFFIXES = (
     *(
         ".dat",

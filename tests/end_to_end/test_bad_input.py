@@ -152,7 +152,7 @@ def test_metric_that_the_protocol_lacks(spikerec_command: Command) -> None:
 
 def test_monitor_that_validation_does_not_give(spikerec_command: Command) -> None:
     line = complaint(spikerec_command("train", "model=ssir", "monitor.name=val/lpips"))
-    assert "monitor val/lpips is nothing that validation gives" in line
+    assert "monitor val/lpips is not a score of validation" in line
     assert "val/psnr, val/ssim" in line
 
 

@@ -72,7 +72,7 @@ def test_broken_pixels_are_counted() -> None:
     array[:, 7, 8] = 1
     array[:, 40:43, 60:63] = np.arange(READOUTS)[:, None, None] % 2
     array[:, 41, 61] = 0
-    assert "1 hot and 1 dead pixels are given a neighbour's spikes" in told(array)
+    assert "1 hot and 1 dead pixels show a neighbour's spikes" in told(array)
 
 
 @pytest.mark.parametrize(

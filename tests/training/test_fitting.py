@@ -134,7 +134,7 @@ def restored(network: Mine) -> Mine:
         ({"validation": ["lpip"]}, r"validation names lpip, .*expected some of psnr, ssim, lpips"),
         (
             {"monitor": ("val/ssim", "max")},
-            r"val/ssim is nothing that validation gives: .*val/psnr",
+            r"val/ssim is not a score of validation: .*val/psnr",
         ),
         ({"trainer": L.Trainer(logger=False)}, "max_epochs=1 must be the trainer's own"),
     ],

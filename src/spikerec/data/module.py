@@ -34,7 +34,7 @@ NOT_SET_UP = "SpikeDataModule is not set up: call setup('fit'), 'validate' or 't
 class SpikeDataModule(Described, L.LightningDataModule):
     """Training on the mix of all sets, validation and test set by set.
 
-    A batch is what `decode` gives: `spikes` (B, T, H, W) uint8 in {0, 1}, `target` (B, 1, H, W)
+    A batch is returned by `decode`: `spikes` (B, T, H, W) uint8 in {0, 1}, `target` (B, 1, H, W)
     float32 in [0, 1] where the set has images, `light_scale` (B,), `key` (list of names). Bits
     are unpacked on the device.
 
@@ -371,9 +371,7 @@ def _by_name(sets: SpikeSet | Sequence[SpikeSet] | Mapping[str, SpikeSet]) -> di
     else:
         for one in [sets] if isinstance(sets, SpikeSet) else sets:
             if one.name in named:
-                raise ConfigError(
-                    f"sets holds two data sets named {one.name}: give the second another name."
-                )
+                raise ConfigError(f"sets holds two data sets named {one.name}: rename the second.")
             named[one.name] = one
     if not named:
         raise ConfigError("sets names no data set: choose one or more, such as REDS(folder).")

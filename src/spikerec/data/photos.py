@@ -149,7 +149,7 @@ class Photos(MadeSet):
     ) -> None:
         super().__init__(name, root)
         if not cameras:
-            raise ConfigError("cameras names no camera: give at least one.")
+            raise ConfigError("cameras names no camera: name at least one.")
         if not 0 < light_scale[0] <= light_scale[1] <= 1:
             raise ConfigError(
                 f"light_scale must be a range [least, largest] in (0, 1], found "

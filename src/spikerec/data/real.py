@@ -101,6 +101,6 @@ class Real(SpikeSet):
             raise DataError(
                 f"{stream.path} holds {stream.num_readouts} readouts: no key readout is left for "
                 f"{split} with held_out={self.held_out} and key_stride={self.key_stride}. Lower "
-                "key_stride, change held_out, or give a longer recording."
+                "key_stride, change held_out, or use a longer recording."
             )
         return part

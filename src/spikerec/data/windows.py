@@ -137,7 +137,7 @@ class Windows(Dataset[dict[str, Any]]):
             raise DataError(
                 f"margin: no key readout has {margin} readouts on both sides; the longest of "
                 f"{len(self.clips)} streams has {longest}. Set a smaller margin (0: windows "
-                "are completed by mirroring), or give longer streams."
+                "are completed by mirroring), or use longer streams."
             )
         if sequences is not None:
             self.items = self._sequence_ends(sequences)

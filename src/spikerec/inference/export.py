@@ -1,6 +1,6 @@
 """A network as one file that runs without this package: torch.export (`.pt2`) or ONNX.
 
-The file takes a window of spikes of one size, (1, T, H, W) float32, 0 and 1, and gives the image,
+The file takes a window of spikes of one size, (1, T, H, W) float32, 0 and 1, and returns the image,
 (1, 1, H, W) float32, in the network's unit (see `Network.output_scale`). Padding is inside.
 """
 
@@ -211,7 +211,7 @@ def _reason(error: BaseException) -> str:
 
 
 def run_exported(path: Path, spikes: Tensor) -> Tensor:
-    """The image that an exported file gives.
+    """The image that an exported file computes.
 
     Args:
         path: `.pt2` or `.onnx`.

@@ -66,7 +66,7 @@ def ready(
     engine: str = "torch",
     precision: str = "float32",
 ) -> Network:
-    """Return a network, for inference alone, that gives another's images.
+    """Return a network, for inference alone, that computes another's images.
 
     Args:
         network: any; left as it is.

@@ -1,6 +1,6 @@
 """The same images sooner: a network rearranged for inference.
 
-`optimised(network)` gives a copy that computes the same function with
+`optimised(network)` returns a copy that computes the same function with
 
 * batch norms folded into the convolutions before them, and convolutions of one input merged
   (`spikerec.inference.rewrites`);
@@ -35,7 +35,7 @@ AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
 def optimised(network: AnyNetwork, device: torch.device | None = None) -> AnyNetwork:
-    """A copy of a network that gives the same images sooner.
+    """A copy of a network that computes the same images faster.
 
     Args:
         network: any; left as it is.

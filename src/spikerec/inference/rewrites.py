@@ -1,4 +1,4 @@
-"""Modules rewritten to give the same result in less time, for a copy of a network in eval mode."""
+"""Modules rewritten to compute the same result faster, for a copy of a network in eval mode."""
 
 from __future__ import annotations
 

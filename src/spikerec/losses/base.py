@@ -3,7 +3,8 @@
     L = Σ_name  weight_name · term_name(reconstruction, batch)
 
 Each term sees the whole reconstruction and the whole batch, and is logged under its own name. A
-term states what it needs, so that a network that cannot give it is refused before training starts.
+term states what it needs, so that a network that cannot provide it is refused before training
+starts.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class Loss(Described, nn.Module):
         return {name: term for name, term in self.terms.items() if isinstance(term, Term)}
 
     def check(self, network: Network, *, has_target: bool) -> None:
-        """Refuse a network or data set that cannot give what a term needs.
+        """Refuse a network or data set that does not provide what a term needs.
 
         Raises:
             ConfigError: naming the term, what it needs, and what there is.
@@ -139,7 +140,7 @@ class Loss(Described, nn.Module):
                 given = ", ".join(network.provides) or "the image alone"
                 raise ConfigError(
                     f"terms.{name} needs {', '.join(missing)} of the network, but "
-                    f"{type(network).__name__} gives {given}. Drop the term "
+                    f"{type(network).__name__} provides {given}. Drop the term "
                     f"({name}=None) or choose another model."
                 )
             if term.needs_target and not has_target:

@@ -5,7 +5,7 @@ image to the blind-spot network's:
 
     L = d(blind, label) + 0.01 · MSE(image, blind)
 
-`BlindInterval` or `BlindMean`, and `Mutual`, are its terms, for a network that gives `blind`.
+`BlindInterval` or `BlindMean`, and `Mutual`, are its terms, for a network that returns `blind`.
 `BlindPixels` makes any network blind, at a few pixels at a time (Krull et al., "Noise2Void",
 CVPR 2019): their spikes are replaced by those of a neighbour, and the image there is held against
 the pixel's own firing rate.

@@ -1,4 +1,4 @@
-"""Terms on the coarse images that a network gives of each part of its window."""
+"""Terms on the coarse images that a network returns for each part of its window."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Base of the metrics of image quality: one value per image, averaged over images.
 
-A metric gives the value of each image (`score`), which the results store keeps, and accumulates sum
-and count as a torchmetrics metric (`update`, `compute`), which training logs. Both give the same
-mean on one process and on several, however the images are spread.
+A metric returns the value of each image (`score`), which the results store keeps, and accumulates
+sum and count as a torchmetrics metric (`update`, `compute`), which training logs. Both give the
+same mean on one process and on several, however the images are spread.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from spikerec.errors import InputError
 class ImageMetric(Metric):
     """Base of every metric of image quality.
 
-    A subclass gives `measure` and the class attributes.
+    A subclass defines `measure` and the class attributes.
 
     Class attributes:
         name: its name in tables and logs.

@@ -1,4 +1,4 @@
-"""A stored pair of images and the scores that verified weights gave for it.
+"""A stored pair of images and the scores that verified weights reach on it.
 
 The pair is a formula, so that no image needs to be shipped: texture at several scales, and the same
 with noise and blur. A score that differs means that a library computes something else than the one
@@ -40,7 +40,7 @@ def calibration_pair() -> tuple[Tensor, Tensor]:
 
 
 def check_score(name: str) -> str:
-    """Check the score that weights of the cache give for the stored pair.
+    """Check the score that weights of the cache reach on the stored pair.
 
     Args:
         name: an entry of the weights catalogue.

@@ -37,7 +37,7 @@ class Protocol(nn.Module):
     """A named definition of the preparation and scoring of images.
 
     A metric whose package or weights are not installed is left out and named in `unavailable`: it
-    never gives a number.
+    never yields a number.
 
     Attributes:
         metrics: the available metrics by name.
@@ -158,7 +158,7 @@ class Protocol(nn.Module):
         """Return the value of each image by each available metric.
 
         Args:
-            image: (B, 1, H, W), intensity, as the network gave it.
+            image: (B, 1, H, W), intensity, as the network returns it.
             target: (B, 1, H, W) in [0, 1], or None for real recordings.
             keys: names of the images, for error messages.
 

@@ -52,7 +52,7 @@ class Reconstruction(NamedTuple):
     Attributes:
         image: (B, 1, H, W) float32. Intensity in [0, 1] for a network whose `output_scale` is None;
             otherwise in the network's own unit (see `Network.output_scale`).
-        extras: name → tensor or tuple of tensors; the names a network gives are its
+        extras: name → tensor or tuple of tensors; a network states their names in its
             `provides`. Used so far: `pyramid` (images from full size down, each half the size of
             the one before), `flows` (pairs of (B, 2, h, w) fields, x then y, in pixels),
             `estimates` (coarse per-window images, (B, C, H, W) each, in the unit of `image`),
@@ -105,7 +105,7 @@ class Blocks:
 class Network(Described, nn.Module, ABC):
     """Base of every method.
 
-    A subclass gives `forward`, passes `window` to this constructor, and overrides the class
+    A subclass defines `forward`, passes `window` to this constructor, and overrides the class
     attributes that differ. `forward` may assume sizes that `multiple` divides; `reconstruct` takes
     any size.
 
@@ -428,7 +428,7 @@ class Network(Described, nn.Module, ABC):
 class StatefulNetwork(Network):
     """A network that can carry a state from window to window of a stream.
 
-    A subclass sets `hop` in its constructor and gives `initial_state` and `step`. Training over
+    A subclass sets `hop` in its constructor and defines `initial_state` and `step`. Training over
     sequences, evaluation and bench use these alone. `forward` sees a window on
     its own: it is a step from the initial state.
     """
@@ -483,8 +483,8 @@ def darken(image: Tensor, spikes: Tensor, key_readout: int) -> Tensor:
     """Make black the images of windows in which no pixel fired.
 
     Networks never saw such a window and answer with some grey, and TFI with the longest interval it
-    can tell. No spike means no light that the camera could see, so all methods give 0. Windows with
-    any spike are left as the method has them.
+    can tell. No spike means no light that the camera could see, so all methods return 0. Windows
+    with any spike are left as the method has them.
 
     Args:
         image: (B, 1, H, W).

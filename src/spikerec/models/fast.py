@@ -169,7 +169,7 @@ def _bank(window: int) -> Tensor:
 def _windows(window: int, filters: int) -> Tensor:
     """Temporal filters to start from, each of sum 1: (1 + filters, window).
 
-    The first is centred and gives the image. The others are Hann windows of three lengths, spread
+    The first is centred and yields the image. The others are Hann windows of three lengths, spread
     evenly over the readouts.
     """
     times = torch.arange(window, dtype=torch.float32)

@@ -2,8 +2,8 @@
 
 A network chooses by itself (`Network.along`): each window on its own (`ByWindows`), blocks that
 windows share encoded once (`ByBlocks`), or a form of its own beside the method (`models/tfp.py`,
-`models/tfi.py`). All give what `Network.reconstruct` gives for the window, up to the rounding of a
-batch.
+`models/tfi.py`). All return the image of `Network.reconstruct` for the window, up to the rounding
+of a batch.
 
 On a CPU, a batch that holds a window for each of PyTorch's threads is not run as one: each thread
 runs a window from beginning to end, and waits for the others once instead of at every operation.

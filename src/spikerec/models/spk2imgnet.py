@@ -62,8 +62,8 @@ BRANCH_CHANNELS = 16
 class Spk2ImgNet(BlockNetwork):
     """Spk2ImgNet; the defaults are the published network.
 
-    In training mode it gives `estimates`: for each short window, from first to last, (B, branches,
-    H, W) rates at its centre.
+    In training mode it returns `estimates`: for each short window, from first to last, (B,
+    branches, H, W) rates at its centre.
 
     Args:
         num_windows: N, odd: short windows, the middle one being the reference.

@@ -70,7 +70,7 @@ SMALLEST = 4
 class SSML(Network):
     """Student and blind-spot teacher; the defaults are the published fin3g.
 
-    The image is a firing rate, not clipped. In training mode the teacher's image is given as
+    The image is a firing rate, not clipped. In training mode the teacher's image is returned as
     `blind`, (B, 1, H, W). Of the published weights, the authors' own of fin3g give intensity at a
     light scale of 0.6 instead: import them with output_scale=0.6.
 
@@ -160,7 +160,7 @@ class FourWay(nn.Module):
 
     Args:
         window: readouts in.
-        motion: give the U-Net motion features beside the readouts.
+        motion: feed the U-Net motion features beside the readouts.
         is_blind: do not see the pixel itself.
         border: what makes a picture square.
     """

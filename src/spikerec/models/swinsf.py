@@ -72,7 +72,7 @@ MASKED = -100.0
 class SwinSF(Network):
     """Window attention over three streams; the defaults are the published network for 250 × 400.
 
-    In training mode the images of the side streams are given as `sides`: the earlier one and the
+    In training mode the images of the side streams are returned as `sides`: the earlier one and the
     later one, (B, 1, H, W) each, of the readouts in the middle of these streams.
 
     Args:

@@ -114,7 +114,7 @@ def gather(
     """Sort records into boards.
 
     Args:
-        items: what `Store.scan` gives, in any order; read once.
+        items: records and problems of `Store.scan`, in any order; read once.
         choice: what to show.
 
     Returns:

@@ -121,7 +121,7 @@ def evaluate(
     Raises:
         ConfigError: no network, another split, a label that is no text, pictures without a folder,
             an unknown protocol, or a state to carry by a network that has none.
-        InputError: the network gave values that are not finite for a sample.
+        InputError: the network returned values that are not finite for a sample.
     """
     if folder is None and save_images:
         raise ConfigError(f"save_images={save_images} needs a folder to write pictures to.")

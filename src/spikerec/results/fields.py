@@ -200,7 +200,7 @@ Directions = Annotated[dict[Name, Truth], *at_most(MOST_METRICS)]
 Reasons = Annotated[dict[Name, Text], *at_most(MOST_METRICS), AfterValidator(_bounded)]
 Roles = Annotated[dict[Name, Picture], *at_most(MOST_ROLES)]
 Pictures = Annotated[dict[Key, Roles], *at_most(MOST_SAMPLES)]
-#: A part that is kept as the writer gave it.
+#: A part that is kept as it was written.
 Free = Annotated[dict[str, Any], PlainValidator(free), WithJsonSchema({"type": "object"})]
 
 T = TypeVar("T")

@@ -114,7 +114,7 @@ class ProtocolInfo(Stated):
     Attributes:
         name: key of the protocol (`stir`, `corrected`, …).
         digest: hash of its whole definition.
-        description: what `spikerec.metrics.Protocol.describe` gives: clip, border, rounding, and
+        description: as `spikerec.metrics.Protocol.describe` returns it: clip, border, rounding, and
             the class and arguments of each metric. Figures are compared by these: see
             `Record.definition`.
     """

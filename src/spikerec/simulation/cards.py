@@ -54,7 +54,7 @@ def is_card(path: Path, card: Mapping[str, Any]) -> bool:
 
 
 def plain_values(value: Any) -> Any:  # noqa: ANN401  # any value that YAML has, at any depth
-    """The value as YAML gives it back: lists for tuples, text for paths."""
+    """The value as YAML reads it back: lists for tuples, text for paths."""
     if isinstance(value, Mapping):
         return {str(key): plain_values(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -139,7 +139,9 @@ class Footage:
                 self._kept.pop(position - KEPT, None)
                 if position == index:
                     return whole
-            raise DataError(f"input={self.path} does not give frame {index} a second time.")
+            raise DataError(
+                f"input={self.path} cannot be read twice: frame {index} is missing the second time."
+            )
         return self._kept[index]
 
     @checked

@@ -75,7 +75,7 @@ class Recording:
         if self.scene.num_readouts is not None and self.scene.num_readouts < needed:
             raise DataError(
                 f"the scene lasts {self.scene.num_readouts} readouts: expected at least {needed} "
-                f"for {self.images} images. Ask for fewer images, or give more frames."
+                f"for {self.images} images. Lower images, or use more frames."
             )
 
     def parts(self) -> Iterator[tuple[np.ndarray, Tensor | None]]:

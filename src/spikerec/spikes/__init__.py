@@ -1,6 +1,6 @@
 """Spike streams: formats on disk, packed bits, windows, representations.
 
-`spikes.open(path)` gives a lazy `SpikeStream`; `spikes.save` writes one.
+`spikes.open(path)` returns a lazy `SpikeStream`; `spikes.save` writes one.
 """
 
 from spikerec.doors import open_door

@@ -95,7 +95,8 @@ def open(
         stated_facts = (geometry, rate_hz, light_scale, dataset, rotate, flip, bayer)
         if external or any(fact is not None for fact in stated_facts):
             raise ConfigError(
-                "path is a stream already, which states its own facts: give it alone."
+                "path is a stream already, which states its own facts: leave the other "
+                "arguments out."
             )
         return path
     if isinstance(path, np.ndarray) or is_tensor(path):

@@ -139,7 +139,7 @@ class Geometry:
 
     @classmethod
     def stated(cls, given: Mapping[str, Any]) -> Geometry:
-        """The geometry of which some keys are given; an SPS100's is 1000 × 1000 unless stated.
+        """Build a geometry from some of its keys; an SPS100's is 1000 × 1000 unless stated.
 
         Raises:
             GeometryError: height or width is missing, an unknown key, or what cannot be.
@@ -232,7 +232,7 @@ def check_light_scale(value: object, name: str = "light_scale") -> float:
 
     Args:
         value: a number in (0, 1].
-        name: the argument that it was given as.
+        name: the argument, for the error.
 
     Raises:
         ConfigError: anything else: text, NaN, 0, a negative number.

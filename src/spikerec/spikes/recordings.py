@@ -117,7 +117,7 @@ def output_paths(recordings: Sequence[Path], output: str, suffix: str) -> list[P
         suffix: of the files in a folder.
 
     Raises:
-        ConfigError: one file for several recordings, or a pattern that gives two the same name.
+        ConfigError: one file for several recordings, or a pattern that names two results alike.
 
     Example:
         >>> output_paths([Path("a/car.dat"), Path("a/bus.npy")], "videos/{stem}.gif", ".mp4")

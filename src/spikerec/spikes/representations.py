@@ -1,7 +1,7 @@
 """Representations of spikes without learning: playback (TFP), intervals (TFI), nested means.
 
-All functions take (B, T, H, W) spikes of any dtype, 0 and 1, on any device, and give firing rates
-in spikes per readout: who wants intensity divides by the light scale. Nothing loops over pixels.
+All functions take (B, T, H, W) spikes of any dtype, 0 and 1, on any device, and return firing
+rates in spikes per readout: divide by the light scale to get intensity. Nothing loops over pixels.
 
 Sources: Zhu et al., "A retina-inspired sampling method for visual texture reconstruction", ICME
 2019 (TFP, TFI); rules and edge cases as in SpikeCV, whose two TFI rules differ (see `tfi`).

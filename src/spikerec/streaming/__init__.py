@@ -1,6 +1,6 @@
 """From a spike stream to a video, window by window, in bounded memory.
 
-`reconstruct` gives a `Video`, which `save`s itself; `make_frames` is the engine below it.
+`reconstruct` returns a `Video`, whose method `save` writes it; `make_frames` is the engine below.
 """
 
 from spikerec.doors import open_door

@@ -42,7 +42,7 @@ def find_concerns(
         stream: of the clip.
         networks: the methods, by name.
         seen: the sample of the clip.
-        masked: pixels that are given a neighbour's spikes; None for none.
+        masked: pixels whose spikes are replaced by a neighbour's; None for none.
     """
     if not seen.rates.any():
         return ["no pixel fires in the part that was looked at: its pictures are black."]
@@ -178,12 +178,12 @@ def _defects(stream: SpikeStream, seen: Sample, masked: Defects | None) -> list[
     if masked is not None and masked.broken.any():
         hot, dead = int(masked.hot.sum()), int(masked.dead.sum())
         told.append(
-            f"{hot} hot and {dead} dead pixels are given a neighbour's spikes (mask_defects=false "
+            f"{hot} hot and {dead} dead pixels show a neighbour's spikes (mask_defects=false "
             "leaves them)."
         )
     if left.mean() > UNSURE_SHARE:
         told.append(
             f"{int(left.sum())} pixels may be hot or dead, or detail of the scene: "
-            "mask_defects=true gives them a neighbour's spikes."
+            "mask_defects=true replaces their spikes by a neighbour's."
         )
     return told

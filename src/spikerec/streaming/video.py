@@ -88,8 +88,8 @@ class Video:
         tone: how intensity becomes grey.
         white_balance: of a colour camera: None for the colours as the sensor sees them,
             `gray_world`, or three gains (see `colour.balance_gains`).
-        mask_defects: give hot and dead pixels, found from the stream, the spikes of a neighbour;
-            None for those that are so beyond doubt (`find_sure_defects`).
+        mask_defects: replace the spikes of hot and dead pixels, found from the stream, by a
+            neighbour's; None for those that are so beyond doubt (`find_sure_defects`).
         calibration: fixed pattern to take out; None for none.
         show_spikes: put the key readout itself beside the images.
         caption: write time and playback speed below each frame.

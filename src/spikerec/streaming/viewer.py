@@ -1,7 +1,7 @@
 """A page to look at a stream with: a server on the loopback address, and one HTML file.
 
 Written here rather than with a library of user interfaces: one page of two pictures needs none of
-their hundreds of megabytes. `/frame` gives the image of any key readout, made as it is asked for.
+their hundreds of megabytes. `/frame` returns the image of any key readout, computed on request.
 """
 
 from __future__ import annotations

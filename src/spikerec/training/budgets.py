@@ -139,7 +139,7 @@ def measure_budget(
     """Measure a step on copies, and find how many of them the budget holds.
 
     Args:
-        make_trainer: makes a trainer of one process, with what it is given besides.
+        make_trainer: makes a trainer of one process, with further options as keywords.
         network: what will be trained; left as it is.
         loss: of the training.
         optimizer: makes the optimizer.

@@ -125,7 +125,7 @@ def fit(
         lr_scaling: of the learning rate with the number of processes; see `scaled_rate`.
         find_rate: look for the learning rate before a run begins.
         budget_seconds: seconds of optimizer steps; then the samples of an epoch are measured.
-        detach_every: where the data give sequences, windows after which gradients through the
+        detach_every: for data in sequences: windows after which gradients through the
             carried state end; None lets them run back through the whole sequence.
         overwrite: replace the run in this folder, whatever it is.
         settings: plain values that describe the run, by key (`model`, `data`, `loss`, …), in the

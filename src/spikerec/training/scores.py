@@ -38,7 +38,7 @@ def choose_monitor(asked: Monitor, data: SpikeDataModule, protocol: Protocol) ->
         protocol: the metrics of validation.
 
     Raises:
-        ConfigError: validation does not give that score, or it is better the other way.
+        ConfigError: validation does not compute that score, or it is better the other way.
     """
     modes, (name, mode) = validation_modes(data, protocol), asked
     if name not in modes and "val/loss" in modes:
@@ -46,7 +46,7 @@ def choose_monitor(asked: Monitor, data: SpikeDataModule, protocol: Protocol) ->
         name, mode = "val/loss", "min"
     if name not in modes:
         raise ConfigError(
-            f"monitor {name} is nothing that validation gives: expected one of {', '.join(modes)}."
+            f"monitor {name} is not a score of validation: expected one of {', '.join(modes)}."
         )
     if mode != modes[name]:
         raise ConfigError(f"monitor {name} must have the mode {modes[name]}, found {mode}.")

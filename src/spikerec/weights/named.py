@@ -153,9 +153,9 @@ def named_weights(model: str, weights: str, ask: Ask | None = None) -> Path:
 
     Raises:
         ConfigError: no such weights for this model.
-        WeightsNotFoundError: they are not here, and there is no consent; the message gives the
+        WeightsNotFoundError: they are not here, and there is no consent; the message names the
             command that gets them.
-        FetchError: they cannot be downloaded; the message gives the way by hand.
+        FetchError: they cannot be downloaded; the message explains how to do it by hand.
         WeightsError: the file is damaged, or is not of this network.
     """
     entry = entry_of(model, weights)
@@ -195,7 +195,8 @@ def fetch_network(
 
     Raises:
         ConfigError: no such weights for this model.
-        WeightsNotFoundError: no program can download them; the message gives the way by hand.
+        WeightsNotFoundError: no program can download them; the message explains how to do it by
+            hand.
         FetchError: they cannot be downloaded; likewise.
         WeightsError: the file cannot be read, or is not of this network.
     """

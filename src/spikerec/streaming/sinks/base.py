@@ -173,7 +173,7 @@ class Sink(ABC):
     def _mark(self) -> str:
         """A line kept inside the file that identifies the settings: a digest of each.
 
-        By it a command that is given again knows its own output, and which setting differs. The
+        By it a repeated command recognises its own output, and which setting differs. The
         settings themselves (names of folders) do not travel with the file.
         """
         settings = {**self._settings, "frames": self.total}

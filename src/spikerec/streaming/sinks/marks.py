@@ -1,6 +1,6 @@
 """The two lines inside an output: the settings it was made by as digests, and in plain words.
 
-By the mark a command that is given again knows its own output. The words (`Video.about`) are for
+By the mark a repeated command recognises its own output. The words (`Video.about`) are for
 people, and for making the same again. A format without a place for text has both behind its end,
 where readers of the format do not look.
 """
