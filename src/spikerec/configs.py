@@ -185,16 +185,45 @@ def instantiate(config: object, kind: type, key: str, **given: Any) -> Any:  # n
     """The object that a part of a composed configuration describes.
 
     Args:
-        config: the part; with `_partial_: true` it describes what makes the object later.
+        config: the part.
         kind: the class that the object must be of.
         key: the part's path in the configuration, for errors.
         **given: arguments of the object that replace or join the part's.
 
     Raises:
         ConfigError: its `_target_` may not be named (see `spikerec.targets`), is of another kind,
-            or does not take these arguments.
+            or does not take these arguments; or the part describes no object.
     """
-    return make(_contained(config), kind, key, config_dir(), **given)
+    made = make(_contained(config), kind, key, config_dir(), **given)
+    if not isinstance(made, kind):
+        raise ConfigError(
+            f"{key} must describe a {kind.__name__} by _target_ and arguments, without _partial_, "
+            f"found a {type(made).__name__}."
+        )
+    return made
+
+
+def maker(config: object, kind: type, key: str) -> Any:  # noqa: ANN401 (a `functools.partial`)
+    """The callable that a part of a composed configuration with `_partial_: true` describes.
+
+    Args:
+        config: the part, or None.
+        kind: the class of what the callable makes.
+        key: the part's path in the configuration, for errors.
+
+    Returns:
+        The class and its arguments so far; None where the part is None.
+
+    Raises:
+        ConfigError: as of `instantiate`; or `_partial_` is not true.
+    """
+    made = make(_contained(config), kind, key, config_dir())
+    if made is not None and not isinstance(made, functools.partial):
+        raise ConfigError(
+            f"{key} must describe a {kind.__name__} by _target_ and arguments, with "
+            f"_partial_=true, found a {type(made).__name__}."
+        )
+    return made
 
 
 def _contained(config: object) -> object:
@@ -207,7 +236,7 @@ def _contained(config: object) -> object:
 
 
 def check_own_configuration(verb: str, words: list[str]) -> None:
-    """Check what Hydra builds by itself, where a command names configuration of the user's own.
+    """Check what Hydra builds by itself, where a command names that or a configuration of its own.
 
     Args:
         verb: of the command.
@@ -230,7 +259,8 @@ def check_own_configuration(verb: str, words: list[str]) -> None:
             "value."
         )
     own = [folder for folder in (asked.config_dir, asked.config_path) if folder]
-    if not own and not asked.config_name and not any("searchpath" in word for word in words):
+    builds = any(word.lstrip("+~").startswith(("hydra.", "hydra/")) for word in asked.overrides)
+    if not own and not asked.config_name and not builds:
         return
     path = ",".join(f"'{Path(folder).resolve()}'" for folder in own)
     with initialize_config_dir(str(config_dir()), version_base="1.3"):

@@ -96,6 +96,41 @@ def test_hostile_choice_among_those_of_a_sweep(
         assert not Path("was_run").exists()
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "+hydra.callbacks.a={_target_:theirs.A}",
+        "hydra.launcher._target_=theirs.A",
+        "+hydra.job_logging.formatters.a={class:theirs.A}",
+    ],
+)
+def test_hostile_word_about_hydra(word: str, spikerec_command: Command) -> None:
+    outcome = spikerec_command("bench", "model=tfp", word)
+    assert outcome.status == 2
+    (line,) = outcome.err.splitlines()
+    assert "theirs.A cannot be imported" in line or "must be a handler" in line
+
+
+@pytest.mark.parametrize(
+    ("verb", "content", "message"),
+    [
+        ("bench", {"_target_": "spikerec.models.TFP", "_partial_": True}, "model must describe a"),
+        ("bench", {"window": 3}, "model must describe a Network by _target_ and arguments"),
+        ("bench", {"_target_": "spikerec.models.TFP", "_args_": [3]}, r"model._args_: spikerec"),
+    ],
+)
+def test_part_that_describes_no_object(
+    verb: str, content: dict[str, Any], message: str, spikerec_command: Command
+) -> None:
+    path = Path("theirs/model/x.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(content))
+    outcome = spikerec_command(verb, *OWN, "model=x", "size=[24,40]", "latency_sizes=[[24,40]]")
+    assert outcome.status == 2
+    (line,) = outcome.err.splitlines()
+    assert message in line
+
+
 def test_checkpoint_that_is_packed(spikerec_command: Command) -> None:
     state = {
         f"network.{name}": value for name, value in build("model", "fast").state_dict().items()

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from spikerec.results import (
 )
 from spikerec.results.boards import row_key
 from tests.results.records import make_record
+
+MOMENT = "2026-11-28T08:00:00.000001+00:00"
 
 numbers = st.floats(-1e18, 1e18) | st.sampled_from([float("nan"), float("inf"), -float("inf")])
 values = st.lists(st.none() | numbers, min_size=1, max_size=6)
@@ -128,12 +131,32 @@ def test_the_longest_names_fit_a_file_s(tmp_path: Path) -> None:
     assert store.now(long, long) > later.created
 
 
-def test_many_writers_at_once_leave_whole_files(tmp_path: Path) -> None:
-    records = [make_record(config={"seed": i % 4}) for i in range(16)]
-    with ThreadPoolExecutor(8) as pool:
-        paths = set(pool.map(lambda record: record.write(tmp_path), records))
-    assert len(paths) == 4
-    assert {read_record(path).config["seed"] for path in paths} == {0, 1, 2, 3}
+def _write_at_once(folder: Path, writer: int, barrier: Barrier) -> None:
+    for number in range(20):
+        shared = make_record(created=MOMENT, config={"number": number})
+        own = replace(shared, config={"number": number, "writer": writer})
+        barrier.wait()
+        assert read_record(shared.write(folder)).content == shared.content
+        assert read_record(own.write(folder)).content == own.content
+
+
+def test_records_of_one_microsecond_stay_apart_and_equal_ones_are_one(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(6)
+    writers = [
+        context.Process(target=_write_at_once, args=(tmp_path, writer, barrier))
+        for writer in range(6)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 6
+    records, problems = Store(tmp_path).read_all()
+    assert not problems
+    configs = [(record.config["number"], record.config.get("writer", -1)) for record in records]
+    assert sorted(configs) == [(number, writer) for number in range(20) for writer in range(-1, 6)]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json"] * 140
 
 
 def test_an_existing_record_is_never_overwritten(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import ExifTags, Image
 
 from spikerec.errors import DataError, DataNotFoundError
 from spikerec.simulation import bundled_images, folder_images, images
-from spikerec.simulation.images import fitted, image_size, read_grey, write_grey
+from spikerec.simulation.images import fitted, image_size, read_colour, read_grey, write_grey
 
 
 def test_bundled_images_need_no_download() -> None:
@@ -35,6 +36,21 @@ def test_grey_weighs_colours_as_the_field_does(tmp_path: Path) -> None:
     path = saved(tmp_path / "colour.png", Image.new("RGB", (4, 4), (201, 102, 50)))
     expected = (0.299 * 201 + 0.587 * 102 + 0.114 * 50) / 255  # not a whole level
     assert read_grey(path).mean().item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_colours_are_read_by_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "STRIP_PIXELS", 30_000)
+    levels = np.random.default_rng(0).integers(0, 256, (500, 400, 3), dtype=np.uint8)
+    path = saved(tmp_path / "colour.png", Image.fromarray(levels))
+    tracemalloc.start()
+    try:
+        colours = read_colour(path)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    expected = torch.from_numpy(levels).permute(2, 0, 1).to(torch.float32) / 255
+    assert torch.equal(colours, expected)
+    assert most < 2 * colours.nbytes
 
 
 RAMP = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)

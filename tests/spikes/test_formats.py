@@ -272,6 +272,16 @@ def test_fortran_order_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(spikes.open(tmp_path / "a.npy")[:], array)
 
 
+def test_a_large_array_in_fortran_order_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    head = {"descr": "|u1", "fortran_order": True, "shape": (1_000, 4_096, 4_096)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, head)
+        file.truncate(file.tell() + 1_000 * 4_096 * 4_096)  # takes no room on the disk
+    with pytest.raises(DataError, match=r"in Fortran order.*Save it in C order"):
+        spikes.open(path)
+
+
 def test_a_packed_h5_with_a_wrong_width_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["spikes"] = np.zeros((2, 3, 4), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -120,6 +121,21 @@ def test_files_state_what_failed_and_why(jobs: list[Job], tmp_path: Path) -> Non
         outcomes = [row["outcome"] for row in csv.DictReader(file)]
     assert outcomes == ["finished"] * 6 + ["failed"]
     assert markdown(table, jobs, "sweep") == text
+
+
+@pytest.mark.parametrize(
+    "value", ["=1+1", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A0"]
+)
+def test_cells_that_begin_a_formula_are_text_in_the_files(value: str, tmp_path: Path) -> None:
+    job = Job((f"note={value}", f"{value}=3", "seed=0"), tmp_path / "run")
+    write_run(job.folder, psnr=-20.0, ssim=0.5)
+    table = summarise([job, Job(("note=plain",), tmp_path / "other")], tmp_path / "sweep")
+    texts = [(tmp_path / "sweep" / name).read_text() for name in ("jobs.csv", "table.csv")]
+    cells = [cell for text in texts for row in csv.reader(io.StringIO(text)) for cell in row]
+    assert f"'{value}" in cells
+    assert "-20.0" in cells  # a number
+    assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))] == ["-20.0"] * 2
+    assert not table.empty
 
 
 def test_only_psnr_is_known_without_a_csv_log(jobs: list[Job]) -> None:

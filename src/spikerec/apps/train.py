@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from spikerec.apps import _composed as composed
 from spikerec.apps._networks import choice
-from spikerec.configs import instantiate, plain, referring
+from spikerec.configs import instantiate, maker, plain, referring
 from spikerec.losses import Loss
 from spikerec.models.base import Network
 from spikerec.results.evaluation import evaluate
@@ -48,8 +48,8 @@ def run(config: DictConfig) -> float | None:
             data,
             folder=training.folder,
             loss=loss,
-            optimizer=instantiate(config.optimizer, Optimizer, "optimizer"),
-            scheduler=instantiate(config.scheduler, LRScheduler, "scheduler"),
+            optimizer=maker(config.optimizer, Optimizer, "optimizer"),
+            scheduler=maker(config.scheduler, LRScheduler, "scheduler"),
             protocol=protocol,
             validation=protocol.names,
             monitor=monitor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -172,18 +173,24 @@ def csv_rows(boards: Sequence[Board], stands: Standings) -> list[dict[str, objec
                 if figure.note:
                     line[f"{name} note"] = figure.note
             line[f"{board.name}: record"] = record.id
-    names = dict.fromkeys(name for row in rows.values() for name in row)
-    return [{name: row.get(name) for name in names} for row in rows.values()]
+    return list(rows.values())
 
 
 def comma_separated(rows: Sequence[Mapping[str, object]]) -> str:
-    """The rows of `csv_rows` as CSV; text that a spreadsheet would take for a formula is quoted."""
+    """Return rows as CSV, a column for each name in any of them, and no text that is a formula.
+
+    A cell is empty where a row has no such name, and for None and NaN. Text that a spreadsheet
+    would take for a formula begins with an apostrophe.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_no_formula(name) for name in rows[0]])
-    writer.writerows([_no_formula(cell) for cell in row.values()] for row in rows)
+    writer.writerow([_cell(name) for name in names])
+    writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
     return text.getvalue()
 
 
-def _no_formula(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return None if isinstance(value, float) and math.isnan(value) else value

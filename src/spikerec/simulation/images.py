@@ -46,7 +46,7 @@ IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MAX_IMAGE_BYTES = 1 << 28
 MAX_IMAGE_PIXELS = 1 << 25
 MAX_SCANNED_PIXELS = 1 << 29
-#: Pixels whose colours are weighed at once.
+#: Pixels whose colours are read at once.
 STRIP_PIXELS = 1 << 22
 #: Distance by which a float image may leave [0, 1], as resampling and rounding cause it.
 FLOAT_SLACK = 1e-3
@@ -174,9 +174,10 @@ def read_colour(path: Path) -> Tensor:
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I") or image.mode in ("1", "L", "LA", "La", "F"):
             return torch.from_numpy(_grey(image, path)).clamp(0, 1).expand(3, -1, -1).contiguous()
-        colours = image.convert("RGBA").convert("RGB") if image.mode in ("P", "PA") else image
-        levels = np.asarray(colours.convert("RGB"))
-    return torch.from_numpy(_scaled(levels, 255)).permute(2, 0, 1).contiguous()
+        colours = np.empty((3, image.height, image.width), np.float32)
+        for rows, levels in _strips(image):
+            colours[:, rows] = _scaled(levels, 255).transpose(2, 0, 1)
+    return torch.from_numpy(colours)
 
 
 def read_light(path: Path, light: Light) -> Tensor:
@@ -292,13 +293,20 @@ def _grey(image: Image.Image, path: Path) -> NDArray[np.float32]:
             )
         return values
     grey = np.empty((image.height, image.width), np.float32)
-    rows = max(1, STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        if mode in ("P", "PA"):
-            strip = strip.convert("RGBA")
-        grey[top : top + rows] = weighed(np.asarray(strip.convert("RGB")))
+    for rows, levels in _strips(image):
+        grey[rows] = weighed(levels)
     return grey
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """Rows of an image and their 8-bit colours (rows, W, 3), a few at a time to save memory."""
+    count = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, count):
+        rows = slice(top, min(top + count, image.height))
+        strip = image.crop((0, rows.start, image.width, rows.stop))
+        if image.mode in ("P", "PA"):
+            strip = strip.convert("RGBA")
+        yield rows, np.asarray(strip.convert("RGB"))
 
 
 def write_grey(path: Path, image: Tensor) -> None:

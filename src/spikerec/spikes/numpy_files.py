@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 #: Bounds of what these files state.
 MAX_HEADER_BYTES = 10_000  # of the array's description in a `.npy`, as NumPy's own reader has it
+MAX_FORTRAN_BYTES = 1 << 31  # time runs fastest: reading one readout touches the whole file
 MAX_NPZ_MEMBERS = 1_000
 MAX_NPZ_PIXELS = 1 << 31  # 20,000 readouts of 250 × 400; five seconds to decompress
 MAX_NPZ_BYTES = 1 << 28  # of them as bits in memory, a byte or more a row
@@ -64,8 +65,8 @@ class NpyStream(FileStream[np.ndarray]):
             or `drop` the readout that is not whole, and those that are missing, with a warning.
 
     Raises:
-        DataError: not a `.npy` file, or one that is cut short, unless its whole readouts are to be
-            read and there is one.
+        DataError: not a `.npy` file, a large one in Fortran order, or one that is cut short, unless
+            its whole readouts are to be read and there is one.
         GeometryError: the array is not (T, H, W) of uint8 or bool, empty, or beyond the bounds.
     """
 
@@ -80,6 +81,12 @@ class NpyStream(FileStream[np.ndarray]):
         with parsing(path, ".npy"), path.open("rb") as file:
             self._header = read_header(file, path)
         shape = check_array(path, self._header.shape, self._header.dtype)
+        if self._header.is_fortran and self._header.content_bytes > MAX_FORTRAN_BYTES:
+            raise DataError(
+                f"{path} holds {self._header.content_bytes:,} bytes in Fortran order, where each "
+                f"readout is spread over the whole file: expected at most {MAX_FORTRAN_BYTES:,}. "
+                "Save it in C order (numpy.ascontiguousarray), or as .h5 or .dat."
+            )
         expected = self._header.num_bytes + self._header.content_bytes
         found = path.stat().st_size
         if found < expected:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from spikerec.metrics.sizes import PAPER_SIZE
+from spikerec.results.formats import comma_separated
 from spikerec.results.statistics import intervals
 from spikerec.spikes.files import atomic_path
 from spikerec.sweeps.jobs import Job
@@ -165,16 +166,15 @@ def summarise(jobs: Sequence[Job], folder: Path) -> pd.DataFrame:
     """Write FOLDER/table.md, table.csv and jobs.csv; returns the table."""
     folder.mkdir(parents=True, exist_ok=True)
     table = ablation(jobs)
-    each = pd.DataFrame(
-        [
-            job.settings | job.scores() | {"outcome": job.outcome(), "folder": str(job.folder)}
-            for job in jobs
-        ]
-    )
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy(dtype=object)]
+    each = [
+        job.settings | job.scores() | {"outcome": job.outcome(), "folder": str(job.folder)}
+        for job in jobs
+    ]
     texts = {
         "table.md": markdown(table, jobs, folder.name),
-        "table.csv": table.to_csv(index=False),
-        "jobs.csv": each.to_csv(index=False),
+        "table.csv": comma_separated(rows),
+        "jobs.csv": comma_separated(each),
     }
     for name, text in texts.items():
         with atomic_path(folder / name) as temporary:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: BRISQUE's support vectors have 18 features at each of two scales.
 BRISQUE_FEATURES = 36
 
+#: Bytes of the file of NIQE's parameters, 11 kB of numbers; SciPy inflates whatever they state.
+MOST_NIQE_BYTES = 1 << 18
+
 #: Indices of the convolutions in torchvision's `features`.
 ALEXNET_CONVOLUTIONS = (0, 3, 6, 8, 10)
 VGG16_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
@@ -68,10 +71,16 @@ def vgg16(content: bytes) -> dict[str, Tensor]:
 def niqe_of_pyiqa(path: Path) -> dict[str, Tensor]:
     """The pristine model, as `niqe` gives it, from pyiqa's `niqe_modelparameters.mat`."""
     import torch
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
+    names = ["mu_prisparam", "cov_prisparam"]
+    if path.stat().st_size > MOST_NIQE_BYTES:
+        raise WeightsError(f"{path} is larger than the {MOST_NIQE_BYTES:,} bytes of NIQE's file.")
     with parsing(path, "parameters of NIQE", WeightsError):
-        arrays = loadmat(path, variable_names=["mu_prisparam", "cov_prisparam"])
+        kinds = {kind for name, _, kind in whosmat(path) if name in names}
+        if kinds != {"double"}:  # others may hold one another without end
+            raise WeightsError(f"{path} must hold {' and '.join(names)} as arrays of numbers.")
+        arrays = loadmat(path, variable_names=names)
         mean = np.asarray(arrays["mu_prisparam"], dtype=np.float64)
         covariance = np.asarray(arrays["cov_prisparam"], dtype=np.float64)
     return {
