@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+
 from rich.console import Console
 from rich.text import Text
 
@@ -18,3 +21,23 @@ def say(console: Console, text: str, style: str = "") -> None:
         style: of the whole line.
     """
     console.print(Text(text.translate(ESCAPES), style=style), soft_wrap=True)
+
+
+def shell_word(text: str) -> str:
+    r"""Return a text as it is typed in a shell: in quotes where it has to be.
+
+    Signs that cannot be printed are written as escapes, as bash, zsh and ksh read them.
+
+    Example:
+        >>> print(shell_word("car [1].dat"), shell_word("two\nlines"))
+        'car [1].dat' $'two\x0alines'
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    return f"$'{''.join(map(_escaped, text))}'"
+
+
+def _escaped(sign: str) -> str:
+    if sign in "\\'":
+        return f"\\{sign}"
+    return sign if sign.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(sign))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikerec.apps._arguments import Parser, add_stream_options, check_stream, opening, stated
-from spikerec.apps._printing import say
+from spikerec.apps._printing import say, shell_word
 from spikerec.configs import build, config_dir, config_names
 from spikerec.errors import ConfigError, DataError, SpikerecError, printable
 
@@ -81,6 +80,8 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
     path: Path = options.file
     if facts := _made(path):
         for key, value in facts.items():
+            if value is None:
+                continue
             say(console, printable(f"{key:<14} {_plain(value)}"))
         return
     output = options.output or path.with_name(f"{path.stem}_inspection.png")
@@ -136,7 +137,7 @@ def _rank(console: Console, path: Path, output: Path) -> None:
     _save(console, previews(candidates), output)
     say(
         console,
-        f"Look, then: spikerec data import {shlex.quote(str(path))} --rank 1 (--top-down if it "
+        f"Look, then: spikerec data import {shell_word(str(path))} --rank 1 (--top-down if it "
         "is upside down)",
     )
 

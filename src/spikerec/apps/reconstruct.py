@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,8 @@ from rich.text import Text
 
 from spikerec.apps._checks import FOLDER_SUFFIX, check_is_set, open_stream, recordings_of, texts
 from spikerec.apps._networks import choice, trained_network
-from spikerec.apps._printing import say
-from spikerec.configs import is_text_key, plain, unquoted
+from spikerec.apps._printing import say, shell_word
+from spikerec.configs import plain, quoted
 from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network, default_label
@@ -173,7 +173,7 @@ def _report(
     by = (f"{name} (window {one['window']}{_weights(one)})" for name, one in methods.items())
     exposure = f"; {video.exposure}" if made else ""  # it may have to be measured
     say(console, f"by {', '.join(by)}{exposure}")
-    say(console, f"how it was made is in it: spikerec data inspect {shlex.quote(str(paths[0]))}")
+    say(console, f"how it was made is in it: spikerec data inspect {shell_word(str(paths[0]))}")
 
 
 def _weights(method: dict[str, Any]) -> str:
@@ -181,22 +181,30 @@ def _weights(method: dict[str, Any]) -> str:
 
 
 def _command(recording: Path, paths: Sequence[Path]) -> str:
-    """A command that makes the result again, with names of files but not of folders."""
-    words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    kept = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in UNREPEATED:
-            is_path = is_text_key(key.lstrip("+")) and value[:1] not in ("[", "{")
-            kept.append(f"{key}{equals}{Path(unquoted(value)).name if is_path else value}")
-    if HydraConfig.initialized() and not any(
-        word.startswith(("model=", "checkpoint=")) for word in words
-    ):
-        kept.append(f"model={choice('model')}")  # the default of another year may be another
-    names = [recording.name, *([f"output=[{','.join(one.name for one in paths)}]"])]
-    if len(paths) == 1:
-        names[1] = paths[0].name
-    return shlex.join(["spikerec", "reconstruct", *names, *kept])
+    """A command that makes the result again, in the folder where this one was given.
+
+    Files that are read have the names that were typed, outputs have theirs without folders.
+    """
+    words = [_files("input", [str(recording)]), _files("output", [one.name for one in paths])]
+    if HydraConfig.initialized():
+        hydra = HydraConfig.get()
+        sources = hydra.runtime.config_sources
+        words += [f"--config-dir={one.path}" for one in sources if one.provider == "command-line"]
+        typed = hydra.overrides.task
+        words += [word for word in typed if word.partition("=")[0] not in UNREPEATED]
+        if not any(word.startswith(("model=", "checkpoint=")) for word in typed):
+            words.append(f"model={choice('model')}")  # the default of another year may be another
+    if recording.is_dir():
+        words.append("folder=parts")
+    return " ".join(map(shell_word, ["spikerec", "reconstruct", *words]))
+
+
+def _files(key: str, names: Sequence[str]) -> str:
+    """A word for files: the bare name of a single one that can be read in one way alone."""
+    if len(names) == 1 and re.fullmatch(r"[\w./][\w./-]*", names[0], re.ASCII):
+        return names[0]
+    quoted_names = ",".join(map(quoted, names))
+    return f"{key}=[{quoted_names}]" if names[1:] else f"{key}={quoted_names}"
 
 
 def _networks(config: DictConfig) -> dict[str, Network]:
