@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import fake_reds
+from tests.fakes import fake_reds, fake_reds_base
 from tests.training.command import call, start, words
 
 
@@ -49,3 +49,28 @@ def test_two_processes_score_as_one(
         for path in roles.values():
             assert (two / "results" / path).exists()
     assert [path.name for path in two.rglob("*.log")] == ["evaluate.log"]
+
+
+@pytest.mark.parametrize("folder", ["spike", "input"])
+def test_the_whole_of_reds_base_is_scored_and_says_what_was_mirrored(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_reds_base(tmp_path / "reds", folder=folder)
+    for margin in (0, 30):
+        outputs = tmp_path / str(margin)
+        evaluation = words("evaluate", tmp_path / "reds", outputs, *EVALUATION, model="fast")
+        call(monkeypatch, [*evaluation, f"data.margin={margin}"])
+    [whole], [inside] = records(tmp_path / "0"), records(tmp_path / "30")
+    short = [f"00{scene}_part1_key_id21/{readout}" for scene in (0, 1) for readout in KEY_READOUTS]
+    assert whole["samples"]["keys"] == [*short, "200_part1_key_id151/150"]
+    assert whole["samples"]["mirrored"] == [*MIRRORED, *MIRRORED, 0]
+    assert len(whole["samples"]["values"]["psnr"]) == 11
+    assert whole["dataset"]["margin"] == 0
+    assert inside["samples"]["keys"] == ["200_part1_key_id151/150"]
+    assert inside["samples"]["mirrored"] == [0]
+    assert inside["dataset"]["margin"] == 30
+
+
+#: True images of a stream of 41 readouts, and how many of a window of 61 lie outside of it.
+KEY_READOUTS = (6, 13, 20, 27, 34)
+MIRRORED = (24, 20, 20, 20, 24)

@@ -13,9 +13,10 @@ from spikerec import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Networks of a few thousand weights: with batch norm, without, and with dropout.
+#: Networks of a few thousand weights: with batch norm, without, with dropout; and one that ships.
 MODELS = {
     "tfp": ("model=tfp", "model.window=11"),
+    "fast": ("model=fast",),
     "ssir": ("model=ssir", "model.channels=4"),
     "wgse": ("model=wgse", "model.channels=4", "model.blocks=1", "model.levels=2"),
     "etnet": ("model=etnet", "model.channels=2", "model.window=21", "model.num_bins=3"),
