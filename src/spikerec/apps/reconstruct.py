@@ -253,7 +253,7 @@ def _video(
                 "mask_defects",
             ),
             *("show_spikes", "caption", "batch_size", "device", "devices"),
-            *("tile", "tile_overlap", "optimise", "engine", "precision"),
+            *("tile", "tile_overlap", "optimise", "engine", "precision", "carry"),
         )
     }
     return reconstruct(

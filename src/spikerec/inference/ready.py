@@ -9,10 +9,12 @@ from typing import Literal, get_args
 import torch
 
 from spikerec.errors import ConfigError
+from spikerec.inference.carried import Carried
 from spikerec.inference.rearrangement import optimised
 from spikerec.inference.wrapped import InPrecision
 from spikerec.kernels.devices import has_kernels, is_fast_in_bf16
 from spikerec.models.base import Network
+from spikerec.models.carrying import Carry
 from spikerec.weights.checkpoint import read_entry
 from spikerec.weights.trained import weights_file
 
@@ -28,7 +30,11 @@ MOST_LOSS_DB = 0.05
 
 
 def choose_precision(
-    network: Network, device: torch.device, engine: str = "torch", precision: str = "auto"
+    network: Network,
+    device: torch.device,
+    engine: str = "torch",
+    precision: str = "auto",
+    carry: Carry = None,
 ) -> str:
     """Return the precision to compute a network in.
 
@@ -38,9 +44,12 @@ def choose_precision(
         engine: as in `ready`.
         precision: returned as it is, but for `auto`: `bf16` where the engine and the device are
             fast in it and the weights lose less than 0.05 dB of PSNR by it, else `float32`.
+        carry: windows through which a state comes, which is carried in `float32` alone.
     """
     if precision != "auto":
         return precision
+    if carry is not None:
+        return "float32"
     if engine == "openvino":
         from spikerec.inference.engines.openvino import supported
 
@@ -65,6 +74,7 @@ def ready(
     optimise: bool = True,
     engine: str = "torch",
     precision: str = "float32",
+    carry: Carry = None,
 ) -> Network:
     """Return a network, for inference alone, that computes another's images.
 
@@ -74,14 +84,23 @@ def ready(
         optimise: rearrange the network where PyTorch computes it as it is written (`optimised`).
         engine: `torch`; `compile`, PyTorch's own compiler; `openvino` or `onnxruntime`, on the CPU.
         precision: `float32`; `bf16` or `fp16` compute in 16 bits where these suffice.
+        carry: windows through which the network's state comes to an image (see `Carried`).
 
     Raises:
-        ConfigError: another engine or precision, one whose package is not installed, or one that
-            the device does not have.
+        ConfigError: another engine or precision, one whose package is not installed, one that the
+            device does not have, or one that carries no state; a state to carry by a network that
+            has none.
     """
     _check("engine", engine, get_args(Engine))
     _check("precision", precision, get_args(Precision))
     device = device or next((p.device for p in network.parameters()), torch.device("cpu"))
+    if carry is not None:
+        if (engine, precision) != ("torch", "float32"):
+            raise ConfigError(
+                f"carry={carry} needs engine=torch and precision=float32, found "
+                f"engine={engine} and precision={precision}: these see each window on its own."
+            )
+        return Carried(optimised(network, device) if optimise else network, carry)
     if engine in ("openvino", "onnxruntime"):
         if not has_kernels(device):
             raise ConfigError(

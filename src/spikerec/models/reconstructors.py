@@ -48,6 +48,30 @@ class Reconstructor(ABC):
             (len(key_readouts), 1, H, W) float32, in the network's unit.
         """
 
+    def windows_besides(self, key_readouts: Sequence[int]) -> Sequence[int]:
+        """Key readouts of the windows that must be seen besides those of the images.
+
+        Asked once, before anything is computed. By default there are none.
+
+        Args:
+            key_readouts: of all images to come, rising.
+
+        Returns:
+            Rising. Before the images of a key readout are asked for, `see` is called for each of
+            these that is not later, in order.
+        """
+        del key_readouts
+        return ()
+
+    def see(self, key_readout: int, spikes: Spikes) -> None:
+        """Go through a window of which no image is wanted; by default nothing is kept of it.
+
+        Args:
+            key_readout: of the window, rising from call to call.
+            spikes: holds the window.
+        """
+        del key_readout, spikes
+
 
 class ByWindows(Reconstructor):
     """Each window on its own.

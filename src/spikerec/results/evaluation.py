@@ -135,7 +135,9 @@ def evaluate(
             "data with hop=network.hop."
         )
     trainer = trainer or _own_trainer()
-    precision = choose_precision(network, trainer.strategy.root_device, engine, precision)
+    precision = choose_precision(
+        network, trainer.strategy.root_device, engine, precision, module.carry
+    )
     names = list(module.sets)
     if folder is not None and not again:
         way = (module.carry, engine, precision)
@@ -162,7 +164,12 @@ def evaluate(
     if (optimise, engine, precision) != (False, "torch", "float32"):
         device = trainer.strategy.root_device
         scoring.network = ready(
-            network, device, optimise=optimise, engine=engine, precision=precision
+            network,
+            device,
+            optimise=optimise,
+            engine=engine,
+            precision=precision,
+            carry=module.carry,
         )
     records = []
     for name in names:

@@ -88,6 +88,15 @@ class ByPlanes(Reconstructor):
             for size in sizes
         ]
 
+    def windows_besides(self, key_readouts: Sequence[int]) -> Sequence[int]:
+        """See `Reconstructor.windows_besides`; of each plane the same."""
+        return sorted({one for way in self._ways for one in way.windows_besides(key_readouts)})
+
+    def see(self, key_readout: int, spikes: Spikes) -> None:
+        """See `Reconstructor.see`."""
+        for place, way in zip(PLANES, self._ways, strict=True):
+            way.see(key_readout, Plane(spikes, *place))
+
     def images(self, key_readouts: Sequence[int], spikes: Spikes) -> Tensor:
         """See `Reconstructor.images`."""
         whole = torch.zeros(())

@@ -7,6 +7,7 @@ queues lie between them, so that memory does not grow with the length of the str
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import NamedTuple
@@ -81,15 +82,30 @@ def make_frames(
         for network, tiling in zip(networks, tilings or [None] * len(networks), strict=True)
     ]
     before, after = reach(networks)
+    wanted = list(key_readouts)
+    besides = deque(sorted({one for way in ways for one in way.windows_besides(wanted)}))
+    if besides:
+        batch_size = 1  # so that all that lies between two images is seen between them
 
     @torch.inference_mode()
     def made() -> Generator[Frame, None, None]:
         readouts = Readouts(device, repair)
-        with closing(ahead(read(stream, key_readouts, before, after), DEPTH)) as chunks:
-            for first in range(0, len(key_readouts), batch_size):
-                batch = list(key_readouts[first : first + batch_size])
-                while readouts.stop < batch[-1] + after:
+        windows = sorted({*besides, *wanted})
+        with closing(ahead(read(stream, windows, before, after), DEPTH)) as chunks:
+
+            def hold(key_readout: int) -> None:
+                while readouts.stop < key_readout + after:
                     readouts.add(next(chunks))
+
+            for first in range(0, len(wanted), batch_size):
+                batch = wanted[first : first + batch_size]
+                while besides and besides[0] <= batch[-1]:
+                    window = besides.popleft()
+                    hold(window)
+                    for way in ways:
+                        way.see(window, readouts)
+                    readouts.forget(window - before)
+                hold(batch[-1])
                 images = [
                     network.to_intensity(
                         Reconstruction(way.images(batch, readouts)), light_scale

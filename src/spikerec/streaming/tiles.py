@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -99,6 +99,8 @@ class Tiling:
 class Tiled(Reconstructor):
     """Tile by tile, the seams feathered; features are kept within a tile and a batch only.
 
+    Only the state of a network that carries one is kept from image to image.
+
     Args:
         network: in eval mode.
         tiling: of the padded picture.
@@ -109,16 +111,33 @@ class Tiled(Reconstructor):
         self.network = network
         self.tiling = tiling
         self._stride = stride
+        self._ways = self._begun()
+
+    def windows_besides(self, key_readouts: Sequence[int]) -> Sequence[int]:
+        """See `Reconstructor.windows_besides`; of each tile the same."""
+        return sorted({one for way in self._ways for one in way.windows_besides(key_readouts)})
+
+    def see(self, key_readout: int, spikes: Spikes) -> None:
+        """See `Reconstructor.see`."""
+        for way, tile in zip(self._ways, self._tiles(spikes), strict=True):
+            way.see(key_readout, tile)
 
     def images(self, key_readouts: Sequence[int], spikes: Spikes) -> Tensor:
         """See `Reconstructor.images`."""
-        tiling = self.tiling
-        return tiling.joined(
-            self.network.along(self._stride).images(
-                key_readouts, Cut(spikes, tiling.margins, rows, columns)
-            )
-            for rows, columns in tiling.parts
+        ways = self._ways if self.network.hop is not None else self._begun()
+        return self.tiling.joined(
+            way.images(key_readouts, tile)
+            for way, tile in zip(ways, self._tiles(spikes), strict=True)
         )
+
+    def _begun(self) -> list[Reconstructor]:
+        """A way for each tile that begins a stream."""
+        return [self.network.along(self._stride) for _ in self.tiling.parts]
+
+    def _tiles(self, spikes: Spikes) -> Iterator[Cut]:
+        """The spikes of each tile."""
+        for rows, columns in self.tiling.parts:
+            yield Cut(spikes, self.tiling.margins, rows, columns)
 
 
 def _cut(size: int, side: int, overlap: int) -> list[slice]:

@@ -30,7 +30,8 @@ from spikerec.errors import ConfigError
 from spikerec.inference.ready import Engine, Precision, choose_precision, ready
 from spikerec.kernels.devices import images_at_once
 from spikerec.kinds import checked
-from spikerec.models.base import Network
+from spikerec.models.base import Network, carries_none
+from spikerec.models.carrying import Carry, check_carry
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.bayer import plane_size
 from spikerec.spikes.defects import (
@@ -105,9 +106,13 @@ class Video:
         engine: the program that computes the networks (see `spikerec.inference.ready`).
         precision: the numbers they are computed in; `auto` takes 16 bits where the engine and the
             device are fast in them and the weights are known to lose less than 0.05 dB by it.
+        carry: windows before each image's own through which the state of networks that have one
+            comes: a number, `start` for all from the stream's start on, or None for windows on
+            their own. Networks without a state are not affected.
 
     Raises:
-        ConfigError: an exposure that is not one of these, or unknown of this stream.
+        ConfigError: an exposure that is not one of these, or unknown of this stream; a state to
+            carry where no network has one.
     """
 
     def __init__(
@@ -131,6 +136,7 @@ class Video:
         optimise: bool = True,
         engine: Engine = "torch",
         precision: Precision | Literal["auto"] = "auto",
+        carry: Carry = None,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, found {batch_size}.")
@@ -177,9 +183,14 @@ class Video:
         self._batch_size = batch_size
         self._devices = choose_devices(device, devices)
         self._as_published = self.networks
+        check_carry(carry)
+        carries = {name: carry for name, one in networks.items() if one.hop is not None}
+        if carry is not None and not carries:
+            raise carries_none(next(iter(networks.values())))
+        self._carry = carry
         self._engine = engine
         self._precisions = {
-            name: choose_precision(network, self._devices[0], engine, precision)
+            name: choose_precision(network, self._devices[0], engine, precision, carries.get(name))
             for name, network in networks.items()
         }
         self.networks = {
@@ -189,6 +200,7 @@ class Video:
                 optimise=optimise,
                 engine=engine,
                 precision=self._precisions[name],
+                carry=carries.get(name),
             )
             for name, network in networks.items()
         }
@@ -511,6 +523,7 @@ class Video:
             "methods": {name: [type(one).__name__, one.window] for name, one in networks},
             "engine": self._engine,
             "precision": self._precisions,
+            **({"carry": self._carry} if self._carry is not None else {}),
             "weights": weights,
             "first": self.key_readouts.first,
             "stop": self.key_readouts.stop,
