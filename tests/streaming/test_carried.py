@@ -128,5 +128,3 @@ def test_a_state_that_cannot_be_carried_is_said(
         reconstruct(stream, Memory(), stride=30, **settings)
     with pytest.raises(ConfigError, match="TFP carries no state"):
         reconstruct(stream, "tfp", stride=30, carry=1)
-
-

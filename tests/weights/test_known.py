@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from spikerec.errors import ConfigError, WeightsError
 from spikerec.models import STIR, Fast
 from spikerec.models.base import Network
 from spikerec.weights import digest, read_state, save_state
-from spikerec.weights.trained import load_checkpoint, model_of
+from spikerec.weights.trained import load_checkpoint, load_trained, model_of
 
 SMALL: dict[str, Any] = {"window": 21, "filters": 4, "channels": [8], "blocks": [1]}
 
@@ -222,3 +223,19 @@ def test_of_several_others_one_must_be_named(tmp_path: Path) -> None:
 def test_form_of_shipped_weights_is_settled_by_them() -> None:
     assert spikerec.load("fast_wide").window == 61
     assert model_of(STIR()) == "stir"
+
+
+class Renamed(Fast):
+    """A network whose authors put `their_` before each name."""
+
+    published_names = (("^their_", ""),)
+
+
+def test_weights_under_the_authors_names_are_to_be_imported(tmp_path: Path) -> None:
+    state = {f"their_{name}": value for name, value in Fast(**SMALL).state_dict().items()}
+    torch.save(state, tmp_path / "authors' own.pth")
+    with pytest.raises(WeightsError, match="under the authors' names.*weights import .*own.pth"):
+        load_trained(partial(Renamed, **SMALL), tmp_path / "authors' own.pth")
+    torch.save(dict(list(state.items())[1:]), tmp_path / "part.pth")
+    with pytest.raises(WeightsError, match="does not fit Renamed"):
+        load_trained(partial(Renamed, **SMALL), tmp_path / "part.pth")

@@ -271,7 +271,8 @@ def _values(words: Sequence[str]) -> dict[str, Any]:
         key, equals, text = word.partition("=")
         if not equals or not key.isidentifier():
             raise ConfigError(
-                f"'{word}' is no argument of a model: expected key=value, such as output_scale=0.6."
+                f"'{word}' is no argument of a model: expected key=value, such as "
+                "output_scale=0.6; files are named by options, such as --output."
             )
         try:
             values[key] = parse_yaml(text, word)

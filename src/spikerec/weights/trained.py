@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -207,6 +208,13 @@ def _check_agreement(network: Network, stated: Mapping[str, Any], checkpoint: st
 
 def _fill(network: Network, state: Mapping[str, Tensor], file: str | Path) -> Network:
     network.prepare_for(state)
+    own, renamed = network.state_dict().keys(), type(network).from_published(state).keys()
+    if state.keys() != own and renamed == own:
+        raise WeightsError(
+            f"{file} holds weights of {type(network).__name__} under the authors' names: turn it "
+            f"into a file of ours first (spikerec weights import {shlex.quote(str(file))} --model "
+            "NAME), which also settles the light scale, and use that file."
+        )
     load_weights(network, state, str(file))
     _note_file(network, Path(file))
     return network.eval()
