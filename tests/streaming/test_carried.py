@@ -104,12 +104,14 @@ def test_each_tile_and_each_plane_carries_its_own_state(
     wanted = KeyReadouts(50, 150, 25)
     whole = list(make_frames(stream, [network], wanted))
     tiling = Tiling(network, 16, 24, 12, 4)
-    for one, tiled in zip(whole, make_frames(stream, [network], wanted, tilings=[tiling])):
+    for one, tiled in zip(
+        whole, make_frames(stream, [network], wanted, tilings=[tiling]), strict=True
+    ):
         torch.testing.assert_close(tiled.images, one.images)
     path = tmp_path / "colour.npy"
     spikes.save(path, stream[:], bayer="rggb")
     colour = spikes.open(path)
-    for one, planes in zip(whole, make_frames(colour, [network], wanted)):
+    for one, planes in zip(whole, make_frames(colour, [network], wanted), strict=True):
         torch.testing.assert_close(planes.images, one.images)  # it works pixel by pixel
 
 

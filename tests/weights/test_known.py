@@ -234,7 +234,7 @@ class Renamed(Fast):
 def test_weights_under_the_authors_names_are_to_be_imported(tmp_path: Path) -> None:
     state = {f"their_{name}": value for name, value in Fast(**SMALL).state_dict().items()}
     torch.save(state, tmp_path / "authors' own.pth")
-    with pytest.raises(WeightsError, match="under the authors' names.*weights import .*own.pth"):
+    with pytest.raises(WeightsError, match=r"under the authors' names.*weights import .*own.pth"):
         load_trained(partial(Renamed, **SMALL), tmp_path / "authors' own.pth")
     torch.save(dict(list(state.items())[1:]), tmp_path / "part.pth")
     with pytest.raises(WeightsError, match="does not fit Renamed"):
