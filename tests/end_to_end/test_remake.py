@@ -119,6 +119,14 @@ SETTINGS: dict[str, Sequence[str]] = {
 }
 
 
+def test_a_command_is_legible(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = "checkpoint=runs/two words/mine.safetensors"
+    typed = ["rec/car.dat", "one.png", "at=2ms", checkpoint, "model=base"]
+    assert command(monkeypatch, *typed) == 0
+    line = read_about(folder / "one.png")["command"]
+    assert line == f"spikerec reconstruct rec/car.dat one.png at=2ms '{checkpoint}' model=base"
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_setting_is_kept(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = SETTINGS[name]

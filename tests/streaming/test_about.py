@@ -50,6 +50,23 @@ def test_a_list_gives_the_frames_that_the_whole_video_has(stream: SpikeStream) -
         assert np.array_equal(image, whole[readout]), readout
 
 
+def test_a_list_has_a_speed_where_it_has_a_step(stream: SpikeStream) -> None:
+    def speed(at: object) -> float | None:
+        return reconstruct(stream, "tfp", at=at).slow_motion(25)
+
+    assert speed([0, 20, 40]) == 20
+    assert speed([0, 20, 50]) is None
+    assert speed(20) is None
+
+
+@pytest.mark.parametrize(
+    ("num_readouts", "seconds"), [(41, 1.64), (100, 4), (400, 3.2), (2000, 5.36), (40_000, 106.68)]
+)
+def test_the_default_stride_gives_a_video_to_watch(num_readouts: int, seconds: float) -> None:
+    stream = spikes.open(np.ones((num_readouts, 1, 1), np.uint8), light_scale=1.0)
+    assert len(reconstruct(stream, "tfp")) / 25 == pytest.approx(seconds)
+
+
 def test_a_list_falls_into_even_runs() -> None:
     runs = KeyReadouts(0, 60, 9, (0, 5, 10, 11, 40, 59)).runs()
     assert [list(run) for run in runs] == [[0, 5, 10], [11, 40], [59]]
@@ -69,7 +86,7 @@ def test_readouts_that_cannot_be(stream: SpikeStream, tmp_path: Path) -> None:
         parse_readouts("soon", stream)
     with pytest.raises(DataError, match=r"must hold readouts or times, found 'seven'"):
         parse_readouts(str(tmp_path / "at.txt"), stream)
-    with pytest.raises(ConfigError, match=r"at=60 is no readout.*expected 0 to 59"):
+    with pytest.raises(ConfigError, match=r"at=60 \(6ms\) is no .*: expected 0 to 59 \(5\.9ms\)"):
         reconstruct(stream, "tfp", at=60)
     with pytest.raises(ConfigError, match="at names readouts: leave out stride"):
         reconstruct(stream, "tfp", at=6, stride=2)

@@ -25,7 +25,7 @@ from rich.text import Text
 from spikerec.apps._checks import FOLDER_SUFFIX, check_is_set, open_stream, recordings_of, texts
 from spikerec.apps._networks import choice, trained_network
 from spikerec.apps._printing import say, shell_word
-from spikerec.configs import plain, quoted
+from spikerec.configs import plain, quoted, text_words, unquoted
 from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.kernels.memory import keep_freed_memory
 from spikerec.models.base import Network, default_label
@@ -191,12 +191,19 @@ def _command(recording: Path, paths: Sequence[Path]) -> str:
         sources = hydra.runtime.config_sources
         words += [f"--config-dir={one.path}" for one in sources if one.provider == "command-line"]
         typed = hydra.overrides.task
-        words += [word for word in typed if word.partition("=")[0] not in UNREPEATED]
+        words += [_legible(word) for word in typed if word.partition("=")[0] not in UNREPEATED]
         if not any(word.startswith(("model=", "checkpoint=")) for word in typed):
             words.append(f"model={choice('model')}")  # the default of another year may be another
     if recording.is_dir():
         words.append("folder=parts")
     return " ".join(map(shell_word, ["spikerec", "reconstruct", *words]))
+
+
+def _legible(word: str) -> str:
+    """A word without Hydra's quotes, where it is read as the same without them."""
+    key, _, value = word.partition("=")
+    bare = f"{key}={unquoted(value)}"
+    return bare if text_words([bare], sweeps=False) == [word] else word
 
 
 def _files(key: str, names: Sequence[str]) -> str:

@@ -144,9 +144,10 @@ def _darkness(networks: Mapping[str, Network], seen: Sample) -> list[str]:
     spikes = float(np.median(seen.rate)) * window
     if spikes >= FEWEST_SPIKES:
         return []
+    count = f"less than {spikes:.2g} times" if spikes else "not even once"
     return [
-        f"half of the pixels fire less than {spikes:.2g} times in a window of {window} "
-        "readouts: the pictures will be noisy; a method with a longer window sees more."
+        f"half of the pixels fire {count} in a window of {window} readouts: the pictures will be "
+        "noisy; a method with a longer window sees more."
     ]
 
 

@@ -216,10 +216,15 @@ def check_inside(readouts: Sequence[int], stream: SpikeStream) -> None:
     """
     outside = [one for one in readouts if not 0 <= one < stream.num_readouts]
     if outside:
-        raise ConfigError(
-            f"at={outside[0]} is no readout of {stream.path}: expected 0 to "
-            f"{stream.num_readouts - 1}."
-        )
+        found, last = (_with_time(one, stream) for one in (outside[0], stream.num_readouts - 1))
+        raise ConfigError(f"at={found} is no readout of {stream.path}: expected 0 to {last}.")
+
+
+def _with_time(readout: int, stream: SpikeStream) -> str:
+    """A readout, and its time where the sampling rate is known."""
+    if stream.rate_hz is None:
+        return str(readout)
+    return f"{readout} ({1000 * readout / stream.rate_hz:.4g}ms)"
 
 
 #: A readout's number, or a time.

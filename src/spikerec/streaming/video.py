@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import cached_property
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -424,17 +425,22 @@ class Video:
 
     @checked
     def slow_motion(self, fps: float) -> float | None:
-        """Return how many times slower than life it plays; None if the sampling rate is unknown."""
-        rate_hz = self.stream.rate_hz
-        return None if rate_hz is None else rate_hz / self.key_readouts.stride / fps
+        """Return how many times slower than life it plays.
+
+        None if the sampling rate is unknown, or if the key readouts are a list without one step.
+        """
+        listed = self.key_readouts.listed
+        steps = {after - before for before, after in pairwise(listed)}
+        if self.stream.rate_hz is None or (listed and len(steps) != 1):
+            return None
+        return self.stream.rate_hz / (steps.pop() if steps else self.key_readouts.stride) / fps
 
     def _caption(self, key_readout: int, fps: float) -> str:
-        speed = self.slow_motion(fps)
-        if speed is None or self.stream.rate_hz is None:
+        if self.stream.rate_hz is None:
             return f"readout {key_readout}"
-        return (
-            f"{1000 * key_readout / self.stream.rate_hz:.2f} ms, {speed:.4g} times slower than life"
-        )
+        time = f"{1000 * key_readout / self.stream.rate_hz:.2f} ms"
+        speed = self.slow_motion(fps)
+        return time if speed is None else f"{time}, {speed:.4g} times slower than life"
 
     @checked
     def save(
