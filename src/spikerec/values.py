@@ -48,6 +48,9 @@ CHOICES = {
     "data.augment": ("none", "flips", "dihedral"),
     "monitor.mode": ("min", "max"),
     "lr_scaling": ("none", "linear", "sqrt"),
+    "engine": ("torch", "compile", "openvino", "onnxruntime"),
+    "precision": ("auto", "float32", "bf16", "fp16"),
+    "split": ("train", "val", "test"),
     "on_error": ("continue", "stop", "retry"),
 }
 
@@ -60,6 +63,7 @@ LEAST = {
     **dict.fromkeys(("stride", "stop", "batch_size", "tile", "devices", "data.batch_size"), 1),
     **dict.fromkeys(("images", "readouts_per_image", "repeats", "rows", "images.side"), 1),
     **dict.fromkeys(("start", "tile_overlap", "geometry.skip_bytes", "warmup", "seed"), 0),
+    "images.megabytes": 0,
 }
 #: Numbers that are above 0.
 POSITIVE = ("rate_hz", "light_scale", "slow_motion", "fps", "tone.gamma", "tone.white", "exposure")

@@ -143,6 +143,11 @@ def test_an_export_that_is_there_is_done_before(suffix: str, tmp_path: Path) -> 
     with pytest.raises(DataError, match="is there already with another weights"):
         export(network, path, (8, 8))
     assert path.read_bytes() == content
+    assert export(network, path, (8, 8), overwrite=True) is not None
+    assert export(network, path, (8, 8)) is None
+    path.write_bytes(b"mine")
+    with pytest.raises(DataError):
+        export(network, path, (8, 8), overwrite=True)
 
 
 def test_a_full_disk_is_no_fault_of_the_network(

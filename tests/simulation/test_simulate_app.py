@@ -107,6 +107,33 @@ def test_nothing_is_overwritten(photograph: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.npz", "x.dat", "x"])
+def test_other_settings_replace_what_was_simulated_when_told(
+    name: str, photograph: Path, tmp_path: Path
+) -> None:
+    arguments = (f"input={photograph}", f"output={tmp_path / name}", "images=2")
+    run(configured(*arguments))
+    run(configured(*arguments, "images=1", "seed=1", "overwrite=true"))
+    fresh = f"output={tmp_path / 'fresh' / name}"
+    run(configured(*arguments, fresh, "images=1", "seed=1"))
+    found = [
+        {
+            path.relative_to(folder): path.read_bytes()
+            for path in folder.rglob("*.*")
+            if path.is_file()
+            and "fresh" not in path.relative_to(folder).parts
+            and path.suffix != ".npz"
+            and path != photograph
+        }
+        for folder in (tmp_path, tmp_path / "fresh")
+    ]
+    assert found[0] == found[1]
+    (tmp_path / "mine.npz").write_bytes(b"precious")
+    with pytest.raises(DataError, match=r"mine\.npz exists already: name another output"):
+        run(configured(*arguments, f"output={tmp_path / 'mine.npz'}", "overwrite=true"))
+    assert (tmp_path / "mine.npz").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.dat", "x"])
 def test_repeated_command_is_done(
     name: str, photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

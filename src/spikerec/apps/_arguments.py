@@ -34,13 +34,14 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             **settings,
         )
+        self._words: list[str] = []
 
     def parse_known_args(  # type: ignore[override]  # of its overloads, the one in use
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse words, each spelled as this parser states it."""
-        words = [one for word in args for one in self._spelled(word)]
-        return super().parse_known_args(words, namespace)
+        self._words = [one for word in args for one in self._spelled(word)]
+        return super().parse_known_args(self._words, namespace)
 
     def parse_args(  # type: ignore[override]  # see above
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
@@ -62,6 +63,12 @@ class Parser(argparse.ArgumentParser):
         Raises:
             ConfigError: always.
         """
+        if message.startswith("the following arguments are required"):
+            for word in self._words:  # one that is misspelt is the reason
+                option = word.partition("=")[0]
+                if word.startswith("--") and option not in self._option_string_actions:
+                    message = f"{word} is no option{self._meant(word)}"
+                    break
         invalid = re.search(r"invalid choice: '([^']*)' \(choose from ([^)]*)\)", message)
         if invalid is not None:
             choices = re.findall(r"[\w-]+", invalid[2])
@@ -205,9 +212,17 @@ def opening(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     Args:
         path: the stream; a geometry is for bits alone, or a folder of them, and `partial` for any.
         values: by key, `geometry` a mapping.
+
+    Raises:
+        ConfigError: a file of another suffix than those that are read.
     """
+    from spikerec.spikes.formats import SUFFIXES
     from spikerec.spikes.geometry import BITS_SUFFIXES
 
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(
+            f"{path}: unknown format {path.suffix!r}, expected one of {', '.join(SUFFIXES)}."
+        )
     geometry = {key: value for key, value in values["geometry"].items() if value is not None}
     if path.suffix.lower() not in ("", *BITS_SUFFIXES):
         geometry = {key: value for key, value in geometry.items() if key == "partial"}

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig
 
 from spikerec import spikes
 from spikerec.apps._arguments import STREAM, opening
-from spikerec.configs import plain
+from spikerec.configs import config_names, plain
 from spikerec.errors import ConfigError
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.recordings import find_recordings, is_several, output_paths
@@ -56,6 +56,14 @@ def check_is_set(config: DictConfig, *keys: str, example: str = "PATH") -> None:
     for key in keys:
         if not config[key]:
             raise ConfigError(f"{key} is not set: name {key}={example}.")
+
+
+def missing_model() -> ConfigError:
+    """The error of a command that names neither a model nor a checkpoint which says its model."""
+    return ConfigError(
+        "model is not set: name model=NAME, or checkpoint=FILE of a run or an import, which says "
+        f"its model. Expected one of {', '.join(config_names('model'))}."
+    )
 
 
 def texts(value: Any) -> list[str]:  # noqa: ANN401 (a text or a list of them)
@@ -110,9 +118,10 @@ def _check_weights(config: DictConfig) -> None:
         return
     from spikerec.weights.named import entry_of
 
-    if config.checkpoint is not None and not isinstance(config.checkpoint, DictConfig):
+    checkpoint = config.get("checkpoint")
+    if checkpoint is not None and not isinstance(checkpoint, DictConfig):
         raise ConfigError(
-            f"weights={config.weights} beside checkpoint={config.checkpoint}: expected one of them."
+            f"weights={config.weights} beside checkpoint={checkpoint}: expected one of them."
         )
     if HydraConfig.initialized():
         chosen = HydraConfig.get().runtime.choices.get("model")
@@ -154,6 +163,12 @@ def _simulate(config: DictConfig) -> None:
         raise ConfigError(
             f"output={config.output}: expected a folder or one of {expected}, found {suffix!r}."
         )
+    for path in map(Path, texts(config.input)):
+        if path.suffix.lower() in spikes.SUFFIXES and path.is_file():
+            raise ConfigError(
+                f"input={path} is a spike stream already: expected a video, a folder of frames, or "
+                "pictures."
+            )
 
 
 def _export(config: DictConfig) -> None:
@@ -161,10 +176,40 @@ def _export(config: DictConfig) -> None:
     suffix = Path(config.output).suffix.lower()
     if suffix not in (".pt2", ".onnx"):
         raise ConfigError(f"{config.output}: expected .pt2 or .onnx, found {suffix!r}.")
+    _check_weights(config)
+
+
+def _evaluate(config: DictConfig) -> None:
+    if config.get("model") is None and config.checkpoint is None:
+        raise missing_model()
+    _check_weights(config)
+
+
+def _bench(config: DictConfig) -> None:
+    _check_weights(config)
+    _check_device(config.device)
+    for size in config.latency_sizes:
+        sides = list(size) if isinstance(size, ListConfig) else []
+        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+            raise ConfigError(
+                "latency_sizes must be [[height, width], …] in pixels, or [], found "
+                f"{config.latency_sizes}."
+            )
+
+
+def _leaderboard(config: DictConfig) -> None:
+    for folder in texts(config.results):
+        if folder and not Path(folder).is_dir():
+            raise ConfigError(
+                f"results: {folder} is not a folder. `spikerec evaluate` writes records there."
+            )
 
 
 _CHECKS: dict[str, Callable[[DictConfig], None]] = {
     "reconstruct": _reconstruct,
+    "evaluate": _evaluate,
+    "bench": _bench,
+    "leaderboard": _leaderboard,
     "simulate": _simulate,
     "export": _export,
 }

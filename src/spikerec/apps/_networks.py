@@ -8,7 +8,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
-from spikerec.configs import config_names, instantiate, plain
+from spikerec.apps._checks import missing_model
+from spikerec.configs import instantiate, plain
 from spikerec.describing import describe
 from spikerec.errors import ConfigError
 from spikerec.models.base import Network
@@ -46,10 +47,7 @@ def trained_network(config: DictConfig, checkpoint: str | Path | None) -> Networ
                 hydra.runtime.choices["model"] = model_of(network)
         return network
     if config.get("model") is None:
-        raise ConfigError(
-            "model is not set: name model=NAME, or checkpoint=FILE of a run or an import, which "
-            f"says its model. Expected one of {', '.join(config_names('model'))}."
-        )
+        raise missing_model()
     if weights is not None:
         checkpoint = named_file(config, weights)
     return load_trained(partial(instantiate, config.model, Network, "model"), checkpoint)

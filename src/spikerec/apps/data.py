@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 from dataclasses import replace
@@ -71,11 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 def _inspect(console: Console, options: argparse.Namespace) -> None:
     """Print facts about a stream; for a `.dat` without geometry, the likely ones."""
     check_stream(options.file)
-    from rich.table import Table
-
     from spikerec import spikes
     from spikerec.spikes.geometry import BITS_SUFFIXES
-    from spikerec.spikes.inspection import contact_sheet, inspect
 
     path: Path = options.file
     if facts := _made(path):
@@ -93,6 +91,10 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
         _rank(console, path, output)
         return
     with spikes.open(path, **settings) as stream:
+        from rich.table import Table
+
+        from spikerec.spikes.inspection import contact_sheet, inspect
+
         found = inspect(stream)
         table = Table(box=None, show_header=False)
         for label, value in found.lines():
@@ -218,6 +220,11 @@ def _fetch(console: Console, name: str, root: Path | None, photographs: str | No
     Raises:
         ConfigError: nothing of that name can be fetched, or it takes no photographs.
     """
+    known = [*SAMPLES, *config_names("data")]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        meant = f"did you mean {near[0]}? Expected" if near else "expected"
+        raise ConfigError(f"{name!r} is unknown: {meant} one of {', '.join(known)}.")
     if name in SAMPLES:
         if photographs is not None:
             raise ConfigError(f"{name} is not made from photographs: drop --photographs.")
@@ -230,7 +237,7 @@ def _fetch(console: Console, name: str, root: Path | None, photographs: str | No
     place: dict[str, Any] = {"root": str(root)} if root else {}
     if photographs is not None:
         place |= {"sources": None} if photographs == "skimage" else {"photographs": photographs}
-    found = build("data", name, **place) if name in config_names("data") else None
+    found = build("data", name, **place)
     if not isinstance(found, MadeSet):
         able = [one for one in config_names("data") if isinstance(build("data", one), MadeSet)]
         raise ConfigError(

@@ -24,7 +24,7 @@ def run(config: DictConfig) -> None:
     network = trained_network(config, config.checkpoint)
     path = Path(config.output)
     with console.status(f"exporting {path.name}"):
-        difference = export(network, path, (size[0], size[1]))
+        difference = export(network, path, (size[0], size[1]), overwrite=config.overwrite)
     windows = f"windows of {network.window} × {size[0]} × {size[1]}"
     if difference is None:
         say(console, f"done before, this network is in {path}: {windows}")

@@ -53,9 +53,9 @@ def run(config: DictConfig) -> None:
     output, name = Path(config.output), config.scene or inputs[0].stem
     layout = SREDSLayout(output, camera.light_scale, config.readouts_per_image)
     target = output if output.suffix else layout.spikes(config.split, name)
-    done = written_before(target, recording)
+    done = written_before(target, recording, overwrite=config.overwrite)
     if not done:
-        _write(recording, output, config.split, name, console)
+        _write(recording, output, name, config, console)
     readouts = images * config.readouts_per_image
     size = f"{scene.height} × {scene.width}"
     say(
@@ -65,13 +65,19 @@ def run(config: DictConfig) -> None:
     )
 
 
-def _write(recording: Recording, output: Path, split: str, name: str, console: Console) -> None:
+def _write(
+    recording: Recording, output: Path, name: str, config: DictConfig, console: Console
+) -> None:
     with Progress(console=console) as progress:
         task = progress.add_task(output.name, total=recording.images)
+        settings: dict[str, Any] = {
+            "on_image": lambda: progress.advance(task),
+            "overwrite": config.overwrite,
+        }
         if output.suffix:
-            write_stream(output, recording, on_image=lambda: progress.advance(task))
+            write_stream(output, recording, **settings)
         else:
-            write_scene(output, split, name, recording, on_image=lambda: progress.advance(task))
+            write_scene(output, config.split, name, recording, **settings)
 
 
 def _inputs(config: DictConfig) -> list[Path]:

@@ -23,7 +23,7 @@ from rich.text import Text
 from spikerec.apps._arguments import Parser
 from spikerec.apps._printing import say
 from spikerec.configs import config_names
-from spikerec.errors import ConfigError, DataError, WeightsError, printable
+from spikerec.errors import ConfigError, DataError, DataNotFoundError, WeightsError, printable
 from spikerec.parsing import parse_yaml
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def main(arguments: list[str]) -> None:
     if words and (options.verb != "import" or any(word.startswith("-") for word in words)):
         parser.parse_args(arguments)  # which says what is wrong
     values = _values(words)
+    if "file" in vars(options) and not options.file.is_file():
+        raise DataNotFoundError(f"{options.file} is not there: expected a file of weights.")
     console = Console()
     match options.verb:
         case "list":

@@ -49,7 +49,14 @@ class Standalone(nn.Module):
         return self.network.reconstruct(spikes, own, validate=False).image
 
 
-def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0) -> float | None:
+def export(
+    network: Network,
+    path: Path,
+    size: tuple[int, int],
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> float | None:
     """Write a network to a file, once its output there has been seen to be the network's own.
 
     The file states the network, its weights and the size. An export that is already there is kept.
@@ -59,6 +66,7 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
         path: `.pt2` or `.onnx`.
         size: (H, W) of the pictures it will take.
         seed: of the random spikes that both are compared on.
+        overwrite: replace an export of something else.
 
     Returns:
         The largest difference between the two images; None if the file is there already and states
@@ -77,9 +85,13 @@ def export(network: Network, path: Path, size: tuple[int, int], *, seed: int = 0
             require(name, "export to ONNX")
     stated = _statement(network, size)
     if path.exists():
-        if differing := _differing(_read_statement(path), stated):
-            raise DataError(f"{path} is there already{differing}: name another, or move it away.")
-        return None
+        found_before = _read_statement(path)
+        differing = _differing(found_before, stated)
+        if not differing:
+            return None
+        if not (overwrite and found_before):
+            others = ", or replace it by overwrite=true" if found_before else ", or move it away"
+            raise DataError(f"{path} is there already{differing}: name another{others}.")
     module = Standalone(network).eval()
     generator = torch.Generator().manual_seed(seed)
     spikes = (torch.rand((1, network.window, *size), generator=generator) < 0.3).float()

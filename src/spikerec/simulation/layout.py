@@ -198,6 +198,7 @@ def write_scene(
     recording: Recording,
     *,
     on_image: Callable[[], None] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a scene in SREDS layout; its folders appear whole or not at all.
 
@@ -207,20 +208,23 @@ def write_scene(
         name: the scene's folder.
         recording: what is written.
         on_image: called after each image.
+        overwrite: replace a simulated scene that exists.
 
     Raises:
-        DataError: the scene exists already.
+        DataError: the scene exists already, and is not simulated or not to be replaced.
         LockError: another process is writing it.
     """
     layout = SREDSLayout(root, recording.camera.light_scale, recording.readouts_per_image)
     target = layout.spikes(split, name)
     with lock_output(root / f"{split}-{name}"):
-        if layout.has(split, name):
+        if layout.has(split, name) and not (overwrite and (target / CARD).is_file()):
             raise DataError(f"{target} exists already: name another output.")
         unfinished = Unfinished(root / f"{split}-{name}")
         try:
             _write_parts(unfinished.path, recording, on_image)
             # The spikes come last: where they are, the images and the sidecar are as well.
+            if target.is_dir():
+                shutil.rmtree(target)
             _put(unfinished.path / "images", layout.images(split, name))
             make_folder(target.parent)
             write_sidecar(
@@ -233,8 +237,13 @@ def write_scene(
             unfinished.discard()
 
 
-def written_before(target: Path, recording: Recording) -> bool:
+def written_before(target: Path, recording: Recording, *, overwrite: bool = False) -> bool:
     """True if a stream's file, or a scene's folder of spikes, is this very recording.
+
+    Args:
+        target: the file, or the folder.
+        recording: what would be written.
+        overwrite: return False where it is another recording, which is to be replaced.
 
     Raises:
         DataError: it is another one; the error names the settings that differ.
@@ -244,17 +253,21 @@ def written_before(target: Path, recording: Recording) -> bool:
         return False
     found, own = read_card(card), plain_values(recording.card())
     differing = [key for key in found.keys() | own.keys() if found.get(key) != own.get(key)]
-    if differing:
+    if differing and not overwrite:
         raise DataError(
             f"{target} exists already, made with other settings ({', '.join(sorted(differing))}): "
-            "name another output."
+            "name another output, or replace it by overwrite=true."
         )
-    return True
+    return not differing
 
 
 @checked
 def write_stream(
-    path: Path, recording: Recording, *, on_image: Callable[[], None] | None = None
+    path: Path,
+    recording: Recording,
+    *,
+    on_image: Callable[[], None] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a scene as one spike file, with its images in the folder `NAME_images` beside it.
 
@@ -265,16 +278,24 @@ def write_stream(
         path: `.dat`, `.npy`, `.npz` or `.h5`.
         recording: what is written.
         on_image: called after each image.
+        overwrite: replace a simulated file, and its images, that exist.
 
     Raises:
-        DataError: unknown suffix, or the file or the images exist already.
+        DataError: unknown suffix, or the file or the images exist already, and are not simulated or
+            not to be replaced.
         LockError: another process is writing it.
     """
     with lock_output(path):
-        _write_stream(path, recording, on_image)
+        _write_stream(path, recording, on_image, overwrite=overwrite)
 
 
-def _write_stream(path: Path, recording: Recording, on_image: Callable[[], None] | None) -> None:
+def _write_stream(
+    path: Path,
+    recording: Recording,
+    on_image: Callable[[], None] | None,
+    *,
+    overwrite: bool,
+) -> None:
     images = path.with_name(f"{path.stem}_images")
     card = path.with_name(f"{path.stem}.{CARD}")
     if path.suffix.lower() not in spikes.SAVED_SUFFIXES:
@@ -282,9 +303,10 @@ def _write_stream(path: Path, recording: Recording, on_image: Callable[[], None]
             f"{path}: unknown format {path.suffix!r}, expected a folder or one of "
             f"{', '.join(spikes.SAVED_SUFFIXES)}."
         )
-    is_left_over = images.is_dir() and card.is_file() and not path.exists()  # of a run killed here
+    is_simulated = images.is_dir() and card.is_file()
+    replaces = is_simulated and (overwrite or not path.exists())  # the latter of a run killed here
     for target in (path, images):
-        if target.exists() and not is_left_over:
+        if target.exists() and not replaces:
             raise DataError(f"{target} exists already: name another output.")
 
     def readouts() -> Iterator[np.ndarray]:
@@ -295,8 +317,9 @@ def _write_stream(path: Path, recording: Recording, on_image: Callable[[], None]
                 if on_image is not None:
                     on_image()
                 yield part
+            path.unlink(missing_ok=True)  # a card beside it would state how it was made
             write_card(card, recording.card())
-            if is_left_over:
+            if replaces:
                 shutil.rmtree(images)
 
     shape = (
@@ -309,6 +332,7 @@ def _write_stream(path: Path, recording: Recording, on_image: Callable[[], None]
         shape,
         readouts(),
         light_scale=recording.camera.light_scale,
+        overwrite=replaces,
         bayer=recording.scene.pattern if isinstance(recording.scene, BayerScene) else None,
     )
 
