@@ -53,6 +53,26 @@ def test_thread_that_is_reported_dead_is_not_waited_for() -> None:
     assert done.stderr == ""
 
 
+def test_thread_that_dies_without_a_report_is_not_waited_for() -> None:
+    done = outcome(
+        """
+        class Stillborn(threading.Thread):
+            def _bootstrap(self):  # as where nothing can be reported either
+                pass
+        interpreter.LONGEST_START, interpreter.BETWEEN_LOOKS = 50, 0.2
+        other = threading.Thread(target=time.sleep, args=(5,), daemon=True)
+        other.start()
+        began = time.monotonic()
+        try:
+            Stillborn().start()
+        except RuntimeError as error:
+            print(error, time.monotonic() - began < 3)
+        """
+    )
+    assert done.stdout == "can't start new thread: it ended before it began True\n"
+    assert done.stderr == ""
+
+
 def test_threads_start_as_ever() -> None:
     done = outcome(
         """

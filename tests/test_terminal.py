@@ -49,3 +49,31 @@ def test_terminal_of_ascii() -> None:
     told = run("", PYTHONIOENCODING="ascii", LC_ALL="C")
     assert (told.returncode, told.stderr) == (0, b"done None")
     assert told.stdout.startswith(b"32 ? 48 0\n")
+
+
+SIGNALLED = """
+import logging, os, signal, sys
+from spikerec import terminal
+terminal.install()
+logging.basicConfig(stream=sys.stdout)
+class Slow(logging.StreamHandler):
+    def emit(self, record):
+        if record.msg == "outer":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif sys.stdout:
+            try:
+                raise RuntimeError("reentrant call inside <_io.BufferedWriter>")
+            except RuntimeError:
+                self.handleError(record)
+log = logging.getLogger("a")
+log.addHandler(Slow())
+signal.signal(signal.SIGTERM, lambda *_: log.warning("inner"))
+log.warning("outer")
+"""
+
+
+def test_line_of_the_log_within_another_one_leaves_no_trace() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, "")

@@ -18,11 +18,15 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 from spikerec.errors import one_line
 
 #: Seconds that a thread may take to begin. It is a matter of microseconds on an idle machine.
 LONGEST_START = 60.0
+
+#: Seconds between looks for a thread that has not begun; a living one is seen once it has run at all.
+BETWEEN_LOOKS = 5.0
 
 #: Threads that died before their first line, as the interpreter reported.
 _stillborn: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
@@ -50,8 +54,10 @@ def _bounded(start: Callable[[threading.Thread], None]) -> Callable[[threading.T
         wait = began.wait
 
         def wait_for_a_while(timeout: float | None = None) -> bool:
-            began_in_time = wait(LONGEST_START if timeout is None else timeout)
-            if not began_in_time or thread in _stillborn:
+            until = time.monotonic() + (LONGEST_START if timeout is None else timeout)
+            while not wait(BETWEEN_LOOKS) and _one_may_begin() and time.monotonic() < until:
+                pass
+            if not began.is_set() or thread in _stillborn:
                 raise RuntimeError("can't start new thread: it ended before it began")
             return True
 
@@ -62,6 +68,23 @@ def _bounded(start: Callable[[threading.Thread], None]) -> Callable[[threading.T
             del began.wait
 
     return bounded
+
+
+def _one_may_begin() -> bool:
+    """False where every thread that the interpreter runs has begun, so that none is to be waited for.
+
+    Without memory, a thread may end before its first line and nothing be reported. One that runs is
+    counted before it is entered among the active ones, and until it has been taken out.
+    """
+    cpython: Any = threading
+    with cpython._active_limbo_lock:
+        begun = [
+            one
+            for one in cpython._active.values()
+            if one is not threading.main_thread() and not isinstance(one, cpython._DummyThread)
+        ]
+        running: int = _thread._count()
+    return running > len(begun)
 
 
 def _tell_thread(arguments: threading.ExceptHookArgs) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -48,8 +49,10 @@ class Output(io.TextIOWrapper):
 def install() -> None:
     """Put `Output` in place of the interpreter's own streams; not of those of a test or notebook.
 
-    A letter that the terminal does not know is printed as a question mark or an escape.
+    A letter that the terminal does not know is printed as a question mark or an escape. A line of
+    the log that cannot be written, such as one of a signal's handler within another one, is dropped.
     """
+    logging.raiseExceptions = False
     for name, errors in (("stdout", "replace"), ("stderr", "backslashreplace")):
         stream = getattr(sys, name)
         if stream is None:  # the command was started with this stream closed

@@ -19,6 +19,7 @@ from tests.torture.trials import summary, torture
 
 TRIALS_HEADING = ("fault", "verb", "tried", "survived", "told badly", "lost")
 SOAK_HEADING = ("soak", "made", "MB", "threads", "files", "made a core-second")
+SOAK_WIDTH = 16
 
 
 def main() -> int:
@@ -39,9 +40,9 @@ def main() -> int:
         Path(folder).chmod(0o755)
         prepare()
         if options.soak:
-            rows, found = soak(options.soak)
+            found = _watched(options.soak)
             os.chdir("/")
-            return _tell(SOAK_HEADING, rows, found)
+            return found
         same = [case for case in cases() if case.name == options.case]
         chosen = same or [case for case in cases() if case.name.startswith(options.case)]
         with host() as url:
@@ -54,6 +55,21 @@ def main() -> int:
         for complaint in (*tally.told_badly, *tally.lost)
     ]
     return _tell(TRIALS_HEADING, summary(tallies), found)
+
+
+def _watched(minutes: float) -> int:
+    """Watch the long commands, and print each row as it comes; the status of them as a whole."""
+    sys.stdout.write(_line(SOAK_HEADING))
+    status = 0
+    for row, complaint in soak(minutes):
+        status |= bool(complaint)
+        sys.stdout.write(_line(row) + (complaint and f"{complaint}\n"))
+        sys.stdout.flush()
+    return status
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "  ".join(cell.ljust(SOAK_WIDTH) for cell in cells).rstrip() + "\n"
 
 
 def _tell(heading: Sequence[str], rows: list[list[str]], complaints: list[str]) -> int:

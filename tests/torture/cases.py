@@ -126,7 +126,12 @@ def cases() -> list[Case]:
             Case(f"reconstruct {kind}", (*reconstruct, f"output=out/{kind}"), ("resume=true",))
             for kind in ("a.npy", "a.h5", "a.mp4", "a.gif", "pictures")
         ),
-        Case("reconstruct devices", (*reconstruct, "devices=2", "output=out/d.npy"), is_slow=True),
+        Case(
+            "reconstruct devices",
+            (*reconstruct, "devices=2", "output=out/d.npy"),
+            ("resume=true",),
+            is_slow=True,
+        ),
         Case(
             "reconstruct recordings",
             (

@@ -179,8 +179,12 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def soak(minutes: float) -> tuple[list[list[str]], list[str]]:
-    """Run the commands that take days, each for a part of the time: table rows and complaints."""
+def soak(minutes: float) -> Iterator[tuple[list[str], str]]:
+    """Run the commands that take days, each for a part of the time.
+
+    Yields:
+        A row of the table after each part, and its complaint, empty where there is none.
+    """
     make_long_stream(STATE / "long.npy")
     reds, runs = STATE / "reds", OUT / "runs"
     train = ("name=soak", "trainer.max_epochs=1000000", "data.samples_per_epoch=120")
@@ -205,7 +209,6 @@ def soak(minutes: float) -> tuple[list[list[str]], list[str]]:
         ),
         ("viewer", view, lambda: visitors.pictures),
     )
-    rows, complaints = [], []
     for name, words, made in parts:
         shutil.rmtree(OUT, ignore_errors=True)
         OUT.mkdir()
@@ -215,9 +218,6 @@ def soak(minutes: float) -> tuple[list[list[str]], list[str]]:
         os.kill(command.process, signal.SIGKILL)
         end = command.end()
         cells, complaint = judge(looks)
-        rows.append([name, *cells])
-        if complaint:
-            complaints.append(f"{name}: {complaint}")
         if end.status not in (0, -signal.SIGKILL) or end.err:
-            complaints.append(f"{name}: status {end.status}: {end.err[-300:]}")
-    return rows, complaints
+            complaint = f"{complaint} status {end.status}: {end.err[-300:]}"
+        yield [name, *cells], complaint and f"{name}: {complaint}"

@@ -17,6 +17,10 @@ from tests.torture.processes import HUNG, Command, End, run
 #: Words of which a completed command says one when it is repeated.
 DONE = ("done before", "finished before", "is here", "cache")
 
+#: Parts of the names of files that may be there before a command has ended: runs and records, which
+#: grow, what the next command goes on with, and what Hydra notes of a sweep.
+GROWING = ("runs/", "results", ".partial", ".unfinished.", "downloads/", "multirun.yaml")
+
 #: Statuses of a command that was interrupted, or ended by SIGTERM.
 ENDED = (130, 143)
 
@@ -54,9 +58,7 @@ def trial(case: Case, kind: str, whole: dict[str, str], seconds: float) -> tuple
     if by_itself and all(end.status == 0 for end in ends) and files() != whole:
         return "", f"status 0, other files: {_unlike(whole)}"
     for name, content in files().items():
-        if name.startswith("runs/") or name == "results":  # they grow until the end
-            continue
-        if not (".partial" in name or whole.get(name) == content):
+        if not (any(part in name for part in GROWING) or whole.get(name) == content):
             return "", f"{name} is not whole after {moment:.2f} s"
     again = run((*case.words, *case.again))
     if again.status:

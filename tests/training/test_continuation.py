@@ -69,6 +69,18 @@ def test_other_processes_batches_seeds_and_data_are_refused(
     assert (tmp_path / "train/run/finished.json").exists()
 
 
+def test_a_run_that_goes_on_from_its_best_weights_leaves_all_its_files(
+    unfinished: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "train/run/checkpoints"
+    expected = {path.name for path in folder.iterdir()}
+    for name in ("last.ckpt", "previous.ckpt"):  # killed after the best weights were written
+        (folder / name).unlink(missing_ok=True)
+    call(monkeypatch, unfinished)
+    assert (folder.parent / "finished.json").exists()
+    assert {path.name for path in folder.iterdir()} >= expected - {"previous.ckpt"}
+
+
 def test_a_checkpoint_that_states_nothing_is_taken(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "last.ckpt")
     check_conditions(tmp_path / "last.ckpt", {"seed": 0})

@@ -46,10 +46,12 @@ def main(arguments: list[str]) -> None:
 
     stream = spikes.open(options.file, **opening(options.file, stated(options)))
 
+    from spikerec.kernels.memory import share_freed_memory
     from spikerec.streaming.viewer import Viewer, serve
     from spikerec.weights.trained import load
 
     networks = {name: load(name, checkpoint or None) for name, checkpoint in methods}
+    share_freed_memory()  # each request has a thread of its own
     viewer = Viewer(stream, networks, options.ends)
     with serve(viewer, options.port) as server:
         console = Console()

@@ -12,6 +12,7 @@ import sys
 #: `mallopt` parameters of glibc (malloc.h).
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
+M_ARENA_MAX = -8
 
 #: The most that glibc itself would raise its threshold to.
 SYSTEM_MMAP_THRESHOLD = 32 << 20
@@ -29,10 +30,25 @@ def keep_freed_memory(keep: bool = True) -> bool:
     Returns:
         True if the C library has this setting: glibc, on Linux.
     """
+    mmap, trim = (KEPT, KEPT) if keep else (SYSTEM_MMAP_THRESHOLD, SYSTEM_TRIM_THRESHOLD)
+    return _set(M_MMAP_THRESHOLD, mmap) and _set(M_TRIM_THRESHOLD, trim)
+
+
+def share_freed_memory() -> bool:
+    """Let all threads of this process take memory from one store.
+
+    glibc gives each new thread a store of its own, up to eight for each core, and each keeps what its
+    threads have freed: a server with a thread for each request held 250 MB so.
+
+    Returns:
+        True if the C library has this setting: glibc, on Linux.
+    """
+    return _set(M_ARENA_MAX, 1)
+
+
+def _set(parameter: int, value: int) -> bool:
+    """Set a parameter of `mallopt`; False where the C library has none."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    mmap, trim = (KEPT, KEPT) if keep else (SYSTEM_MMAP_THRESHOLD, SYSTEM_TRIM_THRESHOLD)
-    return bool(mallopt(M_MMAP_THRESHOLD, mmap) and mallopt(M_TRIM_THRESHOLD, trim))
+    return mallopt is not None and bool(mallopt(parameter, value))

@@ -201,6 +201,14 @@ class LastCheckpoint(Checkpoint):
         if self._told_to_end(trainer):
             self._end(trainer)
 
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the checkpoint of a run that had nothing left to do but to write it.
+
+        Such a run ended between its best weights and this checkpoint, and went on from the former.
+        """
+        if not trainer.strategy.broadcast(self.path.exists()):
+            self._write(trainer, pl_module)
+
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
