@@ -25,7 +25,7 @@ from spikerec.errors import one_line
 #: Seconds that a thread may take to begin. It is a matter of microseconds on an idle machine.
 LONGEST_START = 60.0
 
-#: Seconds between looks for a thread that has not begun; a living one is seen once it has run at all.
+#: Seconds between looks for a thread that has not begun; a living one is seen once it has run.
 BETWEEN_LOOKS = 5.0
 
 #: Threads that died before their first line, as the interpreter reported.
@@ -71,7 +71,7 @@ def _bounded(start: Callable[[threading.Thread], None]) -> Callable[[threading.T
 
 
 def _one_may_begin() -> bool:
-    """False where every thread that the interpreter runs has begun, so that none is to be waited for.
+    """False where every thread that the interpreter runs has begun: there is none to be waited for.
 
     Without memory, a thread may end before its first line and nothing be reported. One that runs is
     counted before it is entered among the active ones, and until it has been taken out.

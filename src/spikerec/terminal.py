@@ -50,7 +50,7 @@ def install() -> None:
     """Put `Output` in place of the interpreter's own streams; not of those of a test or notebook.
 
     A letter that the terminal does not know is printed as a question mark or an escape. A line of
-    the log that cannot be written, such as one of a signal's handler within another one, is dropped.
+    the log that cannot be written, as one that a signal's handler logs within another, is dropped.
     """
     logging.raiseExceptions = False
     for name, errors in (("stdout", "replace"), ("stderr", "backslashreplace")):

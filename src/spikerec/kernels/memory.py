@@ -37,8 +37,8 @@ def keep_freed_memory(keep: bool = True) -> bool:
 def share_freed_memory() -> bool:
     """Let all threads of this process take memory from one store.
 
-    glibc gives each new thread a store of its own, up to eight for each core, and each keeps what its
-    threads have freed: a server with a thread for each request held 250 MB so.
+    glibc gives each new thread a store of its own, up to eight for each core, and each store keeps
+    what its threads have freed: a server with a thread for each request held 250 MB so.
 
     Returns:
         True if the C library has this setting: glibc, on Linux.

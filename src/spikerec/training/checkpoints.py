@@ -201,7 +201,7 @@ class LastCheckpoint(Checkpoint):
         if self._told_to_end(trainer):
             self._end(trainer)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the checkpoint of a run that had nothing left to do but to write it.
 
         Such a run ended between its best weights and this checkpoint, and went on from the former.
