@@ -105,6 +105,18 @@ def test_the_commands_named_at_the_end_are_typed_as_they_stand(train: Training) 
     assert "height" in made.err  # a bare .dat; the network and its checkpoint were taken
 
 
+def test_the_commands_named_carry_the_state_that_was_trained_with(train: Training) -> None:
+    words = ("model=ssir", "model.channels=4", "data.sequence=2", "data.warm_up=1")
+    done = train(*words)
+    assert done.status == 0, done.err
+    (line,) = re.findall("score them: spikerec (.*)", done.out)
+    assert "data.carry=1" in shlex.split(line)
+    scored = train.command(*shlex.split(line), "efficiency=null")
+    assert scored.status == 0, scored.err
+    (line,) = re.findall("use them: spikerec (.*)", done.out)
+    assert shlex.split(line)[-1] == "carry=1"
+
+
 def test_a_report_says_what_a_row_was_trained_on(train: Training) -> None:
     assert train().status == 0
     report = train.report()

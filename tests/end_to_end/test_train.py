@@ -322,3 +322,37 @@ def test_csv_tensorboard_and_wandb_have_the_same_curves_at_once(
     assert len(losses) == 6
     assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(losses)
     assert written.values("train/loss") == pytest.approx(losses)
+
+
+#: Windows through which a state is carried: the second is learnt from.
+SEQUENCES = ("data.sequence=2", "data.warm_up=1", "detach_every=1")
+
+
+@pytest.mark.slow
+def test_two_processes_learn_sequences_as_one_of_twice_the_batch(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without dropout, whose draws are each process's.
+    common = ("name=run", "trainer.max_epochs=1", "model.dropout=0.0", *SEQUENCES)
+    one, two = tmp_path / "one", tmp_path / "two"
+    call(monkeypatch, words("train", reds, one, *common, "data.batch_size=4", model="etnet"))
+    ended = start(words("train", reds, two, *common, "trainer=ddp_cpu", model="etnet"))
+    assert ended.returncode == 0, ended.stderr
+    expected, found = (curves(outputs / "train/run") for outputs in (one, two))
+    assert expected.keys() == found.keys()
+    for step, row in expected.items():
+        for name, value in row.items():
+            assert float(found[step][name]) == pytest.approx(float(value), rel=1e-4), name
+
+
+@pytest.mark.slow
+def test_a_killed_training_over_sequences_ends_as_one_never_killed(
+    reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, killed = (
+        words("train", reds, tmp_path / name, *OPTIONS, *SEQUENCES) for name in ("whole", "killed")
+    )
+    call(monkeypatch, whole)
+    assert start([*killed, interruption("SIGKILL", "on_train_batch_end", 9)]).returncode == -9
+    call(monkeypatch, killed)
+    assert_same_end(tmp_path / "whole/train/run", tmp_path / "killed/train/run")

@@ -21,7 +21,7 @@ from spikerec.configs import instantiate, is_text_key, plain, unquoted
 from spikerec.data import SpikeDataModule
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
-from spikerec.models.carrying import hop_of
+from spikerec.models.carrying import Carry, hop_of
 from spikerec.training import Run
 from spikerec.training.distributed import is_first
 from spikerec.training.scores import Monitor, choose_monitor
@@ -86,8 +86,14 @@ def own_network(config: DictConfig, checkpoint: str | Path | None) -> Network:
     return load_trained(partial(instantiate, config.model, Network, "model"), checkpoint)
 
 
-def log_next_commands(config: DictConfig, run: Run) -> None:
-    """Name the checkpoint of a finished run, and the commands that go on with it."""
+def log_next_commands(config: DictConfig, run: Run, carry: Carry) -> None:
+    """Name the checkpoint of a finished run, and the commands that go on with it.
+
+    Args:
+        config: of the run.
+        run: finished.
+        carry: windows through which the state came in validation, as it will in what follows.
+    """
     if not is_first() or not run.checkpoint.exists():
         return
     given = [_as_typed(word) for word in HydraConfig.get().overrides.task]
@@ -100,8 +106,10 @@ def log_next_commands(config: DictConfig, run: Run) -> None:
     data = [f"data=[{sets}]" if "," in sets else f"data={sets}"]
     data += [word for word in given if word.startswith("data.sets.")]
     checkpoint = f"checkpoint={run.checkpoint}"
-    _log.info("score them: spikerec evaluate %s", shlex.join([*model, *data, checkpoint]))
-    _log.info("use them: spikerec reconstruct FILE %s", shlex.join([*model, checkpoint]))
+    carried = [] if carry is None else [f"carry={carry}"]
+    scored = [*model, *data, checkpoint, *(f"data.{word}" for word in carried)]
+    _log.info("score them: spikerec evaluate %s", shlex.join(scored))
+    _log.info("use them: spikerec reconstruct FILE %s", shlex.join([*model, checkpoint, *carried]))
 
 
 def _as_typed(word: str) -> str:

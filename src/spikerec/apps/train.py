@@ -67,7 +67,7 @@ def run(config: DictConfig) -> float | None:
         )
         if config.trainer.get("fast_dev_run"):
             return None
-        composed.log_next_commands(config, training)
+        composed.log_next_commands(config, training, data.carry)
         if tests:
             _test(config, composed.own_network(config, training.checkpoint))
     return sweep_score(training.finished() or {})
