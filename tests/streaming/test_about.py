@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from spikerec import spikes
+from spikerec.configs import build
 from spikerec.errors import ConfigError, DataError
 from spikerec.spikes import SpikeStream
-from spikerec.streaming import KeyReadouts, reconstruct
+from spikerec.streaming import KeyReadouts, Tone, reconstruct
 from spikerec.streaming.about import read_about
 from spikerec.streaming.key_readouts import parse_readouts
 from tests.fakes import fake_spikes
@@ -48,6 +50,25 @@ def test_a_list_gives_the_frames_that_the_whole_video_has(stream: SpikeStream) -
     at = (0, 5, 10, 11, 40, 59)
     for readout, image in zip(at, reconstruct(stream, "tfp", at=at), strict=True):
         assert np.array_equal(image, whole[readout]), readout
+
+
+@pytest.mark.parametrize("exposure", ["auto", 0.7])
+def test_a_picture_made_in_python_is_made_again_by_what_it_states(
+    exposure: Any, stream: SpikeStream, tmp_path: Path
+) -> None:
+    network = build("model", "tfi", window=21, rule="sequence")
+    video = reconstruct(stream, network, at=30, exposure=exposure, tone=Tone("log", gamma=2.2))
+    video.save(tmp_path / "one.png")
+    about = read_about(tmp_path / "one.png")
+    ((name, method),) = about["methods"].items()
+    again = reconstruct(
+        spikes.open(tmp_path / about["input"], light_scale=about["light_scale"]),
+        build("model", method["class"].lower(), **method["arguments"]),
+        at=about["at"],
+        exposure=about["gains"][name],
+        tone=Tone(**about["tone"]),
+    )
+    assert np.array_equal(np.asarray(again[0]), np.asarray(Image.open(tmp_path / "one.png")))
 
 
 def test_a_list_has_a_speed_where_it_has_a_step(stream: SpikeStream) -> None:

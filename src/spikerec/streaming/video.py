@@ -27,6 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from spikerec import __version__
+from spikerec.describing import arguments
 from spikerec.errors import ConfigError
 from spikerec.inference.ready import Engine, Precision, choose_precision, ready
 from spikerec.kernels.devices import images_at_once
@@ -570,11 +571,21 @@ class Video:
         }
 
     def methods(self) -> dict[str, dict[str, Any]]:
-        """The class, window and weights' digest of each method, as plain values."""
+        """The class, arguments and weights' digest of each method, as plain values.
+
+        An argument that is an object of its own is named by its class.
+        """
+        plain = (bool, int, float, str, list, tuple, dict)
         return {
             name: {
                 "class": type(network).__name__,
                 "window": network.window,
+                "arguments": {
+                    key: value
+                    if value is None or isinstance(value, plain)
+                    else type(value).__name__
+                    for key, value in arguments(network).items()
+                },
                 "weights": digest(state)[:12] if (state := network.state_dict()) else None,
             }
             for name, network in self._as_published.items()
