@@ -26,18 +26,18 @@ INTRODUCTION = """# Models and their weights
 
 Every method that comes with spikerec. On the command line `model=` takes the names of the first
 column and `weights=` those of the column of weights; so does `spikerec.load` in Python. A name is a
-file of `conf/model` and a module of `spikerec.models`, which cites the paper. Every published
-network gives the published network's numbers when it is fed the published weights; the folder
-`tests/golden` holds the cases.
+file of `conf/model` and a module of `spikerec.models`, which cites the paper. With the
+published weights, every published network computes the numbers of its authors' code; the folder
+`tests/golden` holds the test cases.
 """
 
 COSTS = """
 Multiply-accumulates (MACs) are those of one image of 720 × 1280, as measured for the leaderboard; a
-dash stands for a method without a record there. The last column is the best PSNR of the method's
+dash marks a method without a record there. The last column is the best PSNR of the method's
 records on the public REDS pairs under the protocol `stir` (three samples). Several of these
-networks were trained here, within hours, so that the figures rank no paper: the leaderboard says of
-each record what its weights were trained on. This page is made by `python -m benchmarks.zoo` from
-`conf/model`, the catalogue of published weights and the records in `docs/leaderboard`.
+networks were trained here, within hours, so that the figures are no ranking of the papers: the
+leaderboard states the training of each record's weights. `python -m benchmarks.zoo` makes this
+page from `conf/model`, the catalogue of published weights and the records in `docs/leaderboard`.
 """
 
 QUALITY = """
@@ -65,14 +65,14 @@ WEIGHTS = """
 
 None of these files is part of spikerec. `spikerec weights fetch stir/spikezoo` downloads one from
 its owners; `model=stir weights=spikezoo` of any command, and
-`spikerec.load("stir", weights="spikezoo")`, ask before they do. Where nobody can be asked,
-`SPIKEREC_DOWNLOAD=1` is the consent. A file that was got by hand is taken by
-`spikerec weights import FILE --model stir --weights spikezoo`, and `SPIKEREC_MIRROR` names a prefix
-for machines that reach the host through a mirror alone.
+`spikerec.load("stir", weights="spikezoo")`, ask for consent first. In a script, set
+`SPIKEREC_DOWNLOAD=1` to consent. To use a file that you downloaded by hand:
+`spikerec weights import FILE --model stir --weights spikezoo`. `SPIKEREC_MIRROR` names a prefix
+for machines that reach the host only through a mirror.
 
 An entry that is *unseen* was never downloaded by us: its size and digest are not known, and its
-layout is the one that its owners' code writes. The first download shows the digest, keeps it, and
-asks for it from then on.
+layout is the one that its owners' code writes. The first download prints the digest and stores it;
+later downloads must match it.
 """
 
 

@@ -277,5 +277,5 @@ def test_a_notebook_shows_the_metrics_of_a_record() -> None:
     record = make_record(samples=samples, label="<b>", unavailable={"niqe": "no weights & no way"})
     shown = record._repr_html_()
     assert "&lt;b&gt;" in shown
-    assert "<td>psnr ↑</td><td>30</td><td>1</td>" in shown
+    assert "<td>psnr ↑</td><td>30.00</td><td>1</td>" in shown
     assert "<td>niqe</td><td>n/a</td><td>no weights &amp; no way</td>" in shown

@@ -27,7 +27,7 @@ def print_record(record: Record, path: Path, pictures: SampleImages) -> None:
     for metric in record.samples.values:
         table.add_column(Text(metric.upper()), justify="right")
     means = (record.mean(metric) for metric in record.samples.values)
-    table.add_row(*("n/a" if mean is None else f"{mean:.4g}" for mean in means))
+    table.add_row(*("n/a" if mean is None else f"{mean:#.4g}" for mean in means))
     console.print(table)
     lines = []
     for metric, reason in record.undefined.items():
@@ -36,7 +36,7 @@ def print_record(record: Record, path: Path, pictures: SampleImages) -> None:
         lines.append(f"{metric.upper()}: {present} of {total} samples have a value. {reason}")
     if count := np.count_nonzero(record.samples.mirrored or ()):
         lines.append(
-            f"{count} of {len(record.samples.keys)} samples lie so near an end of their stream "
+            f"{count} of {len(record.samples.keys)} samples are so close to an end of their stream "
             "that a part of their window was mirrored (a `margin` of the data leaves such out)."
         )
     lines.append(f"record: {path}")

@@ -355,7 +355,7 @@ class Record(Stated):
         for name, column in self.samples.values.items():
             mean = self.mean(name)
             arrow = "↑" if self.samples.higher_is_better[name] else "↓"
-            value = "n/a" if mean is None else f"{mean:.4g}"
+            value = "n/a" if mean is None else f"{mean:#.4g}"
             rows.append((f"{name} {arrow}", value, str(np.count_nonzero(~np.isnan(column)))))
         rows += [(name, "n/a", reason) for name, reason in self.unavailable.items()]
         data = f"{self.dataset.name} ({self.dataset.split}), protocol {self.protocol.name}"
@@ -386,7 +386,7 @@ class Record(Stated):
     def summary(self) -> str:
         """The means, in one line: `psnr 34.52, ssim 0.9461`."""
         means = ((name, self.mean(name)) for name in self.samples.values)
-        return ", ".join(f"{name} {mean:.4g}" for name, mean in means if mean is not None)
+        return ", ".join(f"{name} {mean:#.4g}" for name, mean in means if mean is not None)
 
     @property
     def metrics(self) -> list[str]:
