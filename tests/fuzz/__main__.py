@@ -2,7 +2,7 @@
 
 Each target runs in a process of its own: coverage-guided by atheris where it is installed (the
 extra `fuzz`), else drawn by Hypothesis. A file that let out anything but one of our errors is kept,
-and named in the table at the end.
+and named beside its target.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-from rich.table import Table
-
 #: Code whose branches guide atheris.
 INSTRUMENTED = ["spikerec", "yaml", "json", "zipfile", "numpy.lib", "PIL", "h5py", "safetensors"]
 #: A file is a hang when it takes longer, and too hungry when it takes more memory.
@@ -28,7 +25,7 @@ MEGABYTES = 1_024
 
 
 def main() -> int:
-    """Run the targets one after the other, and print what became of each."""
+    """Run the targets one after the other, and print what became of each as it ends."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("target", nargs="*", help="parsers to try (default: all)")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
@@ -46,7 +43,8 @@ def main() -> int:
     if unknown := set(options.target) - BY_NAME.keys():
         parser.error(f"unknown target {', '.join(unknown)}: expected any of {', '.join(BY_NAME)}")
     options.findings.mkdir(parents=True, exist_ok=True)
-    table = Table("target", "files tried", "seconds", "came out", box=None)
+    by = "atheris" if has_atheris else "Hypothesis (atheris is not installed: the extra `fuzz`)"
+    _tell(f"files drawn by {by}", f"{'target':<12}{'files tried':>12}{'seconds':>9}  came out")
     failed = False
     for name in options.target or BY_NAME:
         began = time.monotonic()
@@ -60,17 +58,15 @@ def main() -> int:
         kept = re.findall(r"Test unit written to (\S+)", output)
         failed |= done.returncode != 0
         came_out = "nothing but results and our errors" if not done.returncode else _reason(output)
-        table.add_row(
-            name,
-            units[-1] if units else "–",
-            f"{time.monotonic() - began:.0f}",
-            " ".join([came_out, *kept]),
-        )
-    by = "atheris" if has_atheris else "Hypothesis (atheris is not installed: the extra `fuzz`)"
-    console = Console()
-    console.print(f"files drawn by {by}")
-    console.print(table)
+        count, seconds = units[-1] if units else "–", time.monotonic() - began
+        _tell(f"{name:<12}{count:>12}{seconds:>9.0f}  {' '.join([came_out, *kept])}")
     return int(failed)
+
+
+def _tell(*lines: str) -> None:
+    """Print lines at once: a target takes its time."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
 
 
 def _reason(output: str) -> str:

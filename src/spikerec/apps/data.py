@@ -259,8 +259,9 @@ def _fetch(console: Console, name: str, root: Path | None, photographs: str | No
 
 
 def _fetch_samples(console: Console, root: Path) -> None:
-    from spikerec.data.samples import fetch_reds_samples
+    from spikerec.data.samples import fetch_reds_samples, missing_reds_samples
 
+    state = "" if missing_reds_samples(root) else "done before, "
     files = fetch_reds_samples(root)
     streams = [path for path in files if path.suffix == ".dat"]
-    say(console, f"{len(streams)} streams with their images in {root}")
+    say(console, f"{state}{len(streams)} streams with their images in {root}")

