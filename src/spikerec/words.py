@@ -225,7 +225,7 @@ def _is_assignment(offered: Offer, word: str) -> bool:
     if not re.fullmatch(r"[A-Za-z_][\w./@-]*", bare, re.ASCII):
         return False
     if not equals:
-        return word.startswith("~") and not _is_there(word)
+        return word.startswith("~") and not (_is_there(word) or _has_suffix(offered, word))
     if re.split(r"[./@]", bare)[0] in offered.tops or offered.named(bare):
         return True
     is_path = offered.verb in PLACES and (_is_there(word) or "/" in key)

@@ -13,6 +13,7 @@ from spikerec.configs import build, config_names
 from spikerec.data import Windows
 from spikerec.data.clips import Clip, SpikeSet, digest
 from spikerec.errors import ConfigError, DataError, DataNotFoundError, SpikerecError
+from spikerec.spikes import Geometry
 from tests.fakes import (
     FAKE_ARGUMENTS,
     FAKES,
@@ -78,6 +79,12 @@ def test_clips_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         write_dat(tmp_path / "real" / f"f_{number}.dat", fake_spikes(60, 24, 40))
     spike_set: SpikeSet = build("data", "real", root=str(tmp_path / "real"), height=24, width=40)
     assert [clip.name for clip in spike_set.clips("test")] == ["f_1", "f_2", "f_10"]
+
+
+def test_the_sidecar_of_a_real_stream_states_its_size(tmp_path: Path) -> None:
+    spikes.save(tmp_path / "a.dat", fake_spikes(70, 8, 16), geometry=Geometry(8, 16))
+    (clip,) = build("data", "real", root=str(tmp_path)).clips("test")
+    assert clip.open().shape == (70, 8, 16)
 
 
 def test_a_name_is_that_of_one_clip(tmp_path: Path) -> None:

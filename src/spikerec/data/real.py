@@ -82,7 +82,9 @@ class Real(SpikeSet):
 
     def _clip(self, path: Path, split: str) -> Clip:
         name = path.relative_to(self.root).with_suffix("").as_posix()
-        geometry = self.geometry if path.suffix.lower() in BITS_SUFFIXES else None
+        geometry = None
+        if path.suffix.lower() in BITS_SUFFIXES:
+            geometry = spikes.read_sidecar(path).geometry or self.geometry
         clip = Clip(name, (path,), self.light_scale, geometry, self.dataset, external=self.external)
         with clip.open() as stream:
             keys = list(range(self.key_stride // 2, stream.num_readouts, self.key_stride))
