@@ -159,7 +159,8 @@ def _check_files(words: Sequence[str]) -> None:
     for word in words:
         key, _, value = word.partition("=")
         is_grammar = value[:1] in ("[", "{", "'", '"', "") or "${" in value
-        is_word = value in ("null", "shipped", "???")
+        # start_from takes names of weights, too, which only the catalogue knows
+        is_word = value in ("null", "???") or (key == "start_from" and value.isidentifier())
         is_pattern = re.search(r"[*?\[]", value) is not None
         if key in FILES and not (is_grammar or is_word or is_pattern or _is_there(value)):
             raise DataNotFoundError(f"{key}={value} is not there: check the path.")

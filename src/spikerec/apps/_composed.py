@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from spikerec.apps._networks import named_file
 from spikerec.configs import instantiate, is_text_key, plain, unquoted
 from spikerec.data import SpikeDataModule
+from spikerec.errors import ConfigError
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.models.carrying import Carry, hop_of
@@ -72,10 +73,16 @@ def starting_network(config: DictConfig) -> Network:
     if config.start_from is None:
         fresh: Network = instantiate(config.model, Network, "model")
         return fresh
-    if config.start_from in weights_names():
-        file: str | Path | None = named_file(config, config.start_from)
+    start, named = config.start_from, weights_names()
+    if start.isidentifier() and start not in ("shipped", *named) and not Path(start).exists():
+        raise ConfigError(
+            f"start_from={start} is not there: expected a checkpoint, shipped, or weights by name "
+            f"({', '.join(named)})."
+        )
+    if start in named:
+        file: str | Path | None = named_file(config, start)
     else:
-        file = None if config.start_from == "shipped" else config.start_from
+        file = None if start == "shipped" else start
     loaded = own_network(config, file)
     config.model.output_scale = loaded.output_scale
     return loaded
