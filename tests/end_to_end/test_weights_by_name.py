@@ -77,5 +77,5 @@ def test_a_training_that_starts_from_them(command: Command) -> None:
     for name, value in read_state(weights_file()).items():
         assert trained[name].sub(value).abs().amax() < 1e-6, name
     refused = command("train", "model=base", *rest, "start_from=spikezo")
-    assert refused.status == 1
+    assert refused.status == 2
     assert "start_from=spikezo is not there: expected a checkpoint, shipped, or" in refused.err
