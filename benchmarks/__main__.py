@@ -19,7 +19,7 @@ from benchmarks import commands, data, engines, networks
 from benchmarks.harness import Benchmark, Measured, measure
 from benchmarks.startup import Startup, measure_startups
 from spikerec.kernels.devices import device_name
-from spikerec.kernels.memory import keep_freed_memory
+from spikerec.memory import keep_freed_memory
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     *data.BENCHMARKS,

@@ -16,7 +16,7 @@ from benchmarks.references.wgse import WGSEReference
 from spikerec.configs import build
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import images_at_once
-from spikerec.kernels.memory import keep_freed_memory
+from spikerec.memory import keep_freed_memory
 from spikerec.models.base import Network
 
 RATE = 0.3

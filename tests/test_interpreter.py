@@ -107,3 +107,22 @@ def test_interruption_within_a_destructor_is_not_lost() -> None:
         """
     )
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_under_a_limit_of_memory_threads_share_one_store() -> None:
+    program = """
+        import resource
+        from spikerec import interpreter
+        shared = []
+        interpreter.share_freed_memory = lambda: shared.append(True)
+        interpreter.install()
+        print(shared)
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 40, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        interpreter.install()
+        print(shared)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n[True]\n"

@@ -1,11 +1,13 @@
 """Repairs of the interpreter where it hangs, or swallows or prints too much, on a machine in need.
 
-Three things of CPython are mended for a command, and not for a program that imports spikerec:
+Four things of CPython are mended for a command, and not for a program that imports spikerec:
 
 * `Thread.start` waits without end for a thread that died before its first line, as it does where
   memory is used up (progress bars start threads);
 * a thread that ends by an exception prints its trace, after which the command may well succeed;
-* an exception within a destructor is printed with its trace and dropped, a Ctrl-C among them.
+* an exception within a destructor is printed with its trace and dropped, a Ctrl-C among them;
+* under a limit of memory (`ulimit -v`) a new thread has no store to take memory from, and CPython
+  3.11 goes round for ever where it cannot make the number of a line (`exception_unwind`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from spikerec.errors import one_line
+from spikerec.memory import share_freed_memory
 
 #: Seconds that a thread may take to begin. It is a matter of microseconds on an idle machine.
 LONGEST_START = 60.0
@@ -37,12 +40,22 @@ AGAIN = 0.05
 
 def install() -> None:
     """Repair this process; hooks of a test or a notebook are kept."""
+    if _memory_is_limited():
+        share_freed_memory()
     if not hasattr(threading.Thread.start, "__wrapped__"):
         setattr(threading.Thread, "start", _bounded(threading.Thread.start))  # noqa: B010 (mypy)
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _tell_thread
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _tell_destructor
+
+
+def _memory_is_limited() -> bool:
+    if sys.platform == "win32":
+        return False
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _bounded(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:

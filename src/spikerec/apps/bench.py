@@ -16,7 +16,7 @@ from spikerec.apps._networks import trained_network
 from spikerec.configs import instantiate, plain
 from spikerec.fetch import write_atomically
 from spikerec.kernels.devices import present_device
-from spikerec.kernels.memory import keep_freed_memory
+from spikerec.memory import keep_freed_memory
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
 

@@ -27,7 +27,7 @@ from spikerec.apps._networks import choice, trained_network
 from spikerec.apps._printing import say, shell_word
 from spikerec.configs import plain, quoted, text_words, unquoted
 from spikerec.errors import ConfigError, DataError, one_line
-from spikerec.kernels.memory import keep_freed_memory
+from spikerec.memory import keep_freed_memory
 from spikerec.models.base import Network, default_label
 from spikerec.spikes.recordings import output_paths, placed
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct

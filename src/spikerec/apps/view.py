@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
 
     stream = spikes.open(options.file, **opening(options.file, stated(options)))
 
-    from spikerec.kernels.memory import share_freed_memory
+    from spikerec.memory import share_freed_memory
     from spikerec.streaming.viewer import Viewer, serve
     from spikerec.weights.trained import load
 

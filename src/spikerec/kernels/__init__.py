@@ -1,4 +1,4 @@
-"""Compiled loops for the CPU, and the threads and memory that they need: arrays in, arrays out."""
+"""Compiled loops for the CPU, and the threads that they need: arrays in, arrays out."""
 
 from __future__ import annotations
 

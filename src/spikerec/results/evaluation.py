@@ -18,8 +18,8 @@ from spikerec.data.clips import SpikeSet, SplitName
 from spikerec.describing import describe
 from spikerec.errors import ConfigError
 from spikerec.inference.ready import choose_precision, ready
-from spikerec.kernels.memory import keep_freed_memory
 from spikerec.kinds import checked
+from spikerec.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network, default_label

@@ -24,9 +24,9 @@ from spikerec.data import SpikeDataModule
 from spikerec.describing import Named, describe
 from spikerec.errors import ConfigError, RunError, SpikerecError, about, errors_about
 from spikerec.kernels.devices import device_name, prefers_channels_last
-from spikerec.kernels.memory import keep_freed_memory
 from spikerec.kinds import checked
 from spikerec.losses import Loss
+from spikerec.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.metrics.efficiency import countable, macs, parameters
 from spikerec.metrics.sizes import PAPER_SIZE

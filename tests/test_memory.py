@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from spikerec.kernels.memory import keep_freed_memory
+from spikerec.memory import keep_freed_memory
 
 resource = pytest.importorskip("resource")
 
@@ -37,7 +37,7 @@ THREADS = """
 import sys, threading
 from pathlib import Path
 import numpy as np
-from spikerec.kernels.memory import share_freed_memory
+from spikerec.memory import share_freed_memory
 print(share_freed_memory() if sys.argv[1:] else True)
 def use(barrier):
     kept = [np.ones(60_000, np.uint8) for _ in range(300)]
