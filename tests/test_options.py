@@ -15,6 +15,7 @@ CONFIGURED = [verb for verb in verbs() if (config_dir() / f"{verb}.yaml").exists
 def test_help_shows_every_option_with_its_comment_in_80_columns(verb: str) -> None:
     text = help_text(verb, "Do something")
     assert max(map(len, text.splitlines())) <= COLUMNS
+    assert "${" not in text  # Hydra has not resolved it: it says nothing to a reader
     for option in offer(verb).options.values():
         if not isinstance(option.default, dict):
             assert f"  {option.key}" in text

@@ -121,7 +121,7 @@ def test_a_wrong_word_is_answered_with_what_is_meant(verb: str, word: str, told:
     "word", ["input=no.dat", "no.dat", "checkpoint=no.ckpt", "--checkpoint=no"]
 )
 def test_a_file_that_is_not_there_is_named_at_once(word: str) -> None:
-    with pytest.raises(DataNotFoundError, match="is not there"):
+    with pytest.raises(DataNotFoundError, match="does not exist"):
         words_of("reconstruct", [word])
 
 

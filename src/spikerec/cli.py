@@ -105,9 +105,9 @@ def _help() -> str:
     ]
     for verb in verbs():
         lines.append(f"  {verb:<12} {_summary(verb)}")
-    lines += ["", 'eval "$(spikerec -sc install=bash)" completes what you type.']
-    lines += ["--config-dir=FOLDER adds your own configuration. It is code: trust its author."]
-    lines += [f"{TRACE_VARIABLE}=1 shows where an error came from.", ""]
+    lines += ["", 'eval "$(spikerec -sc install=bash)" lets the shell complete commands.']
+    lines += ["--config-dir=FOLDER adds your own YAML files: use only a folder that you trust."]
+    lines += [f"{TRACE_VARIABLE}=1 prints the traceback of an error.", ""]
     return "\n".join(lines)
 
 

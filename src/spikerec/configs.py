@@ -332,7 +332,7 @@ def _expanded(parent: Any, key: Any, place: str) -> Any:  # noqa: ANN401 (any YA
         value = raw[key]
         if not refers or re.fullmatch(r"\$\{.*\}", str(value), re.DOTALL):
             raise ConfigError(
-                f"{place} refers to what is not there: state it in its place."
+                f"{place} refers to a key that does not exist: state the value itself."
             ) from error
     if place.count(".") > MOST_LEVELS:
         raise ConfigError(f"{place[:100]}… is nested more than {MOST_LEVELS} levels deep: refused.")

@@ -179,7 +179,7 @@ FAULTS = {
     errno.ENFILE: ("too many files are open on this machine", "close other programs"),
     errno.ENOENT: ("no such file or folder", "check the path"),
     errno.ENOTDIR: ("a part of the path is no folder", "check the path"),
-    errno.EISDIR: ("a folder is there, where a file was expected", "check the path"),
+    errno.EISDIR: ("this is a folder, and a file was expected", "check the path"),
     errno.ENAMETOOLONG: ("the name is too long for the disk", "choose a shorter one (name=…)"),
     errno.ENOMEM: ("not enough memory", "lower data.batch_size, tile or the number of workers"),
 }

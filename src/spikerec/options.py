@@ -150,21 +150,22 @@ def help_text(verb: str, summary: str) -> str:
         lines += ["", "choices"]
     for group, default in groups.items():
         shown = ", ".join(map(str, default)) if isinstance(default, list) else default
-        told = "no default" if default == "???" else f"default: {shown or 'none'}"
+        note = "no default" if default == "???" else f"default: {shown or 'none'}"
         names = ", ".join(config_names(group))
-        lines += _entry(group, f"{names} ({told})")
+        lines += _entry(group, f"{names} ({note})")
     lines += ["", "options"]
     for option in offered.options.values():
         if isinstance(option.default, Mapping):
             if option.help:
                 lines += _entry(option.key, option.help)
             continue
-        default = "" if option.default is None else f"[{_written(option.default)}]"
+        is_known = option.default is not None and "${" not in str(option.default)
+        default = f"[{_written(option.default)}]" if is_known else ""
         lines += _entry(option.key, f"{option.help} {default}".strip())
     lines += ["", "every verb"]
-    lines += _entry("-m", "go through all combinations of values: model=tfp,tfi")
-    lines += _entry("--cfg job --resolve", "print what would run, with the choices' own options")
-    lines += _entry("--config-dir FOLDER", "add configuration of your own: it is code")
+    lines += _entry("-m", "run every combination of the values: model=tfp,tfi")
+    lines += _entry("--cfg job --resolve", "print the whole configuration, and run nothing")
+    lines += _entry("--config-dir FOLDER", "add a folder of your own YAML files; it can run code")
     return "\n".join([*lines, ""])
 
 

@@ -159,7 +159,7 @@ def read_bytes(path: Path, limit: int, kind: str) -> bytes:
         DataError: a larger one, or one that cannot be read.
     """
     if not path.is_file():
-        found = "is not a file" if path.exists() else "is not there"
+        found = "is not a file" if path.exists() else "does not exist"
         raise DataNotFoundError(f"{path} {found}: expected a {kind} file.")
     with parsing(path, kind):
         with path.open("rb") as file:

@@ -163,7 +163,7 @@ def _check_files(words: Sequence[str]) -> None:
         is_word = value in ("null", "???") or (key == "start_from" and value.isidentifier())
         is_pattern = re.search(r"[*?\[]", value) is not None
         if key in FILES and not (is_grammar or is_word or is_pattern or _is_there(value)):
-            raise DataNotFoundError(f"{key}={value} is not there: check the path.")
+            raise DataNotFoundError(f"{key}={value} does not exist: check the path.")
 
 
 def _sorted_out(offered: Offer, arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

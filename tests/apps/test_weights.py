@@ -49,7 +49,7 @@ def test_output_is_replaced_only_when_asked(folder: Path, published: dict[str, T
     torch.save(published, folder / "STIR.pth")
     (folder / "mine.safetensors").write_bytes(b"precious")
     words = ["import", "STIR.pth", "--model", "stir", "--output", "mine.safetensors"]
-    with pytest.raises(WeightsError, match=r"mine\.safetensors is there already"):
+    with pytest.raises(WeightsError, match=r"mine\.safetensors exists already"):
         main(words)
     main([*words, "--overwrite"])
     assert read_metadata(folder / "mine.safetensors")["source"] == "STIR.pth"
@@ -104,3 +104,13 @@ def test_list_and_a_fetch_that_fails_load_nothing_heavy() -> None:
     )
     environment = os.environ | {"SPIKEREC_MIRROR": "https://host.invalid/"}
     subprocess.run([sys.executable, "-c", ask], check=True, env=environment)
+
+
+@pytest.mark.parametrize("verb", ["list", "fetch", "install", "import", "pack"])
+def test_help_fits_80_columns(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

@@ -48,7 +48,9 @@ def test_layout_gives_windows_in_every_split(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(FAKES))
 def test_missing_folder_says_how_to_get_the_set(name: str, tmp_path: Path) -> None:
     spike_set: SpikeSet = build("data", name, root=str(tmp_path / "nowhere"))
-    with pytest.raises(DataNotFoundError, match=r"root: there is no folder|root: .* is not there"):
+    with pytest.raises(
+        DataNotFoundError, match=r"root: there is no folder|root: .* does not exist"
+    ):
         spike_set.prepare()
 
 

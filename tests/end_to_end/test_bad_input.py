@@ -47,7 +47,7 @@ def test_empty_file(spikerec_command: Command) -> None:
 
 def test_missing_file(spikerec_command: Command) -> None:
     line = complaint(spikerec_command("reconstruct", "input=no.dat", "output=a.mp4", *GEOMETRY))
-    assert "no.dat is not there" in line
+    assert "no.dat does not exist" in line
 
 
 def test_stream_too_short_to_be_mirrored(spikerec_command: Command) -> None:

@@ -106,4 +106,4 @@ def test_file_that_may_not_be_read() -> None:
     Path("car.npy").chmod(0o600)
     other = "set -- setpriv --reuid=65534 --clear-groups"
     outcome = spikerec(*RECONSTRUCT, "output=a.npy", limits=f'{other} "$@"')
-    assert "ermission denied" in complaint(outcome) or "not there" in complaint(outcome)
+    assert "ermission denied" in complaint(outcome) or "not exist" in complaint(outcome)

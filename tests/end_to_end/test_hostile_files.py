@@ -65,7 +65,7 @@ def test_hostile_folder_of_configuration(
     assert not Path("was_run").exists()
 
 
-MESSAGES = ("may not be named", "must be a handler", "refers to what is not there")
+MESSAGES = ("may not be named", "must be a handler", "refers to a key that does not exist")
 HANDLER = {"handlers": {"a": {"()": "os.system", "command": "touch was_run"}}}
 
 

@@ -78,4 +78,4 @@ def test_a_training_that_starts_from_them(command: Command) -> None:
         assert trained[name].sub(value).abs().amax() < 1e-6, name
     refused = command("train", "model=base", *rest, "start_from=spikezo")
     assert refused.status == 2
-    assert "start_from=spikezo is not there: expected a checkpoint, shipped, or" in refused.err
+    assert "start_from=spikezo does not exist: expected a checkpoint, shipped, or" in refused.err

@@ -137,10 +137,10 @@ def test_an_export_that_is_there_is_done_before(suffix: str, tmp_path: Path) -> 
     assert export(network, path, (8, 8)) is not None
     content = path.read_bytes()
     assert export(network, path, (8, 8)) is None
-    with pytest.raises(DataError, match="is there already with another size: name another"):
+    with pytest.raises(DataError, match="exists already with another size: name another"):
         export(network, path, (8, 9))
     network.conv.weight.data += 1
-    with pytest.raises(DataError, match="is there already with another weights"):
+    with pytest.raises(DataError, match="exists already with another weights"):
         export(network, path, (8, 8))
     assert path.read_bytes() == content
     assert export(network, path, (8, 8), overwrite=True) is not None
@@ -167,7 +167,7 @@ def test_a_full_disk_is_no_fault_of_the_network(
 def test_an_export_without_a_statement_is_not_taken_for_this_one(tmp_path: Path) -> None:
     program = torch.export.export(nn.Conv2d(1, 1, 3), (torch.zeros(1, 1, 8, 8),))
     torch.export.save(program, tmp_path / "x.pt2")
-    with pytest.raises(DataError, match="is there already with something else"):
+    with pytest.raises(DataError, match="exists already with something else"):
         export(Small(), tmp_path / "x.pt2", (8, 8))
 
 

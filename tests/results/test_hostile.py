@@ -314,7 +314,7 @@ def test_a_record_that_vanishes_while_the_board_is_made_is_left_out(tmp_path: Pa
     (board,), problems = gather(items)
     assert list(board.rows) == ["WGSE"]
     assert len(problems) == 1
-    assert "is not there" in problems[0].reason
+    assert "does not exist" in problems[0].reason
 
 
 def _png(width: int, height: int) -> bytes:

@@ -31,7 +31,7 @@ def test_maps_are_cut_around_the_centre(tmp_path: Path) -> None:
 
 def test_errors_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "maps.npz"
-    with pytest.raises(DataNotFoundError, match=r"maps\.npz is not there"):
+    with pytest.raises(DataNotFoundError, match=r"maps\.npz does not exist"):
         read_maps(path, 2, 2)
     np.savez(path, other=np.ones((4, 4)))
     with pytest.raises(DataError, match="holds none of the arrays expected: gain"):

@@ -72,7 +72,7 @@ def test_camera_terms_are_set_from_the_command_line(photograph: Path, tmp_path: 
     ("overrides", "error", "message"),
     [
         (["output=x"], ConfigError, "input is not set"),
-        (["input=none.mp4", "output=x"], DataNotFoundError, "input=none.mp4 is not there"),
+        (["input=none.mp4", "output=x"], DataNotFoundError, "input=none.mp4 does not exist"),
         (["input=FRAMES", "output=x", "images=4"], DataError, "4 frame.* at least 5"),
         (["input=FRAMES", "output=x", "size=[0,9]"], ConfigError, "size must be"),
         (["input=[FRAMES,PHOTO]", "output=x"], ConfigError, "not all images"),

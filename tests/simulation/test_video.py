@@ -87,7 +87,7 @@ def test_a_folder_of_frames_is_read_in_order(tmp_path: Path) -> None:
 
 
 def test_errors_name_the_input(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match="is not there"):
+    with pytest.raises(DataNotFoundError, match="does not exist"):
         read_frames(tmp_path / "none.mp4")
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(DataError, match="cannot be read as a video"):

@@ -187,7 +187,7 @@ def test_content_of_another_kind_is_one_line(
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match=r"car\.npy is not there"):
+    with pytest.raises(DataNotFoundError, match=r"car\.npy does not exist"):
         spikes.open(tmp_path / "car.npy")
 
 

@@ -52,7 +52,7 @@ def test_the_true_geometry_ranks_first(geometry: Geometry, tmp_path: Path) -> No
 
 
 def test_rank_refuses_what_it_cannot_read(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match=r"none.dat is not there"):
+    with pytest.raises(DataNotFoundError, match=r"none.dat does not exist"):
         rank_geometries(tmp_path / "none.dat")
     (tmp_path / "odd.dat").write_bytes(b"x" * 1009)
     with pytest.raises(GeometryError, match="1,009 bytes: no size that is tried divides it"):
@@ -154,7 +154,7 @@ def test_inspect_then_import_then_open(
         (["import", "FILE"], "--height and --width, or by --rank"),
         (["import", "FILE", "--height", "4"], "state the geometry by --height and --width"),
         (["import", "FILE", "--rank", "99"], "--rank must be 1 to"),
-        (["import", "x.npy", "--rank", "1"], r"only a .dat"),
+        (["import", "x.npy", "--rank", "1"], r"only \.dat, \.raw, \.bin need a sidecar"),
     ],
 )
 def test_an_import_that_is_unclear_is_refused(

@@ -134,7 +134,7 @@ def test_a_result_names_no_other_file(text: str, stream: SpikeStream, tmp_path: 
     (tmp_path / "a.mp4").write_text(text)
     with pytest.raises(DataError, match=r"a\.mp4 cannot be read as \.mp4"):
         read_about(tmp_path / "a.mp4")
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         video.save(tmp_path / "a.mp4")
     Image.new("L", (9, 9)).save(tmp_path / "b.png", "GIF")
     with pytest.raises(DataError, match=r"b\.png cannot be read as an image"):

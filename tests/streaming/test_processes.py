@@ -158,7 +158,7 @@ def test_a_network_that_cannot_be_sent_is_named(stream: SpikeStream) -> None:
         ("cpu", 0, "devices must be a whole number of at least 1, found 0"),
         ("cpu", "auto", "devices must be a whole number of at least 1, found 'auto'"),
         ("cuda:1", 2, "device=cuda:1 is one GPU, but devices=2"),
-        ("cuda:99", 1, r"device=cuda:99 is not here: found \d+ GPUs\. Set device=cpu"),
+        ("cuda:99", 1, r"device=cuda:99 cannot be used: found \d+ GPUs\. Set device=cpu"),
         ("gpu", 1, "device=gpu is unknown: expected cpu, cuda or cuda:1"),
         ("gpu", 2, "device=gpu is unknown"),
         ("cuda", 1000, r"devices=1000, but \d+ GPUs are visible"),

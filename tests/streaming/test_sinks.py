@@ -141,7 +141,7 @@ def test_other_settings_do_not_continue_it(tmp_path: Path) -> None:
 
 def test_an_output_that_is_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_bytes(b"mine")
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         write(tmp_path / "x.mp4", pictures(1))
     assert (tmp_path / "x.mp4").read_bytes() == b"mine"
 

@@ -15,7 +15,7 @@ from tests.torture.faults import DEAD_CHILD, FAULTS, SIGNALS, TWO_AT_ONCE, reada
 from tests.torture.processes import HUNG, Command, End, run
 
 #: Words of which a completed command says one when it is repeated.
-DONE = ("done before", "finished before", "is here", "cache")
+DONE = ("done before", "finished before", "already on this machine", "cache")
 
 #: Parts of the names of files that may be there before a command has ended: runs and records, which
 #: grow, what the next command goes on with, and what Hydra notes of a sweep.

@@ -229,7 +229,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_saving_replaces_a_file_only_when_asked(tmp_path: Path, state: dict[str, Tensor]) -> None:
     path = tmp_path / "a.safetensors"
     save_state(path, state, {"version": "1"})
-    with pytest.raises(WeightsError, match="is there already"):
+    with pytest.raises(WeightsError, match="exists already"):
         save_state(path, state, {"version": "2"})
     assert read_metadata(path) == {"version": "1"}
     save_state(path, state, {"version": "2"}, overwrite=True)
@@ -317,12 +317,12 @@ def test_weights_that_are_there_already_are_done_or_named(tmp_path: Path) -> Non
     state, metadata = {"a": torch.ones(2)}, {"model": "fast", "source": "x.pth"}
     assert save_state(path, state, metadata)
     assert not save_state(path, state, metadata)
-    with pytest.raises(WeightsError, match="there already with other source: name another"):
+    with pytest.raises(WeightsError, match="exists already with other source: name another"):
         save_state(path, state, metadata | {"source": "y.pth"})
-    with pytest.raises(WeightsError, match="there already with other weights: name another"):
+    with pytest.raises(WeightsError, match="exists already with other weights: name another"):
         save_state(path, {"a": torch.zeros(2)}, metadata)
     path.write_bytes(b"damaged")
-    with pytest.raises(WeightsError, match="there already with other content"):
+    with pytest.raises(WeightsError, match="exists already with other content"):
         save_state(path, state, metadata)
 
 

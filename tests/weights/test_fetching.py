@@ -72,7 +72,7 @@ def test_file_of_the_librarys_own_host_comes_first(
     assert lines[1:] == ["vgg16: was checked"]
     assert list(weights.load("vgg16")) == ["0.weight"]
     assert list(fetching.downloads_dir().iterdir()) == []
-    assert fetch("vgg16") == ["vgg16: is here", "vgg16: was checked"]
+    assert fetch("vgg16") == ["vgg16: already on this machine", "vgg16: was checked"]
 
 
 @pytest.mark.parametrize("answer", ["missing", "other numbers", "a web page"])

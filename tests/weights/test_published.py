@@ -91,7 +91,7 @@ def test_import_keeps_a_file_that_is_there(tmp_path: Path, state: dict[str, Tens
     torch.save(state, tmp_path / "STIR.pth")
     output = tmp_path / "stir.safetensors"
     output.write_bytes(b"precious")
-    with pytest.raises(WeightsError, match="is there already"):
+    with pytest.raises(WeightsError, match="exists already"):
         import_weights(tmp_path / "STIR.pth", "stir", output)
     assert output.read_bytes() == b"precious"
     import_weights(tmp_path / "STIR.pth", "stir", output, overwrite=True)

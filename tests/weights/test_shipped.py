@@ -69,7 +69,7 @@ def test_packing_does_not_overwrite(checkpoint: Path, tmp_path: Path) -> None:
     pack_weights(checkpoint, "fast", path)
     before = path.read_bytes()
     pack_weights(checkpoint, "fast", path)  # done before
-    with pytest.raises(WeightsError, match="is there already with other weights"):
+    with pytest.raises(WeightsError, match="exists already with other weights"):
         pack_weights(checkpoint, "fast", path, half=True)
     assert path.read_bytes() == before
 

@@ -100,7 +100,7 @@ def test_file_of_another_cache_is_taken_when_its_numbers_are_known(
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsNotFoundError, match=r"gone\.pth is not there"):
+    with pytest.raises(WeightsNotFoundError, match=r"gone\.pth does not exist"):
         weights.install("vgg19", tmp_path / "gone.pth")
 
 

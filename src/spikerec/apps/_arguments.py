@@ -160,7 +160,7 @@ def _add(parser: argparse.ArgumentParser, option: Option, name: str) -> None:
             dest=name,
             action="store_const",
             const=False,
-            help=f"not: {text}",
+            help="the top row of the picture is stored first",
         )
     elif option.default is False:
         parser.add_argument(flag, action="store_true", help=text)
@@ -203,7 +203,7 @@ def check_stream(path: Path) -> None:
         DataNotFoundError: there is neither a file nor a folder.
     """
     if not path.exists():
-        raise DataNotFoundError(f"{path} is not there: expected a spike stream. Check the path.")
+        raise DataNotFoundError(f"{path} does not exist: expected a spike stream. Check the path.")
 
 
 def opening(path: Path, values: dict[str, Any]) -> dict[str, Any]:

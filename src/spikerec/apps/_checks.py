@@ -151,7 +151,7 @@ def _check_device(device: str | None) -> None:
         except OSError:
             reason = "NVIDIA's driver is not installed"
     if reason:
-        raise ConfigError(f"device={device} is not here: {reason}. Set device=cpu.")
+        raise ConfigError(f"device={device} cannot be used: {reason}. Set device=cpu.")
 
 
 def _simulate(config: DictConfig) -> None:

@@ -76,8 +76,8 @@ def starting_network(config: DictConfig) -> Network:
     start, named = config.start_from, weights_names()
     if start.isidentifier() and start not in ("shipped", *named) and not Path(start).exists():
         raise ConfigError(
-            f"start_from={start} is not there: expected a checkpoint, shipped, or weights by name "
-            f"({', '.join(named)})."
+            f"start_from={start} does not exist: expected a checkpoint, shipped, or weights by "
+            f"name ({', '.join(named)})."
         )
     if start in named:
         file: str | Path | None = named_file(config, start)

@@ -44,27 +44,37 @@ def main(arguments: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="spikerec data", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("list", help="the data sets of conf/data, and whether they are here")
-    fetch = verbs.add_parser("fetch", help="get samples, or make a data set from photographs")
-    fetch.add_argument("name", help="reds-samples, or a data set that is made here: photos_small")
-    fetch.add_argument("--root", type=Path, help="folder to put it in (default: data/NAME)")
+    verbs.add_parser("list", help="list the data sets, and which of them are on this machine")
+    fetch = verbs.add_parser("fetch", help="download samples, or make a data set from photographs")
+    fetch.add_argument(
+        "name",
+        help="reds-samples (a download), or a data set that is simulated, such as photos_small",
+    )
+    fetch.add_argument("--root", type=Path, help="folder of the data set (default: data/NAME)")
     fetch.add_argument(
         "--photographs",
         metavar="FOLDER|skimage",
-        help="make it from your own pictures, or from those that scikit-image brings",
+        help="make it from a folder of your own pictures, or from those in scikit-image",
     )
     inspect = verbs.add_parser(
-        "inspect", help="what a recording holds, with a contact sheet; how a result was made"
+        "inspect",
+        help="describe a recording and draw a contact sheet, or show how a result was made",
     )
-    inspect.add_argument("file", type=Path)
-    inspect.add_argument("--output", type=Path, help="the picture (default: NAME_inspection.png)")
+    inspect.add_argument("file", type=Path, help="a recording, or a result of spikerec")
+    inspect.add_argument(
+        "--output", type=Path, help="file of the contact sheet (default: NAME_inspection.png)"
+    )
     add_stream_options(inspect)
     importing = verbs.add_parser(
-        "import", help="write the sidecar that says how a .dat is laid out"
+        "import", help="write the YAML file that states how a .dat is laid out"
     )
     importing.add_argument("file", type=Path)
-    importing.add_argument("--rank", type=int, help="the geometry that inspect ranks so (from 1)")
-    importing.add_argument("--overwrite", action="store_true", help="replace another sidecar")
+    importing.add_argument(
+        "--rank",
+        type=int,
+        help="take the geometry of this rank in the table of data inspect (from 1)",
+    )
+    importing.add_argument("--overwrite", action="store_true", help="replace an existing YAML file")
     add_stream_options(importing, without=("dataset", "external"))
     return parser
 

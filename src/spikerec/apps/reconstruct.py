@@ -173,7 +173,7 @@ def _report(
     by = (f"{name} (window {one['window']}{_weights(one)})" for name, one in methods.items())
     exposure = f"; {video.exposure}" if made else ""  # it may have to be measured
     say(console, f"by {', '.join(by)}{exposure}")
-    say(console, f"how it was made is in it: spikerec data inspect {shell_word(str(paths[0]))}")
+    say(console, f"to see its settings: spikerec data inspect {shell_word(str(paths[0]))}")
 
 
 def _weights(method: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Make spikes of a video or of photographs: spikerec simulate input=clip.mp4 output=scene/."""
+"""Simulate spikes from a video or photographs: spikerec simulate input=clip.mp4 output=scene/."""
 
 from __future__ import annotations
 

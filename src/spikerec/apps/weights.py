@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
         parser.parse_args(arguments)  # which says what is wrong
     values = _values(words)
     if "file" in vars(options) and not options.file.is_file():
-        raise DataNotFoundError(f"{options.file} is not there: expected a file of weights.")
+        raise DataNotFoundError(f"{options.file} does not exist: expected a file of weights.")
     console = Console()
     match options.verb:
         case "list":
@@ -62,38 +62,47 @@ def main(arguments: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="spikerec weights", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("list", help="weights of metrics, losses and published networks")
+    verbs.add_parser("list", help="list the weights of metrics, losses and published networks")
     fetch = verbs.add_parser(
         "fetch", help="download weights of metrics, losses and published networks"
     )
     fetch.add_argument(
         "name",
         nargs="?",
-        help="one of the list, such as vgg19, stir or stir/spikezoo (default: all of metrics)",
+        help="a name that weights list shows, such as vgg19, stir or stir/spikezoo (default: all "
+        "weights of metrics)",
     )
-    fetch.add_argument("--weights", help="whose weights of a network (default: published)")
-    install = verbs.add_parser("install", help="put a file of such weights into the cache")
-    install.add_argument("name", help="one of the list")
-    install.add_argument("file", type=Path)
+    fetch.add_argument(
+        "--weights", help="which weights of a network: published or spikezoo (default: published)"
+    )
+    install = verbs.add_parser("install", help="copy a file of weights into the cache")
+    install.add_argument("name", help="a name that weights list shows")
+    install.add_argument("file", type=Path, help="the file of those weights")
     importing = verbs.add_parser(
         "import",
-        help="turn a network's published checkpoint into safetensors, without running it",
-        usage="spikerec weights import FILE --model NAME [--weights NAME | --output PATH] "
-        "[key=value …]",
-        epilog="key=value: what differs from conf/model/NAME.yaml, such as output_scale=0.6",
+        help="convert a network's published checkpoint to safetensors, without executing its code",
+        usage="spikerec weights import FILE --model NAME [--weights NAME | --output PATH]\n"
+        "                               [key=value …]",
+        epilog="key=value: an argument of the network, in place of its default: output_scale=0.6",
     )
     importing.add_argument("file", type=Path, help="the authors' .pth, .pt or .ckpt")
-    importing.add_argument("--model", required=True, choices=config_names("model"))
     importing.add_argument(
-        "--weights", help="keep it as the weights of that name, such as published, for weights="
+        "--model", required=True, metavar="NAME", choices=config_names("model"), help="the network"
+    )
+    importing.add_argument(
+        "--weights", help="store them under a name, such as published, which weights= then accepts"
     )
     importing.add_argument("--output", type=Path, help=f"default: {FOLDER}/NAME.safetensors")
     importing.add_argument("--overwrite", action="store_true", help="replace the output")
-    packing = verbs.add_parser("pack", help="keep the weights of a training run's checkpoint alone")
-    packing.add_argument("file", type=Path, help="best.ckpt of spikerec train")
-    packing.add_argument("--model", required=True, choices=config_names("model"))
+    packing = verbs.add_parser(
+        "pack", help="store a checkpoint's weights without the state of its training"
+    )
+    packing.add_argument("file", type=Path, help="a run's best.ckpt")
+    packing.add_argument(
+        "--model", required=True, metavar="NAME", choices=config_names("model"), help="the network"
+    )
     packing.add_argument("--output", type=Path, help=f"default: {FOLDER}/NAME.safetensors")
-    packing.add_argument("--half", action="store_true", help="keep 16 bits a number")
+    packing.add_argument("--half", action="store_true", help="store 16 bits for each number")
     packing.add_argument("--overwrite", action="store_true", help="replace the output")
     return parser
 

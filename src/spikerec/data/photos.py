@@ -219,7 +219,7 @@ class Photos(MadeSet):
 
     def _check(self) -> None:
         if not (self.root / CARD).is_file():
-            state = "is unfinished" if (self.root / UNFINISHED_CARD).is_file() else "is not there"
+            state = "is unfinished" if (self.root / UNFINISHED_CARD).is_file() else "does not exist"
             told = f"root: {self.root} {state}. {self.how_to_get()}"
             raise about(self, DataNotFoundError(told))
 

@@ -91,7 +91,7 @@ def export(
             return None
         if not (overwrite and found_before):
             others = ", or replace it by overwrite=true" if found_before else ", or move it away"
-            raise DataError(f"{path} is there already{differing}: name another{others}.")
+            raise DataError(f"{path} exists already{differing}: name another{others}.")
     module = Standalone(network).eval()
     generator = torch.Generator().manual_seed(seed)
     spikes = (torch.rand((1, network.window, *size), generator=generator) < 0.3).float()

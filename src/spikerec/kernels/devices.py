@@ -48,7 +48,8 @@ def present_device(device: torch.device | str | None) -> torch.device:
     chosen = parse_device(device)
     if each_its_own(chosen) and (chosen.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
-            f"device={chosen} is not here: found {torch.cuda.device_count()} GPUs. Set device=cpu."
+            f"device={chosen} cannot be used: found {torch.cuda.device_count()} GPUs. "
+            "Set device=cpu."
         )
     return chosen
 

@@ -262,7 +262,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """A container and its first video track."""
     require("av", f"input={path}")
     if not path.is_file():
-        raise DataNotFoundError(f"input={path} is not there: name a video, an image or a folder.")
+        raise DataNotFoundError(f"input={path} does not exist: name a video, an image or a folder.")
     with parsing(path, "a video"), open_container(path) as container:
         if not container.streams.video:
             raise DataError(f"input={path} holds no video track.")

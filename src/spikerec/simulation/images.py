@@ -222,7 +222,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         DataError: not an image, or one beyond the bounds.
     """
     if not path.is_file():
-        raise DataNotFoundError(f"{path} is not there: expected an image file.")
+        raise DataNotFoundError(f"{path} does not exist: expected an image file.")
     if path.stat().st_size > MAX_IMAGE_BYTES:
         raise DataError(f"{path} holds more than the {MAX_IMAGE_BYTES:,} bytes of an image.")
     with parsing(path, "an image"), warnings.catch_warnings():

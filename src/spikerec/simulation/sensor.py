@@ -102,7 +102,7 @@ def read_maps(path: str | Path, height: int, width: int) -> SensorMaps:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataNotFoundError(f"maps={path} is not there: name an .npz file, or null.")
+        raise DataNotFoundError(f"maps={path} does not exist: name an .npz file, or null.")
     arrays = read_npz(path, (*MAP_KEYS, *CALIBRATION_KEYS), MAX_MAP_VALUES)
     if all(key in arrays for key in CALIBRATION_KEYS):
         sizes = {arrays[key].shape for key in CALIBRATION_KEYS}

@@ -284,7 +284,7 @@ def _open_file(
     external: bool,
 ) -> SpikeStream:
     if not path.is_file():
-        raise DataNotFoundError(f"{path} is not there: expected a spike stream. Check the path.")
+        raise DataNotFoundError(f"{path} does not exist: expected a spike stream. Check the path.")
     _check_suffix(path, SUFFIXES)
     _check_geometry_is_for_dat(path, stated.geometry)
     others = partly.keys() - {"partial"}

@@ -169,7 +169,7 @@ def rank_geometries(path: Path, best: int = 6) -> list[Candidate]:
         GeometryError: no size divides it.
     """
     if not path.is_file():
-        raise DataNotFoundError(f"{path} is not there: expected a spike stream. Check the path.")
+        raise DataNotFoundError(f"{path} does not exist: expected a spike stream. Check the path.")
     size_bytes = path.stat().st_size
     candidates = [_candidate(path, geometry) for geometry in _plausible(size_bytes)]
     tagged = []

@@ -34,7 +34,9 @@ def read_about(path: Path) -> dict[str, Any]:
     if path.is_dir():
         path = path / "000000.png"
     if not path.is_file():
-        raise DataNotFoundError(f"{path} is not there: expected a result of spikerec reconstruct.")
+        raise DataNotFoundError(
+            f"{path} does not exist: expected a result of spikerec reconstruct."
+        )
     with parsing(path, path.suffix or "a picture"):
         text = _stated(path)
     if not text.startswith("{"):

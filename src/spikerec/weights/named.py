@@ -167,8 +167,8 @@ def named_weights(model: str, weights: str, ask: Ask | None = None) -> Path:
             )
         if not (ask or _ask)(entry.summary):
             raise WeightsNotFoundError(
-                f"The weights {entry.summary}, are not here. Run `{entry.command}`, or set "
-                f"{CONSENT_VARIABLE}=1 to let such files be downloaded on first use."
+                f"The weights {entry.summary}, are not on this machine. Run `{entry.command}`, or "
+                f"set {CONSENT_VARIABLE}=1 to let such files be downloaded on first use."
             )
         fetch_network(model, weights)
     _check(entry)
@@ -203,7 +203,7 @@ def fetch_network(
     entry = entry_of(model, weights)
     if entry.path.is_file():
         _check(entry)
-        announce(f"{entry.name}: is here")
+        announce(f"{entry.name}: already on this machine")
         return entry.path
     if entry.url is None:
         raise WeightsNotFoundError(

@@ -51,7 +51,7 @@ def save_state(
         if not differing:
             return False
         raise WeightsError(
-            f"{path} is there already with other {', '.join(differing)}: name another file, or "
+            f"{path} exists already with other {', '.join(differing)}: name another file, or "
             "ask to overwrite it."
         )
     # safetensors refuses strided tensors and tensors that share memory: each gets its own.

@@ -197,12 +197,12 @@ class Sink(ABC):
                 mark = self._found_mark().removeprefix(MARK) or "null"
             found = parse_json(mark, self.path, SMALL_DOCUMENT)
         if not isinstance(found, dict):
-            raise DataError(f"{self.path} is there already: name another, or move it away.")
+            raise DataError(f"{self.path} exists already: name another, or move it away.")
         own = parse_json(self._mark.removeprefix(MARK), self.path, SMALL_DOCUMENT)
         differing = [key for key in own.keys() | found.keys() if own.get(key) != found.get(key)]
         if differing and not self._overwrites:
             raise DataError(
-                f"{self.path} is there already, made with other settings "
+                f"{self.path} exists already and was made with other settings "
                 f"({', '.join(sorted(differing))}): name another, move it away, or set "
                 "overwrite=true."
             )
