@@ -81,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     importing = verbs.add_parser(
         "import",
         help="convert a network's published checkpoint to safetensors, without executing its code",
-        usage="spikerec weights import FILE --model NAME [--weights NAME | --output PATH]\n"
-        "                               [key=value …]",
+        usage="spikerec weights import FILE --model NAME\n"
+        "                               [--weights NAME | --output PATH] [key=value …]",
         epilog="key=value: an argument of the network, in place of its default: output_scale=0.6",
     )
     importing.add_argument("file", type=Path, help="the authors' .pth, .pt or .ckpt")
