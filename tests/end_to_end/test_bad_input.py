@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 import torch
 
+from spikerec.cli import WRONG_ARGUMENTS
 from spikerec.configs import build
 from spikerec.weights import save_state
 from tests.end_to_end.command import Command
 from tests.fakes import fake_reds, fake_spikes, write_dat
 
+#: Exit status of work that failed, whose arguments were sound.
+FAILED = 1
 GEOMETRY = ("geometry.height=250", "geometry.width=400")
 
 
-def complaint(outcome: object) -> str:
+def complaint(outcome: object, status: int = WRONG_ARGUMENTS) -> str:
     """The one line on standard error."""
-    assert outcome.status != 0  # type: ignore[attr-defined]
+    assert outcome.status == status  # type: ignore[attr-defined]
     lines = outcome.err.strip().splitlines()  # type: ignore[attr-defined]
     assert len(lines) == 1, lines
     assert "Traceback" not in lines[0]
@@ -52,7 +55,9 @@ def test_missing_file(spikerec_command: Command) -> None:
 
 def test_stream_too_short_to_be_mirrored(spikerec_command: Command) -> None:
     write_dat(Path("car.dat"), fake_spikes(2, 250, 400, rate=0.1))
-    line = complaint(spikerec_command("reconstruct", "input=car.dat", "output=a.mp4", *GEOMETRY))
+    line = complaint(
+        spikerec_command("reconstruct", "input=car.dat", "output=a.mp4", *GEOMETRY), FAILED
+    )
     assert "car.dat holds 2 readouts" in line
     assert "at least 3" in line
     assert not Path("a.mp4").exists()
@@ -61,7 +66,7 @@ def test_stream_too_short_to_be_mirrored(spikerec_command: Command) -> None:
 def test_output_that_exists_is_kept(spikerec_command: Command) -> None:
     np.save("car.npy", fake_spikes(70, 8, 8))
     Path("a.mp4").write_text("precious")
-    line = complaint(spikerec_command("reconstruct", "input=car.npy", "output=a.mp4"))
+    line = complaint(spikerec_command("reconstruct", "input=car.npy", "output=a.mp4"), FAILED)
     assert "a.mp4" in line
     assert Path("a.mp4").read_text() == "precious"
 
@@ -96,12 +101,12 @@ def test_completion_for_nothing(spikerec_command: Command) -> None:
 def test_checkpoint_of_another_network(spikerec_command: Command) -> None:
     save_state("wgse.safetensors", build("model", "wgse").state_dict(), {})
     words = ("model=ssir", "data=reds", "checkpoint=wgse.safetensors")
-    line = complaint(spikerec_command("evaluate", *words))
+    line = complaint(spikerec_command("evaluate", *words), FAILED)
     assert "wgse.safetensors does not fit SSIR" in line
 
 
 def test_network_without_weights_says_where_they_come_from(spikerec_command: Command) -> None:
-    line = complaint(spikerec_command("evaluate", "model=stir", "data=reds"))
+    line = complaint(spikerec_command("evaluate", "model=stir", "data=reds"), FAILED)
     assert "STIR needs weights" in line
     assert "checkpoint=FILE" in line
 
@@ -137,7 +142,7 @@ SPIKES_ALONE = ("model=ssir", "loss=self_supervised", "data=uhsr")
 def test_term_that_does_not_fit_is_refused_before_training(
     words: tuple[str, ...], told: str, spikerec_command: Command
 ) -> None:
-    line = complaint(spikerec_command("train", *words))
+    line = complaint(spikerec_command("train", *words), FAILED)
     assert told in line
     assert not list(Path("outputs/train").glob("*/config.yaml"))
 

@@ -59,7 +59,7 @@ def test_hostile_folder_of_configuration(
     head = "# @package _global_\n" if file.startswith("experiment") else ""
     path.write_text(head + yaml.safe_dump(content))
     outcome = spikerec_command("evaluate", *OWN, *words, "data=reds")
-    assert outcome.status in (1, 2)
+    assert outcome.status == 2
     (line,) = outcome.err.splitlines()
     assert "may not be named" in line or "must be a handler" in line
     assert not Path("was_run").exists()
@@ -90,7 +90,7 @@ def test_hostile_choice_among_those_of_a_sweep(
         (folder / f"{name}.yaml").write_text(text)
     for words in (("-m", "experiment=a,b"), ("experiment=b",)):
         outcome = spikerec_command(verb, *OWN, *words, "model=fast", "data=reds")
-        assert outcome.status in (1, 2)
+        assert outcome.status == 2
         line = outcome.err.splitlines()[-1]
         assert any(message in line for message in MESSAGES)
         assert not Path("was_run").exists()
@@ -139,7 +139,7 @@ def test_checkpoint_that_is_packed(spikerec_command: Command) -> None:
     content = {"pytorch-lightning_version": "2", "state_dict": state, "spikerec": about}
     torch.save(content, "stranger.ckpt")
     outcome = spikerec_command("weights", "pack", "stranger.ckpt", "--model", "fast")
-    assert outcome.status in (1, 2)
+    assert outcome.status == 1
     (line,) = outcome.err.splitlines()
     assert "stranger.ckpt names code to run (_target_), which such a file may not" in line
     assert not Path("was_run").exists()
@@ -161,6 +161,6 @@ def test_weights_that_are_not_finite(spikerec_command: Command) -> None:
         ("weights", "pack", "bad.pth", "--model", "fast"),
     ):
         outcome = spikerec_command(*command)
-        assert outcome.status in (1, 2)
+        assert outcome.status == 1
         (line,) = outcome.err.splitlines()
         assert "holds values that are not finite" in line
