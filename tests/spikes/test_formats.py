@@ -299,6 +299,13 @@ def test_published_recordings_are_read(shared: Path) -> None:
 ARRAY = np.random.default_rng(0).integers(0, 2, (4, 5, 9), dtype=np.uint8)
 
 
+def test_a_dataset_is_refused_for_a_file_whose_array_has_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros((8, 4, 8), np.uint8))
+    with pytest.raises(ConfigError, match=r"expected none for .*a\.npy, found rec/spikes"):
+        spikes.open(path, dataset="rec/spikes")
+
+
 @pytest.fixture
 def linked(tmp_path: Path) -> Path:
     """An `.h5` with two recordings in a group, and soft links to a dataset and to the group."""

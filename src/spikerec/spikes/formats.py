@@ -43,6 +43,8 @@ Source: TypeAlias = "str | Path | Sequence[str | Path] | np.ndarray | Tensor"
 #: The suffixes that can be saved, and those that can be opened.
 SAVED_SUFFIXES = (*BITS_SUFFIXES, ".npy", ".npz", ".h5", ".hdf5")
 SUFFIXES = (*SAVED_SUFFIXES, ".mat")
+#: The suffixes of files that may hold several arrays, each with a name.
+NAMING_SUFFIXES = tuple(one for one in SUFFIXES if one not in (*BITS_SUFFIXES, ".npy"))
 #: Bytes of decoded spikes held at once while a stream is copied.
 COPY_BYTES = 1 << 26
 
@@ -89,7 +91,8 @@ def open(
         ArgumentError: a `path` that is neither paths nor an array.
         DataError: not a format that is read, or content that is not of its format.
         GeometryError: no geometry for a `.dat`, one that does not fit, or an empty stream.
-        ConfigError: a rate or light scale out of range, or another turn or pattern.
+        ConfigError: a rate or light scale out of range, another turn or pattern, or a `dataset`
+            in a file that holds one array without a name.
     """
     if isinstance(path, SpikeStream):
         stated_facts = (geometry, rate_hz, light_scale, dataset, rotate, flip, bayer)
@@ -316,6 +319,11 @@ def _plain(
 ) -> SpikeStream:
     """The stream as the file has it, its pictures not turned."""
     suffix = path.suffix.lower()
+    if dataset is not None and suffix not in NAMING_SUFFIXES:
+        raise ConfigError(
+            f"dataset names an array inside {', '.join(NAMING_SUFFIXES)}: expected none for "
+            f"{path}, found {dataset}. Leave it out."
+        )
     if suffix in BITS_SUFFIXES:
         found = {} if stated.geometry is None else asdict(stated.geometry)
         if not {**found, **partly}:
