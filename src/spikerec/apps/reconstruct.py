@@ -170,14 +170,18 @@ def _report(
         what += f"{shown}: {count / fps:.3g} s{every}"
     say(console, what)
     methods = video.methods()
-    by = (f"{name} (window {one['window']}{_weights(one)})" for name, one in methods.items())
+    by = (f"{name}{_particulars(name, one)}" for name, one in methods.items())
     exposure = f"; {video.exposure}" if made else ""  # it may have to be measured
     say(console, f"by {', '.join(by)}{exposure}")
     say(console, f"to see its settings: spikerec data inspect {shell_word(str(paths[0]))}")
 
 
-def _weights(method: dict[str, Any]) -> str:
-    return f", weights {method['weights']}" if method["weights"] else ""
+def _particulars(name: str, method: dict[str, Any]) -> str:
+    """Window and weights of a method, in brackets, but for the window that its name states."""
+    window = "" if name.endswith(f"({method['window']})") else f"window {method['window']}"
+    weights = f"weights {method['weights']}" if method["weights"] else ""
+    told = ", ".join(filter(None, (window, weights)))
+    return f" ({told})" if told else ""
 
 
 def _command(recording: Path, paths: Sequence[Path]) -> str:
