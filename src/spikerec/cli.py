@@ -163,11 +163,11 @@ def _start(verb: str, arguments: Sequence[str]) -> None:
     _start_hydra(verb, words_of(verb, arguments, _recordings if verb == "reconstruct" else None))
 
 
-def _recordings(name: str) -> list[str]:
-    """The recordings that a name on the command line refers to."""
+def _recordings(name: str, folder: str | None) -> list[str]:
+    """The recordings that a name on the command line refers to, under a value of `folder`."""
     from spikerec.spikes.recordings import find_recordings
 
-    return [str(path) for path in find_recordings([name])]
+    return [str(path) for path in find_recordings([name], folder)]
 
 
 def _start_hydra(verb: str, words: Sequence[str]) -> None:

@@ -85,15 +85,17 @@ PATH_SUFFIXES = (
 
 
 def words_of(
-    verb: str, arguments: Sequence[str], expand: Callable[[str], Sequence[str]] | None = None
+    verb: str,
+    arguments: Sequence[str],
+    expand: Callable[[str, str | None], Sequence[str]] | None = None,
 ) -> list[str]:
     """The words of a command as Hydra reads them.
 
     Args:
         verb: with a `conf/VERB.yaml`.
         arguments: what follows it, as typed.
-        expand: the inputs that a name refers to; a sweep makes one job of each; None to leave
-            names as they are.
+        expand: the inputs that a name refers to, under a value of `folder`; a sweep makes one
+            job of each; None to leave names as they are.
 
     Raises:
         ConfigError: a word that names no option, or a value that cannot be one of its option; the
@@ -112,7 +114,9 @@ def words_of(
         _check_files(words)
     words += [_listed(name, texts, sweeps=sweeps) for name, texts in by_place.items()]
     if sweeps and expand is not None:
-        words = [_swept(word, expand) if _key(word) == "input" else word for word in words]
+        values = {_key(word): word.partition("=")[2] for word in words}
+        folder = None if (kind := values.get("folder")) == "null" else kind
+        words = [_swept(word, expand, folder) if _key(word) == "input" else word for word in words]
     if not is_own:
         _check_choices(words, sweeps=sweeps)
         words = _checked(offered, words, sweeps=sweeps)
@@ -315,11 +319,13 @@ def _listed(key: str, texts: Sequence[str], *, sweeps: bool) -> str:
     return f"{key}={parts}" if sweeps or len(texts) == 1 else f"{key}=[{parts}]"
 
 
-def _swept(word: str, expand: Callable[[str], Sequence[str]]) -> str:
+def _swept(
+    word: str, expand: Callable[[str, str | None], Sequence[str]], folder: str | None
+) -> str:
     """An input of a sweep with the names in it replaced by the recordings they refer to."""
     key, _, value = word.partition("=")
     names = [value] if _is_there(value) else map(unquoted, split_at_commas(value))
-    return f"{key}={','.join(quoted(one) for name in names for one in expand(name))}"
+    return f"{key}={','.join(quoted(one) for name in names for one in expand(name, folder))}"
 
 
 def _meant(offered: Offer, word: str) -> str:

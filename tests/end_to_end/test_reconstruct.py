@@ -181,6 +181,20 @@ def test_a_job_for_each_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert {path.name for path in Path("out").iterdir()} == {"*.mp4", "a=b.mp4"}
 
 
+def test_a_job_for_each_recording_of_a_folder_without_sidecars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for name in ("a", "b"):
+        write_dat(Path(f"in/{name}.dat"), fake_spikes(12, 8, 8))
+    size = ("height=8", "width=8", "model=tfp", "model.window=5")
+    assert command(monkeypatch, "-m", "in", "out", *size) == 1
+    assert "say folder=parts or folder=recordings" in capsys.readouterr().err
+    assert command(monkeypatch, "-m", "in", "out", *size, "folder=recordings") == 0
+    assert {path.name for path in Path("out").iterdir()} == {"a.mp4", "b.mp4"}
+
+
 def test_other_settings_replace_an_output_only_when_told(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
