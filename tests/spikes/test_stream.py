@@ -92,7 +92,7 @@ def test_only_a_readout_of_the_stream_has_a_window(stream: SpikeStream) -> None:
     for centre, length in ((-1, 3), (12, 3), (5, 0)):
         with pytest.raises(WindowError, match="holds 12 readouts, expected those in"):
             stream.window(centre, length)
-    with pytest.raises(ConfigError, match="ends must be reflect or drop, found 'mirror'"):
+    with pytest.raises(ConfigError, match="ends must be reflect or drop, found the text 'mirror'"):
         stream.window(5, 3, ends="mirror")  # type: ignore[arg-type]
 
 
