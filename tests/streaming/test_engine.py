@@ -285,7 +285,7 @@ def test_key_readouts_without_a_window_are_refused(stream: SpikeStream, tmp_path
     two = spikes.open(tmp_path / "two.npy")
     with pytest.raises(WindowError, match=r"holds 2 readouts.*at least 3"):
         KeyReadouts.of(two, [network], 1)
-    with pytest.raises(ConfigError, match="ends must be reflect or drop, found 'crop'"):
+    with pytest.raises(ConfigError, match="ends must be reflect or drop, found the text 'crop'"):
         KeyReadouts.of(stream, [network], 1, ends="crop")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="stride must be at least 1, found 0"):
         KeyReadouts.of(stream, [network], 0)
