@@ -323,7 +323,8 @@ def misfit(path: Path, size_bytes: int, geometry: Geometry | None) -> str:
         skipped = f" after {geometry.skip_bytes:,} to skip" if geometry.skip_bytes else ""
         found = (
             f"{path} holds {size_bytes:,} bytes{skipped}: {held / geometry.readout_bytes:.2f} "
-            f"readouts of {geometry} ({geometry.readout_bytes:,} bytes each)."
+            f"readouts of {geometry} ({geometry.readout_bytes:,} bytes each; "
+            f"{held % geometry.readout_bytes:,} left over)."
         )
         if held > geometry.readout_bytes:
             found += (

@@ -79,6 +79,7 @@ class Inspection:
         if self.motion is not None:
             down, right = self.motion
             motion = f"{right:+.1f} right, {down:+.1f} down in 1000 readouts, on the whole"
+        parts = "one part" if len(seen.starts) == 1 else f"{len(seen.starts)} parts"
         scale = "unknown" if stream.light_scale is None else f"{stream.light_scale:g}"
         return [
             ("size", f"{stream.height} × {stream.width}"),
@@ -90,7 +91,7 @@ class Inspection:
             ("dead pixels", str(int(self.defects.dead.sum()))),
             ("motion", motion),
             ("colours", self._colours()),
-            ("looked at", f"{seen.num_readouts} readouts in {len(seen.starts)} pieces"),
+            ("looked at", f"{seen.num_readouts} readouts in {parts}"),
         ]
 
     def _colours(self) -> str:
