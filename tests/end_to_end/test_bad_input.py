@@ -32,7 +32,9 @@ def complaint(outcome: object, status: int = WRONG_ARGUMENTS) -> str:
 def test_truncated_file(spikerec_command: Command) -> None:
     Path("car.dat").write_bytes(bytes(12_500 * 40 + 7))
     line = complaint(spikerec_command("reconstruct", "input=car.dat", "output=a.mp4", *GEOMETRY))
-    assert re.search(r"car\.dat holds 500,007 bytes.*250 × 400 \(12,500 bytes each\)", line)
+    assert re.search(
+        r"car\.dat holds 500,007 bytes.*250 × 400 \(12,500 bytes each; 7 left over\)", line
+    )
 
 
 def test_file_without_geometry_names_the_sizes_that_fit(spikerec_command: Command) -> None:

@@ -160,7 +160,8 @@ def test_a_geometry_that_does_not_divide_says_what_would(tmp_path: Path) -> None
     (tmp_path / "car.dat").write_bytes(bytes(2_048_000))
     with pytest.raises(
         GeometryError,
-        match=r"2,048,000 bytes: 163\.84 readouts of 250 × 400 \(12,500 bytes each; 10,500 left over\).*1000 × 1024",
+        match=r"2,048,000 bytes: 163\.84 readouts of 250 × 400 \(12,500 bytes each; 10,500 left "
+        r"over\).*1000 × 1024",
     ):
         spikes.open(tmp_path / "car.dat", geometry=Geometry(250, 400))
 
