@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fakes import fake_spikes
+from tests.fakes import fake_image, fake_spikes, write_image
 
 COMMAND = str(Path(sys.executable).with_name("spikerec"))
 RECONSTRUCT = ("reconstruct", "input=car.npy", "model=tfp", "device=cpu")
@@ -87,8 +87,9 @@ def test_reader_that_leaves() -> None:
 
 
 def test_interruption() -> None:
+    write_image(Path("car.png"), fake_image(48, 64))
     process = subprocess.Popen(
-        [COMMAND, "simulate", "input=car.npy", "output=b", "images=100000"],
+        [COMMAND, "simulate", "input=car.png", "output=b", "images=100000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
