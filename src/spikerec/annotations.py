@@ -18,7 +18,7 @@ from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from spikerec.parsing import LARGEST_INTEGER, shown
+from spikerec.parsing import LARGEST_INTEGER, shown, with_article
 
 
 class UnfitError(Exception):
@@ -199,8 +199,7 @@ def _is_iterable(value: object) -> bool:
 
 def _class_phrase(cls: type) -> str:
     names = {"Tensor": "a tensor", "ellipsis": "..."}
-    article = "an" if cls.__name__[0] in "AEIOU" else "a"
-    return names.get(cls.__name__, f"{article} {cls.__name__}")
+    return names.get(cls.__name__, with_article(cls.__name__))
 
 
 def _choice(values: Sequence[Any]) -> Kind:
@@ -299,7 +298,8 @@ def _fixed(kinds: Sequence[Kind]) -> Kind:
 
 
 def _mapping(key: Kind = ANYTHING, item: Kind = ANYTHING) -> Kind:
-    phrase = "a mapping" if item is ANYTHING else f"a mapping of names to {_plural(item.phrase)}"
+    items = _plural(item.phrase.removesuffix(" or None"))
+    phrase = "a mapping" if item is ANYTHING else f"a mapping of names to {items}"
 
     def take(value: Any) -> Any:  # noqa: ANN401 (any argument)
         if not isinstance(value, Mapping):

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self
 
 from spikerec.errors import ConfigError
 from spikerec.kinds import checked, is_checked, plain, taken
+from spikerec.parsing import with_article
 
 #: Full name → the class or function, of everything that a description names.
 Named = MutableMapping[str, Any]
@@ -125,8 +126,8 @@ def _described_object(value: Any, place: str, named: Named) -> Any:  # noqa: ANN
         given = _stated(value)
     if given is None:
         raise ConfigError(
-            f"{place}: a {type(value).__name__} does not say what it was made with, so that this "
-            "run could not be told from another. Give what makes it, functools.partial("
+            f"{place}: {with_article(type(value).__name__)} does not say what it was made with, so "
+            "that this run could not be told from another. Give what makes it, functools.partial("
             f"{type(value).__name__}, …), or describe it yourself: "
             f"settings={{{place.partition('.')[0]!r}: …}}."
         )

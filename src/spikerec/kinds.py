@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from spikerec.annotations import ANYTHING, Kind, UnfitError, parameter_kind
 from spikerec.errors import ArgumentError
-from spikerec.parsing import shown
+from spikerec.parsing import shown, with_article
 from spikerec.spelling import suggestion
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
@@ -195,7 +195,7 @@ def found(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if isinstance(value, Path):
-        return f"a {type(value).__name__}"
+        return with_article(type(value).__name__)
     text = shown(value)
     is_quoted = isinstance(value, str) and value and text == repr(value)
     return f"the text {text}" if is_quoted else text

@@ -143,7 +143,15 @@ def shown(value: object) -> str:
         return f"text of {len(value)} characters"
     if isinstance(value, str | int | float | None):
         return repr(value)
-    return f"a {type(value).__name__}"
+    return with_article(type(value).__name__)
+
+
+def with_article(name: str) -> str:
+    """A class's name with its article: `a dict`, `an L1`."""
+    # letter by letter: an L1, an MSE
+    is_spelt = (name.isupper() and len(name) <= 3) or name[1:2].isdigit()
+    vowels = "AEFHILMNORSX" if is_spelt else "AEIOUaeiou"
+    return f"{'an' if name[:1] in vowels else 'a'} {name}"
 
 
 def word(key: object) -> str:
@@ -283,7 +291,7 @@ def _not_plain(value: object, bounds: PlainBounds) -> str:
         return "" if math.isfinite(value) else "a number that is not finite"
     if isinstance(value, str):
         return "" if len(value) <= bounds.letters else f"text of {len(value):,} characters"
-    return f"a {type(value).__name__}"
+    return with_article(type(value).__name__)
 
 
 def read_json(path: Path, bounds: Bounds) -> Any:  # noqa: ANN401

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import os
 from dataclasses import replace
 from functools import partial
@@ -129,8 +128,17 @@ def _made(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _plain(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+def _plain(value: object, *, is_inner: bool = False) -> str:
+    """A setting for people: `window 61, channels (64, 96, 128)`."""
+    if isinstance(value, dict):
+        stated = {key: one for key, one in value.items() if one is not None}
+        parts = [f"{key} {_plain(one, is_inner=True)}" for key, one in stated.items()]
+    elif isinstance(value, list):
+        parts = [_plain(one, is_inner=True) for one in value]
+    else:
+        return str(value)
+    joined = ", ".join(parts)
+    return f"({joined})" if is_inner else joined
 
 
 def _rank(console: Console, path: Path, output: Path) -> None:

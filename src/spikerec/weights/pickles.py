@@ -21,7 +21,7 @@ from torch import Tensor
 
 from spikerec.errors import DataError, WeightsError
 from spikerec.kernels.devices import has_arrays
-from spikerec.parsing import open_zip, shown
+from spikerec.parsing import open_zip, shown, with_article
 
 #: Modules of the standard library whose classes configs and modules hold. A file that names
 #: anything else of the standard library (`os.system`, `builtins.eval`) is refused outright.
@@ -195,4 +195,4 @@ def described(value: object) -> str:
         return "an object of a class that is no module"
     if isinstance(value, Mapping):
         return f"a dict of {len(value)} entries"
-    return f"a {type(value).__name__}"
+    return with_article(type(value).__name__)
