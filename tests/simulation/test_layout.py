@@ -12,8 +12,17 @@ import yaml
 from spikerec import spikes
 from spikerec.data.sreds import SREDS
 from spikerec.errors import ConfigError, DataError, LockError
-from spikerec.simulation import Camera, Recording, SREDSLayout, write_scene, write_stream
+from spikerec.simulation import (
+    Camera,
+    RandomScene,
+    Recording,
+    SREDSLayout,
+    write_scene,
+    write_stream,
+)
+from spikerec.simulation.cards import read_card, write_card
 from spikerec.simulation.images import read_grey
+from spikerec.simulation.layout import card_path, written_before
 from spikerec.spikes.files import lock_output
 
 CAMERA = Camera(0.4)
@@ -142,3 +151,25 @@ def test_a_recording_must_fit_its_scene() -> None:
         recording(scene=Ramp(num_readouts=79))
     with pytest.raises(ConfigError, match="images must be at least 1"):
         recording(images=0)
+
+
+def test_a_card_states_the_exact_motion_and_an_older_one_does_not(tmp_path: Path) -> None:
+    scene = RandomScene([torch.rand(64, 64)], height=24, width=32, seed=0)
+    moving = recording(scene=scene)
+    write_scene(tmp_path, "val", "a", moving)
+    folder = SREDSLayout(tmp_path, 0.4).spikes("val", "a")
+    card = card_path(folder)
+    content = read_card(card)
+    assert len(content["motion"]) == 4
+    assert content["motion"][1] == pytest.approx(
+        float(scene.flow(20, 21).norm(dim=-1).mean()), abs=1e-5
+    )
+    assert written_before(folder, moving)
+    del content["motion"]
+    write_card(card, content)
+    assert written_before(folder, moving)
+
+
+def test_the_motion_of_another_scene_is_not_made_up(tmp_path: Path) -> None:
+    write_stream(tmp_path / "ramp.npy", recording())
+    assert "motion" not in read_card(card_path(tmp_path / "ramp.npy"))

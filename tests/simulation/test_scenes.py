@@ -9,7 +9,16 @@ import torch
 
 from spikerec.errors import ConfigError, InputError
 from spikerec.simulation import LayeredScene, RandomScene, SceneStyle
-from spikerec.simulation.scenes import MOTION_SPAN, JointedPath, Layer, Path, Wave, _seen_by_pixels
+from spikerec.simulation.scenes import (
+    MOTION_SPAN,
+    JointedPath,
+    Layer,
+    Path,
+    Wave,
+    _points,
+    _sampled,
+    _seen_by_pixels,
+)
 
 NOTHING = torch.zeros(1, dtype=torch.float64)
 STILL = Wave(0.0, NOTHING, NOTHING + 1, NOTHING)
@@ -276,3 +285,35 @@ def test_brightness_dims_the_scene() -> None:
     bright = scene(seed=3).frames(0, 2)
     dim = scene(seed=3, brightness=(0.5, 0.5)).frames(0, 2)
     torch.testing.assert_close(dim, 0.5 * bright)
+
+
+def test_the_flow_of_a_pan_is_its_shift() -> None:
+    drift = path(x=wave(40.0, 400.0), y=constant(2.0))
+    one = LayeredScene([Layer(smooth_image(60, 60)[None], drift)], height=20, width=24)
+    shift = drift.x(torch.tensor([3.0, 9.0], dtype=torch.float64)).diff().float()
+    flow = one.flow(3, 9)
+    assert flow.shape == (20, 24, 2)
+    torch.testing.assert_close(flow[..., 0], shift.expand(20, 24), atol=1e-4, rtol=0)
+    torch.testing.assert_close(flow[..., 1], torch.zeros(20, 24), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_flow_says_where_each_point_is_seen_later(seed: int) -> None:
+    style = SceneStyle(motion=(60, 60), objects=(0, 0), warp=3.0)
+    one = RandomScene(photographs(), height=48, width=56, seed=seed, style=style)
+    flow, back = one.flow(10, 14).double(), one.flow(14, 10).double()
+    points = _points(48, 56)[..., :2].double()
+    inside = (slice(10, -10), slice(10, -10))
+    # There and back again; `back` is bilinear between pixels.
+    returned = (flow + _sampled(back, points + flow))[inside].norm(dim=-1)
+    assert flow.norm(dim=-1).mean() > 0.5
+    assert returned.max() < 0.03
+
+
+def test_the_flow_is_of_the_layer_in_front() -> None:
+    still, moving = path(), path(x=wave(40.0, 400.0))
+    near = Layer(torch.ones(2, 10, 10), moving)
+    one = LayeredScene([Layer(torch.zeros(1, 30, 30), still), near], height=30, width=30)
+    flow = one.flow(0, 1).norm(dim=-1)
+    assert (flow[13:17, 13:17] > 0.5).all()
+    assert (flow[:8] == 0).all()

@@ -22,6 +22,7 @@ from spikerec import spikes
 from spikerec.describing import Described
 from spikerec.errors import DataError, DataNotFoundError, about
 from spikerec.kinds import checked
+from spikerec.simulation.known import Known, read_known
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.spikes.folders import in_order
 from spikerec.spikes.geometry import check_light_scale
@@ -45,6 +46,11 @@ class Clip:
         images: key readout → image file, of the true intensity at that readout.
         key_readouts: the readouts to reconstruct; those of `images` where there are images.
         external: an `.h5` may name other files that hold its values (see `spikes.open`).
+        covariates: name → number to draw quality against: one value for all samples, or key readout
+            → value.
+        conditions: name → short label of all samples, by which to group them.
+        card: the simulation's card, which states noise and motion; None, or a file that does not
+            exist, where the clip is not known to be simulated.
 
     Raises:
         ConfigError: a light scale out of range.
@@ -58,6 +64,9 @@ class Clip:
     images: Mapping[int, Path] = field(default_factory=dict)
     key_readouts: Sequence[int] = ()
     external: bool = False
+    covariates: Mapping[str, float | Mapping[int, float]] = field(default_factory=dict)
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    card: Path | None = None
 
     def __post_init__(self) -> None:
         check_light_scale(self.light_scale)
@@ -75,6 +84,29 @@ class Clip:
         return spikes.open(
             source, geometry=self.geometry, dataset=self.dataset, external=self.external
         )
+
+    def covariates_at(self, key_readout: int) -> dict[str, float]:
+        """Numbers that are known of a sample without reading its spikes.
+
+        `light_scale`; `motion`, in pixels a readout, where the simulation is exact; and what the
+        set states, which comes first where both do.
+        """
+        known = {"light_scale": self.light_scale}
+        motion = self._known().motion_at(key_readout)
+        if motion is not None:
+            known["motion"] = motion
+        for name, value in self.covariates.items():
+            one = value.get(key_readout) if isinstance(value, Mapping) else value
+            if one is not None:
+                known[name] = one
+        return known
+
+    def stated_conditions(self) -> dict[str, str]:
+        """Labels of all samples: `noise`, `unknown` of a real camera, and what the set states."""
+        return {"noise": self._known().noise, **self.conditions}
+
+    def _known(self) -> Known:
+        return read_known(self.card) if self.card is not None and self.card.is_file() else Known()
 
 
 class SpikeSet(Described, ABC):

@@ -8,7 +8,7 @@ what one size tests on, no size trains on. Two layouts on disk serve the same sc
     ROOT/dataset.yaml               the data card; appears when the last scene is written
     ROOT/SPLIT/0000.dat, .yaml      a scene's stream, its geometry and light scale
     ROOT/SPLIT/0000_images/K.png    its intensity at the readout (K − 1) · readouts_per_image
-    ROOT/SPLIT/0000.simulation.yaml its camera and seed
+    ROOT/SPLIT/0000.simulation.yaml its camera, its seed, and the motion at each image
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from spikerec.simulation import (
     folder_images,
     write_set,
 )
+from spikerec.simulation.layout import card_path
 from spikerec.simulation.scenes import MOTION_SPAN
 from spikerec.simulation.synthesise import CARD, CARD_VERSION, UNFINISHED_CARD, Progress
 from spikerec.spikes.folders import listed
@@ -248,7 +249,14 @@ class Photos(MadeSet):
         name = path.stem
         if self.speeds is not None:
             name = f"{name}_{self._speed(int(name)):g}px"
-        return Clip(name, (path,), sidecar.light_scale, sidecar.geometry, images=keys)
+        return Clip(
+            name,
+            (path,),
+            sidecar.light_scale,
+            sidecar.geometry,
+            images=keys,
+            card=card_path(path),
+        )
 
     def _speed(self, index: int) -> float:
         """The speed of a scene, by its number."""

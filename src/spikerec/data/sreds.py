@@ -17,6 +17,7 @@ from pathlib import Path
 from spikerec.data.clips import Clip, SpikeSet, SplitName, pair_by_stem, report_alone
 from spikerec.errors import DataError
 from spikerec.simulation.images import image_size
+from spikerec.simulation.layout import card_path
 from spikerec.spikes import Geometry
 from spikerec.spikes.folders import folders_in, listed
 
@@ -85,5 +86,10 @@ class SREDS(SpikeSet):
         }
         height, width = image_size(pairs[0][1])
         return Clip(
-            scene.name, tuple(streams), self.light_scale, Geometry(height, width), images=keys
+            scene.name,
+            tuple(streams),
+            self.light_scale,
+            Geometry(height, width),
+            images=keys,
+            card=card_path(scene),
         )

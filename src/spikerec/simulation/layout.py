@@ -9,7 +9,7 @@ scene's intensity at the first of them: image j, counted from 0, belongs to read
 SSIR pairs them; STIR's code takes readout 20j − 1 as the key of image j.
 
 Camera, seed and key readouts stand beside the spikes, in `simulation.yaml` (`NAME.simulation.yaml`
-for a single file).
+for a single file), and the mean motion at each image where the scene's is exact.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ from spikerec.simulation.camera import Camera
 from spikerec.simulation.cards import plain_values, read_card, write_card
 from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.images import write_colour, write_grey
-from spikerec.simulation.scenes import Scene
+from spikerec.simulation.scenes import LayeredScene, Scene
 from spikerec.simulation.video import VideoScene
 from spikerec.spikes.dat import encode_readouts
 from spikerec.spikes.files import Unfinished, atomic_path, lock_output, make_folder, sync
 from spikerec.spikes.geometry import Geometry, Sidecar, write_sidecar
 
 CARD = "simulation.yaml"
+#: Key of a card that follows from its other keys; cards of older versions lack it.
+MOTION = "motion"
 #: Pixels whose intensity is held at once: 64 MiB of float32.
 BLOCK_PIXELS = 1 << 24
 
@@ -109,6 +111,18 @@ class Recording:
             return self.scene.is_seen(index * self.readouts_per_image)
         return True
 
+    def motion(self) -> list[float] | None:
+        """Mean length of the exact flow at each image, in pixels a readout.
+
+        None for a scene whose flow is not exact: that of a video is an estimate.
+        """
+        scene = self.scene.channels[0] if isinstance(self.scene, BayerScene) else self.scene
+        if not isinstance(scene, LayeredScene):
+            return None
+        times = [index * self.readouts_per_image for index in range(self.images)]
+        flows = [scene.flow(time, time + 1) for time in times]
+        return [round(float(flow.norm(dim=-1).mean()), 5) for flow in flows]
+
     @property
     def geometry(self) -> Geometry:
         """Layout of a readout on disk."""
@@ -124,6 +138,11 @@ class Recording:
             "key_readout": f"image j (from 0) shows readout {self.readouts_per_image}·j",
             **({"source": dict(self.source)} if self.source else {}),
         }
+
+    def full_card(self) -> dict[str, Any]:
+        """The settings, and the motion that follows from them."""
+        motion = self.motion()
+        return self.card() | ({} if motion is None else {MOTION: motion})
 
 
 @checked
@@ -237,6 +256,11 @@ def write_scene(
             unfinished.discard()
 
 
+def card_path(stream: Path) -> Path:
+    """The card of a simulated stream: of its file, or of its folder of files."""
+    return stream / CARD if stream.is_dir() else stream.with_name(f"{stream.stem}.{CARD}")
+
+
 def written_before(target: Path, recording: Recording, *, overwrite: bool = False) -> bool:
     """True if a stream's file, or a scene's folder of spikes, is this very recording.
 
@@ -248,10 +272,11 @@ def written_before(target: Path, recording: Recording, *, overwrite: bool = Fals
     Raises:
         DataError: it is another one; the error names the settings that differ.
     """
-    card = target / CARD if target.is_dir() else target.with_name(f"{target.stem}.{CARD}")
+    card = card_path(target)
     if not target.exists() or not card.is_file():
         return False
     found, own = read_card(card), plain_values(recording.card())
+    found.pop(MOTION, None)
     differing = [key for key in found.keys() | own.keys() if found.get(key) != own.get(key)]
     if differing and not overwrite:
         raise DataError(
@@ -297,7 +322,7 @@ def _write_stream(
     overwrite: bool,
 ) -> None:
     images = path.with_name(f"{path.stem}_images")
-    card = path.with_name(f"{path.stem}.{CARD}")
+    card = card_path(path)
     if path.suffix.lower() not in spikes.SAVED_SUFFIXES:
         raise DataError(
             f"{path}: unknown format {path.suffix!r}, expected a folder or one of "
@@ -318,7 +343,7 @@ def _write_stream(
                     on_image()
                 yield part
             path.unlink(missing_ok=True)  # a card beside it would state how it was made
-            write_card(card, recording.card())
+            write_card(card, recording.full_card())
             if replaces:
                 shutil.rmtree(images)
 
@@ -353,7 +378,7 @@ def _write_parts(folder: Path, recording: Recording, on_image: Callable[[], None
         _write_image(folder / "images", index, image)
         if on_image is not None:
             on_image()
-    write_card(folder / "spikes" / CARD, recording.card())
+    write_card(folder / "spikes" / CARD, recording.full_card())
 
 
 def _put(source: Path, target: Path) -> None:

@@ -1,0 +1,108 @@
+"""Facts of a simulated clip that its card states: the camera's noise, and the exact motion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spikerec.configs import config_names, load_config
+from spikerec.errors import DataError
+from spikerec.kinds import checked
+from spikerec.parsing import shown
+from spikerec.simulation.camera import Camera
+from spikerec.simulation.cards import plain_values, read_card
+from spikerec.simulation.layout import MOTION
+from spikerec.spikes.geometry import is_number
+
+UNKNOWN = "unknown"
+#: Settings of a camera that are no noise: the light, and which sensor of its kind it is.
+NOT_NOISE = ("light_scale", "sensor_seed")
+
+
+@dataclass(frozen=True)
+class Known:
+    """Facts of a simulated clip.
+
+    Attributes:
+        noise: see `noise_label`.
+        motion: mean length of the exact flow at each image, in pixels a readout; empty if unknown.
+        readouts_per_image: readouts from one image to the next.
+    """
+
+    noise: str = UNKNOWN
+    motion: tuple[float, ...] = ()
+    readouts_per_image: int = 1
+
+    def motion_at(self, readout: int) -> float | None:
+        """Motion at a readout, linear between two images; None where it is not known."""
+        if not self.motion:
+            return None
+        times = np.arange(len(self.motion)) * self.readouts_per_image
+        return float(np.interp(readout, times, self.motion))
+
+
+@lru_cache(maxsize=64)  # the samples of a clip ask for it one after another
+def read_known(card: Path) -> Known:
+    """Read what a simulated clip's card states; of older cards some facts are unknown.
+
+    Raises:
+        DataError: not a card.
+    """
+    content = read_card(card)
+    camera, motion = content.get("camera"), content.get(MOTION, [])
+    step = content.get("readouts_per_image", 1)
+    if not isinstance(motion, list) or not all(is_number(one) and one >= 0 for one in motion):
+        raise DataError(f"{card}: {MOTION} must list numbers from 0 up, found {shown(motion)}.")
+    if type(step) is not int or step < 1:
+        raise DataError(
+            f"{card}: readouts_per_image must be a whole number from 1 up, found {shown(step)}."
+        )
+    noise = noise_label(camera) if isinstance(camera, Mapping) else UNKNOWN
+    return Known(noise, tuple(map(float, motion)), step)
+
+
+@checked
+def noise_label(camera: Camera | Mapping[str, Any]) -> str:
+    """Name the noise of a camera.
+
+    Args:
+        camera: or its settings, as a card states them.
+
+    Returns:
+        The choice of `conf/simulation` that the camera is, whatever its light scale; else the
+        settings in which it differs from an ideal one.
+
+    Example:
+        >>> noise_label(Camera(0.1)), noise_label(Camera(gain=0.99, stray_rate=0.007))
+        ('ideal', 'spikingsim')
+        >>> noise_label(Camera(threshold=255.0, shot_noise=True))
+        'threshold=255.0, shot_noise=True'
+    """
+    noise = _noise(asdict(camera) if isinstance(camera, Camera) else camera)
+    for name, preset in _presets().items():
+        if noise == preset:
+            return name
+    return ", ".join(f"{key}={value}" for key, value in noise.items())
+
+
+def _noise(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a camera that make it differ from an ideal one."""
+    ideal = asdict(Camera())
+    return {
+        key: value
+        for key, value in plain_values(settings).items()
+        if key not in NOT_NOISE and (key not in ideal or value != ideal[key])
+    }
+
+
+@cache
+def _presets() -> dict[str, dict[str, Any]]:
+    presets = {name: load_config("simulation", name) for name in config_names("simulation")}
+    for preset in presets.values():
+        del preset["_target_"]
+    return {name: _noise(preset) for name, preset in presets.items()}
