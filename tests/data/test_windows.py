@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,28 @@ def test_every_key_readout_has_a_window_unless_a_margin_is_asked_for(clip: Clip)
     within = Windows([every], window=11, margin=20)
     assert [within.key(item) for item in (0, -1 + len(within))] == ["a/20", "a/29"]
     assert not any(within.mirrored(item) for item in range(len(within)))
+
+
+def test_covariates_are_of_the_window_and_of_what_the_set_states(clip: Clip) -> None:
+    stated = replace(
+        clip, covariates={"level": 0.5, "motion": {25: 0.3}}, conditions={"factor": "light"}
+    )
+    with clip.open() as stream:
+        rate = float(stream[20:31].mean())
+    plain, told = (Windows([one], window=11, margin=0) for one in (clip, stated))
+    assert told.covariates(0) == pytest.approx(
+        {"firing_rate": rate, "light_scale": 0.6, "motion": 0.3, "level": 0.5}
+    )
+    assert told.conditions(0) == {"motion_source": "exact", "noise": "unknown", "factor": "light"}
+    assert plain.covariates(0).keys() == {"firing_rate", "light_scale", "motion"}
+    assert plain.conditions(0) == {"motion_source": "estimated", "noise": "unknown"}
+
+
+def test_estimated_motion_is_of_the_stream_and_not_of_the_window(clip: Clip) -> None:
+    motions = [
+        Windows([clip], window=window, margin=0).covariates(0)["motion"] for window in (5, 61)
+    ]
+    assert motions[0] == pytest.approx(motions[1], nan_ok=True)
 
 
 def test_a_margin_that_no_key_readout_has_is_refused(clip: Clip) -> None:

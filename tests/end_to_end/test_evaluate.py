@@ -44,6 +44,9 @@ def test_two_processes_score_as_one(
     ].items():  # sums of other threads round otherwise
         assert shared["samples"]["values"][metric] == pytest.approx(values, rel=1e-12)
     assert len(alone["samples"]["keys"]) == 3
+    assert list(alone["samples"]["covariates"]) == ["firing_rate", "light_scale", "motion"]
+    for facts in ("covariates", "conditions"):
+        assert shared["samples"][facts] == alone["samples"][facts]
     for key, roles in shared["images"].items():
         assert roles.keys() == alone["images"][key].keys()
         for path in roles.values():

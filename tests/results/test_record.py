@@ -63,6 +63,56 @@ def test_records_of_older_layouts_say_nothing_of_mirrored_readouts(schema: int) 
     assert again.id == record.id
 
 
+def test_covariates_and_conditions_are_kept_and_shown() -> None:
+    samples = Samples(
+        ["a", "b"],
+        {"psnr": [30.0, 31.0]},
+        {"psnr": True},
+        mirrored=[0, 25],
+        covariates={"motion": [0.5, None]},
+        conditions={"noise": ["ideal", "rsir"]},
+    )
+    record = make_record(samples=samples)
+    again = _read(record.to_json())
+    assert again.id == record.id
+    frame = again.to_frame()
+    assert list(frame) == ["psnr", "motion", "mirrored", "noise"]
+    assert frame.loc["a"].tolist() == [30.0, 0.5, 0.0, "ideal"]
+    assert np.isnan(frame.loc["b", "motion"])
+    assert list(again.samples.all_covariates) == ["motion", "mirrored"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        (
+            {"covariates": {"motion": [1.0]}},
+            r"covariates\.motion must hold one value for each of 2",
+        ),
+        ({"conditions": {"noise": ["ideal"]}}, r"conditions\.noise must hold one value for each"),
+        ({"conditions": {"noise": ["ideal", 3]}}, r"conditions\.noise\.1 must be text, found 3"),
+        ({"covariates": {"psnr": [1.0, 2.0]}}, "column already, found 'psnr'"),
+        ({"covariates": {"mirrored": [1.0, 2.0]}}, "column already, found 'mirrored'"),
+        (
+            {"covariates": {"level": [1.0, 2.0]}, "conditions": {"level": ["low", "high"]}},
+            "conditions must not name what has a column already, found 'level'",
+        ),
+    ],
+)
+def test_covariates_that_cannot_be_are_refused(facts: dict[str, Any], message: str) -> None:
+    with pytest.raises(ResultsError, match=message):
+        Samples(["a", "b"], {"psnr": [30.0, 31.0]}, {"psnr": True}, **facts)
+
+
+@pytest.mark.parametrize("schema", [1, 2, 3, 4])
+def test_older_records_have_no_covariates(schema: int) -> None:
+    record = make_record(schema=schema)
+    assert '"covariates"' not in record.to_json()
+    again = _read(record.to_json())
+    assert (again.samples.covariates, again.samples.conditions) == ({}, {})
+    assert again.to_json() == record.to_json()
+
+
 @pytest.mark.parametrize("carry", [None, 1, 20, "start"])
 def test_how_a_state_was_carried_is_kept(carry: Any) -> None:
     record = make_record(carry=carry)
@@ -183,9 +233,9 @@ def test_every_truncation_is_refused(cut: int) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"schema": 4', '"schema": 5', "schema 5.*reads up to 4.*Update spikerec"),
-        ('"schema": 4', '"schema": 0', "schema must be greater than or equal to 1, found 0"),
-        ('"schema": 4', '"schema": true', "whole number `schema`"),
+        ('"schema": 5', '"schema": 6', "schema 6.*reads up to 5.*Update spikerec"),
+        ('"schema": 5', '"schema": 0', "schema must be greater than or equal to 1, found 0"),
+        ('"schema": 5', '"schema": true', "whole number `schema`"),
         ('"label": "STIR"', '"label": "Better"', "changed after it was written"),
         ('"label": "STIR"', '"label": 3', "label must be text, found 3"),
         ('"split":"test",', "", "dataset.split is missing"),

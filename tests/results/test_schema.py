@@ -101,5 +101,5 @@ def test_every_published_record_is_read_and_written_the_same(path: Path) -> None
     assert complaints(json.loads(today), record_schema()) == []
 
 
-def test_records_of_all_layouts_are_published() -> None:
-    assert {read_record(path).schema for path in RECORDS} == {1, 2, 3, 4}
+def test_records_of_all_older_layouts_are_published() -> None:
+    assert {read_record(path).schema for path in RECORDS} >= set(range(1, SCHEMA))

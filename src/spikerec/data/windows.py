@@ -29,8 +29,12 @@ from spikerec.models.carrying import Carry, windows_before
 from spikerec.simulation.images import read_grey
 from spikerec.spikes import SpikeStream, mirrored, reflect, unpack_bits
 from spikerec.spikes.ends import check_mirrors, count_mirrored
+from spikerec.spikes.motion import RUNS, mean_motion
 
 Augmentation = Literal["none", "flips", "dihedral"]
+
+#: Readouts from which motion is estimated.
+MOTION_READOUTS = 3 * RUNS[0]
 
 #: Number of the square's eight symmetries that an augmentation draws from (see `apply_symmetry`).
 SYMMETRIES: dict[str, int] = {"none": 1, "flips": 4, "dihedral": 8}
@@ -189,6 +193,44 @@ class Windows(Dataset[dict[str, Any]]):
         index, key_readout = self.items[item]
         first = key_readout - self.window // 2
         return count_mirrored(first, first + self.window, self.streams[index].num_readouts)
+
+    @checked
+    def covariates(self, item: int) -> dict[str, float]:
+        """Numbers to draw the quality of a sample against; its spikes are read for them.
+
+        Returns:
+            `firing_rate`, the mean number of spikes of a pixel in a readout of the window;
+            `light_scale`; `motion`, the mean speed of the picture at the key readout, in pixels a
+            readout, NaN where it is not known; and what the set states (`Clip.covariates`). Where
+            no exact motion is stated it is estimated (`spikerec.spikes.motion`) from readouts of
+            the stream around the key readout, which do not depend on the window.
+        """
+        index, key_readout = self.items[item]
+        stream = self.streams[index]
+        known = {"firing_rate": float(stream.window(key_readout, self.window).mean())}
+        known |= self.clips[index].covariates_at(key_readout)
+        if "motion" not in known:
+            known["motion"] = self._estimated_motion(index, key_readout)
+        return known
+
+    @checked
+    def conditions(self, item: int) -> dict[str, str]:
+        """Labels by which to group samples.
+
+        Returns:
+            `noise`, see `spikerec.simulation.known.noise_label`; `motion_source`, `exact` or
+            `estimated`; and what the set states (`Clip.conditions`).
+        """
+        clip = self.clips[self.items[item][0]]
+        is_exact = "motion" in clip.covariates_at(self.items[item][1])
+        return {"motion_source": "exact" if is_exact else "estimated", **clip.stated_conditions()}
+
+    def _estimated_motion(self, index: int, key_readout: int) -> float:
+        stream = self.streams[index]
+        last = max(stream.num_readouts - MOTION_READOUTS, 0)
+        first = min(max(key_readout - MOTION_READOUTS // 2, 0), last)
+        motion = mean_motion(stream[first : first + MOTION_READOUTS])
+        return float("nan") if motion is None else motion
 
     @checked
     def past(self, item: int, earlier: int | None = None) -> Past:

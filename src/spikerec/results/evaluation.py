@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any, overload
 
 import lightning as L
 import numpy as np
+from numpy.typing import NDArray
 
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.data.clips import SpikeSet, SplitName
@@ -33,6 +34,7 @@ from spikerec.results.record import (
     WeightsInfo,
 )
 from spikerec.results.store import Store, scan
+from spikerec.simulation.known import UNKNOWN
 from spikerec.spikes.files import atomic_path, remove_unnamed, unnamed
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first
@@ -395,19 +397,32 @@ def _record(
     )
 
 
-def _samples(scores: SampleScores, protocol: Protocol, part: Split) -> Samples:
-    """Scores by sample as columns by metric; a sample without a target has none for some."""
-    names = dict.fromkeys(name for values in scores.values() for name in values)
+def _samples(samples: SampleScores, protocol: Protocol, part: Split) -> Samples:
+    """Samples as columns; one without a target, or of another clip, has no value in some."""
+    scores, covariates, conditions = zip(*samples.values(), strict=True)
+    values = _columns(scores)
     better = protocol.higher_is_better
     return Samples(
-        keys=tuple(scores),
-        values={
-            name: np.array([values.get(name) for values in scores.values()], dtype=np.float64)
-            for name in names
-        },
-        higher_is_better={name: better[name] for name in names},
+        keys=tuple(samples),
+        values=values,
+        higher_is_better={name: better[name] for name in values},
         mirrored=tuple(part.windows.mirrored(item) for item in range(len(part.windows))),
+        covariates=_columns(covariates),
+        conditions={
+            name: tuple(one.get(name, UNKNOWN) for one in conditions) for name in _names(conditions)
+        },
     )
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:
+    """Name → its number in each row, NaN where there is none."""
+    return {
+        name: np.array([row.get(name) for row in rows], dtype=np.float64) for name in _names(rows)
+    }
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _undefined(samples: Samples, protocol: Protocol) -> dict[str, str]:

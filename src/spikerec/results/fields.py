@@ -39,7 +39,7 @@ from spikerec.parsing import LARGEST_INTEGER, shown, word
 
 #: Bounds of what a record may hold, so that no file can make the board slow or large.
 MOST_SAMPLES = 100_000
-MOST_METRICS = 100
+MOST_METRICS = 100  # and covariates, and conditions
 MOST_LATENCIES = 100
 MOST_ROLES = 100  # pictures of one sample
 MOST_NAME = 100  # characters of a name: method, data set, split, protocol, metric
@@ -196,6 +196,8 @@ Column = Annotated[
     WithJsonSchema({"type": "array", "items": _FIGURE}),
 ]
 Columns = Annotated[dict[Name, Column], *at_most(MOST_METRICS)]
+Labels = Annotated[tuple[Label, ...], Field(fail_fast=True), *at_most(MOST_SAMPLES)]
+Conditions = Annotated[dict[Name, Labels], *at_most(MOST_METRICS)]
 Directions = Annotated[dict[Name, Truth], *at_most(MOST_METRICS)]
 Reasons = Annotated[dict[Name, Text], *at_most(MOST_METRICS), AfterValidator(_bounded)]
 Roles = Annotated[dict[Name, Picture], *at_most(MOST_ROLES)]

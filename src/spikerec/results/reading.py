@@ -79,6 +79,8 @@ def _complete(content: dict[str, Any]) -> None:
         dataset["margin"] = samples["mirrored"] = None
     if content["schema"] < 4:
         content |= {"carry": None, "engine": "torch", "precision": "float32"}
+    if content["schema"] < 5:
+        samples["covariates"], samples["conditions"] = {}, {}
 
 
 def _origin(weights: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ from spikerec.results.fields import (
     MOST_LATENCIES,
     Carried,
     Columns,
+    Conditions,
     Counts,
     Directions,
     Free,
@@ -62,8 +63,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Version of the JSON layout; a reader refuses newer ones. 2 added `weights.origin`, `undefined`;
-#: 3 added `dataset.margin`, `samples.mirrored`; 4 added `carry`, `engine` and `precision`.
-SCHEMA = 4
+#: 3 added `dataset.margin`, `samples.mirrored`; 4 added `carry`, `engine` and `precision`;
+#: 5 added `samples.covariates` and `samples.conditions`.
+SCHEMA = 5
 
 
 @part()
@@ -151,6 +153,9 @@ class Samples(Stated):
         higher_is_better: metric → direction, for exactly the metrics of `values`.
         mirrored: one per key: how many readouts of the sample's window lie outside its stream and
             were mirrored; None where it is not known.
+        covariates: name → a number per key to draw the metrics against, as a column of `values`
+            (`firing_rate`, `light_scale`, `motion` in pixels a readout, …).
+        conditions: name → a short label per key (`noise`, `motion_source`, …).
 
     Raises:
         ResultsError: lengths or names that contradict each other.
@@ -160,12 +165,29 @@ class Samples(Stated):
     values: Columns
     higher_is_better: Directions
     mirrored: Counts | None = None
+    covariates: Columns = field(default_factory=dict)
+    conditions: Conditions = field(default_factory=dict)
 
-    @field_validator("values")
+    @property
+    def all_covariates(self) -> dict[str, NDArray[np.float64]]:
+        """All numbers to draw the metrics against: `covariates`, and `mirrored` where known."""
+        if self.mirrored is None:
+            return dict(self.covariates)
+        return self.covariates | {"mirrored": np.array(self.mirrored, np.float64)}
+
+    @field_validator("values", "covariates", "conditions")
     @classmethod
-    def _values_of_all_keys(cls, given: Columns, info: ValidationInfo) -> Columns:
-        for metric, column in given.items():
-            _check_length(column, info, f".{word(metric)} ")
+    def _one_per_key(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        for name, column in given.items():
+            _check_length(column, info, f".{word(name)} ")
+        return given
+
+    @field_validator("covariates", "conditions")
+    @classmethod
+    def _named_once(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        taken = {"mirrored", *info.data.get("values", ()), *info.data.get("covariates", ())}
+        if both := given.keys() & taken:
+            raise ValueError(f"must not name what has a column already, found {shown(min(both))}")
         return given
 
     @field_validator("mirrored")
@@ -304,6 +326,8 @@ class Record(Stated):
             del values["dataset"]["margin"], values["samples"]["mirrored"]
         if self.schema < 4:
             del values["carry"], values["engine"], values["precision"]
+        if self.schema < 5:
+            del values["samples"]["covariates"], values["samples"]["conditions"]
         return {"schema": self.schema} | values
 
     @cached_property
@@ -337,12 +361,15 @@ class Record(Stated):
         return float(present.mean()) if present.size else None
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a sample (the index), one column a metric, NaN where there is no value."""
+        """One row a sample (the index); columns of metrics, covariates and conditions.
+
+        NaN where there is no value.
+        """
         import pandas as pd
 
-        return pd.DataFrame(
-            dict(self.samples.values), index=pd.Index(self.samples.keys, name="sample")
-        )
+        samples = self.samples
+        columns = samples.values | samples.all_covariates | samples.conditions
+        return pd.DataFrame(columns, index=pd.Index(samples.keys, name="sample"))
 
     def __repr__(self) -> str:
         """The label, the data, the protocol and the means."""

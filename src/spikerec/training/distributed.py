@@ -99,9 +99,13 @@ def gather_objects(own: T) -> list[T]:
     return everyone
 
 
-def gather(scores: Scores) -> Scores:
-    """The scores of all processes, each sample once; the same in every process."""
-    merged: Scores = {}
+def gather(scores: dict[str, dict[str, T]]) -> dict[str, dict[str, T]]:
+    """Merge the samples of all processes, each once; the same in every process.
+
+    Args:
+        scores: name → sample → whatever is known of it.
+    """
+    merged: dict[str, dict[str, T]] = {}
     for share in gather_objects(scores):
         for name, samples in share.items():
             merged.setdefault(name, {}).update(samples)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import lightning as L
@@ -20,7 +21,23 @@ from spikerec.training.distributed import gather
 from spikerec.training.module import ReconstructionModule
 from spikerec.training.noise import without_noise
 
-SampleScores = dict[str, dict[str, float]]
+
+class ScoredSample(NamedTuple):
+    """One sample: its values and what is known of it.
+
+    Attributes:
+        scores: metric → value.
+        covariates: name → number; see `Windows.covariates`.
+        conditions: name → label; see `Windows.conditions`.
+    """
+
+    scores: dict[str, float]
+    covariates: dict[str, float]
+    conditions: dict[str, str]
+
+
+#: Sample's key → sample.
+SampleScores = dict[str, ScoredSample]
 
 #: Bytes of a folder's name, below the 255 that file systems allow.
 LONGEST_NAME = 200
@@ -57,7 +74,15 @@ class Split(L.LightningDataModule):
     @property
     def keys(self) -> list[str]:
         """The names of the samples, in the order of the set."""
-        return [self.windows.key(item) for item in range(len(self.windows))]
+        return list(self._items)
+
+    def item(self, key: str) -> int:
+        """The place of a sample in `windows`."""
+        return self._items[key]
+
+    @cached_property
+    def _items(self) -> dict[str, int]:
+        return {self.windows.key(item): item for item in range(len(self.windows))}
 
     def prepare_data(self) -> None:
         """Make or check the set; runs in one process of a machine."""
@@ -74,11 +99,11 @@ class Split(L.LightningDataModule):
 
 
 def score(trainer: L.Trainer, module: ReconstructionModule, split: Split) -> SampleScores:
-    """Metrics of every sample, by the sample's key, in the order of the set.
+    """Metrics of every sample and what is known of it, by its key, in the order of the set.
 
     Each process scores its share; all get the whole.
     """
-    kept = KeptScores()
+    kept = KeptScores(split)
     trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer's own list
     try:
         with without_noise():
@@ -90,13 +115,17 @@ def score(trainer: L.Trainer, module: ReconstructionModule, split: Split) -> Sam
 
 
 class KeptScores(Callback):
-    """Keeps the scores that the steps of a test return.
+    """Keeps the scores that the steps of a test return, with what is known of their samples.
+
+    Args:
+        split: what is tested.
 
     Attributes:
-        samples: key → metric → value, of this process.
+        samples: key → sample, of this process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, split: Split) -> None:
+        self.split = split
         self.samples: SampleScores = {}
 
     def on_test_batch_end(
@@ -110,7 +139,12 @@ class KeptScores(Callback):
     ) -> None:
         """Add a batch's."""
         del trainer, module, batch, batch_idx, dataloader_idx
-        self.samples.update(outputs["scores"])
+        windows = self.split.windows
+        for key, scores in outputs["scores"].items():
+            item = self.split.item(key)
+            self.samples[key] = ScoredSample(
+                scores, windows.covariates(item), windows.conditions(item)
+            )
 
 
 class SampleImages(Callback):
