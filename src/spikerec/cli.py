@@ -182,6 +182,7 @@ def _start_hydra(verb: str, words: Sequence[str]) -> None:
     from spikerec.configs import (
         check_own_configuration,
         checked_jobs,
+        checked_logging,
         config_dir,
         folder_name,
         run_name,
@@ -203,7 +204,7 @@ def _start_hydra(verb: str, words: Sequence[str]) -> None:
     try:
         check_own_configuration(verb, list(words))
         start = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)
-        with checked_jobs(), _kept_returns() as returned:
+        with checked_jobs(), checked_logging(), _kept_returns() as returned:
             start(task)()
         _tell_failures(returned)
     finally:

@@ -11,6 +11,7 @@ import copy
 import functools
 import hashlib
 import re
+import traceback
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -18,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, SpikerecError
 from spikerec.parsing import read_yaml, shown
 from spikerec.spelling import suggestion
 from spikerec.targets import check_hydra, make
@@ -298,6 +299,27 @@ def checked_jobs() -> Iterator[None]:
         yield
     finally:
         ConfigLoaderImpl.load_sweep_config = compose
+
+
+@contextmanager
+def checked_logging() -> Iterator[None]:
+    """Raise one of our errors for a logging configuration that Hydra cannot apply.
+
+    Raises:
+        ConfigError: `hydra.job_logging` or `hydra.hydra_logging` is no configuration of Python's
+            logging.
+    """
+    try:
+        yield
+    except Exception as error:
+        steps = (frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__))
+        cause = error.__cause__ or error
+        if isinstance(cause, SpikerecError | OSError) or "configure_log" not in steps:
+            raise
+        raise ConfigError(
+            "hydra.job_logging, or hydra.hydra_logging, is no configuration of Python's logging: "
+            f"{error if cause is error else f'{error}: {cause}'}."
+        ) from error
 
 
 def _check_hydra(config: DictConfig) -> None:

@@ -117,6 +117,7 @@ def words_of(
         values = {_key(word): word.partition("=")[2] for word in words}
         folder = None if (kind := values.get("folder")) == "null" else kind
         words = [_swept(word, expand, folder) if _key(word) == "input" else word for word in words]
+    _check_no_null(words)
     if not is_own:
         _check_choices(words, sweeps=sweeps)
         words = _checked(offered, words, sweeps=sweeps)
@@ -368,6 +369,25 @@ def _pair(word: str) -> list[str]:
     return [f"geometry.height={pair[1]}", f"geometry.width={pair[2]}"]
 
 
+def _check_no_null(words: Sequence[str]) -> None:
+    """Refuse null in place of a choice of a group, which Hydra takes for no name.
+
+    Raises:
+        ConfigError: a group, one of Hydra's own included, is set to null, or to a list with it.
+    """
+    for word in words:
+        key, _, value = word.partition("=")
+        group = _key(word).partition("@")[0]
+        is_group = group.startswith("hydra/") or (config_dir() / group).is_dir()
+        if is_group and "null" in (one.strip() for one in value.strip("[]").split(",")):
+            names = config_names(group)
+            expected = f"expected one of {', '.join(names)}" if names else "expected a name"
+            raise ConfigError(
+                f"{word}: null is no choice of {group}: {expected}. Leave {key}=… out for the "
+                "default."
+            )
+
+
 def _check_choices(words: Sequence[str], *, sweeps: bool) -> None:
     """Check that each choice of a group is one of `conf/`."""
     for word in words:
@@ -383,7 +403,7 @@ def _check_choices(words: Sequence[str], *, sweeps: bool) -> None:
                 raise ConfigError(
                     f"{group}= has no value: expected one of {', '.join(config_names(group))}."
                 )
-            if name and name != "null" and not group.startswith("hydra"):
+            if name and not group.startswith("hydra"):
                 check_choice(group, name)
 
 

@@ -313,6 +313,7 @@ LOGS = [
     b"step,loss,val/psnr\n1,0.5,\n2,0.25,30.0\n",
     b"step,val/psnr\n\xc2\xb2,1\n1,x\n",
     b"step\n" + b"1" * 200_000 + b"\n",
+    b"step,val/psnr\n1,30.0,2\n",
 ]
 READOUTS = [b"1, 2 3\n# 4\n5ms", b"1e99s", b"999999999999999999e99"]
 PYTORCH = ("weights.checkpoint", "weights.pickles", "weights.states")

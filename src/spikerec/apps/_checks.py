@@ -23,6 +23,7 @@ from spikerec import spikes
 from spikerec.apps._arguments import STREAM, opening
 from spikerec.configs import config_names, plain
 from spikerec.errors import ConfigError
+from spikerec.options import offer
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.recordings import find_recordings, is_several, output_paths
 
@@ -36,6 +37,7 @@ def check(verb: str, config: DictConfig) -> None:
     Raises:
         SpikerecError: what the verb itself would raise later.
     """
+    _check_choices(verb, config)
     if verb not in _CHECKS:
         return
     readers = logging.getLogger("spikerec.spikes")
@@ -56,6 +58,19 @@ def check_is_set(config: DictConfig, *keys: str, example: str = "PATH") -> None:
     for key in keys:
         if not config[key]:
             raise ConfigError(f"{key} is not set: name {key}={example}.")
+
+
+def _check_choices(verb: str, config: DictConfig) -> None:
+    """Check that each group of which a verb needs one choice has it, as `~loss` takes it away.
+
+    Raises:
+        ConfigError: one has none.
+    """
+    for group, default in offer(verb).groups.items():
+        if isinstance(default, str) and group != "hydra" and group not in config:
+            raise ConfigError(
+                f"{group} is not set: name {group}=NAME, one of {', '.join(config_names(group))}."
+            )
 
 
 def missing_model() -> ConfigError:

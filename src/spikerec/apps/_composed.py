@@ -170,7 +170,7 @@ def probe_of(config: DictConfig) -> L.Trainer:
 
 def callbacks_of(config: DictConfig) -> list[Callback]:
     """The callbacks; null entries are switched off, as is the bar of a trainer without one."""
-    found = _parts(config.callbacks, Callback, "callbacks")
+    found = _parts(config.get("callbacks"), Callback, "callbacks")
     if config.trainer.get("enable_progress_bar") is False:  # Lightning refuses both together
         return [one for one in found if not isinstance(one, ProgressBar)]
     return found

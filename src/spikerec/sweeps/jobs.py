@@ -99,7 +99,7 @@ class Job:
             path.open(encoding="utf-8", newline="") as file,
         ):
             for row in csv.DictReader(file):
-                value = row.get(monitor)
+                value = row.get(monitor) if None not in row else None  # None: too many cells
                 if value and math.isclose(float(value), best, rel_tol=ROUNDING):
                     return {
                         key.removeprefix("val/"): float(figure)
