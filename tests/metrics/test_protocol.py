@@ -6,7 +6,7 @@ import torch
 
 from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, InputError
-from spikerec.metrics import LPIPS, NIQE, PSNR, SSIM, Protocol
+from spikerec.metrics import LPIPS, NIQE, PSNR, SSIM, Protocol, Recording, RefiredRate
 
 
 def protocol(**changes: object) -> Protocol:
@@ -24,11 +24,14 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_weights_only_what_needs_none_gives_numbers(name: str) -> None:
     built = build("protocol", name)
     assert built.name == name
-    assert set(built.unavailable) == {"lpips", "niqe", "brisque"}
-    assert "spikerec weights fetch alexnet" in built.unavailable["lpips"]
-    image = torch.rand(2, 1, 24, 24)
-    assert set(built.score(image, image)) == {"psnr", "ssim"}
-    assert set(built.higher_is_better) == set(built.provenance()) == {"psnr", "ssim"}
+    need_weights = {"lpips", "niqe", "brisque"} & set(built.names)
+    assert set(built.unavailable) == need_weights
+    assert all("spikerec weights fetch" in reason for reason in built.unavailable.values())
+    image, spikes = torch.rand(2, 1, 24, 24), torch.randint(2, (2, 31, 24, 24))
+    rest = set(built.names) - need_weights
+    recording = Recording(spikes, torch.ones(2), lambda change: change(spikes)[:, :1].float())
+    assert set(built.score(image, image, recording=recording)) == rest
+    assert set(built.higher_is_better) == set(built.provenance()) == rest
 
 
 @pytest.mark.usefixtures("empty_cache")
@@ -113,3 +116,15 @@ def test_impossible_settings_are_refused() -> None:
         protocol(rounding="up")
     with pytest.raises(ConfigError, match=r"^metrics"):
         Protocol("p", {}, clip=True, border=0, rounding="none")
+
+
+def test_a_metric_of_the_recording_is_left_out_without_one_and_sees_the_spikes_cut() -> None:
+    built = Protocol("test", {"psnr": PSNR, "refired_rate": RefiredRate}, border=2)
+    random = torch.Generator().manual_seed(0)
+    image, spikes = torch.rand(2, 1, 16, 16, generator=random), torch.zeros(2, 21, 16, 16)
+    assert set(built.score(image, image)) == {"psnr"}
+    assert built.score(image) == {}
+    recording = Recording(spikes, torch.full((2,), 0.5))
+    given = built.score(image, recording=recording)["refired_rate"]
+    inner = Recording(spikes[..., 2:14, 2:14], torch.full((2,), 0.5))
+    torch.testing.assert_close(given, RefiredRate().score(image[..., 2:14, 2:14], None, inner))

@@ -44,10 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="spikerec data", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="list the data sets, and which of them are on this machine")
-    fetch = verbs.add_parser("fetch", help="download samples, or make a data set from photographs")
+    fetch = verbs.add_parser(
+        "fetch", help="download a data set or samples, or make a set from photographs"
+    )
     fetch.add_argument(
         "name",
-        help="reds-samples (a download), or a data set that is simulated, such as photos_small",
+        help="reds-samples or recvidar (downloads), or a set that is simulated, such as "
+        "photos_small",
     )
     fetch.add_argument("--root", type=Path, help="folder of the data set (default: data/NAME)")
     fetch.add_argument(
@@ -265,7 +268,7 @@ def _fetch(console: Console, name: str, root: Path | None, photographs: str | No
     from rich.progress import Progress
 
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(f"simulating {name}", total=None)
+        task = bar.add_task(f"fetching {name}", total=None)
         shown: list[int] = []
 
         def show(done: int, total: int) -> None:

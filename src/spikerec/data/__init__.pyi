@@ -2,6 +2,7 @@ from .clips import Clip, LiveSet, MadeSet, SpikeSet
 from .module import SpikeDataModule
 from .photos import CameraChoice, LivePhotos, Photos
 from .real import Real
+from .recvidar import RecVidar
 from .reds import REDS
 from .samples import fetch_reds_samples
 from .sreds import SREDS
@@ -22,6 +23,7 @@ __all__ = [
     "MadeSet",
     "Photos",
     "Real",
+    "RecVidar",
     "SpikeDataModule",
     "SpikeSet",
     "Still",

@@ -163,15 +163,15 @@ class SpikeSet(Described, ABC):
 
 
 class MadeSet(SpikeSet):
-    """A data set that is made on this machine, by `spikerec data fetch NAME`."""
+    """A data set that `spikerec data fetch NAME` makes on this machine, or downloads."""
 
     @abstractmethod
     def fetch(self, report: Callable[[str], None], progress: Callable[[int, int], None]) -> None:
-        """Make the set, or what is missing of it.
+        """Get the set, or what is missing of it.
 
         Args:
             report: called with a line for each step.
-            progress: called with (scenes done, scenes in all).
+            progress: called with (scenes or clips done, those in all).
         """
 
 
@@ -249,6 +249,8 @@ def digest(clips: Iterable[Clip]) -> str:
         total.update(f"{clip.name}|{clip.light_scale}|{clip.geometry}".encode())
         for key_readout, path in clip.images.items():
             total.update(f"{key_readout}|{_file_digest(path)}".encode())
+        if clip.key_readouts:  # those of images are counted with their images
+            total.update(f"{list(clip.key_readouts)}".encode())
         for path in clip.files:
             total.update(_file_digest(path).encode())
     return total.hexdigest()

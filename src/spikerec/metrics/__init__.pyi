@@ -1,9 +1,12 @@
+from .agreement import Agreement
 from .base import ImageMetric
 from .brisque import BRISQUE
 from .lpips import LPIPS
 from .niqe import NIQE
 from .protocol import Protocol
 from .psnr import PSNR
+from .recording import Recording, RecordingMetric
+from .refiring import RefiredInterval, RefiredRate
 from .ssim import SSIM
 
 __all__ = [
@@ -12,6 +15,11 @@ __all__ = [
     "NIQE",
     "PSNR",
     "SSIM",
+    "Agreement",
     "ImageMetric",
     "Protocol",
+    "Recording",
+    "RecordingMetric",
+    "RefiredInterval",
+    "RefiredRate",
 ]

@@ -27,6 +27,7 @@ class ImageMetric(Metric):
         unit: `dB`, or empty.
         higher_is_better: which way is better.
         needs_target: whether it compares with the true image.
+        needs_recording: whether it compares with the spikes (see `spikerec.metrics.recording`).
         implementation: the distribution that computes it, as named in the registry.
         needs_weights: what it needs from the weights cache.
         smallest: least height and width of an image.
@@ -36,6 +37,7 @@ class ImageMetric(Metric):
     name: ClassVar[str]
     unit: ClassVar[str] = ""
     needs_target: ClassVar[bool] = True
+    needs_recording: ClassVar[bool] = False
     implementation: ClassVar[str] = "spikerec"
     needs_weights: ClassVar[tuple[str, ...]] = ()
     smallest: ClassVar[int] = 1

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from spikerec.errors import (
 )
 from spikerec.kinds import checked
 from spikerec.metrics.base import ImageMetric
+from spikerec.metrics.recording import Recording, RecordingMetric
 
 Rounding = Literal["none", "nearest", "down"]
 
@@ -153,7 +155,11 @@ class Protocol(nn.Module):
         return self._cut(image), None if target is None else self._cut(target)
 
     def score(
-        self, image: Tensor, target: Tensor | None = None, keys: Sequence[str] | None = None
+        self,
+        image: Tensor,
+        target: Tensor | None = None,
+        keys: Sequence[str] | None = None,
+        recording: Recording | None = None,
     ) -> dict[str, Tensor]:
         """Return the value of each image by each available metric.
 
@@ -161,6 +167,8 @@ class Protocol(nn.Module):
             image: (B, 1, H, W), intensity, as the network returns it.
             target: (B, 1, H, W) in [0, 1], or None for real recordings.
             keys: names of the images, for error messages.
+            recording: the spikes that the images were made from, for the metrics that compare with
+                them; None leaves these metrics out.
 
         Returns:
             metric → (B,) float64, not finite where a metric is not defined for an image. Without a
@@ -174,19 +182,27 @@ class Protocol(nn.Module):
         if target is not None:
             _check_finite("target", target, keys)
         image, target = self.prepare(image, target)
+        recording = None if recording is None else self._prepared(recording)
+
+        def value(metric: ImageMetric) -> Tensor:
+            if min(image.shape[-2:]) < metric.smallest:
+                return torch.full((len(image),), torch.nan, dtype=torch.float64)
+            if isinstance(metric, RecordingMetric):
+                return metric.score(image, recording=recording)
+            return metric.score(image, target)
+
         return {
-            name: metric.score(image, target)
-            if min(image.shape[-2:]) >= metric.smallest
-            else torch.full((len(image),), torch.nan, dtype=torch.float64)
+            name: value(metric)
             for name, metric in self._image_metrics().items()
-            if target is not None or not metric.needs_target
+            if (target is not None or not metric.needs_target)
+            and (recording is not None or not metric.needs_recording)
         }
 
     def update(self, image: Tensor, target: Tensor | None = None) -> None:
-        """Add a batch to the means; see `score`."""
+        """Add a batch to the means; see `score`. Metrics that need the recording are left out."""
         image, target = self.prepare(image, target)
         for metric in self._image_metrics().values():
-            if target is not None or not metric.needs_target:
+            if not metric.needs_recording and (target is not None or not metric.needs_target):
                 metric.update(image, target)
 
     def compute(self) -> dict[str, Tensor]:
@@ -243,6 +259,20 @@ class Protocol(nn.Module):
     def why_missing(self) -> dict[str, str]:
         """Available metric → which images have no value by it; see `ImageMetric.why_missing`."""
         return {name: m.why_missing() for name, m in self._image_metrics().items()}
+
+    def _prepared(self, recording: Recording) -> Recording:
+        """The recording of prepared images: its border cut, the network's images prepared."""
+        again = recording.again
+
+        def prepared_again(change: Callable[[Tensor], Tensor]) -> Tensor:
+            assert again is not None
+            return self.prepare(again(change), None)[0]
+
+        return replace(
+            recording,
+            spikes=self._cut(recording.spikes),
+            again=None if again is None else prepared_again,
+        )
 
     def _cut(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]

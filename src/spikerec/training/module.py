@@ -22,6 +22,7 @@ from spikerec.errors import ConfigError, SpikerecError, WeightsError, errors_abo
 from spikerec.kinds import checked
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
+from spikerec.metrics.recording import Recording
 from spikerec.models.base import Network, Reconstruction, State
 from spikerec.models.carrying import detached
 from spikerec.training.distributed import Scores, gather
@@ -238,7 +239,8 @@ class ReconstructionModule(L.LightningModule):
         image = reconstruction.image
         scores: dict[str, Tensor] = {}
         if self.protocol is not None:
-            scores = self.protocol.score(image, batch.get("target"), batch["key"])
+            recording = self._recording(batch)
+            scores = self.protocol.score(image, batch.get("target"), batch["key"], recording)
         if self.loss is not None and ("target" not in batch or self.protocol is None):
             seen = self.loss.hide(batch)
             if seen is not batch:
@@ -250,6 +252,16 @@ class ReconstructionModule(L.LightningModule):
         }
         self._scores.setdefault(group, {}).update(found)
         return {"image": image, "scores": found}
+
+    def _recording(self, batch: Mapping[str, Any]) -> Recording:
+        """The spikes of a batch, and the network to run on parts of them."""
+        spikes, light_scale = batch["spikes"], batch["light_scale"]
+
+        def again(change: Callable[[Tensor], Tensor]) -> Tensor:
+            changed = change(spikes)
+            return self.network.reconstruct(changed, light_scale, validate=False).image
+
+        return Recording(spikes, light_scale, None if "earlier" in batch else again)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's union of seven types)
         """The optimizer over the network's parameters, and its schedule."""
