@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TIME   ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs bench bench-gpu test test-slow torture fuzz check format clean
+.PHONY: help setup demo docs bench gpu test test-slow torture fuzz check format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -46,8 +46,8 @@ docs: setup  ## build the site in docs/_build/html, with the gallery; warnings a
 bench: setup  ## measure ratios against named references
 	$(BIN)/python -m benchmarks
 
-bench-gpu: setup  ## measure throughput on a GPU
-	$(BIN)/python -m benchmarks.device
+gpu: setup  ## test, measure and train on a GPU: ten minutes, into outputs/gpu
+	$(BIN)/python -m benchmarks.gpu
 
 test: setup  ## run the tests (minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow and not gpu"

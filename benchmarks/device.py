@@ -1,4 +1,7 @@
-"""Measure throughput on a GPU: python -m benchmarks.device [--only SECTION …] [--quick].
+"""Measure one section of a GPU's throughput: python -m benchmarks.device SECTION.
+
+`python -m benchmarks.gpu` runs every section in a process of its own, in the order of `SECTIONS`:
+later ones read what earlier ones left in the folder.
 
 Networks have drawn weights, and every mode's image is compared with that of eager float32. Eager
 modes run the network as published, the others as `spikerec.inference.rearrangement.optimised`
@@ -11,19 +14,18 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -37,7 +39,7 @@ from spikerec.data.windows import Crop, Draw, Windows, decode
 from spikerec.errors import ConfigError
 from spikerec.fetch import write_atomically
 from spikerec.inference.rearrangement import optimised
-from spikerec.kernels.devices import device_name, present_device
+from spikerec.kernels.devices import present_device
 from spikerec.metrics.efficiency import macs, random_window
 from spikerec.metrics.sizes import LATENCY_SIZES
 from spikerec.models.base import Network
@@ -73,7 +75,10 @@ MODES = (
     Mode("bf16, CUDA graph", bf16=True, graph=True),
     Mode("bf16, compiled", bf16=True, compiled=True),
     Mode("bf16, compiled, CUDA graph", bf16=True, compiled=True, graph=True),
+    Mode("TF32, compiled", tf32=True, compiled=True),
 )
+#: Those of a training step; the last is what data must keep up with.
+TRAINING_MODES = (Mode("fp32"), Mode("TF32", tf32=True), Mode("bf16-mixed", bf16=True))
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,19 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale(names=("fast", "stir"), sizes=((250, 400),), stream=(30, 720, 1280))
+#: Runs in seconds on a CPU, to try the command.
+TINY = Scale(
+    names=("tfp", "fast"),
+    sizes=((17, 23),),
+    training=(2, 16),
+    stream=(5, 12, 17),
+    clip=(61, 24, 40),
+    scene=(30, 8, 12),
+    matmul=32,
+    copied=4096,
+    workers=(0,),
+    modes=tuple(mode for mode in MODES if not mode.compiled),
+)
 
 
 def ceilings(bench: Bench, scale: Scale) -> Iterator[Row]:
@@ -114,18 +131,12 @@ def ceilings(bench: Bench, scale: Scale) -> Iterator[Row]:
     for name, dtype in (("fp32", torch.float32), ("tf32", torch.float32), ("bf16", torch.bfloat16)):
         row = Row("ceilings", "matrix product", name, (scale.matmul,) * 2, "FLOP/s")
         measure = partial(_product, bench, scale.matmul, dtype, name == "tf32")
-        yield _as_ceiling(bench, bench.attempt(row, measure, needs_cuda=name == "tf32"))
+        yield bench.attempt(row, measure, needs_cuda=name == "tf32")
     row = Row("ceilings", "copy on the device", "copy", (scale.copied,), "B/s")
-    yield _as_ceiling(bench, bench.attempt(row, partial(_copy, bench, scale.copied)))
+    yield bench.attempt(row, partial(_copy, bench, scale.copied))
     row = Row("ceilings", "copy from pinned memory", "host to device", (scale.copied,), "B/s")
     measure = partial(_copy, bench, scale.copied, pinned=True)
-    yield _as_ceiling(bench, bench.attempt(row, measure, needs_cuda=True))
-
-
-def _as_ceiling(bench: Bench, row: Row) -> Row:
-    if row.rate:
-        bench.ceilings[row.mode] = row.rate
-    return row
+    yield bench.attempt(row, measure, needs_cuda=True)
 
 
 def _product(bench: Bench, side: int, dtype: torch.dtype, tf32: bool) -> dict[str, Any]:
@@ -147,15 +158,18 @@ def networks(bench: Bench, scale: Scale) -> Iterator[Row]:
     """Images a second of every network: STIR first, compiling last, as it may take minutes."""
     plain: dict[tuple[str, tuple[int, int]], tuple[Row, Tensor | None]] = {}
     pairs = [(name, size) for size in scale.sizes for name in _by_cost(scale.names)]
-    for group, compiled in itertools.product((pairs[:1], pairs[1:]), (False, True)):
-        for (name, size), mode in itertools.product(group, scale.modes):
-            if mode.compiled != compiled:
-                continue
-            reference, expected = plain.get((name, size), (None, None))
-            row, image = _images(bench, name, size, mode, expected)
-            if mode == MODES[0]:
-                plain[name, size] = row, image
-            yield row.against(reference)
+    eager = [mode for mode in scale.modes if not mode.compiled]
+    compiled = [mode for mode in scale.modes if mode.compiled]
+    for (name, size), mode in (
+        *itertools.product(pairs[:1], (*eager, *compiled)),
+        *itertools.product(pairs[1:], eager),
+        *((pair, mode) for mode in compiled for pair in pairs[1:]),
+    ):
+        reference, expected = plain.get((name, size), (None, None))
+        row, image = _images(bench, name, size, mode, expected)
+        if mode == MODES[0]:
+            plain[name, size] = row, image
+        yield row.against(reference)
 
 
 def _by_cost(names: tuple[str, ...]) -> list[str]:
@@ -217,30 +231,28 @@ def training(bench: Bench, scale: Scale) -> Iterator[Row]:
             continue
         reference: Row | None = None
         losses: list[Tensor] = []
-        for bf16 in (False, True):
-            mode = "bf16-mixed" if bf16 else "fp32"
-            row = Row("training", name, mode, (batch, side, side), "steps/s")
-            with tensor_float(False):
-                row = bench.attempt(row, partial(_steps, bench, name, scale, bf16, losses))
+        for mode in TRAINING_MODES:
+            row = Row("training", name, mode.name, (batch, side, side), "steps/s")
+            measure = partial(_steps, bench, name, scale, mode, losses)
+            with tensor_float(mode.tf32):
+                row = bench.attempt(row, measure, needs_cuda=mode.tf32)
             yield row.against(reference)
             reference = reference or row
-            if name == "stir" and row.rate:
-                bench.consumed = batch * row.rate
 
 
 def _steps(
-    bench: Bench, name: str, scale: Scale, bf16: bool, losses: list[Tensor]
+    bench: Bench, name: str, scale: Scale, mode: Mode, losses: list[Tensor]
 ) -> dict[str, Any]:
     batch, side = scale.training
     plain = network(name)
     flop = 2 * TRAINING_PASSES * batch * macs(plain, (side, side))
     spikes = random_spikes(plain.window, side, side, batch).to(bench.device)
     trainer = Trainer(
-        plain.to(bench.device), spikes, channels_last=True, fused=bench.is_cuda, bf16=bf16
+        plain.to(bench.device), spikes, channels_last=True, fused=bench.is_cuda, bf16=mode.bf16
     )
     losses.append(trainer.step())
     difference = relative_difference(losses[-1], losses[0])
-    rate = bench.rate(trainer.step, work=flop, ceiling="bf16" if bf16 else "fp32")
+    rate = bench.rate(trainer.step, work=flop, ceiling=mode.ceiling)
     return rate | {"difference": difference}
 
 
@@ -339,47 +351,58 @@ def simulation(bench: Bench, scale: Scale) -> Iterator[Row]:
 
 
 Section = Callable[[Bench, Scale], Iterator[Row]]
-#: Sections in order, with the seconds of each in a full run on a data-centre GPU.
-SECTIONS: Mapping[str, tuple[Section, float]] = {
-    "ceilings": (ceilings, 30),
-    "training": (training, 60),
-    "unpacking": (unpacking, 15),
-    "loading": (loading, 35),
-    "simulation": (simulation, 20),
-    "networks": (networks, 320),
+SECTIONS: Mapping[str, Section] = {
+    "ceilings": ceilings,
+    "training": training,
+    "unpacking": unpacking,
+    "loading": loading,
+    "simulation": simulation,
+    "networks": networks,
 }
-FULL_S = sum(seconds for _, seconds in SECTIONS.values())
-QUICK_S = 100.0
-#: Columns of the table, also where it is not written to a terminal.
-WIDTH = 160
+HEADINGS = ("what", "how", "a second", "ratio", "work", "of ceiling", "differs", "memory")
 
 
-def measure(
-    bench: Bench, scale: Scale, wanted: list[str], budget_s: float, output: Path, console: Console
-) -> list[Row]:
-    """All rows of the sections wanted, told and written as they come."""
+def measure(bench: Bench, scale: Scale, name: str, folder: Path) -> list[Row]:
+    """All rows of a section, logged and written into the folder as they come."""
+    console = Console()
     rows: list[Row] = []
-    for name in wanted:
-        section, seconds = SECTIONS[name]
-        bench.until = time.perf_counter() + budget_s * seconds / FULL_S
-        with console.status(name):
-            for row in section(bench, scale):
-                rows.append(row)
-                console.print(*cells(row), sep="  ", highlight=False)
-                content = json.dumps(report(bench.device, rows), indent=2) + "\n"
-                write_atomically(output, content.encode())
+    for row in SECTIONS[name](bench, scale):
+        rows.append(row)
+        line = "  ".join(filter(None, cells(row)))
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        content = json.dumps([asdict(row) | {"is_met": row.is_met} for row in rows], indent=2)
+        write_atomically(folder / f"{name}.json", content.encode())
     return rows
 
 
+def measured(folder: Path, name: str) -> list[Row]:
+    """The rows of a section that a folder holds; none where it was not measured."""
+    path = folder / f"{name}.json"
+    found = json.loads(path.read_bytes()) if path.exists() else []
+    names = [one.name for one in fields(Row)]
+    return [Row(**{key: row[key] for key in names}) for row in found]
+
+
+def ceilings_of(rows: Iterable[Row]) -> dict[str, float]:
+    """Mode → the rate that the device reached in it."""
+    return {row.mode: row.rate for row in rows if row.rate}
+
+
+def consumed_by(rows: Iterable[Row]) -> float | None:
+    """Samples a second that STIR's step takes in the last mode measured."""
+    rates = [row.size[0] * row.rate for row in rows if row.what == "stir" and row.rate]
+    return rates[-1] if rates else None
+
+
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as people read it."""
-    named = f"{row.what} [dim]{' × '.join(map(str, row.size))}[/]", row.mode
+    """A row as people read it, under `HEADINGS`."""
+    named = f"{row.what} {' × '.join(map(str, row.size))}", row.mode
     if row.rate is None:
-        return *named, f"[yellow]{row.reason}[/]"
+        return *named, row.reason, *[""] * (len(HEADINGS) - 3)
     first, third = row.quartiles or (row.rate, row.rate)
     ratio = "" if row.ratio is None else f"{row.ratio:.3g} ×"
     if row.goal is not None:
-        ratio += f" (goal {row.goal:g}: {'[green]met' if row.is_met else '[red]missed'}[/])"
+        ratio += f" (goal {row.goal:g}: {'met' if row.is_met else 'missed'})"
     return (
         *named,
         f"{short(row.rate, row.unit)} ({short(first)} to {short(third)})",
@@ -400,60 +423,36 @@ def short(value: float, unit: str = "") -> str:
     return f"{number} {unit}".rstrip()
 
 
-def table(device: torch.device, rows: list[Row]) -> Table:
-    """All figures."""
-    headings = ("what", "how", "a second", "ratio", "work", "of ceiling", "differs", "memory")
-    result = Table(*headings, title=device_name(device), title_justify="left", box=SIMPLE)
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
-        last = following is not None and following.section != row.section
-        result.add_row(*cells(row), end_section=last)
-    return result
-
-
-def report(device: torch.device, rows: list[Row]) -> dict[str, Any]:
-    """All figures, and where and when they were taken."""
-    return {
-        "machine": device_name(device),
-        "host": device_name(torch.device("cpu")),
-        "load": os.getloadavg()[0],
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "rows": [asdict(row) | {"is_met": row.is_met} for row in rows],
-    }
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, print the table, write the figures."""
+    """Measure a section, and write its rows into a folder."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.device", description=__doc__)
-    parser.add_argument("--device", default="cuda", help="auto, cuda, cuda:1, cpu")
-    parser.add_argument(
-        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION"
-    )
+    parser.add_argument("section", choices=SECTIONS)
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, cpu")
     parser.add_argument("--networks", nargs="+", choices=FULL.names, metavar="NAME")
-    parser.add_argument("--quick", action="store_true", help="two networks, less time")
-    parser.add_argument("--budget", type=float, help="seconds for all sections together")
-    parser.add_argument("--output", type=Path, default=Path("outputs/bench_device.json"))
+    parser.add_argument("--tiny", action="store_true", help="pictures of a few pixels")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no row starts after them")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/gpu"))
     options = parser.parse_args(arguments)
     try:
-        device = present_device(None if options.device == "auto" else options.device)
+        device = present_device(options.device)
     except ConfigError as error:
         parser.error(str(error))
-    scale = QUICK if options.quick else FULL
+    scale = TINY if options.tiny else FULL
     if options.networks:
         scale = replace(scale, names=tuple(options.networks))
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.cuda.synchronize()  # starting CUDA is no row's time
-    console = Console(width=max(WIDTH, Console().width))
-    # Ceilings come with every run: shares are of what the device reaches today.
-    wanted = [name for name in SECTIONS if name in ("ceilings", *options.only)]
-    budget_s = options.budget or (QUICK_S if options.quick else FULL_S)
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(device, Path(folder), row_s=0.3 if options.quick else 1.0)
-        rows = measure(bench, scale, wanted, budget_s, options.output, console)
-    console.print(table(device, rows))
-    console.print(f"[dim]{options.output}[/]")
+    with tempfile.TemporaryDirectory() as files:
+        bench = Bench(
+            device,
+            Path(files),
+            row_s=0.0 if options.tiny else 1.0,
+            until=time.perf_counter() + options.seconds,
+            ceilings=ceilings_of(measured(options.folder, "ceilings")),
+            consumed=consumed_by(measured(options.folder, "training")),
+        )
+        measure(bench, scale, options.section, options.folder)
 
 
 if __name__ == "__main__":

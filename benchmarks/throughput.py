@@ -109,7 +109,7 @@ class Bench:
         if needs_cuda and not self.is_cuda:
             return replace(row, reason="needs CUDA")
         if time.perf_counter() > self.until:
-            return replace(row, reason="no time left: see --only, --networks, --budget")
+            return replace(row, reason="no time left: see --only, --networks, --seconds")
         if self.is_cuda:
             gc.collect()
             torch.cuda.empty_cache()
