@@ -267,6 +267,8 @@ CASES = (
     ("view car.dat --method tpf", "did you mean tfp or tfi?"),
     ("view car.dat method=tpf", "did you mean tfp or tfi?"),
     ("view car.dat --ends", "needs a value"),
+    ("view car.dat --engine openvivo", "did you mean openvino?"),
+    ("view car.dat precision=fp8", "is unknown: expected auto, float32"),
     ("view car.dat --hieght 3", "did you mean --height?"),
     ("view car.dat height=x", "must be a whole number"),
     ("view car.dat rate_hz=2,5", "must be a number"),

@@ -94,6 +94,20 @@ def test_other_sites_and_pages_get_nothing(port: int) -> None:
     assert ask(port, "/../secret")[0] == 404
 
 
+def test_images_are_computed_by_the_engine_and_in_the_precision_asked_for(viewer: Viewer) -> None:
+    network = build("model", "fast")
+    plain, half = (
+        Viewer(viewer.stream, {"fast": network}, precision=precision)
+        for precision in ("float32", "bf16")
+    )
+    levels = [
+        np.asarray(Image.open(BytesIO(one.frame("fast", 40, Tone())))) for one in (plain, half)
+    ]
+    assert 0 < np.abs(levels[0].astype(int) - levels[1]).max() < 10
+    with pytest.raises(ConfigError, match="expected float32, or engine=openvino"):
+        Viewer(viewer.stream, {"fast": network}, engine="onnxruntime", precision="bf16")
+
+
 def test_a_port_in_use_is_told(port: int, viewer: Viewer) -> None:
     with pytest.raises(ConfigError, match=r"port \d+ cannot be used.*--port"):
         serve(viewer, port)

@@ -32,7 +32,8 @@ def main(arguments: list[str]) -> None:
         "(default: tfp and fast)",
     )
     add_stream_options(parser)
-    add_option(parser, "reconstruct", "ends")
+    for key in ("ends", "engine", "precision"):
+        add_option(parser, "reconstruct", key)
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
     options = parser.parse_args(arguments)
     check_stream(options.file)
@@ -52,7 +53,9 @@ def main(arguments: list[str]) -> None:
 
     networks = {name: load(name, checkpoint or None) for name, checkpoint in methods}
     share_freed_memory()  # each request has a thread of its own
-    viewer = Viewer(stream, networks, options.ends)
+    viewer = Viewer(
+        stream, networks, options.ends, engine=options.engine, precision=options.precision
+    )
     with serve(viewer, options.port) as server:
         console = Console()
         say(console, f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")

@@ -17,12 +17,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from socket import SHUT_RDWR, socket
 from threading import BoundedSemaphore, Lock
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
 
 from spikerec.errors import ConfigError, SpikerecError, one_line
+from spikerec.inference.ready import Engine, Precision
 from spikerec.kinds import checked
 from spikerec.models.base import Network
 from spikerec.spikes import Ends, SpikeStream
@@ -53,16 +54,26 @@ class Viewer:
         stream: to look at.
         networks: methods to look at it by, in eval mode, by name.
         ends: as of `spikerec.reconstruct`.
+        engine: likewise.
+        precision: likewise.
     """
 
     def __init__(
-        self, stream: SpikeStream, networks: Mapping[str, Network], ends: Ends = "reflect"
+        self,
+        stream: SpikeStream,
+        networks: Mapping[str, Network],
+        ends: Ends = "reflect",
+        *,
+        engine: Engine = "torch",
+        precision: Precision | Literal["auto"] = "auto",
     ) -> None:
         self.stream = stream
         self.networks = dict(networks)
         self.key_readouts = KeyReadouts.of(stream, list(networks.values()), 1, ends=ends)
         self._videos = {
-            name: Video(stream, {name: network}, self.key_readouts)
+            name: Video(
+                stream, {name: network}, self.key_readouts, engine=engine, precision=precision
+            )
             for name, network in networks.items()
         }
         self.is_closing = False
