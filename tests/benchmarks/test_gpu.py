@@ -134,4 +134,14 @@ def test_everything_runs_on_a_cpu(tmp_path: Path) -> None:
     assert all(one["figures"] for one in parts.values())
     assert ended.value.code is False
     found = {figure["what"] for figure in parts["run"]["figures"]}
-    assert {"optimizer steps", "a step's wait for data", "PSNR in validation"} <= found
+    assert {"optimizer steps", "PSNR in validation"} <= found
+
+
+def test_a_training_is_told_by_its_curves_so_far(tmp_path: Path) -> None:
+    curves = tmp_path / "metrics.csv"
+    assert gpu.run_figures(curves) == []
+    curves.write_text("step,train/loss,time/data,val/psnr\n9,0.5,2.0,\n19,0.25,3.0,30.5\n2")
+    found = {one["what"]: one["value"] for one in gpu.run_figures(curves)}
+    assert found["optimizer steps"] == 20
+    assert found["a step's wait for data"] == 3
+    assert "samples a second" not in found
