@@ -75,7 +75,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a part.
+    """A part that has ended.
 
     Attributes:
         part: that it was.
@@ -220,7 +220,7 @@ def test_command() -> list[str]:
 
 
 def test_figures(log: Path) -> list[Figure]:
-    """How many tests ended how, until now."""
+    """Count the tests by how they ended, until now."""
     ends = re.findall(r"^\S+::.* (PASSED|FAILED|ERROR|SKIPPED)", log.read_text(), re.MULTILINE)
     return [
         {"what": end.lower(), "value": ends.count(end)} for end in sorted(set(ends), reverse=True)
@@ -267,7 +267,7 @@ def run_command(options: argparse.Namespace, seconds: float) -> list[str]:
 
 
 def run_figures(curves: Path) -> list[Figure]:
-    """What a training has come to: its length, its pace and its scores."""
+    """Return the length, pace and scores that a training has come to."""
     rows = read_rows(curves)
     last = {key: value for row in rows.values() for key, value in row.items()}
     named = {
@@ -289,7 +289,7 @@ def run_figures(curves: Path) -> list[Figure]:
 
 
 def machine_facts(device: torch.device, seconds: float) -> dict[str, Any]:
-    """Where and when, for the report's head."""
+    """Place and time, for the report's head."""
     return {
         "device": device_name(device),
         "host": device_name(torch.device("cpu")),
