@@ -213,7 +213,7 @@ def test_terms_take_numbers_of_numpy(one: Statement) -> None:
     assert not [value for value in kept(made) if isinstance(value, np.generic)]
 
 
-@pytest.mark.parametrize("name", ["synthetic", "still", "photos_small"])
+@pytest.mark.parametrize("name", ["synthetic", "still", "photos_small", "robustness"])
 def test_a_simulated_set_is_made_by_the_cameras_of_its_file(name: str) -> None:
     described = build("data", name)
     alone = type(described)(described.root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,55 @@ def make_record(
         "created": "2026-01-02T03:04:05+00:00",
     }
     return Record(**fields | changes)
+
+
+#: Levels of the factors of `factor_record`; the middle is light 0.4 with an ideal camera.
+LIGHT, NOISE = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0), ("ideal", "shot", "rsir")
+
+
+def factor_record(
+    name: str,
+    /,
+    light: Sequence[float],
+    noise: Sequence[float],
+    *,
+    scenes: int = 4,
+    **changes: Any,
+) -> Record:
+    """A record of a set that varies two factors, light and noise, one at a time.
+
+    Args:
+        name: label of the record.
+        light: mean PSNR at each level of `LIGHT`.
+        noise: mean PSNR at each level of `NOISE`; that of the middle is the light's.
+        scenes: number of scenes, which differ by 1 dB from one to the next.
+        changes: replace fields.
+    """
+    samples = [("middle", 0.4, "ideal", light[LIGHT.index(0.4)])]
+    samples += [
+        ("light_scale", x, "ideal", y) for x, y in zip(LIGHT, light, strict=True) if x != 0.4
+    ]
+    samples += [("noise", 0.4, x, y) for x, y in zip(NOISE[1:], noise[1:], strict=True)]
+    rows = [
+        (f"{scene:02}@{factor}={x}-{label}/60", factor, x, label, y + scene - (scenes - 1) / 2)
+        for scene in range(scenes)
+        for factor, x, label, y in samples
+    ]
+    keys, factors, scales, cameras, psnr = map(tuple, zip(*rows, strict=True))
+    rates = np.random.default_rng(0).uniform(0, 1, len(keys))
+    given = Samples(
+        keys,
+        {"psnr": np.array(psnr)},
+        {"psnr": True},
+        covariates={"light_scale": np.array(scales), "firing_rate": rates},
+        conditions={"factor": factors, "noise": cameras},
+    )
+    fields: dict[str, Any] = {
+        "samples": given,
+        "dataset": DatasetInfo("robustness", "test", "f" * 64, len(keys), True),
+        "protocol": protocol("corrected", ("psnr",)),
+    }
+    return make_record(name, **fields | changes)
 
 
 def save_pictures(folder: Path, record: Record, keys: list[str]) -> Record:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spikerec.errors import ConfigError, InputError
-from spikerec.simulation import LayeredScene, RandomScene, SceneStyle
+from spikerec.simulation import LayeredScene, RandomScene, SceneStyle, SteadyScene
 from spikerec.simulation.scenes import (
     MOTION_SPAN,
     JointedPath,
@@ -317,3 +317,29 @@ def test_the_flow_is_of_the_layer_in_front() -> None:
     flow = one.flow(0, 1).norm(dim=-1)
     assert (flow[13:17, 13:17] > 0.5).all()
     assert (flow[:8] == 0).all()
+
+
+def steady(speed: float, count: int = 2) -> SteadyScene:
+    images = photographs()[:count]
+    return SteadyScene(images, height=32, width=40, seed=5, speed=speed, key_readout=10)
+
+
+@pytest.mark.parametrize("speed", [0.0, 0.2, 2.0])
+def test_all_of_a_steady_scene_moves_at_its_speed(speed: float) -> None:
+    length = steady(speed).flow(12, 13).norm(dim=-1)
+    torch.testing.assert_close(length, torch.full((32, 40), speed), atol=1e-4, rtol=0)
+
+
+def test_steady_scenes_differ_in_speed_alone() -> None:
+    slow, fast = steady(0.2).frames(0, 21), steady(2.0).frames(0, 21)
+    assert torch.equal(slow[10], fast[10])
+    assert not torch.equal(slow[11], fast[11])
+    # Ten readouts at 0.2 are one at 2.
+    torch.testing.assert_close(slow[20], fast[11], atol=1e-5, rtol=0)
+
+
+def test_steady_scenes_refuse_what_they_cannot_show() -> None:
+    with pytest.raises(InputError, match="two images, found 3"):
+        steady(1.0, count=3)
+    with pytest.raises(ConfigError, match="speed must be 0 or above"):
+        steady(-1.0)

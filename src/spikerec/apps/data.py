@@ -254,9 +254,12 @@ def _fetch(console: Console, name: str, root: Path | None, photographs: str | No
         )
         return
     from spikerec.data.clips import MadeSet
+    from spikerec.data.photos import Photos
 
     place: dict[str, Any] = {"root": str(root)} if root else {}
     if photographs is not None:
+        if not isinstance(build("data", name), Photos):
+            raise ConfigError(f"{name} takes no photographs: drop --photographs.")
         place |= {"sources": None} if photographs == "skimage" else {"photographs": photographs}
     found = build("data", name, **place)
     if not isinstance(found, MadeSet):

@@ -13,12 +13,18 @@ from rich.console import Console
 
 from spikerec.errors import ConfigError, ResultsError
 from spikerec.results.boards import Board, Choice, gather
+from spikerec.results.breakdown import board_tables, breakdown_table
 from spikerec.results.formats import comma_separated, csv_rows, latex, markdown, slug
 from spikerec.results.page import render
 from spikerec.results.references import references
 from spikerec.results.store import Problem, scan
 from spikerec.results.tables import Standings, board_table, reference_table, standings
-from spikerec.results.terminal import terminal, terminal_notes, terminal_training
+from spikerec.results.terminal import (
+    terminal,
+    terminal_breakdowns,
+    terminal_notes,
+    terminal_training,
+)
 from spikerec.spikes.files import atomic_path
 
 MOST_PRINTED = 20  # problems; the page lists more
@@ -54,7 +60,7 @@ def run(config: DictConfig) -> None:
     rows = csv_rows(boards, stands)
     published = [reference_table(reference) for reference in references()]
     files = {
-        "leaderboard.md": markdown([*(board_table(b, stands) for b in boards), *published]),
+        "leaderboard.md": markdown([*board_tables(boards, stands), *published]),
         "leaderboard.csv": comma_separated(rows),
         **{name: latex(board, stands) for name, board in _tex_names(boards).items()},
         "leaderboard.html": render(
@@ -139,11 +145,15 @@ def _log(config: DictConfig, rows: list[dict[str, object]], output: Path) -> Non
 
 
 def _print(board: Board, stands: Standings, console: Console) -> None:
-    """Print a board, what its rows were trained on, and what must be known of its figures."""
+    """Print a board, the training of its rows, notes, and where they break down."""
     console.print(terminal(board, stands, console))
     console.print(terminal_training(board))
     for note in terminal_notes(board_table(board, stands)):
         console.print(f"  {note}", style="dim", markup=False, highlight=False)
+    if breaks := breakdown_table(board):
+        console.print(terminal_breakdowns(breaks))
+        for note in breaks.notes:
+            console.print(f"  {note}", style="dim", markup=False, highlight=False)
     console.print()
 
 

@@ -4,6 +4,7 @@ from .photos import CameraChoice, LivePhotos, Photos
 from .real import Real
 from .recvidar import RecVidar
 from .reds import REDS
+from .robustness import Robustness
 from .samples import fetch_reds_samples
 from .sreds import SREDS
 from .still import Still
@@ -24,6 +25,7 @@ __all__ = [
     "Photos",
     "Real",
     "RecVidar",
+    "Robustness",
     "SpikeDataModule",
     "SpikeSet",
     "Still",

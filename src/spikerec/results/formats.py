@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from spikerec.errors import printable
 from spikerec.results.boards import Board
+from spikerec.results.breakdown import breakdowns, shown
 from spikerec.results.tables import (
     EFFICIENCY,
     TRAINED,
@@ -140,11 +141,11 @@ def csv_rows(boards: Sequence[Board], stands: Standings) -> list[dict[str, objec
     """One row per method, with full precision; each board's figures have columns of their own.
 
     Columns of a metric: the mean; `low` and `high`, its 95 % interval; `rank`; `reported`; `note`,
-    what contradicts it or why it is missing.
+    what contradicts it or why it is missing. Of a board with factors, `breaks down at FACTOR`.
     """
     rows: dict[str, dict[str, object]] = {}
     for board in boards:
-        table = board_table(board, stands)
+        table, found = board_table(board, stands), breakdowns(board)
         for label, row in board.rows.items():
             record, training = row.record, training_of(row)
             line = rows.setdefault(label, {"label": label, "method": record.method})
@@ -172,6 +173,9 @@ def csv_rows(boards: Sequence[Board], stands: Standings) -> list[dict[str, objec
                 line[f"{name} reported"] = figure.reported
                 if figure.note:
                     line[f"{name} note"] = figure.note
+            for factor, places in found.items():
+                if label in places:
+                    line[f"{board.name}: breaks down at {factor}"] = shown(places[label])
             line[f"{board.name}: record"] = record.id
     return list(rows.values())
 

@@ -12,12 +12,13 @@ import pandas as pd
 from spikerec.errors import ResultsError
 from spikerec.kinds import checked
 from spikerec.results.boards import Choice, gather
+from spikerec.results.breakdown import board_tables
 from spikerec.results.formats import comma_separated, csv_rows, markdown
 from spikerec.results.page import render
 from spikerec.results.record import Record
 from spikerec.results.references import references
 from spikerec.results.store import Problem, scan
-from spikerec.results.tables import board_table, standings
+from spikerec.results.tables import standings
 from spikerec.spikes.files import atomic_path
 
 #: Pictures that a page embeds, as conf/leaderboard.yaml states them.
@@ -87,7 +88,7 @@ class Leaderboard:
         )
 
     def _markdown(self) -> str:
-        return markdown([board_table(board, self._stands) for board in self.boards])
+        return markdown(board_tables(self.boards, self._stands))
 
     def _csv(self) -> str:
         return comma_separated(csv_rows(self.boards, self._stands))

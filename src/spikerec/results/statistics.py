@@ -1,7 +1,8 @@
 """Paired statistics over the samples of a board, which distinguish a real lead from noise.
 
 Images of one scene resemble each other, so the unit is the scene: a sample's key is `scene/frame`,
-and the values of a scene are resampled together (a key without `/` is a scene of its own).
+and the values of a scene are resampled together (a key without `/` is a scene of its own). Several
+recordings of one scene are named SCENE@RECORDING: `03@middle/60` and `03@motion=2/60` are of `03`.
 
 * Intervals: BCa bootstrap over scenes (Efron, JASA 1987), 95 %, 10,000 resamples.
 * Tests: paired permutation test, two-sided. Under "no difference" each scene's difference might as
@@ -15,10 +16,10 @@ and the values of a scene are resampled together (a key without `/` is a scene o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from scipy.special import ndtr, ndtri
 from spikerec.kinds import checked
 
 Array = NDArray[np.float64]
+Name = TypeVar("Name", bound=Hashable)
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
@@ -147,8 +149,9 @@ def ranks_by_mean(means: Mapping[str, float]) -> dict[str, int]:
 
 
 def scenes(keys: Sequence[str]) -> list[str]:
-    """The scene of each sample: its key up to the last `/`."""
-    return [key.rpartition("/")[0] or key for key in keys]
+    """The scene of each sample: its key up to the last `/`, and up to an `@` before that."""
+    clips = [key.rpartition("/")[0] or key for key in keys]
+    return [clip.partition("@")[0] or clip for clip in clips]
 
 
 def p_floor(units: int) -> float:
@@ -159,12 +162,12 @@ def p_floor(units: int) -> float:
 
 
 def intervals(
-    values: Mapping[str, Array], keys: Sequence[str], seed: int = 0
-) -> dict[str, Interval]:
+    values: Mapping[Name, Array], keys: Sequence[str], seed: int = 0
+) -> dict[Name, Interval]:
     """The mean of each method over its samples, with its interval.
 
     Args:
-        values: label → one value per key, NaN where there is none.
+        values: label, or any other name → one value per key, NaN where there is none.
         keys: of the samples.
         seed: of the resampling; equal seeds give equal intervals.
     """

@@ -57,6 +57,19 @@ def _terminal_view(
     return view
 
 
+def terminal_breakdowns(table: Table) -> rich.table.Table:
+    """The table of breakdowns: each level above its cause."""
+    view = _plain_table(Text(table.title))
+    view.add_column("Method", overflow="fold", max_width=24)
+    for column in table.columns:
+        view.add_column(Text(column.title), overflow="fold")
+    for label, row in table.rows.items():
+        cells = (row[column.key].plain(column.digits) for column in table.columns)
+        lines = (cell.replace("), ", ")\n").replace(" (", "\n(") for cell in cells)
+        view.add_row(Text(label), *map(Text, lines))
+    return view
+
+
 def terminal_notes(table: Table) -> list[str]:
     """Notes for the reader of a table: on the whole, then on single figures."""
     return [*table.notes, *table.footnotes()]

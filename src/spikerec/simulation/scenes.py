@@ -75,6 +75,25 @@ class Wave:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A steady change: value + slope · (t − time).
+
+    Attributes:
+        value: at `time`.
+        slope: change in a readout.
+        time: in readouts.
+    """
+
+    value: float
+    slope: float = 0.0
+    time: float = 0.0
+
+    def __call__(self, times: Tensor) -> Tensor:
+        """Values at times (T,): (T,) float64."""
+        return self.value + self.slope * (times - self.time)
+
+
+@dataclass(frozen=True)
 class Path:
     """A path of homographies from the scene's plane to a photograph's.
 
@@ -87,12 +106,12 @@ class Path:
         tilt_y: perspective along y.
     """
 
-    x: Wave
-    y: Wave
-    angle: Wave
-    zoom: Wave
-    tilt_x: Wave
-    tilt_y: Wave
+    x: Wave | Line
+    y: Wave | Line
+    angle: Wave | Line
+    zoom: Wave | Line
+    tilt_x: Wave | Line
+    tilt_y: Wave | Line
 
     def homographies(self, times: Tensor) -> Tensor:
         """Matrices that take points (x, y, 1) of the scene to the photograph: (T, 3, 3) float64."""
@@ -417,6 +436,50 @@ class RandomScene(LayeredScene):
         super().__init__(layers, height=height, width=width, brightness=brightness)
 
 
+@checked
+class SteadyScene(LayeredScene):
+    """A photograph and a cut-out of another, each crossing the view in a straight line.
+
+    Both move at the same speed, in directions of their own. At the key readout every speed shows
+    the same picture, so that scenes which differ in speed alone have one truth there.
+
+    Args:
+        images: two (h, w) float arrays in [0, 1]: the background, and what the cut-out is of.
+        height: rows of the scene.
+        width: columns of the scene.
+        seed: of everything that is drawn.
+        speed: of both, in pixels a readout, from 0 up.
+        key_readout: readout of the common picture.
+
+    Raises:
+        ConfigError: a speed below 0.
+        InputError: not two images, or one that is not (h, w) in [0, 1].
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Tensor],
+        *,
+        height: int,
+        width: int,
+        seed: int,
+        speed: float,
+        key_readout: int,
+    ) -> None:
+        if len(images) != 2:
+            raise InputError(f"a steady scene needs two images, found {len(images)}.")
+        if speed < 0:
+            raise ConfigError(f"speed must be 0 or above, found {speed}.")
+        draw = _Draw(seed)
+        far, near = (_checked(images, index) for index in range(2))
+        layers = (
+            _background(far, height, width, draw, SceneStyle(warp=0.0)),
+            _object(near, height, width, draw, speed=0.0),
+        )
+        steady = [_seen_by_pixels(_steadied(one, speed, key_readout, draw)) for one in layers]
+        super().__init__(steady, height=height, width=width)
+
+
 class _Draw:
     """Random choices of a scene, from one generator on the CPU."""
 
@@ -502,6 +565,19 @@ def _object(image: Tensor, height: int, width: int, draw: _Draw, speed: float) -
     )
     outline = _outline(size, 0.5 * min(side * DETAIL, 0.9 * size), draw)
     return Layer(torch.stack((texture, outline.to(texture.device))), path, detail=DETAIL)
+
+
+def _steadied(layer: Layer, speed: float, time: float, draw: _Draw) -> Layer:
+    """The layer moving straight on in some direction, where its own path has its mean at `time`."""
+    assert isinstance(layer.path, Path)
+    still = {
+        name: Line(getattr(layer.path, name).offset)
+        for name in ("x", "y", "angle", "zoom", "tilt_x", "tilt_y")
+    }
+    direction = draw.uniform(0, 2 * math.pi)
+    for name, share in (("x", math.cos(direction)), ("y", math.sin(direction))):
+        still[name] = Line(still[name].value, speed * share, time)
+    return replace(layer, path=Path(**still))
 
 
 def _in_scenery(layer: Layer, background: Layer, draw: _Draw) -> Layer:

@@ -2,7 +2,7 @@
 
 /*
  * The leaderboard's behaviour. All text from records enters the page as text nodes, never as HTML.
- * Sections: elements · state · table · provenance · plot · comparison · pictures · the rest.
+ * Sections: elements · state · table · provenance · curves · plot · comparison · pictures · the rest.
  */
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent, bare);
@@ -42,7 +42,8 @@
   const fixed = (value, digits) => value.toFixed(digits).replace("-", "−");
   const signed = (value, digits) => (value > 0 ? "+" : "") + fixed(value, digits);
   const short = (digest) => (digest ? digest.slice(0, 12) : "none");
-  const clipped = (text) => (text.length > 28 ? text.slice(0, 27) + "…" : text);
+  /** The text, cut where a line of so many pixels ends (7 a letter, with room for an arrow). */
+  const clipped = (text, width) => (text.length * 7 > width - 130 ? text.slice(0, Math.floor((width - 130) / 7) - 1) + "…" : text);
   const isNumber = (value) => typeof value === "number";
   const day = (time) => time.slice(0, 16).replace("T", " ") + " UTC";
 
@@ -52,8 +53,9 @@
 
   // ------------------------------------------------------------------------------- state
 
-  const state = { board: null, sort: null, ascending: false, view: "slider" };
+  const state = { board: null, sort: null, ascending: false, view: "slider", drawn: null };
   const stage = pictureStage($("stage"), showBorder);
+  const curves = curveCharts({ element, svg, fixed, ticks, isNumber, showPoint });
 
   const EFFICIENCY = [
     { key: "params", title: "Params (M)", digits: 2 },
@@ -105,6 +107,7 @@
     state.sort = state.board.metrics[0]?.key ?? "label";
     state.ascending = !(state.board.metrics[0]?.higher ?? false);
     drawTable();
+    setUpCurves();
     setUpPlot();
     setUpComparison();
   }
@@ -321,18 +324,103 @@
       element("pre", { tabindex: "0" }, JSON.stringify(content, null, 2)));
   }
 
+  // ------------------------------------------------------------------------------ curves
+
+  function setUpCurves() {
+    const { board } = state;
+    const drawable = (axes) => board.metrics
+      .filter(({ key }) => axes.some((axis) => axis.curves[key])).map((m) => [m.key, m.title]);
+    state.drawn = curves.firstDrawn(board.rows);
+    $("factors-section").hidden = !board.factors.length;
+    $("covariate-section").hidden = !board.covariates.length;
+    options($("factors-metric"), drawable(board.factors), $("factors-metric").value);
+    options($("covariate-y"), drawable(board.covariates), $("covariate-y").value);
+    options($("covariate-x"), board.covariates.map((axis) => [axis.name, axis.title]), $("covariate-x").value);
+    $("breakdown").replaceChildren(...(board.breakdown ? breakdownTable(board) : []));
+    drawCurves();
+  }
+
+  function drawCurves() {
+    drawFactors();
+    drawCovariate();
+  }
+
+  const chosenMetric = (id) => state.board.metrics.find((m) => m.key === $(id).value);
+
+  /** A panel for each factor, all on one scale. */
+  function drawFactors() {
+    const { board, drawn } = state;
+    const metric = chosenMetric("factors-metric");
+    if (!metric) return;
+    curves.drawKey($("factors-key"), board.rows, drawn, drawCurves);
+    const hasShades = $("spread").checked;
+    const range = curves.rangeOf(board.factors, metric, drawn, hasShades);
+    const whole = $("factors").clientWidth || 700;
+    const across = Math.max(1, Math.floor(whole / 300));
+    const size = { width: Math.floor((whole - 16 * (across - 1)) / across), height: 230 };
+    $("factors").style.setProperty("--across", across);
+    $("factors").replaceChildren(...board.factors.map((axis) =>
+      curves.chart(axis, metric, { drawn, range, size, hasShades, rows: board.rows })));
+  }
+
+  function drawCovariate() {
+    const { board, drawn } = state;
+    const metric = chosenMetric("covariate-y");
+    const axis = board.covariates.find(({ name }) => name === $("covariate-x").value);
+    if (!metric || !axis) return;
+    curves.drawKey($("covariate-key"), board.rows, drawn, drawCurves);
+    const hasShades = $("spread").checked;
+    const range = curves.rangeOf([axis], metric, drawn, hasShades);
+    const width = $("covariate").clientWidth || 700;
+    const size = { width, height: Math.round(Math.min(380, Math.max(260, width * 0.45))) };
+    $("covariate").replaceChildren(curves.chart(axis, metric, { drawn, range, size, hasShades, rows: board.rows }));
+    const bins = axis.points.some((point) => point.low < point.high);
+    $("covariate-note").textContent =
+      `${metric.title}${metric.higher ? "" : " (axis reversed)"}: mean of the samples ${bins ? "in each of " + axis.points.length + " bins of about equally many" : "of each value"}` +
+      ", with its 95 % interval over scenes. Samples that differ in this may differ in other things too.";
+  }
+
+  /** Where the figure of one point comes from. */
+  function showPoint(row, metric, axis, place, [mean, low, high, samples]) {
+    const { board } = state;
+    const { file, protocol, description } = board.rows[row].figures[metric.key];
+    const note = `Of the samples with ${axis.title} ${axis.points[place].text}.`;
+    showProvenance(board, board.rows[row], metric, { mean, low, high, samples, note, file, protocol, description });
+  }
+
+  /** The first level of each factor at which a method breaks down, and the rule. */
+  function breakdownTable(board) {
+    const { factors, rows, rule } = board.breakdown;
+    const titles = factors.map((name) => board.factors.find((axis) => axis.name === name).title);
+    const head = element("tr", {}, ["Breaks down at", ...titles].map((title) => element("th", { scope: "col", class: "plain" }, title)));
+    const body = rows.map((cells, i) => element("tr", {},
+      element("th", { scope: "row" }, board.rows[i].label),
+      cells.map((cell) => element("td", { class: `plain ${cell === "none" ? "muted" : ""}` }, cell ?? "–"))));
+    return [
+      element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Where methods break down" },
+        element("table", { class: "breakdown" }, element("thead", {}, head), element("tbody", {}, body))),
+      element("p", { class: "muted small" }, rule),
+    ];
+  }
+
   // -------------------------------------------------------------------------------- plot
 
   function setUpPlot() {
     const board = state.board;
     const xs = [
-      ...latencyPlaces(board).map((place) => [`latency:${place}`, `ms, ${place}`]),
+      ...latencyPlaces(board).map((place) => [`latency:${place}`, latencyTitle(board, place)]),
       ...columns(board).filter((c) => c.kind === "efficiency").map((c) => [c.key, c.title]),
     ];
     options($("plot-y"), board.metrics.filter(({ key }) => board.pairs[key]).map((m) => [m.key, m.title]), $("plot-y").value);
     options($("plot-x"), xs, $("plot-x").value);
     $("plot-section").hidden = !xs.length || !board.metrics.length;
     drawPlot();
+  }
+
+  /** `ms, 250×400`; with the device where several were used, whose name may be long. */
+  function latencyTitle(board, place) {
+    const alike = latencyPlaces(board).filter((other) => sizeOf(other) === sizeOf(place));
+    return `ms, ${alike.length > 1 ? place : sizeOf(place)}`;
   }
 
   /** Measured methods with both coordinates; the source's own figures where they are for the same. */
@@ -346,15 +434,22 @@
   }
 
   /** What the plot's note says of rows that were timed on another device, and of those never timed. */
-  function timingNotes(board, measured, metric) {
+  function timingNotes(board, measured, metric, x) {
     const notes = new Map();
     for (const p of measured.filter(({ device }) => device)) {
       notes.set(p.device, [...(notes.get(p.device) ?? []), p.label]);
     }
     const said = [...notes].map(([device, labels]) => ` Square: measured on ${device}, not to be compared in time: ${labels.join(", ")}.`);
+    if (x.startsWith("latency:")) said.push(` Times: on ${x.slice(x.indexOf(" on ") + 4)}.`);
     const missing = board.rows.filter((row) => isNumber(row.figures[metric.key].mean) && !measured.some((p) => p.row === row));
     if (missing.length) said.push(` Not measured: ${missing.map((row) => row.label).join(", ")}.`);
     return said.join("");
+  }
+
+  /** The points that are in the plot without their names, because other names cover the place. */
+  function namelessNote(measured) {
+    const labels = measured.filter((p) => !p.isNamed).map((p) => p.label);
+    return labels.length ? ` Without room for its name: ${labels.join(", ")}.` : "";
   }
 
   function reportedPoints(board, metric, x) {
@@ -411,7 +506,7 @@
     $("plot").replaceChildren(view);
     $("plot-note").textContent =
       `Up and left is better. On the front: ${front.map((p) => p.label).join(", ") || "none"}. ` +
-      "Whiskers are 95 % intervals." + timingNotes(board, measured, metric) +
+      "Whiskers are 95 % intervals." + timingNotes(board, measured, metric, x) + namelessNote(measured) +
       (reported.length ? ` Hollow: as reported (${board.reference.title}), on other hardware where it is time.` : "");
   }
 
@@ -419,7 +514,7 @@
   function plotFrame(points, metric) {
     const width = Math.max(300, $("plot").clientWidth || 700);
     const height = Math.round(Math.min(460, Math.max(360, width * 0.5)));
-    const margin = { left: 52, right: 16, top: 14, bottom: 46 };
+    const margin = { left: 52, right: 16, top: 30, bottom: 46 };
     const costs = points.map((p) => p.x).filter((v) => v > 0);
     const hasZero = points.some((p) => p.x <= 0);
     const [least, most] = costs.length ? [Math.min(...costs), Math.max(...costs)] : [1, 10];
@@ -457,8 +552,8 @@
         svg("line", { class: "zero", x1: frame.start - 12, x2: frame.start - 12, y1: margin.top, y2: bottom, "stroke-dasharray": "2 4" }));
     }
     group.append(
-      svg("text", { class: "title", x: width - margin.right, y: height - 8, "text-anchor": "end" }, `${clipped(title)} →`),
-      svg("text", { class: "title", x: margin.left - 44, y: height - 8 }, `↑ ${clipped(metric.title)}${metric.higher ? "" : " (axis reversed)"}`));
+      svg("text", { class: "title", x: width - margin.right, y: height - 8, "text-anchor": "end" }, `${clipped(title, width)} →`),
+      svg("text", { class: "title", x: 0, y: 14 }, `↑ ${clipped(metric.title, width)}${metric.higher ? "" : " (axis reversed)"}`));
     return group;
   }
 
@@ -530,6 +625,7 @@
       ? svg("rect", { class: "point elsewhere", x: x - 5, y: y - 5, width: 10, height: 10 })
       : svg("circle", { class: point.reported ? null : "point", cx: x, cy: y, r: point.reported ? 4.5 : 5.5 }));
     const place = point.isNamed === false ? null : placeName(point.label, x, y, frame, taken);
+    point.isNamed ??= Boolean(place);
     if (place) mark.append(svg("text", { x: place.x, y: place.y, "text-anchor": place.anchor }, point.label));
     return mark;
   }
@@ -756,7 +852,9 @@
     on("controls", "submit", (event) => event.preventDefault());
     on("dataset", "change", chooseBoard);
     on("filter", "input", drawTable);
-    on("spread", "change", drawTable);
+    on("spread", "change", () => { drawTable(); drawCurves(); });
+    on("factors-metric", "change", drawFactors);
+    for (const id of ["covariate-x", "covariate-y"]) on(id, "change", drawCovariate);
     on("reported", "change", () => { drawTable(); drawPlot(); });
     on("plot-x", "change", drawPlot);
     on("plot-y", "change", drawPlot);
@@ -780,6 +878,7 @@
       if (innerWidth === width) return;
       width = innerWidth;
       drawTable();
+      drawCurves();
       drawPlot();
       drawComparison();
       markBar();

@@ -21,6 +21,8 @@ from PIL import Image
 from spikerec import __version__
 from spikerec.errors import printable
 from spikerec.results.boards import Board
+from spikerec.results.breakdown import breakdowns, rule, shown
+from spikerec.results.curves import Axis, covariates, curves, factors
 from spikerec.results.record import Record
 from spikerec.results.references import (
     Reference,
@@ -140,7 +142,52 @@ def _board(
         "pairs": {key: _pairs(stand, labels) for key, stand in stands.items()},
         "reference": _reference_points(reference, board) if reference else None,
         "images": _board_images(board, album, most_images),
+        "factors": [_axis(board, axis) for axis in factors(board)],
+        "covariates": [_axis(board, axis) for axis in covariates(board)] if has_values else [],
+        "breakdown": _breakdown(board),
     }
+
+
+def _axis(board: Board, axis: Axis) -> dict[str, Any]:
+    """An axis with its points and the curves over it.
+
+    `curves` is metric → one list a row of the board, of [mean, low, high, samples] at each point;
+    null where there is nothing.
+    """
+    found = curves(board, axis)
+    return {
+        "name": axis.name,
+        "title": axis.title,
+        "points": [
+            {"text": point.text, "low": _rounded(point.low), "high": _rounded(point.high)}
+            for point in axis.points
+        ],
+        "middle": axis.middle,
+        "curves": {
+            key: [
+                [
+                    one and [*map(_rounded, one), int(mask.sum())]
+                    for one, mask in zip(by_row[label], axis.masks[label], strict=True)
+                ]
+                if label in by_row
+                else None
+                for label in board.rows
+            ]
+            for key, by_row in found.items()
+        },
+    }
+
+
+def _breakdown(board: Board) -> dict[str, Any] | None:
+    """The table of breakdowns: a list of texts a row, in the order of `factors`."""
+    found = breakdowns(board)
+    if not found:
+        return None
+    rows = [
+        [shown(by_row[label]) if label in by_row else None for by_row in found.values()]
+        for label in board.rows
+    ]
+    return {"factors": list(found), "rows": rows, "rule": rule(board)}
 
 
 def _metric(metric: Metric, stands: Mapping[str, Standing]) -> dict[str, Any]:

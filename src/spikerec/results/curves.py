@@ -1,0 +1,200 @@
+"""Quality against the conditions of the samples: the points, means and intervals of curves.
+
+Two kinds of axes:
+
+* **Factors**, of a set that varies one at a time (`data=robustness`). The condition `factor` of a
+  sample names the covariate or condition in which it differs from the middle; any other label is
+  the middle, which belongs to every factor. The points are the factor's levels.
+* **Covariates** of any board, and conditions with several labels. The points are the values
+  themselves where there are few, else bins of about equally many samples.
+
+A row may have covariates of its own: how much of a window is mirrored depends on the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikerec.results.boards import Board
+from spikerec.results.record import Samples
+from spikerec.results.rows import Metric, Row
+from spikerec.results.statistics import Interval, intervals
+from spikerec.results.tables import row_values
+
+Column = NDArray[Any]  # float64 of a covariate, text of a condition
+Mask = NDArray[np.bool_]
+
+FACTOR = "factor"  # the condition that names what a sample varies
+
+#: Headings of what spikerec itself states of samples; others are named as their set names them.
+TITLES = {
+    "firing_rate": "Firing rate",
+    "fixed_pattern": "Fixed pattern (σ)",
+    "hot_pixels": "Hot pixels (share)",
+    "light_scale": "Light scale",
+    "mirrored": "Mirrored readouts",
+    "motion": "Motion (px a readout)",
+    "noise": "Noise",
+    "readouts_after": "Readouts left",
+}
+
+MOST_VALUES = 8  # distinct values of a covariate that are points of their own
+BINS = 6
+MOST_LABELS = 12  # of a condition that is drawn against
+MOST_AXES = 16  # of a board
+
+
+class Point(NamedTuple):
+    """A level of a factor, or a bin of a covariate.
+
+    Attributes:
+        low: least value; NaN of a label.
+        high: largest value, in the bin.
+        text: as ticks and tables show it.
+    """
+
+    low: float
+    high: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A factor, covariate or condition that quality is drawn against.
+
+    Attributes:
+        name: key of the covariate or condition.
+        points: in order.
+        masks: label of a row → (points, samples): which of the board's samples belong to each.
+        middle: index of the middle among the points of a factor; None elsewhere.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+    masks: dict[str, Mask]
+    middle: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Heading."""
+        return TITLES.get(self.name, self.name.replace("_", " ").capitalize())
+
+
+def factors(board: Board) -> list[Axis]:
+    """The factors that the board's samples vary one at a time, in the set's order."""
+    columns = _columns(board.record.samples)
+    labels = columns.pop(FACTOR, np.array([]))
+    is_middle = ~np.isin(labels, list(columns))
+    found = []
+    for name in dict.fromkeys(labels[~is_middle].tolist()):
+        is_own = is_middle | (labels == name)
+        points = _distinct(columns[name][is_own])
+        masks = _masks(points, columns[name]) & is_own
+        middles = np.flatnonzero((masks & is_middle).any(axis=1))
+        if len(middles) == 1 and len(points) > 1:
+            found.append(Axis(name, points, dict.fromkeys(board.rows, masks), int(middles[0])))
+    return found[:MOST_AXES]
+
+
+def covariates(board: Board) -> list[Axis]:
+    """The covariates and conditions that differ between the board's samples."""
+    by_name: dict[str, dict[str, Column]] = {}
+    for label, row in board.rows.items():
+        for name, column in _columns_in_order(row, board.keys).items():
+            by_name.setdefault(name, {})[label] = column
+    found = []
+    for name, columns in by_name.items():
+        points = _points(np.concatenate(list(columns.values())))
+        if len(points) > 1:
+            masks = {label: _masks(points, column) for label, column in columns.items()}
+            found.append(Axis(name, points, masks))
+    return found[:MOST_AXES]
+
+
+def _columns(samples: Samples) -> dict[str, Column]:
+    """The covariates and conditions of the samples."""
+    texts = {name: np.array(labels) for name, labels in samples.conditions.items()}
+    return samples.all_covariates | texts
+
+
+def _columns_in_order(row: Row, keys: Sequence[str]) -> dict[str, Column]:
+    """Those of a row, in the order of the keys given."""
+    samples = row.record.samples
+    place = {key: i for i, key in enumerate(samples.keys)}
+    order = [place[key] for key in keys]
+    return {name: column[order] for name, column in _columns(samples).items()}
+
+
+def _points(column: Column) -> tuple[Point, ...]:
+    """Distinct values where they are few, else bins; none where labels are many."""
+    if column.dtype.kind == "f":
+        column = column[~np.isnan(column)]
+    count = len(np.unique(column))
+    if column.dtype.kind != "f":
+        return _distinct(column) if count <= MOST_LABELS else ()
+    return _distinct(column) if count <= MOST_VALUES else _bins(column)
+
+
+def _distinct(column: Column) -> tuple[Point, ...]:
+    """A point for each number, rising, or for each text, in the order of the samples."""
+    if column.dtype.kind == "f":
+        return tuple(Point(value, value, f"{value:g}") for value in np.unique(column).tolist())
+    return tuple(Point(np.nan, np.nan, text) for text in dict.fromkeys(column.tolist()))
+
+
+def _bins(column: Column) -> tuple[Point, ...]:
+    """Bins of about equally many numbers, each from its least to its largest."""
+    inner = np.unique(np.quantile(column, np.arange(1, BINS) / BINS))
+    place = np.searchsorted(inner, column, side="right")
+    parts = [column[place == i] for i in np.unique(place)]
+    ends = [(float(part.min()), float(part.max())) for part in parts]
+    return tuple(Point(low, high, f"{low:.3g} … {high:.3g}") for low, high in ends)
+
+
+def _masks(points: Sequence[Point], column: Column) -> Mask:
+    """The samples (columns) that belong to each point (rows)."""
+    if column.dtype.kind == "f":
+        rows = [(column >= point.low) & (column <= point.high) for point in points]
+    else:
+        rows = [column == point.text for point in points]
+    return np.array(rows)
+
+
+def means(board: Board, axis: Axis, metric: Metric) -> dict[str, list[float | None]]:
+    """Label of a row → mean at each point of an axis; None without samples."""
+    found = {}
+    for label, row in board.rows.items():
+        column = row_values(row, metric, board.keys)
+        if column is not None and label in axis.masks:
+            parts = [column[mask & ~np.isnan(column)] for mask in axis.masks[label]]
+            found[label] = [float(part.mean()) if part.size else None for part in parts]
+    return found
+
+
+def curves(board: Board, axis: Axis) -> dict[str, dict[str, list[Interval | None]]]:
+    """Key of a metric → label of a row → mean and interval at each point; None without samples.
+
+    The intervals are the board's own: see `spikerec.results.statistics`.
+    """
+    values = {
+        (key, label): column
+        for key, metric in board.metrics.items()
+        for label, row in board.rows.items()
+        if label in axis.masks and (column := row_values(row, metric, board.keys)) is not None
+    }
+    found: dict[str, dict[str, list[Interval | None]]] = {}
+    for place in range(len(axis.points)):
+        masked = {
+            name: np.where(axis.masks[name[1]][place], column, np.nan)
+            for name, column in values.items()
+        }
+        estimated = intervals(masked, board.keys)
+        for (key, label), one in estimated.items():
+            known = None if np.isnan(one.mean) else one
+            found.setdefault(key, {}).setdefault(label, []).append(known)
+    return found

@@ -1,0 +1,181 @@
+"""Breakdowns of methods, and the curves behind them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from spikerec.results import Record, Samples
+from spikerec.results.boards import Board, gather
+from spikerec.results.breakdown import board_tables, breakdown_table, breakdowns
+from spikerec.results.curves import BINS, covariates, curves, factors, means
+from spikerec.results.formats import csv_rows, markdown
+from spikerec.results.statistics import intervals, scenes
+from spikerec.results.tables import Table, standings
+from spikerec.results.terminal import terminal_breakdowns
+from tests.results.records import LIGHT, NOISE, factor_record, make_record
+
+
+def printed(table: Table, width: int = 80) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(terminal_breakdowns(table))
+    return console.export_text()
+
+
+FLAT = [30.0] * 6
+QUIET = [30.0] * 3
+
+
+def board_of(*records: Record) -> Board:
+    (board,), problems = gather(records)
+    assert not problems
+    return board
+
+
+def places(light: Sequence[float], noise: Sequence[float] = QUIET, *others: Record) -> list[str]:
+    """The breakdowns of a method in light and noise, as the tables show them."""
+    board = board_of(factor_record("STIR", light, noise), *others)
+    table = breakdown_table(board)
+    assert table is not None
+    return [table.rows["STIR"][name].text for name in ("light_scale", "noise")]
+
+
+def tfp(label: str, light: Sequence[float], noise: Sequence[float] = (20.0,) * 3) -> Record:
+    return factor_record(label, light, noise, config={"model": {"window": len(label)}})
+
+
+def test_a_method_that_keeps_its_quality_holds() -> None:
+    assert places(FLAT) == ["none", "none"]
+
+
+@pytest.mark.parametrize(
+    ("light", "expected"),
+    [
+        ([20.0, 27.0, 30.0, 30.0, 30.0, 30.0], "0.1 (−3.0 dB)"),  # the first, not the worst
+        ([30.0, 30.0, 27.1, 30.0, 30.0, 30.0], "none"),
+        ([30.0, 30.0, 30.0, 30.0, 30.0, 26.0], "1 (−4.0 dB)"),
+        ([30.0, 30.0, 26.5, 30.0, 26.0, 30.0], "0.2 (−3.5 dB), 0.7 (−4.0 dB)"),  # both sides
+        ([39.0, 39.0, 39.0, 30.0, 39.0, 39.0], "none"),  # better than in the middle is no loss
+    ],
+)
+def test_the_first_level_that_loses_3_db_is_where_it_breaks_down(
+    light: list[float], expected: str
+) -> None:
+    assert places(light)[0] == expected
+
+
+def test_noise_has_the_order_of_the_set() -> None:
+    assert places(FLAT, [30.0, 30.0, 25.0])[1] == "rsir (−5.0 dB)"
+    assert places(FLAT, [30.0, 24.0, 25.0])[1] == "shot (−6.0 dB)"
+
+
+def test_below_the_best_window_of_tfp_is_broken_however_small_the_loss() -> None:
+    short = tfp("TFP (7)", [10.0, 10.0, 10.0, 25.0, 31.0, 31.0])
+    long = tfp("TFP (121)", [30.5, 29.0, 10.0, 25.0, 10.0, 10.0])
+    assert places(FLAT, QUIET, short, long) == ["0.05 (< TFP), 0.7 (< TFP)", "none"]
+
+
+def test_below_tfp_in_the_middle_is_broken_there() -> None:
+    assert places(FLAT, QUIET, tfp("TFP (31)", [30.1] * 6)) == ["middle (< TFP)"] * 2
+
+
+def test_tfp_itself_is_judged_by_its_loss_alone() -> None:
+    board = board_of(tfp("TFP (7)", [20.0] * 6), tfp("TFP (121)", [25.0] * 5 + [21.0], [20.0] * 3))
+    found = breakdowns(board)["light_scale"]
+    assert found["TFP (7)"] == []
+    assert [str(one) for one in found["TFP (121)"]] == ["1 (−4.0 dB)"]
+
+
+def test_the_rule_names_the_windows_that_were_compared() -> None:
+    board = board_of(factor_record("STIR", FLAT, QUIET), tfp("TFP (31)", [20.0] * 6))
+    table = breakdown_table(board)
+    assert table is not None
+    assert "below the best of TFP (31), or has lost 3 dB" in table.notes[0]
+    alone = breakdown_table(board_of(factor_record("STIR", FLAT, QUIET)))
+    assert alone is not None
+    assert "TFP" not in alone.notes[0]
+
+
+def test_the_middle_belongs_to_every_factor() -> None:
+    board = board_of(factor_record("STIR", [1.0, 2, 3, 4, 5, 6], [4.0, 8, 9]))
+    light, noise = factors(board)
+    assert [point.text for point in light.points] == [f"{level:g}" for level in LIGHT]
+    assert [point.text for point in noise.points] == list(NOISE)
+    assert (light.middle, noise.middle) == (LIGHT.index(0.4), 0)
+    metric = board.metrics["psnr"]
+    assert means(board, light, metric)["STIR"] == pytest.approx([1, 2, 3, 4, 5, 6])
+    assert means(board, noise, metric)["STIR"] == pytest.approx([4, 8, 9])
+
+
+def test_the_interval_of_a_level_is_that_of_its_samples() -> None:
+    record = factor_record("STIR", FLAT, QUIET)
+    board = board_of(record)
+    (light, _) = factors(board)
+    mask = light.masks["STIR"][0]
+    keys = [key for key, is_in in zip(board.keys, mask, strict=True) if is_in]
+    alone = intervals({"STIR": record.column("psnr")[mask]}, keys)["STIR"]
+    found = curves(board, light)["psnr"]["STIR"]
+    assert found[0] == alone
+    assert alone.low < alone.mean < alone.high
+
+
+def test_recordings_of_one_scene_are_resampled_together() -> None:
+    assert scenes(["03@middle/60", "03@motion=2/60", "04@middle/60", "@/1", "a/b/2"]) == [
+        "03", "03", "04", "@", "a/b",
+    ]  # fmt: skip
+    (stand,) = standings([board_of(factor_record("STIR", FLAT, QUIET))]).popitem()[1].values()
+    # Every recording of a scene has one value, so that the interval is that of four values.
+    alone = intervals({"x": np.array([28.5, 29.5, 30.5, 31.5])}, ["0", "1", "2", "3"])["x"]
+    assert stand.intervals["STIR"] == pytest.approx(alone)
+
+
+def test_a_covariate_of_many_values_is_cut_into_bins_of_like_size() -> None:
+    axes = {axis.name: axis for axis in covariates(board_of(factor_record("STIR", FLAT, QUIET)))}
+    assert set(axes) == {"light_scale", "firing_rate", "factor", "noise"}
+    assert len(axes["light_scale"].points) == len(LIGHT)
+    masks = axes["firing_rate"].masks["STIR"]
+    assert len(masks) == BINS
+    assert (masks.sum(axis=0) == 1).all()  # every sample is in one bin
+    assert np.ptp(masks.sum(axis=1)) <= 1
+
+
+def test_what_does_not_differ_between_samples_is_no_axis() -> None:
+    record = make_record()
+    assert factors(board_of(record)) == covariates(board_of(record)) == []
+    assert breakdown_table(board_of(record)) is None
+    given = record.samples
+    even = {"light_scale": np.full(len(given.keys), 0.4)}
+    alike = Samples(given.keys, given.values, given.higher_is_better, covariates=even)
+    assert covariates(board_of(replace(record, samples=alike))) == []
+
+
+def test_samples_without_a_value_are_left_out() -> None:
+    record = factor_record("STIR", FLAT, QUIET)
+    values = record.column("psnr").copy()
+    board = board_of(record)
+    (light, _) = factors(board)
+    values[light.masks["STIR"][0]] = np.nan
+    samples = replace(record.samples, values={"psnr": values})
+    board = board_of(replace(record, samples=samples))
+    assert curves(board, light)["psnr"]["STIR"][0] is None
+    assert breakdowns(board)["light_scale"]["STIR"] == []
+
+
+def test_all_tables_say_where_methods_break_down() -> None:
+    board = board_of(factor_record("STIR", [30.0] * 5 + [20.0], QUIET))
+    stands = standings([board])
+    (line,) = csv_rows([board], stands)
+    assert line["robustness (test): breaks down at light_scale"] == "1 (−10.0 dB)"
+    assert line["robustness (test): breaks down at noise"] == "none"
+    text = markdown(board_tables([board], stands))
+    assert "## robustness (test): breaks down at" in text
+    assert "| STIR | 1 (−10.0 dB) | none |" in text
+    table = breakdown_table(board)
+    assert table is not None
+    first, second = (line.split() for line in printed(table).splitlines() if "1" in line)
+    assert (first, second) == (["STIR", "1", "none"], ["(−10.0", "dB)"])
