@@ -164,13 +164,13 @@ class Trainer:
         return loss.detach()
 
 
-def training_step(*, bf16: bool) -> Callable[[tuple[int, ...], Path], Case]:
-    """A step of STIR on B crops of H × W."""
+def training_step(name: str, *, bf16: bool) -> Callable[[tuple[int, ...], Path], Case]:
+    """A step of a network on B crops of H × W."""
 
     def prepare(size: tuple[int, ...], folder: Path) -> Case:
         del folder
         batch, height, width = size
-        plain = network("stir")
+        plain = network(name)
         spikes = random_spikes(plain.window, height, width, batch)
         ours = Trainer(copy.deepcopy(plain), spikes, channels_last=True, fused=True, bf16=bf16)
         reference = Trainer(plain, spikes)
@@ -223,17 +223,20 @@ BENCHMARKS = (
         goal=1.3,
         tolerance=1e-5,
         sizes={"full": (8, 96, 96), "quick": (4, 48, 48), "tiny": (2, 16, 16)},
-        prepare=training_step(bf16=False),
+        prepare=training_step("stir", bf16=False),
         trains=True,
     ),
-    Benchmark(
-        "stir_training_bf16",
-        "STIR, a training step, bf16-mixed",
-        "the plain module, eager float32",
-        goal=1.3,
-        tolerance=1e-3,
-        sizes={"full": (8, 96, 96), "quick": (4, 48, 48), "tiny": (2, 16, 16)},
-        prepare=training_step(bf16=True),
-        trains=True,
+    *(
+        Benchmark(
+            f"{name}_training_bf16",
+            f"{title}, a training step, bf16-mixed",
+            "the plain module, eager float32",
+            goal=1.3,
+            tolerance=1e-3,
+            sizes={"full": (8, 96, 96), "quick": (4, 48, 48), "tiny": (2, 16, 16)},
+            prepare=training_step(name, bf16=True),
+            trains=True,
+        )
+        for name, title in (("stir", "STIR"), ("fast", "Fast"), ("fast_wide", "Fast (wide)"))
     ),
 )
