@@ -1,10 +1,11 @@
-"""List data sets, fetch samples, look at a recording: spikerec data inspect car.dat."""
+"""List and fetch data sets, look at recordings, compare them: spikerec data inspect car.dat."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ from spikerec.errors import ConfigError, DataError, SpikerecError, printable
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from spikerec.spikes import SpikeStream
 
 #: Samples that are fetched into the folder of a data set with a layout of its own.
 SAMPLES = {"reds-samples": "reds"}
@@ -36,6 +39,8 @@ def main(arguments: list[str]) -> None:
         _fetch(console, options.name, options.root, options.photographs)
     elif options.verb == "inspect":
         _inspect(console, options)
+    elif options.verb == "compare":
+        _compare(console, options)
     else:
         _import(console, options)
 
@@ -67,6 +72,16 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, help="file of the contact sheet (default: NAME_inspection.png)"
     )
     add_stream_options(inspect)
+    comparing = verbs.add_parser(
+        "compare",
+        help="compare how pixels fire in a recording and in a simulation, in numbers and a picture",
+    )
+    comparing.add_argument("recording", type=Path, help="a recording, or a folder of them")
+    comparing.add_argument("simulation", type=Path, help="another, or a folder of simulated ones")
+    comparing.add_argument(
+        "--output", type=Path, help="file of the picture (default: RECORDING_comparison.png)"
+    )
+    add_stream_options(comparing)
     importing = verbs.add_parser(
         "import", help="write the YAML file that states how a .dat is laid out"
     )
@@ -113,6 +128,46 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
             table.add_row(label, value)
         console.print(table)
         _save(console, contact_sheet(found), output)
+
+
+def _compare(console: Console, options: argparse.Namespace) -> None:
+    """Print how two recordings differ, and draw their histograms."""
+    from rich.table import Table
+
+    from spikerec.spikes.comparison import compare, picture
+
+    paths: tuple[Path, Path] = (options.recording, options.simulation)
+    with ExitStack() as opened:
+        compared = compare(*(_streams(path, options, opened) for path in paths))
+    pair = (compared.recording, compared.simulation)
+    table = Table("", *(printable(path.name) for path in paths), "distance", box=None)
+    apart = {name: f"{distance:.3g}" for name, distance in compared.distances.items()}
+    table.add_row("streams", *(f"{one.num_streams}" for one in pair))
+    table.add_row("readouts looked at", *(f"{one.num_readouts}" for one in pair))
+    rates = (f"{one.mean_rate:.4f}" for one in pair)
+    table.add_row("firing rate, spikes a readout", *rates, apart["rates"])
+    intervals = (f"{one.median_interval}" for one in pair)
+    table.add_row("median interval, readouts", *intervals, apart["intervals"])
+    changes = (f"{one.mean_change:.2f}" for one in pair)
+    table.add_row("mean change of intervals, readouts", *changes, apart["changes"])
+    console.print(table)
+    output = options.output or paths[0].with_name(f"{paths[0].stem}_comparison.png")
+    _save(console, picture(compared, (str(paths[0]), str(paths[1]))), output)
+
+
+def _streams(path: Path, options: argparse.Namespace, opened: ExitStack) -> list[SpikeStream]:
+    """The streams of a file or folder; a stated geometry is for those that have no sidecar."""
+    from spikerec import spikes
+    from spikerec.spikes.recordings import find_recordings
+
+    check_stream(path)
+    streams = []
+    for one in find_recordings([path], joins=True):
+        settings = opening(one, stated(options))
+        if spikes.read_sidecar(one).geometry is not None:
+            settings["geometry"] = None
+        streams.append(opened.enter_context(spikes.open(one, **settings)))
+    return streams
 
 
 def _made(path: Path) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 from .bits import PackedSpikes, pack_bits, unpack_bits
+from .comparison import Comparison, Histograms, compare, histograms
 from .concatenated import ConcatenatedStream
 from .dat import DatStream, DatWriter
 from .ends import Ends, mirrored, reflect
@@ -16,12 +17,14 @@ __all__ = [
     "SAVED_SUFFIXES",
     "SUFFIXES",
     "ArrayStream",
+    "Comparison",
     "ConcatenatedStream",
     "DatStream",
     "DatWriter",
     "Ends",
     "Geometry",
     "H5Stream",
+    "Histograms",
     "Inspection",
     "NpyStream",
     "NpzStream",
@@ -32,7 +35,9 @@ __all__ = [
     "SpikeStream",
     "SpikeWindow",
     "as_stream",
+    "compare",
     "equalise_histogram",
+    "histograms",
     "inspect",
     "isi",
     "mirrored",
