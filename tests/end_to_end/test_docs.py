@@ -39,6 +39,8 @@ SMALL_SYNTHETIC = (
     "style.objects=[0,0]",
 )
 
+SMALL_ROBUSTNESS = ("scenes=1", "height=96", "width=96", "motions=[0.2]", "hot_pixels=[0]")
+
 #: Parts of a command that need other machines, and what stands for them here.
 INSTEAD = (
     ("hydra/launcher=slurm", "hydra/launcher=submitit_local"),
@@ -51,6 +53,7 @@ INSTEAD = (
     ("trainer.max_epochs=20", "trainer.max_epochs=1"),
     ("data.batch_size=4,8", "data.batch_size=1,2"),
     ("model=stir,wgse", "model=ssir"),
+    ("model.window=7,15,31,61,121", "model.window=31"),
 )
 
 
@@ -107,6 +110,8 @@ def small(line: str) -> list[str]:
         extra = ["trainer.accelerator=cpu", "efficiency=null", "save_images=1"]
     if "data=synthetic" in words:
         extra += [f"data.sets.synthetic.{word}" for word in SMALL_SYNTHETIC]
+    if "data=robustness" in words:
+        extra += [f"data.sets.robustness.{word}" for word in SMALL_ROBUSTNESS]
     if "model=stir" in words or any(word.startswith("+sweep=stir") for word in words):
         extra.append("model.channels=[8,8,8,8,8]")
     for name in ("reds", "pairs"):

@@ -154,6 +154,18 @@ def test_what_does_not_differ_between_samples_is_no_axis() -> None:
     assert covariates(board_of(replace(record, samples=alike))) == []
 
 
+def test_samples_of_unknown_covariates_belong_to_no_point() -> None:
+    record = factor_record("STIR", FLAT, QUIET)
+    known = {name: column.copy() for name, column in record.samples.covariates.items()}
+    for column in known.values():
+        column[0] = np.nan  # of a sample in the middle
+    board = board_of(replace(record, samples=replace(record.samples, covariates=known)))
+    (light, _) = factors(board)
+    assert [point.text for point in light.points] == [f"{level:g}" for level in LIGHT]
+    for axis in (light, *covariates(board)):
+        assert axis.masks["STIR"][:, 0].any() == (axis.name in ("factor", "noise"))
+
+
 def test_samples_without_a_value_are_left_out() -> None:
     record = factor_record("STIR", FLAT, QUIET)
     values = record.column("psnr").copy()

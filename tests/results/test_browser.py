@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 import spikerec
 from spikerec.apps.leaderboard import run
 from tests.results.hostile_texts import MARK, TEXTS, hostile_record
-from tests.results.records import write_demo
+from tests.results.records import factor_record, write_demo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -373,3 +374,72 @@ def test_no_text_of_a_record_runs_or_leaves_its_place(
         chromium.execute_script("arguments[0].close()", dialog)
     assert chromium.execute_script(f"return window.{MARK}") is None
     assert chromium.get_log("browser") == []
+
+
+@pytest.fixture(scope="module")
+def factors_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("factors")
+    long = "HyperE2VID, state carried from the start"
+    records = [
+        factor_record("STIR", [20.0] + [30.0] * 5, [30.0] * 3),
+        factor_record("TFP (31)", [21.0] * 6, [21.0] * 3),
+        replace(factor_record("WGSE", [28.0] * 6, [28.0, 28.0, 20.0]), label=long),
+    ]
+    return spikerec.leaderboard(records).save(folder / "leaderboard.html")
+
+
+def test_panels_and_table_say_where_methods_break_down(
+    chromium: webdriver.Chrome, factors_page: Path
+) -> None:
+    _screen(chromium, 1280, 900)
+    chromium.get(factors_page.as_uri())
+    assert _texts(chromium, "#factors .heading") == ["Light scale", "Noise"]
+    assert len(chromium.find_elements("css selector", "#factors .series")) == 6
+    cells = [cell.text for cell in chromium.find_elements("css selector", "#breakdown tbody td")]
+    assert set(cells) == {"0.05 (< TFP)", "rsir (< TFP)", "none"}
+    _find(chromium, "#factors-key button").click()
+    assert len(chromium.find_elements("css selector", "#factors .series")) == 4
+    assert _find(chromium, "#factors-key button").get_attribute("aria-pressed") == "false"
+
+
+def test_a_point_of_a_curve_opens_its_record(
+    chromium: webdriver.Chrome, factors_page: Path
+) -> None:
+    _screen(chromium, 1280, 900)
+    chromium.get(factors_page.as_uri())
+    dot = _find(chromium, "#factors .series .dot")
+    chromium.execute_script("arguments[0].dispatchEvent(new MouseEvent('click'))", dot)
+    told = _find(chromium, "#provenance").text
+    assert "Of the samples with Light scale 0.05." in told
+    assert "mean of 4 of 32 samples" in told
+    assert "-robustness-corrected-" in told
+
+
+#: The texts of charts that leave their chart, and the choices that are wider than their box.
+CUT = """
+const box = (node) => node.getBoundingClientRect();
+const cut = [...document.querySelectorAll("svg text")].filter((text) => {
+  const [own, chart] = [box(text), box(text.closest("svg"))];
+  return own.width && (own.left < chart.left - 1 || own.right > chart.right + 1);
+}).map((text) => text.textContent);
+const pen = document.createElement("canvas").getContext("2d");
+for (const select of document.querySelectorAll("select")) {
+  pen.font = getComputedStyle(select).font;
+  const text = select.selectedOptions[0]?.textContent ?? "";
+  if (box(select).width && pen.measureText(text).width > box(select).width - 30) cut.push(text);
+}
+for (const name of document.querySelectorAll("tbody th")) {
+  if (name.scrollWidth > name.clientWidth + 1) cut.push(name.textContent);
+}
+return cut;
+"""
+
+
+def test_a_phone_shows_names_titles_and_choices_whole(
+    chromium: webdriver.Chrome, page: Path, factors_page: Path
+) -> None:
+    _screen(chromium, 420, 900)
+    for one in (page, factors_page):
+        chromium.get(one.as_uri())
+        assert chromium.execute_script(CUT) == []
+        assert chromium.execute_script("return document.documentElement.scrollWidth") <= 420

@@ -132,18 +132,17 @@ def _columns_in_order(row: Row, keys: Sequence[str]) -> dict[str, Column]:
 
 def _points(column: Column) -> tuple[Point, ...]:
     """Distinct values where they are few, else bins; none where labels are many."""
-    if column.dtype.kind == "f":
-        column = column[~np.isnan(column)]
-    count = len(np.unique(column))
+    points = _distinct(column)
     if column.dtype.kind != "f":
-        return _distinct(column) if count <= MOST_LABELS else ()
-    return _distinct(column) if count <= MOST_VALUES else _bins(column)
+        return points if len(points) <= MOST_LABELS else ()
+    return points if len(points) <= MOST_VALUES else _bins(column[~np.isnan(column)])
 
 
 def _distinct(column: Column) -> tuple[Point, ...]:
     """A point for each number, rising, or for each text, in the order of the samples."""
     if column.dtype.kind == "f":
-        return tuple(Point(value, value, f"{value:g}") for value in np.unique(column).tolist())
+        values = np.unique(column[~np.isnan(column)])
+        return tuple(Point(value, value, f"{value:g}") for value in values.tolist())
     return tuple(Point(np.nan, np.nan, text) for text in dict.fromkeys(column.tolist()))
 
 

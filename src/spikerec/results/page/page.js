@@ -688,7 +688,7 @@
   /** One bar a sample, sorted: above the line the first method is better. Bars with pictures choose. */
   function differenceChart(differences, metric, result) {
     const width = Math.max(280, $("differences").clientWidth || 700);
-    const [height, left, right] = [150, 46, 8];
+    const [height, left, right] = [150, 54, 8];
     const good = (d) => (metric.higher ? d.value : -d.value);
     const sorted = [...differences].sort((p, q) => good(q) - good(p));
     const values = sorted.map(good);
