@@ -291,6 +291,13 @@ def test_live_windows_are_new_in_every_draw_and_the_same_for_a_seed(
     assert len(list(module.val_dataloader()[0])) > 0
 
 
+def test_no_training_scene_of_a_live_set_is_written(tmp_path: Path, pictures: Path) -> None:
+    live = make_live(tmp_path, pictures, scenes={"train": 3, "val": 1, "test": 1})
+    fetch(live)
+    assert read_card(tmp_path / "dataset.yaml")["scenes"] == {"val": 1, "test": 1}
+    assert not (tmp_path / "train").exists()
+
+
 def test_a_live_crop_is_a_part_of_its_scene(tmp_path: Path, pictures: Path) -> None:
     live = make_live(tmp_path, pictures)
     scene = live.recording([one.image for one in folder_images(pictures)], "train/3").scene

@@ -283,8 +283,13 @@ class Photos(MadeSet):
         """
         if self.own is None and self.sources is not None:
             fetch_photographs(self.sources, report=report)
-        write_set(self.root, self._card(), self.scenes, self._write, progress=progress)
+        write_set(self.root, self._card(), self.written, self._write, progress=progress)
         _deal.cache_clear()
+
+    @property
+    def written(self) -> dict[str, int]:
+        """The splits that are simulated beforehand, each with its number of scenes."""
+        return self.scenes
 
     def _shares(self) -> dict[str, list[SourceImage]]:
         """The photographs of each split."""
@@ -345,7 +350,7 @@ class Photos(MadeSet):
             },
             "style": asdict(self.style),
             "speeds": self.speeds,
-            "scenes": self.scenes,
+            "scenes": self.written,
             "photographs": {
                 split: [
                     {"name": one.name, "licence": one.licence, "sha256": one.sha256}
@@ -397,10 +402,15 @@ class LivePhotos(Photos, LiveSet):
     `spikerec data fetch NAME` gets the photographs and simulates the validation and test scenes.
     The photographs of the training split are held on the device.
 
-    Its arguments are those of `Photos`; `scenes` names no `train`.
+    Its arguments are those of `Photos`; a number of training scenes in `scenes` is not used.
     """
 
     __init__ = with_defaults(Photos.__init__, scenes={"val": 8, "test": 24}, name="photos_live")
+
+    @property
+    def written(self) -> dict[str, int]:
+        """See `Photos.written`: training scenes are simulated when they are asked for."""
+        return {split: count for split, count in self.scenes.items() if split != "train"}
 
     @cached_property
     def _held(self) -> dict[torch.device, list[Tensor]]:
