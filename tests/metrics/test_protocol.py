@@ -42,6 +42,19 @@ def test_protocols_and_their_parts_have_digests_of_their_own() -> None:
     assert protocol().digest != protocol(border=1).digest
 
 
+#: Of published records, which would else be in columns of their own.
+PUBLISHED = {
+    "corrected": "5f7ae6daf6a2df3ec4ee40d46e41066be344b7215e3ef98a540dbc72e1f18de1",
+    "reds": "0f41e437d08101f9f1ad1b788f8341c91cb6c201ee70f22265c2b831ceb16dda",
+    "stir": "eaf92759ea5e8272bbefd93b580db32b17e0df927b47da9c406d3927ed61dd78",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_protocols_keep_their_digests(name: str) -> None:
+    assert build("protocol", name).digest == PUBLISHED[name]
+
+
 def test_digest_does_not_depend_on_which_weights_are_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +127,8 @@ def test_impossible_settings_are_refused() -> None:
         protocol(border=-1)
     with pytest.raises(ConfigError, match="rounding must be"):
         protocol(rounding="up")
+    with pytest.raises(ConfigError, match="alignment must be none, gain, affine, matched or"):
+        protocol(alignment="best")
     with pytest.raises(ConfigError, match=r"^metrics"):
         Protocol("p", {}, clip=True, border=0, rounding="none")
 

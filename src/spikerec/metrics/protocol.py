@@ -28,6 +28,7 @@ from spikerec.errors import (
     errors_about,
 )
 from spikerec.kinds import checked
+from spikerec.metrics.alignment import Alignment, align
 from spikerec.metrics.base import ImageMetric
 from spikerec.metrics.recording import Recording, RecordingMetric
 
@@ -53,9 +54,12 @@ class Protocol(nn.Module):
         border: pixels dropped at each side of both images.
         rounding: of the reconstruction to 8-bit grey levels: `none`, `nearest`, or `down`, which
             truncates. Targets are taken as they are.
+        alignment: of the reconstruction's brightness with the target's, inside the border and
+            before all else (`spikerec.metrics.alignment`): `none`, `gain`, `affine`, `matched`, or
+            `equalised`. All but `none` and `equalised` need a target.
 
     Raises:
-        ConfigError: no metric, or a negative border.
+        ConfigError: no metric, a negative border, or another word for rounding or alignment.
 
     Example:
         >>> from spikerec.metrics import PSNR
@@ -72,6 +76,7 @@ class Protocol(nn.Module):
         clip: bool = True,
         border: int = 0,
         rounding: Rounding = "none",
+        alignment: Alignment = "none",
     ) -> None:
         super().__init__()
         if not metrics:
@@ -85,6 +90,7 @@ class Protocol(nn.Module):
         self.clip = clip
         self.border = border
         self.rounding = rounding
+        self.alignment = alignment
         self.unavailable: dict[str, str] = {}
         self._factories = dict(metrics)
         self.metrics = nn.ModuleDict()
@@ -102,8 +108,12 @@ class Protocol(nn.Module):
         )
         return (
             f"Protocol({self.name}: {metrics}; clip={self.clip}, border={self.border}, "
-            f"rounding={self.rounding})"
+            f"rounding={self.rounding}{self._aligned})"
         )
+
+    @property
+    def _aligned(self) -> str:
+        return "" if self.alignment == "none" else f", alignment={self.alignment}"
 
     @property
     def names(self) -> list[str]:
@@ -129,30 +139,33 @@ class Protocol(nn.Module):
             clip=self.clip,
             border=self.border,
             rounding=self.rounding,
+            alignment=self.alignment,
         )
 
     def prepare(self, image: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Image and target as the metrics see them: clipped, rounded and cut.
+        """Image and target as the metrics see them: cut, aligned, clipped and rounded.
 
         Args:
             image: (B, 1, H, W), intensity.
             target: (B, 1, H, W) in [0, 1], or None.
 
         Raises:
-            InputError: nothing is left inside the border.
+            InputError: nothing is left inside the border, or there is no target to align with.
         """
         if 2 * self.border >= min(image.shape[-2:]):
             raise InputError(
                 f"protocol {self.name} drops {self.border} pixels at each side: nothing is left "
                 f"of {image.shape[-2]} × {image.shape[-1]}."
             )
+        image, target = self._cut(image), None if target is None else self._cut(target)
+        image, target = align(image, target, self.alignment)
         if self.clip:
             image = image.clamp(0, 1)
         if self.rounding == "nearest":
             image = (image * 255).round() / 255
         if self.rounding == "down":
             image = (image * 255).floor() / 255
-        return self._cut(image), None if target is None else self._cut(target)
+        return image, target
 
     def score(
         self,
@@ -223,6 +236,8 @@ class Protocol(nn.Module):
             "clip": self.clip,
             "border": self.border,
             "rounding": self.rounding,
+            # Left out where there is none, so that protocols keep the digest of their records.
+            **({} if self.alignment == "none" else {"alignment": self.alignment}),
             "metrics": {name: _describe(factory) for name, factory in self._factories.items()},
         }
 

@@ -22,6 +22,7 @@ from spikerec.inference.ready import choose_precision, ready
 from spikerec.kinds import checked
 from spikerec.memory import keep_freed_memory
 from spikerec.metrics import Protocol
+from spikerec.metrics.alignment import needs_target
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network, default_label
 from spikerec.models.carrying import Carry, hop_of
@@ -122,7 +123,8 @@ def evaluate(
 
     Raises:
         ConfigError: no network, another split, a label that is no text, pictures without a folder,
-            an unknown protocol, or a state to carry by a network that has none.
+            an unknown protocol, one that aligns images with true ones that a set does not have, or
+            a state to carry by a network that has none.
         InputError: the network returned values that are not finite for a sample.
     """
     if folder is None and save_images:
@@ -131,6 +133,7 @@ def evaluate(
         protocol = named_protocol(protocol)
     one_set = isinstance(data, SpikeSet)
     module: SpikeDataModule = _as_module(data, network, carry)
+    _check_targets(protocol, module)
     if module.carry is not None and hop_of(network) != module.hop:
         raise ConfigError(
             f"hop must be {type(network).__name__}'s, {network.hop}, found {module.hop}: make the "
@@ -189,6 +192,19 @@ def evaluate(
         if report is not None:
             report(record, path, pictures)
     return records[0] if one_set and records else records
+
+
+def _check_targets(protocol: Protocol, data: SpikeDataModule) -> None:
+    """Refuse to align with true images where a set has none, before anything is computed."""
+    if not needs_target(protocol.alignment):
+        return
+    for name, one in data.sets.items():
+        if not one.has_images():
+            raise ConfigError(
+                f"protocol {protocol.name} aligns each image with its true one "
+                f"(alignment={protocol.alignment}), but {name} has no true images: choose a "
+                "protocol without alignment, such as corrected."
+            )
 
 
 def _own_trainer() -> L.Trainer:

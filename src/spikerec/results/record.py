@@ -116,9 +116,9 @@ class ProtocolInfo(Stated):
     Attributes:
         name: key of the protocol (`stir`, `corrected`, …).
         digest: hash of its whole definition.
-        description: as `spikerec.metrics.Protocol.describe` returns it: clip, border, rounding, and
-            the class and arguments of each metric. Figures are compared by these: see
-            `Record.definition`.
+        description: as `spikerec.metrics.Protocol.describe` returns it: clip, border, rounding,
+            alignment where there is one, and the class and arguments of each metric. Figures are
+            compared by these: see `Record.definition`.
     """
 
     name: Name
@@ -438,6 +438,8 @@ class Record(Stated):
         if higher is None:
             higher = bool(own.get("higher_is_better", True))
         preparation = {key: about.get(key) for key in ("clip", "border", "rounding")}
+        if "alignment" in about:
+            preparation["alignment"] = about["alignment"]
         measure = {key: own.get(key) for key in ("metric", "arguments", "implementation")}
         arguments = own.get("arguments")
         stated = preparation | (dict(arguments) if isinstance(arguments, Mapping) else {})
