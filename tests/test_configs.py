@@ -79,7 +79,7 @@ def test_overrides_replace_values() -> None:
     assert load_config("model", "tfp", window=11)["window"] == 11
 
 
-GROUPS = ("model", "loss", "data", "protocol", "simulation")
+GROUPS = ("model", "loss", "data", "protocol", "metric", "simulation")
 CHOICES = [(group, name) for group in GROUPS for name in config_names(group)]
 
 

@@ -5,6 +5,7 @@ from .lpips import LPIPS
 from .niqe import NIQE
 from .protocol import Protocol
 from .psnr import PSNR
+from .pyiqa import PyIQA
 from .recording import Recording, RecordingMetric
 from .refiring import RefiredInterval, RefiredRate
 from .ssim import SSIM
@@ -18,6 +19,7 @@ __all__ = [
     "Agreement",
     "ImageMetric",
     "Protocol",
+    "PyIQA",
     "Recording",
     "RecordingMetric",
     "RefiredInterval",

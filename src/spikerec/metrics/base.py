@@ -8,6 +8,7 @@ same mean on one process and on several, however the images are spread.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -34,9 +35,9 @@ class ImageMetric(Metric):
         undefined: which images have no value, for a record that lacks one; empty if all have.
     """
 
-    name: ClassVar[str]
+    name: str
     unit: ClassVar[str] = ""
-    needs_target: ClassVar[bool] = True
+    needs_target: bool = True
     needs_recording: ClassVar[bool] = False
     implementation: ClassVar[str] = "spikerec"
     needs_weights: ClassVar[tuple[str, ...]] = ()
@@ -54,6 +55,22 @@ class ImageMetric(Metric):
         zero = torch.zeros((), dtype=torch.float64)
         self.add_state("total", zero, dist_reduce_fx="sum")
         self.add_state("count", zero.clone(), dist_reduce_fx="sum")
+
+    @classmethod
+    def facts(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """All that defines the metric, as plain values, whether or not its weights are here.
+
+        Args:
+            arguments: those that it is made with, the defaults included.
+        """
+        return {
+            "metric": cls.name,
+            "arguments": dict(arguments),
+            "implementation": cls.implementation,
+            "unit": cls.unit,
+            "higher_is_better": cls.higher_is_better,
+            "needs_target": cls.needs_target,
+        }
 
     @abstractmethod
     def measure(self, image: Tensor, target: Tensor) -> Tensor:
@@ -90,12 +107,11 @@ class ImageMetric(Metric):
         """Mean over all images that have a value, a float64 scalar; NaN if none has."""
         return self.total / self.count
 
-    @classmethod
-    def why_missing(cls) -> str:
+    def why_missing(self) -> str:
         """State which images have no value by this metric, as a record's reason."""
-        small = f"images smaller than {cls.smallest} × {cls.smallest} pixels"
-        kinds = [small] * (cls.smallest > 1) + [cls.undefined] * bool(cls.undefined)
-        return f"{cls.name} is not defined for {' and '.join(kinds) or 'these images'}."
+        small = f"images smaller than {self.smallest} × {self.smallest} pixels"
+        kinds = [small] * (self.smallest > 1) + [self.undefined] * bool(self.undefined)
+        return f"{self.name} is not defined for {' and '.join(kinds) or 'these images'}."
 
     def _check(self, image: Tensor, target: Tensor | None) -> None:
         if image.ndim != 4 or image.shape[1] != 1 or not image.is_floating_point():

@@ -310,15 +310,9 @@ def _check_finite(kind: str, images: Tensor, keys: Sequence[str] | None) -> None
 
 def _describe(factory: Callable[[], ImageMetric]) -> dict[str, Any]:
     """A metric's class and arguments, whether or not its weights are here."""
-    given = factory.keywords if isinstance(factory, partial) else {}
-    metric: Any = factory.func if isinstance(factory, partial) else factory
-    parameters = inspect.signature(metric).parameters.values()
-    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
-    return {
-        "metric": metric.name,
-        "arguments": {**defaults, **given},
-        "implementation": metric.implementation,
-        "unit": metric.unit,
-        "higher_is_better": metric.higher_is_better,
-        "needs_target": metric.needs_target,
-    }
+    made = factory if isinstance(factory, partial) else partial(factory)
+    metric: Any = made.func
+    given = inspect.signature(metric).bind(*made.args, **made.keywords)
+    given.apply_defaults()
+    facts: dict[str, Any] = metric.facts(given.arguments)
+    return facts

@@ -63,7 +63,7 @@ class RecordingMetric(ImageMetric):
             state is carried from window to window.
     """
 
-    needs_target: ClassVar[bool] = False
+    needs_target: bool = False
     needs_recording: ClassVar[bool] = True
     needs_network: ClassVar[bool] = False
 
