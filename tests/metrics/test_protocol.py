@@ -42,7 +42,7 @@ def test_protocols_and_their_parts_have_digests_of_their_own() -> None:
     assert protocol().digest != protocol(border=1).digest
 
 
-#: Of published records, which would else be in columns of their own.
+#: Digests that published records hold: others would put new records into columns of their own.
 PUBLISHED = {
     "corrected": "5f7ae6daf6a2df3ec4ee40d46e41066be344b7215e3ef98a540dbc72e1f18de1",
     "reds": "0f41e437d08101f9f1ad1b788f8341c91cb6c201ee70f22265c2b831ceb16dda",

@@ -106,7 +106,7 @@ class PyIQA(ImageMetric):
 
 
 def _settings(metric: str) -> Mapping[str, Any]:
-    """What the package states of one of its metrics."""
+    """Settings of one of the metrics, as the package states them."""
     require("pyiqa", f"{metric} by PyIQA")
     from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
