@@ -23,6 +23,7 @@ from spikerec.describing import Described
 from spikerec.errors import DataError, DataNotFoundError, about
 from spikerec.kinds import checked
 from spikerec.simulation.known import Known, read_known
+from spikerec.simulation.scenes import LayeredScene
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.spikes.folders import in_order
 from spikerec.spikes.geometry import check_light_scale
@@ -160,6 +161,11 @@ class SpikeSet(Described, ABC):
     def has_images(self) -> bool:
         """True if the set has true images."""
         return True
+
+    def scene(self, split: SplitName, clip: Clip) -> LayeredScene | None:
+        """The simulated scene of a clip of a split, whose motion is exact; None if not known."""
+        del split, clip
+        return None
 
 
 class MadeSet(SpikeSet):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import lightning as L
@@ -12,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from spikerec.data.clips import Clip, LiveSet, SpikeSet, SplitName, digest
+from spikerec.data.frames import Frames
 from spikerec.data.sequences import Sequences, carried_by, needs_hop
 from spikerec.data.windows import (
     Augmentation,
@@ -310,6 +312,31 @@ class SpikeDataModule(Described, L.LightningDataModule):
         return DataLoader(
             InOrder(windows, share), batch_size=1, generator=torch.Generator(), **self._loading()
         )
+
+    @checked
+    def whole_clips(
+        self, windows: Windows, name: str, split: SplitName
+    ) -> DataLoader[dict[str, Any]]:
+        """All samples in order, with what is known of each step (`Frames`), one process's share.
+
+        A clip is one process's as a whole. Shares are of one length: what fills them up is the
+        first image of a share again, of which no step is scored.
+
+        Args:
+            windows: of the split.
+            name: of the set.
+            split: of the set.
+        """
+        rank, world_size = self._process()
+        clips: dict[int, list[int]] = {}
+        for item, (index, _) in enumerate(windows.items):
+            clips.setdefault(index, []).append(item)
+        dealt = [list(clips.values())[one::world_size] for one in range(world_size)]
+        shares = [list(itertools.chain.from_iterable(one)) for one in dealt]
+        share = shares[rank] or [0]
+        share += share[:1] * (max(map(len, shares)) - len(share))
+        frames = Frames(windows, share, partial(self.sets[name].scene, split))
+        return DataLoader(frames, batch_size=1, generator=torch.Generator(), **self._loading())
 
     @checked
     def digest(self, name: str, split: SplitName) -> str:

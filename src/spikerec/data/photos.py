@@ -34,6 +34,7 @@ from spikerec.errors import ConfigError, DataError, DataNotFoundError, about
 from spikerec.kinds import checked
 from spikerec.simulation import (
     Camera,
+    LayeredScene,
     RandomScene,
     Recording,
     SceneStyle,
@@ -45,6 +46,7 @@ from spikerec.simulation import (
     folder_images,
     write_set,
 )
+from spikerec.simulation.cards import is_card, plain_values
 from spikerec.simulation.layout import card_path
 from spikerec.simulation.scenes import MOTION_SPAN
 from spikerec.simulation.synthesise import CARD, CARD_VERSION, UNFINISHED_CARD, Progress
@@ -331,6 +333,21 @@ class Photos(MadeSet):
         )
         camera = replace(self.cameras[chosen].camera, light_scale=light_scale)
         return Recording(scene, camera, seed, self.images_per_scene, self.readouts_per_image)
+
+    def scene(self, split: SplitName, clip: Clip) -> LayeredScene | None:
+        """The scene of a clip, drawn again from the set's seed.
+
+        None where the folder was made with other settings, or the photographs are not here.
+        """
+        name = clip.files[0].parent.name if self.layout == "sreds" else clip.files[0].stem
+        try:
+            is_card(self.root / CARD, plain_values(self._card()))
+        except DataError:
+            return None
+        images = [one.image for one in self._shares()[split]]
+        scene = self.recording(images, f"{split}/{int(name)}").scene
+        assert isinstance(scene, LayeredScene)
+        return scene
 
     def _card(self) -> dict[str, Any]:
         return {

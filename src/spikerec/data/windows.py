@@ -264,7 +264,7 @@ class Windows(Dataset[dict[str, Any]]):
         if self.sequences is not None:
             learnt = self.sequences.learnt(key_readout)
             sample |= {"hop": self.sequences.hop, "learnt": len(learnt)}
-        images = [self._image(index, readout) for readout in learnt]
+        images = [self.image(index, readout) for readout in learnt]
         if all(image is not None for image in images):
             targets = [image[None, rows, columns] for image in images if image is not None]
             sample["target"] = np.stack(targets) if self.sequences else targets[0].copy()
@@ -281,7 +281,7 @@ class Windows(Dataset[dict[str, Any]]):
         if self.carry is not None:
             sample |= {"earlier": past.count, "follows": past.follows}
             sample |= {"window": self.window, "hop_before": hop}
-        image = self._image(index, key_readout)
+        image = self.image(index, key_readout)
         return sample if image is None else sample | {"target": image[None].copy()}
 
     def _read(
@@ -302,8 +302,8 @@ class Windows(Dataset[dict[str, Any]]):
             "key": self.key(item),
         }
 
-    def _image(self, index: int, key_readout: int) -> NDArray[np.float32] | None:
-        """The true image at a readout; None where there is none."""
+    def image(self, index: int, key_readout: int) -> NDArray[np.float32] | None:
+        """The true image of a clip, by its number, at a readout; None where there is none."""
         path = self.clips[index].images.get(key_readout)
         if path is None:
             return None

@@ -1,14 +1,18 @@
 from .agreement import Agreement
 from .base import ImageMetric
 from .brisque import BRISQUE
+from .flicker import Flicker
 from .lpips import LPIPS
 from .niqe import NIQE
+from .pairs import PairMetric
 from .protocol import Protocol
 from .psnr import PSNR
 from .pyiqa import PyIQA
 from .recording import Recording, RecordingMetric
 from .refiring import RefiredInterval, RefiredRate
 from .ssim import SSIM
+from .tlpips import TLPIPS
+from .warping import WarpingError
 
 __all__ = [
     "BRISQUE",
@@ -17,11 +21,15 @@ __all__ = [
     "PSNR",
     "SSIM",
     "Agreement",
+    "TLPIPS",
+    "Flicker",
     "ImageMetric",
+    "PairMetric",
     "Protocol",
     "PyIQA",
     "Recording",
     "RecordingMetric",
     "RefiredInterval",
     "RefiredRate",
+    "WarpingError",
 ]

@@ -18,10 +18,8 @@ from torchmetrics import Metric
 from spikerec.errors import InputError
 
 
-class ImageMetric(Metric):
-    """Base of every metric of image quality.
-
-    A subclass defines `measure` and the class attributes.
+class QualityMetric(Metric):
+    """Base of every metric of a protocol: the mean of values, each of one image or pair of images.
 
     Class attributes:
         name: its name in tables and logs.
@@ -72,6 +70,29 @@ class ImageMetric(Metric):
             "needs_target": cls.needs_target,
         }
 
+    def add(self, values: Tensor) -> None:
+        """Count the values that are finite."""
+        values = values[values.isfinite()].to(self.total)
+        self.total += values.sum()
+        self.count += values.numel()
+
+    def compute(self) -> Tensor:
+        """Mean over all values, a float64 scalar; NaN if there is none."""
+        return self.total / self.count
+
+    def why_missing(self) -> str:
+        """State which images have no value by this metric, as a record's reason."""
+        small = f"images smaller than {self.smallest} × {self.smallest} pixels"
+        kinds = [small] * (self.smallest > 1) + [self.undefined] * bool(self.undefined)
+        return f"{self.name} is not defined for {' and '.join(kinds) or 'these images'}."
+
+
+class ImageMetric(QualityMetric):
+    """Base of every metric of image quality.
+
+    A subclass defines `measure` and the class attributes.
+    """
+
     @abstractmethod
     def measure(self, image: Tensor, target: Tensor) -> Tensor:
         """Values of checked images; a metric without reference is handed the image twice."""
@@ -98,20 +119,7 @@ class ImageMetric(Metric):
 
     def update(self, image: Tensor, target: Tensor | None = None) -> None:
         """Add the values of a batch; see `score`. What has no value is not counted."""
-        values = self.score(image, target).to(self.total.device)
-        values = values[values.isfinite()]
-        self.total += values.sum()
-        self.count += values.numel()
-
-    def compute(self) -> Tensor:
-        """Mean over all images that have a value, a float64 scalar; NaN if none has."""
-        return self.total / self.count
-
-    def why_missing(self) -> str:
-        """State which images have no value by this metric, as a record's reason."""
-        small = f"images smaller than {self.smallest} × {self.smallest} pixels"
-        kinds = [small] * (self.smallest > 1) + [self.undefined] * bool(self.undefined)
-        return f"{self.name} is not defined for {' and '.join(kinds) or 'these images'}."
+        self.add(self.score(image, target))
 
     def _check(self, image: Tensor, target: Tensor | None) -> None:
         if image.ndim != 4 or image.shape[1] != 1 or not image.is_floating_point():

@@ -29,8 +29,9 @@ from spikerec.errors import (
 )
 from spikerec.kinds import checked
 from spikerec.metrics.alignment import Alignment, align
-from spikerec.metrics.base import ImageMetric
 from spikerec.metrics.recording import Recording, RecordingMetric
+from spikerec.metrics.base import ImageMetric, QualityMetric
+from spikerec.metrics.pairs import Known, Pair, PairMetric
 
 Rounding = Literal["none", "nearest", "down"]
 
@@ -41,6 +42,9 @@ class Protocol(nn.Module):
 
     A metric whose package or weights are not installed is left out and named in `unavailable`: it
     never yields a number.
+
+    A protocol that has a metric of pairs scores videos: an evaluation under it goes through the
+    images of each clip in order, and a sample is a clip.
 
     Attributes:
         metrics: the available metrics by name.
@@ -70,7 +74,7 @@ class Protocol(nn.Module):
     def __init__(
         self,
         name: str,
-        metrics: Mapping[str, Callable[[], ImageMetric]],
+        metrics: Mapping[str, Callable[[], QualityMetric]],
         statement: Mapping[str, str] | None = None,
         *,
         clip: bool = True,
@@ -211,6 +215,32 @@ class Protocol(nn.Module):
             and (recording is not None or not metric.needs_recording)
         }
 
+    @property
+    def scores_videos(self) -> bool:
+        """True if a metric, available or not, is one of pairs of consecutive images."""
+        return any(issubclass(_class_of(make), PairMetric) for make in self._factories.values())
+
+    def score_pair(self, images: Tensor, targets: Tensor | None, known: Known) -> dict[str, Tensor]:
+        """Return the value of two consecutive images by each available metric of pairs.
+
+        Args:
+            images: (2, 1, H, W) intensity, as the network returns them, the earlier one first.
+            targets: (2, 1, H, W) in [0, 1]; None where there are none.
+            known: about both.
+
+        Returns:
+            metric → a float64 scalar, not finite where it is not defined for the pair.
+        """
+        images, targets = self.prepare(images, targets)
+        pair = Pair(images, targets, known.cut(self.border))
+        return {
+            name: metric.score(pair)
+            if min(images.shape[-2:]) >= metric.smallest
+            else torch.tensor(torch.nan, dtype=torch.float64)
+            for name, metric in self.metrics.items()
+            if isinstance(metric, PairMetric)
+        }
+
     def update(self, image: Tensor, target: Tensor | None = None) -> None:
         """Add a batch to the means; see `score`. Metrics that need the recording are left out."""
         image, target = self.prepare(image, target)
@@ -252,7 +282,7 @@ class Protocol(nn.Module):
                 "version": version(metric.implementation),
                 "weights": {key: weights.weights_digest(key) for key in metric.needs_weights},
             }
-            for name, metric in self._image_metrics().items()
+            for name, metric in self._available().items()
         }
 
     @property
@@ -264,16 +294,16 @@ class Protocol(nn.Module):
     @property
     def higher_is_better(self) -> dict[str, bool]:
         """Available metric → which way is better."""
-        return {name: bool(m.higher_is_better) for name, m in self._image_metrics().items()}
+        return {name: bool(m.higher_is_better) for name, m in self._available().items()}
 
     @property
     def needs_target(self) -> dict[str, bool]:
         """Available metric → whether it compares with the true image."""
-        return {name: m.needs_target for name, m in self._image_metrics().items()}
+        return {name: m.needs_target for name, m in self._available().items()}
 
     def why_missing(self) -> dict[str, str]:
-        """Available metric → which images have no value by it; see `ImageMetric.why_missing`."""
-        return {name: m.why_missing() for name, m in self._image_metrics().items()}
+        """Available metric → which images have no value by it; see `QualityMetric.why_missing`."""
+        return {name: m.why_missing() for name, m in self._available().items()}
 
     def _prepared(self, recording: Recording) -> Recording:
         """The recording of prepared images: its border cut, the network's images prepared."""
@@ -296,6 +326,9 @@ class Protocol(nn.Module):
     def _image_metrics(self) -> dict[str, ImageMetric]:
         return {name: m for name, m in self.metrics.items() if isinstance(m, ImageMetric)}
 
+    def _available(self) -> dict[str, QualityMetric]:
+        return {name: m for name, m in self.metrics.items() if isinstance(m, QualityMetric)}
+
 
 def _check_finite(kind: str, images: Tensor, keys: Sequence[str] | None) -> None:
     spoilt = images.isfinite().logical_not().flatten(1).sum(dim=1)
@@ -308,7 +341,11 @@ def _check_finite(kind: str, images: Tensor, keys: Sequence[str] | None) -> None
             )
 
 
-def _describe(factory: Callable[[], ImageMetric]) -> dict[str, Any]:
+def _class_of(factory: Callable[[], QualityMetric]) -> Any:  # noqa: ANN401 (a class, of metrics)
+    return factory.func if isinstance(factory, partial) else factory
+
+
+def _describe(factory: Callable[[], QualityMetric]) -> dict[str, Any]:
     """A metric's class and arguments, whether or not its weights are here."""
     made = factory if isinstance(factory, partial) else partial(factory)
     metric: Any = made.func

@@ -44,13 +44,20 @@ MOST_NAMED = 5  # rows that a problem names before it counts the rest
 
 
 class BoardName(NamedTuple):
-    """The data that a board is of."""
+    """The data that a board is of, and `videos` where its samples are clips instead of images."""
 
     dataset: str
     split: str
+    kind: str = ""
+
+    @classmethod
+    def of(cls, record: Record) -> BoardName:
+        """The board that a record belongs to."""
+        kind = "" if record.curves is None else "videos"
+        return cls(record.dataset.name, record.dataset.split, kind)
 
     def __str__(self) -> str:
-        return f"{self.dataset} ({self.split})"
+        return f"{self.dataset} ({self.split})" + (f", {self.kind}" if self.kind else "")
 
 
 @dataclass
@@ -131,7 +138,7 @@ def gather(
         if isinstance(item, Problem):
             problems.append(item)
             continue
-        name = BoardName(item.dataset.name, item.dataset.split)
+        name = BoardName.of(item)
         comparable = _comparable(item)
         variant = variants[name].setdefault(comparable, _Variant(item))
         key = row_key(item)
@@ -240,7 +247,7 @@ def _board(
     known: dict[Path, Record],
 ) -> tuple[Board, list[Problem]]:
     """The board of a variant with its best rows, and what is wrong or left out."""
-    board = Board(BoardName(printable(name.dataset), printable(name.split)))
+    board = Board(BoardName(printable(name.dataset), printable(name.split), name.kind))
     for row in variant.rows.values():
         row.label = labels[row.key]
         row.sort()

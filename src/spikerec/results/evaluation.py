@@ -35,11 +35,12 @@ from spikerec.results.record import (
     WeightsInfo,
 )
 from spikerec.results.store import Store, scan
+from spikerec.results.videos import as_clips
 from spikerec.simulation.known import UNKNOWN
 from spikerec.spikes.files import atomic_path, remove_unnamed, unnamed
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first
-from spikerec.training.evaluation import SampleImages, SampleScores, Split, score
+from spikerec.training.evaluation import SampleImages, SampleScores, SampleVideos, Split, score
 from spikerec.training.noise import without_noise
 from spikerec.training.standard import named_protocol
 from spikerec.weights.checkpoint import digest, read_entry
@@ -93,6 +94,9 @@ def evaluate(
 ) -> Record | list[Record]:
     """Score a network on each set of the data: one record for each.
 
+    Under a protocol that scores videos (`Protocol.scores_videos`, as `video`) the samples of a
+    record are the clips of the set, and `Record.curves` holds the values image by image.
+
     Args:
         network: with its weights; a record says which file they came from.
         data: a set, or a data module of several, whose window is the network's.
@@ -111,7 +115,8 @@ def evaluate(
         precision: the numbers it computes in; `auto` takes 16 bits where they are fast and the
             weights are known to lose less than 0.05 dB by it.
         efficiency: arguments of `spikerec.metrics.efficiency.measure`; None measures no cost.
-        save_images: how many samples of each set to save as pictures; all for a negative count.
+        save_images: how many samples of each set to save as pictures, or under a protocol of videos
+            as animations; all for a negative count.
         tfp_window: readouts of the TFP picture beside them.
         again: score sets again of which the folder has a record of these weights and protocol.
         config: plain values for the record, in the place of the descriptions of these objects.
@@ -178,7 +183,7 @@ def evaluate(
         )
     records = []
     for name in names:
-        part = Split(module, name, split)
+        part = Split(module, name, split, as_videos=protocol.scores_videos)
         place = None
         if folder is not None:
             place = Path(folder) / "images" / f"{method}-{name}-{_stamp()}"
@@ -243,7 +248,7 @@ def _scored(
     where it is not written, they go again.
     """
     if folder is None:
-        yield SampleImages(Path(), 0, tfp_window), score(trainer, module, part)
+        yield _pictures(part, Path(), 0, tfp_window), score(trainer, module, part)
         return
     if is_first():
         remove_unnamed(folder.parent, partial(_is_named, folder.parents[1]))
@@ -266,7 +271,7 @@ def _with_pictures(
     tfp_window: int,
     naming: ExitStack,
 ) -> tuple[SampleImages, SampleScores]:
-    pictures = SampleImages(folder, count, tfp_window)
+    pictures = _pictures(part, folder, count, tfp_window)
     trainer.callbacks.append(pictures)  # type: ignore[attr-defined]  # Trainer's own list
     try:
         with atomic_path(folder) if is_first() else nullcontext(folder) as pictures.folder:
@@ -281,6 +286,11 @@ def _with_pictures(
     if is_first() and not pictures.keys:
         folder.rmdir()
     return pictures, scores
+
+
+def _pictures(part: Split, folder: Path, count: int, tfp_window: int) -> SampleImages:
+    make = SampleVideos if part.as_videos else SampleImages
+    return make(folder, count, tfp_window)
 
 
 def _method(network: Network) -> str:
@@ -390,7 +400,9 @@ def _record(
     store: Store,
     facts: Mapping[str, Any],
 ) -> Record:
-    samples = _samples(scores, protocol, part)
+    samples, curves = _samples(scores, protocol, part), None
+    if part.as_videos:
+        samples, curves = as_clips(samples)
     environment = facts["environment"] | {"metrics": protocol.provenance()}
     return Record(
         **{**facts, "environment": environment},
@@ -398,7 +410,7 @@ def _record(
             name=part.set_name,
             split=part.split,
             digest=part.data.digest(part.set_name, part.split),
-            num_samples=len(part.windows),
+            num_samples=len(samples.keys),
             has_target=part.data.sets[part.set_name].has_images(),
             light_scale=_light_scale(part.windows),
             margin=part.data.margin,
@@ -409,6 +421,7 @@ def _record(
             key: {role: path.relative_to(store.folder).as_posix() for role, path in roles.items()}
             for key, roles in pictures.saved().items()
         },
+        curves=curves,
         created=store.now(facts["method"], part.set_name),
     )
 

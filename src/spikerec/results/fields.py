@@ -41,6 +41,7 @@ from spikerec.parsing import LARGEST_INTEGER, shown, word
 MOST_SAMPLES = 100_000
 MOST_METRICS = 100  # and covariates, and conditions
 MOST_LATENCIES = 100
+MOST_CURVE_VALUES = 1_000_000  # of all curves together
 MOST_ROLES = 100  # pictures of one sample
 MOST_NAME = 100  # characters of a name: method, data set, split, protocol, metric
 MOST_LABEL = 200  # characters of a label, a digest, a device
@@ -198,6 +199,10 @@ Column = Annotated[
 Columns = Annotated[dict[Name, Column], *at_most(MOST_METRICS)]
 Labels = Annotated[tuple[Label, ...], Field(fail_fast=True), *at_most(MOST_SAMPLES)]
 Conditions = Annotated[dict[Name, Labels], *at_most(MOST_METRICS)]
+#: Clip → a number per image.
+Readouts = Annotated[dict[Key, Counts], *at_most(MOST_SAMPLES)]
+Curve = Annotated[dict[Key, Column], *at_most(MOST_SAMPLES)]
+CurveValues = Annotated[dict[Name, Curve], *at_most(MOST_METRICS)]
 Directions = Annotated[dict[Name, Truth], *at_most(MOST_METRICS)]
 Reasons = Annotated[dict[Name, Text], *at_most(MOST_METRICS), AfterValidator(_bounded)]
 Roles = Annotated[dict[Name, Picture], *at_most(MOST_ROLES)]

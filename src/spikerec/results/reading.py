@@ -81,6 +81,8 @@ def _complete(content: dict[str, Any]) -> None:
         content |= {"carry": None, "engine": "torch", "precision": "float32"}
     if content["schema"] < 5:
         samples["covariates"], samples["conditions"] = {}, {}
+    if content["schema"] < 6:
+        content["curves"] = None
 
 
 def _origin(weights: dict[str, Any]) -> str:

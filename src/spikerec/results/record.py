@@ -35,11 +35,13 @@ from typing_extensions import TypedDict
 from spikerec.kinds import checked
 from spikerec.parsing import shown, word
 from spikerec.results.fields import (
+    MOST_CURVE_VALUES,
     MOST_LATENCIES,
     Carried,
     Columns,
     Conditions,
     Counts,
+    CurveValues,
     Directions,
     Free,
     Keys,
@@ -47,6 +49,7 @@ from spikerec.results.fields import (
     Name,
     Number,
     Pictures,
+    Readouts,
     Reasons,
     Size,
     Stated,
@@ -64,8 +67,8 @@ if TYPE_CHECKING:
 
 #: Version of the JSON layout; a reader refuses newer ones. 2 added `weights.origin`, `undefined`;
 #: 3 added `dataset.margin`, `samples.mirrored`; 4 added `carry`, `engine` and `precision`;
-#: 5 added `samples.covariates` and `samples.conditions`.
-SCHEMA = 5
+#: 5 added `samples.covariates` and `samples.conditions`; 6 added `curves`.
+SCHEMA = 6
 
 
 @part()
@@ -207,6 +210,43 @@ class Samples(Stated):
         return given
 
 
+@part(is_large=True)
+class Curves(Stated):
+    """The values of clips image by image.
+
+    Attributes:
+        readouts: clip → the key readouts of its images, in order.
+        values: metric → clip → a value per image, as a read-only float64 array; NaN where there is
+            none. That of a metric of pairs is of the step from the image before, so that the first
+            image has none. Empty where there are more values than a record holds.
+
+    Raises:
+        ResultsError: lengths or names that contradict each other, or too many values.
+    """
+
+    readouts: Readouts
+    values: CurveValues
+
+    @field_validator("values")
+    @classmethod
+    def _values_of_all_images(cls, given: CurveValues, info: ValidationInfo) -> CurveValues:
+        readouts = info.data.get("readouts")
+        if readouts is None:  # they are wrong themselves
+            return given
+        for metric, curve in given.items():
+            if curve.keys() != readouts.keys():
+                raise ValueError(f".{word(metric)} must be of the clips of readouts")
+            for clip, column in curve.items():
+                if len(column) != len(readouts[clip]):
+                    raise ValueError(
+                        f".{word(metric)} must hold one value for each of {len(readouts[clip])} "
+                        f"images of {shown(clip)}, found {len(column)}"
+                    )
+        if (count := sum(map(len, readouts.values())) * len(given)) > MOST_CURVE_VALUES:
+            raise ValueError(f"must hold at most {MOST_CURVE_VALUES:,} numbers, found {count:,}")
+        return given
+
+
 def _check_length(column: Sized, info: ValidationInfo, place: str = "") -> None:
     keys = info.data.get("keys")  # absent where they are wrong themselves
     if keys is not None and len(column) != len(keys):
@@ -270,7 +310,9 @@ class Record(Stated):
         engine: the program that computed the images (see `spikerec.inference.ready`).
         precision: the numbers that it computed in.
         images: sample key → role (`prediction`, `target`, `tfp`) → path of a PNG, relative to the
-            record's folder.
+            record's folder; where the samples are clips, of an animated WebP.
+        curves: of an evaluation of videos, whose samples are clips, the values image by image; None
+            where the samples are images.
         created: UTC time, ISO 8601.
         schema: version of the layout.
         path: the file that it was read from; not a part of its content.
@@ -298,6 +340,7 @@ class Record(Stated):
     engine: Name = "torch"
     precision: Name = "float32"
     images: Pictures = field(default_factory=dict)
+    curves: Curves | None = None
     created: Time = field(default_factory=lambda: datetime.now(UTC).isoformat())
     schema: Annotated[int, Field(strict=True, ge=1, le=SCHEMA)] = SCHEMA
     path: SkipJsonSchema[Path | None] = None
@@ -316,6 +359,17 @@ class Record(Stated):
             raise ValueError(f"must be of samples, but {shown(min(extra))} was not evaluated")
         return given
 
+    @field_validator("curves")
+    @classmethod
+    def _of_clips(cls, given: Curves | None, info: ValidationInfo) -> Curves | None:
+        if given is not None and "samples" in info.data:
+            samples = info.data["samples"]
+            if given.readouts.keys() != set(samples.keys):
+                raise ValueError("must be of the samples")
+            if extra := given.values.keys() - samples.values.keys():
+                raise ValueError(f"must be of metrics of the samples, not of {shown(min(extra))}")
+        return given
+
     @property
     def content(self) -> dict[str, Any]:
         """The record as plain JSON values, without its id."""
@@ -328,6 +382,8 @@ class Record(Stated):
             del values["carry"], values["engine"], values["precision"]
         if self.schema < 5:
             del values["samples"]["covariates"], values["samples"]["conditions"]
+        if self.schema < 6:
+            del values["curves"]
         return {"schema": self.schema} | values
 
     @cached_property

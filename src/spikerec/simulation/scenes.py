@@ -294,7 +294,7 @@ class LayeredScene:
     def at(self, times: Tensor, place: Place = EVERYWHERE) -> Tensor:
         """Intensity at any times, in readouts: (T,) float64 → (T, H, W) float32 in [0, 1]."""
         device = self.layers[0].picture.device
-        points = _points(self.height, self.width)[place].to(device)
+        points = pixel_centres(self.height, self.width)[place].to(device)
         intensity = self.layers[0].render(times, points, place)[:, 0]
         for layer in self.layers[1:]:
             picture, opacity = layer.render(times, points, place).unbind(1)
@@ -319,7 +319,7 @@ class LayeredScene:
             (H, W, 2) float32, x then y, in pixels: what pixel p shows at `start` lies at p + flow
             at `stop`.
         """
-        points = _points(self.height, self.width).to(self.layers[0].picture.device)
+        points = pixel_centres(self.height, self.width).to(self.layers[0].picture.device)
         places = self.layers[0].moved(start, stop, points)
         time = torch.tensor([start], dtype=torch.float64)
         for layer in self.layers[1:]:
@@ -604,7 +604,7 @@ def _limb(body: Layer, draw: _Draw) -> Layer:
     length, angle = draw.uniform(0.3, 0.5) * size, draw.uniform(0, 2 * math.pi)
     joint = (0.25 * size * math.cos(angle), 0.25 * size * math.sin(angle))
     swing = draw.wave(draw.uniform(0.2, 1.0), draw.uniform(80, 400), angle)
-    x, y, _ = (_points(pixels, pixels) / body.detail).unbind(-1)
+    x, y, _ = (pixel_centres(pixels, pixels) / body.detail).unbind(-1)
     stretch = draw.uniform(2.0, 4.0)
     distance = torch.hypot(x, stretch * y) / stretch
     sharpness = body.detail * draw.uniform(2.0, 4.0)
@@ -669,7 +669,7 @@ def _warp(height: int, width: int, draw: _Draw, amplitude: float) -> Warp | None
 
 def _outline(size: int, radius: float, draw: _Draw) -> Tensor:
     """Opacity of a blob with a wavy outline and an edge about one pixel wide: (size, size)."""
-    y, x = _points(size, size)[..., 1], _points(size, size)[..., 0]
+    y, x = pixel_centres(size, size)[..., 1], pixel_centres(size, size)[..., 0]
     stretch = draw.uniform(0.6, 1.0)
     angle, distance = torch.atan2(y / stretch, x), torch.hypot(x, y / stretch)
     edge = torch.full_like(angle, 0.75)
@@ -690,7 +690,7 @@ def _oriented(image: Tensor, draw: _Draw) -> Tensor:
     return image.flip(1) if draw.whole(0, 1) else image
 
 
-def _points(height: int, width: int) -> Tensor:
+def pixel_centres(height: int, width: int) -> Tensor:
     """Pixel centres (x, y, 1) counted from the middle: (H, W, 3) float32."""
     y = torch.arange(height) - (height - 1) / 2
     x = torch.arange(width) - (width - 1) / 2

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
 import lightning as L
+import numpy as np
 from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
 from PIL import Image
 
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.data.clips import SplitName
 from spikerec.spikes.grey import grey_levels
+from spikerec.streaming.animations import SUFFIX, write_animation
 from spikerec.training.callbacks import sample_pictures
 from spikerec.training.distributed import gather
 from spikerec.training.module import ReconstructionModule
@@ -39,6 +43,9 @@ class ScoredSample(NamedTuple):
 #: Sample's key → sample.
 SampleScores = dict[str, ScoredSample]
 
+#: Images of a saved video: those of ten seconds at 24 a second.
+MOST_FRAMES = 240
+
 #: Bytes of a folder's name, below the 255 that file systems allow.
 LONGEST_NAME = 200
 
@@ -50,13 +57,23 @@ class Split(L.LightningDataModule):
         data: holds the set.
         set_name: of the set.
         split: `train`, `val` or `test`.
+        as_videos: the images of a clip are one process's, in order, with what is known of each step
+            (`spikerec.data.frames`).
     """
 
-    def __init__(self, data: SpikeDataModule, set_name: str, split: SplitName) -> None:
+    def __init__(
+        self,
+        data: SpikeDataModule,
+        set_name: str,
+        split: SplitName,
+        *,
+        as_videos: bool = False,
+    ) -> None:
         super().__init__()
         self.data = data
         self.set_name = set_name
         self.split = split
+        self.as_videos = as_videos
         self._windows: Windows | None = None
 
     @property
@@ -84,13 +101,20 @@ class Split(L.LightningDataModule):
     def _items(self) -> dict[str, int]:
         return {self.windows.key(item): item for item in range(len(self.windows))}
 
+    @property
+    def samples(self) -> list[str]:
+        """The names of what has a row in a record: the keys, or of videos the clips."""
+        return list(dict.fromkeys(map(clip_of, self.keys))) if self.as_videos else self.keys
+
     def prepare_data(self) -> None:
         """Make or check the set; runs in one process of a machine."""
         self.data.sets[self.set_name].prepare()
 
     def test_dataloader(self) -> Any:  # noqa: ANN401
-        """See `SpikeDataModule.whole_images`."""
+        """See `SpikeDataModule.whole_images` and `whole_clips`."""
         self.data.trainer = self.trainer
+        if self.as_videos:
+            return self.data.whole_clips(self.windows, self.set_name, self.split)
         return self.data.whole_images(self.windows)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
@@ -159,6 +183,8 @@ class SampleImages(Callback):
         keys: the samples of the last test.
     """
 
+    suffix: ClassVar[str] = ".png"
+
     def __init__(self, folder: Path, count: int, tfp_window: int) -> None:
         self.folder = folder
         self.count = count
@@ -171,7 +197,7 @@ class SampleImages(Callback):
         self.folder = trainer.strategy.broadcast(self.folder)
         split = getattr(trainer, "datamodule", None)
         assert isinstance(split, Split)
-        self.keys = set(evenly(split.keys, self.count))
+        self.keys = set(evenly(split.samples, self.count))
 
     def on_test_batch_end(
         self,
@@ -196,7 +222,7 @@ class SampleImages(Callback):
 
     def path(self, key: str, role: str) -> Path:
         """Path of a sample's picture."""
-        return self.folder / folder_name(key) / f"{role}.png"
+        return self.folder / folder_name(key) / f"{role}{self.suffix}"
 
     def saved(self) -> dict[str, dict[str, Path]]:
         """Sample key → role → file, for what is there."""
@@ -205,6 +231,56 @@ class SampleImages(Callback):
             key: {role: self.path(key, role) for role in roles if self.path(key, role).exists()}
             for key in sorted(self.keys)
         }
+
+
+class SampleVideos(SampleImages):
+    """Saves clips as animations, of their first `MOST_FRAMES` images: see `SampleImages`."""
+
+    suffix = SUFFIX
+
+    def on_test_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """See `SampleImages.on_test_start`."""
+        super().on_test_start(trainer, module)
+        split = getattr(trainer, "datamodule", None)
+        assert isinstance(split, Split)
+        self._lengths = Counter(map(clip_of, split.keys))
+        self._clip, self._count = "", 0
+        self._frames: dict[str, list[NDArray[np.uint8]]] = {}
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's signature)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the image of a clip that was asked for, and save the clip with its last one."""
+        del trainer, batch_idx, dataloader_idx
+        assert isinstance(module, ReconstructionModule)
+        clip = clip_of(batch["key"][0])
+        if clip != self._clip:
+            self._clip, self._count, self._frames = clip, 0, {}
+        self._count += 1
+        if clip not in self.keys:
+            return
+        if self._count <= MOST_FRAMES:
+            pictures = sample_pictures(module.network, batch, outputs["image"], self.tfp_window)
+            for role, images in pictures.items():
+                levels = grey_levels(images[0, 0].float().cpu().numpy())
+                self._frames.setdefault(role, []).append(levels)
+        if self._count == self._lengths[clip]:  # the first image alone may be repeated, elsewhere
+            for role, frames in self._frames.items():
+                path = self.path(clip, role)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_animation(path, frames)
+            self._frames = {}
+
+
+def clip_of(key: str) -> str:
+    """The clip of a sample's key, CLIP/READOUT."""
+    return key.rpartition("/")[0]
 
 
 def folder_name(key: str) -> str:

@@ -23,6 +23,7 @@ from spikerec.kinds import checked
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.metrics.recording import Recording
+from spikerec.metrics.pairs import Known
 from spikerec.models.base import Network, Reconstruction, State
 from spikerec.models.carrying import detached
 from spikerec.training.distributed import Scores, gather
@@ -31,6 +32,9 @@ T = TypeVar("T")
 
 #: Parts of a checkpoint that are weights: those to use, and under averaging those in training.
 _WEIGHTS = ("state_dict", "current_model_state")
+
+#: Facts about a step between images that a batch may hold (see `spikerec.data.frames`).
+KNOWN_STEP = ("static", "static_estimated", "displacement", "is_kept")
 
 #: Loaders of a data module that does not name its sets.
 MOST_LOADERS = 100
@@ -95,6 +99,7 @@ class ReconstructionModule(L.LightningModule):
         self.detach_every = detach_every
         self._scores: Scores = {}
         self._held: tuple[str, State] = ("", None)  # a sample's key, and the state after it
+        self._before: Mapping[str, Any] = {}  # the frame before: its key, images and steady image
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
 
@@ -241,6 +246,8 @@ class ReconstructionModule(L.LightningModule):
         if self.protocol is not None:
             recording = self._recording(batch)
             scores = self.protocol.score(image, batch.get("target"), batch["key"], recording)
+            if "frame" in batch:
+                scores |= self._score_step(self.protocol, image, batch)
         if self.loss is not None and ("target" not in batch or self.protocol is None):
             seen = self.loss.hide(batch)
             if seen is not batch:
@@ -262,6 +269,30 @@ class ReconstructionModule(L.LightningModule):
             return self.network.reconstruct(changed, light_scale, validate=False).image
 
         return Recording(spikes, light_scale, None if "earlier" in batch else again)
+
+    def _score_step(
+        self, protocol: Protocol, image: Tensor, batch: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        """Score the step from the image before to an image, which comes alone in its batch.
+
+        Returns:
+            metric of pairs → (1,); empty for the first image of a clip.
+        """
+        (key,), frame = batch["key"], batch["frame"]
+        own = {"key": key, "image": image, "target": batch.get("target"), "steady": frame["steady"]}
+        before, self._before = self._before, own
+        (previous,) = frame["previous"]
+        if not previous:
+            return {}
+        if previous != before["key"]:
+            raise RuntimeError(f"{key} follows {previous}, but the image is of {before['key']}.")
+        known = {name: frame[name][0] if name in frame else None for name in KNOWN_STEP}
+        scores = protocol.score_pair(
+            torch.cat((before["image"], image)),
+            torch.cat((before["target"], own["target"])) if "target" in batch else None,
+            Known(steady=torch.stack((before["steady"], own["steady"])), **known),
+        )
+        return {name: value.reshape(1) for name, value in scores.items()}
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's union of seven types)
         """The optimizer over the network's parameters, and its schedule."""

@@ -56,6 +56,7 @@
   const state = { board: null, sort: null, ascending: false, view: "slider", drawn: null };
   const stage = pictureStage($("stage"), showBorder);
   const curves = curveCharts({ element, svg, fixed, ticks, isNumber, showPoint });
+  const player = videoPlayer($("videos-section"), data.images, { element, svg, options, fixed, isNumber });
 
   const EFFICIENCY = [
     { key: "params", title: "Params (M)", digits: 2 },
@@ -110,6 +111,7 @@
     setUpCurves();
     setUpPlot();
     setUpComparison();
+    player.show(state.board);
   }
 
   // ------------------------------------------------------------------------------- table

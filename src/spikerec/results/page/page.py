@@ -11,10 +11,11 @@ import io
 import json
 import math
 import stat
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -23,6 +24,7 @@ from spikerec.errors import printable
 from spikerec.results.boards import Board
 from spikerec.results.breakdown import breakdowns, rule, shown
 from spikerec.results.curves import Axis, covariates, curves, factors
+from spikerec.results.page.videos import MOST_SIDE, Strip, board_videos, filmstrip, is_video
 from spikerec.results.record import Record
 from spikerec.results.references import (
     Reference,
@@ -49,6 +51,8 @@ from spikerec.results.tables import (
 )
 from spikerec.results.trained import training_of
 from spikerec.streaming.pages import assembled
+
+Found = TypeVar("Found")
 
 MOST_PROBLEMS = 200
 MOST_VALUES = 500_000  # per-sample values of a board; beyond, means alone
@@ -145,6 +149,7 @@ def _board(
         "factors": [_axis(board, axis) for axis in factors(board)],
         "covariates": [_axis(board, axis) for axis in covariates(board)] if has_values else [],
         "breakdown": _breakdown(board),
+        "videos": board_videos(board, _videos(board, album, most_images), most_images),
     }
 
 
@@ -347,15 +352,36 @@ class _Album:
         """The number of a record's image, or None if it cannot be shown."""
         own = record.path.parent if record.path else None
         if (own, path) not in self.known:
-            self.known[own, path] = self._embed([own] if own else [], path)
+            self.known[own, path] = self._embed(self._find(own, path, self._shrunk))
         return self.known[own, path]
 
-    def _embed(self, own: list[Path], path: str) -> int | None:
-        data = b""
-        for folder in dict.fromkeys([*own, *self.folders]):
+    def add_video(self, record: Record, path: str) -> dict[str, int] | None:
+        """The number of a record's video and the layout of its filmstrip, or None."""
+        strip = self._find(record.path.parent if record.path else None, path, self._filmstrip)
+        number = self._embed(_webp(strip.picture) if strip else None)
+        return None if strip is None or number is None else {"image": number} | strip.layout()
+
+    def _find(
+        self, own: Path | None, path: str, read: Callable[[Path], Found | None]
+    ) -> Found | None:
+        """What the first folder's file of that name is read as; None if there is none."""
+        for folder in dict.fromkeys([*([own] if own else []), *self.folders]):
             file = folder / path
-            if data := _shrunk(file, self.side) if _is_inside(file, folder) else b"":
-                break
+            if _is_inside(file, folder) and (found := read(file)):
+                return found
+        return None
+
+    def _shrunk(self, file: Path) -> bytes | None:
+        return _shrunk(file, self.side)
+
+    def _filmstrip(self, file: Path) -> Strip | None:
+        try:
+            return filmstrip(file, min(self.side, MOST_SIDE))
+        except Exception:  # noqa: BLE001 (a stranger's video fails in many ways; none stops the page)
+            return None
+
+    def _embed(self, data: bytes | None) -> int | None:
+        """Keep a picture as a data URI, and return its number; None where there is no room."""
         if not data or len(data) > self.left_bytes:
             self.left_out += 1
             return None
@@ -374,26 +400,57 @@ def _is_inside(file: Path, folder: Path) -> bool:
     return inside and stat.S_ISREG(about.st_mode) and about.st_size <= MOST_PICTURE_BYTES
 
 
-def _shrunk(file: Path, side: int) -> bytes:
-    """A PNG as WebP, its longer side at most `side` pixels; empty if it cannot be shown."""
-    buffer = io.BytesIO()
+def _shrunk(file: Path, side: int) -> bytes | None:
+    """A PNG as WebP, its longer side at most `side` pixels; None if it cannot be shown."""
     try:
         with Image.open(file, formats=["PNG"]) as image:
             if image.width * image.height > MOST_PIXELS:
-                return b""
+                return None
             small = image.convert("L")
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
-        small.save(buffer, "WEBP", quality=85)
+        return _webp(small)
     except Exception:  # noqa: BLE001 (a stranger's picture fails in many ways; none stops the page)
-        return b""
+        return None
+
+
+def _webp(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=85)
     return buffer.getvalue()
+
+
+def _pictured(board: Board) -> dict[str, Record]:
+    """Row → its newest record that has pictures."""
+    return {
+        label: row.aspects["images"] for label, row in board.rows.items() if "images" in row.aspects
+    }
+
+
+def _layer(role: str, label: str) -> str:
+    """The name under which the page shows a picture of a row."""
+    return {"target": "Ground truth", "tfp": "TFP of the window"}.get(role, label)
+
+
+def _videos(board: Board, album: _Album, most: int) -> dict[str, dict[str, Any]]:
+    """Clip → name of what it shows → its filmstrip; of the clips with most videos."""
+    pictured = _pictured(board)
+    found: dict[str, dict[str, Any]] = {}
+    counts = Counter(key for record in pictured.values() for key in record.images)
+    for key, _ in counts.most_common(most):
+        for label, record in pictured.items():
+            for role, path in record.images.get(key, {}).items():
+                strips = found.setdefault(key, {})
+                if is_video(path) and strips.get(_layer(role, label)) is None:
+                    strips[_layer(role, label)] = album.add_video(record, path)
+    return {
+        key: {name: strip for name, strip in strips.items() if strip}
+        for key, strips in found.items()
+    }
 
 
 def _board_images(board: Board, album: _Album, most: int) -> list[dict[str, Any]]:
     """Per sample: the layers that the viewer can show, best method first."""
-    pictured = {
-        label: row.aspects["images"] for label, row in board.rows.items() if "images" in row.aspects
-    }
+    pictured = _pictured(board)
     shown: dict[str, int] = {}
     for record in pictured.values():
         for key in record.images:
@@ -405,8 +462,8 @@ def _board_images(board: Board, album: _Album, most: int) -> list[dict[str, Any]
         layers: dict[str, int | None] = {}
         for label, record in pictured.items():
             for role, path in record.images.get(key, {}).items():
-                name = {"target": "Ground truth", "tfp": "TFP of the window"}.get(role, label)
-                if layers.get(name) is None:
+                name = _layer(role, label)
+                if layers.get(name) is None and not is_video(path):
                     layers[name] = album.add(record, path)
         found = {name: image for name, image in layers.items() if image is not None}
         if len(found) > 1:
