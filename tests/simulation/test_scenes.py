@@ -15,9 +15,9 @@ from spikerec.simulation.scenes import (
     Layer,
     Path,
     Wave,
-    _points,
     _sampled,
     _seen_by_pixels,
+    pixel_centres,
 )
 
 NOTHING = torch.zeros(1, dtype=torch.float64)
@@ -302,7 +302,7 @@ def test_the_flow_says_where_each_point_is_seen_later(seed: int) -> None:
     style = SceneStyle(motion=(60, 60), objects=(0, 0), warp=3.0)
     one = RandomScene(photographs(), height=48, width=56, seed=seed, style=style)
     flow, back = one.flow(10, 14).double(), one.flow(14, 10).double()
-    points = _points(48, 56)[..., :2].double()
+    points = pixel_centres(48, 56)[..., :2].double()
     inside = (slice(10, -10), slice(10, -10))
     # There and back again; `back` is bilinear between pixels.
     returned = (flow + _sampled(back, points + flow))[inside].norm(dim=-1)

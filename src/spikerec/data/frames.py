@@ -116,7 +116,8 @@ def steady_image(windows: Windows, index: int, key_readout: int) -> NDArray[np.f
     rate = np.zeros(spikes.shape[1:], np.float32)
     for weight, readout in zip(weights, spikes, strict=True):
         rate += weight * np.asarray(readout)
-    return np.clip(rate / np.float32(windows.clips[index].light_scale), 0, 1)
+    image: NDArray[np.float32] = np.clip(rate / windows.clips[index].light_scale, 0, 1)
+    return image
 
 
 def _spread(images: Iterable[NDArray[Any]]) -> NDArray[Any]:
@@ -125,4 +126,5 @@ def _spread(images: Iterable[NDArray[Any]]) -> NDArray[Any]:
     least = most = next(remaining)
     for image in remaining:
         least, most = np.minimum(least, image), np.maximum(most, image)
-    return most - least
+    spread: NDArray[Any] = most - least
+    return spread

@@ -35,5 +35,7 @@ class TLPIPS(PairMetric):
     def measure(self, pair: Pair) -> Tensor:
         """See `PairMetric.score`."""
         assert pair.targets is not None
-        changes = [self._distance.score(*images.split(1)) for images in (pair.images, pair.targets)]
+        changes = [
+            self._distance.score(images[:1], images[1:]) for images in (pair.images, pair.targets)
+        ]
         return (changes[0] - changes[1]).abs()[0]

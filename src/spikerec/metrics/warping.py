@@ -103,6 +103,6 @@ def estimated_flow(images: Tensor) -> tuple[Tensor, Tensor]:
 def _dense_flow(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
     import cv2
 
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow: NDArray[np.float32] = search.calc(first, second, None)  # type: ignore[call-overload]
-    return flow
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = np.zeros((*first.shape, 2), np.float32)
+    return search.calc(first, second, flow).astype(np.float32)

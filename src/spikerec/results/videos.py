@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -36,12 +36,18 @@ def as_clips(images: Samples) -> tuple[Samples, Curves]:
     def by_clip(make: Callable[[Sequence[T]], T], values: Sequence[T]) -> list[T]:
         return [make([values[place] for place in own]) for own in places.values()]
 
+    def means(columns: Mapping[str, Column]) -> dict[str, Column]:
+        return {
+            name: np.array([_mean(column[own]) for own in places.values()])
+            for name, column in columns.items()
+        }
+
     clips = Samples(
         keys=tuple(places),
-        values={name: by_clip(_mean, column) for name, column in images.values.items()},
+        values=means(images.values),
         higher_is_better=images.higher_is_better,
         mirrored=None if images.mirrored is None else tuple(by_clip(max, images.mirrored)),
-        covariates={name: by_clip(_mean, column) for name, column in images.covariates.items()},
+        covariates=means(images.covariates),
         conditions={
             name: tuple(by_clip(lambda labels: labels[0], column))
             for name, column in images.conditions.items()
@@ -60,7 +66,7 @@ def as_clips(images: Samples) -> tuple[Samples, Curves]:
     return clips, curves
 
 
-def _mean(values: Sequence[float]) -> float:
-    """Mean of the finite values; NaN if there is none."""
-    finite = [value for value in values if np.isfinite(value)]
-    return float(np.mean(finite)) if finite else float("nan")
+def _mean(values: Column) -> float:
+    """Mean of the values; NaN if there is none."""
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")

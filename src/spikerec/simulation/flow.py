@@ -37,7 +37,7 @@ def kept_pixels(scene: LayeredScene, start: float, stop: float) -> tuple[Tensor,
     flow = scene.flow(start, stop)
     times = torch.tensor((start, stop), dtype=torch.float64)
     is_kept = torch.zeros(flow.shape[:2], dtype=torch.bool, device=flow.device)
-    if isinstance(scene.brightness, Wave) and scene.brightness(times).unique().numel() > 1:
+    if isinstance(scene.brightness, Wave) and len(set(scene.brightness(times).tolist())) > 1:
         return flow, is_kept
     owners = _owners(scene, times)
     for layer in range(len(scene.layers)):

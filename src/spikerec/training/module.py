@@ -286,6 +286,7 @@ class ReconstructionModule(L.LightningModule):
             return {}
         if previous != before["key"]:
             raise RuntimeError(f"{key} follows {previous}, but the image is of {before['key']}.")
+        known: dict[str, Any]
         known = {name: frame[name][0] if name in frame else None for name in KNOWN_STEP}
         scores = protocol.score_pair(
             torch.cat((before["image"], image)),

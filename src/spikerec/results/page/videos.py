@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from spikerec.results.boards import Board
-from spikerec.results.record import Record
+from spikerec.results.record import Curves
 from spikerec.streaming.animations import SUFFIX, read_animation
 
 MOST_FRAMES = 120  # images of a clip that the page plays
@@ -90,11 +90,10 @@ def board_videos(
         played, its filmstrips, and metric → method → value per image.
     """
     curves = {
-        (metric.key, label): record
+        (metric.key, label): record.curves
         for metric in board.metrics.values()
         for label, row in board.rows.items()
-        if (record := row.figures.get(metric.definition.digest)) is not None
-        and record.curves is not None
+        if (record := row.figures.get(metric.definition.digest)) and record.curves
     }
     chosen = sorted(board.keys, key=lambda key: -len(videos.get(key, {})))[:most]
     return [
@@ -107,14 +106,14 @@ def board_videos(
 def _clip(
     board: Board,
     key: str,
-    curves: Mapping[tuple[str, str], Record],
+    curves: Mapping[tuple[str, str], Curves],
     strips: Mapping[str, Any],
 ) -> dict[str, Any]:
-    readouts = next(iter(curves.values())).curves.readouts[key]
+    readouts = next(iter(curves.values())).readouts[key]
     shown: dict[str, dict[str, list[float | None]]] = {}
-    for (metric, label), record in curves.items():
-        curve = record.curves.values.get(board.metrics[metric].name, {}).get(key)
-        if curve is not None and record.curves.readouts[key] == readouts:
+    for (metric, label), own in curves.items():
+        curve = own.values.get(board.metrics[metric].name, {}).get(key)
+        if curve is not None and own.readouts[key] == readouts:
             shown.setdefault(metric, {})[label] = [_rounded(v) for v in curve[:MOST_FRAMES]]
     return {
         "key": key,
