@@ -112,6 +112,9 @@ def small(line: str) -> list[str]:
         extra += [f"data.sets.synthetic.{word}" for word in SMALL_SYNTHETIC]
     if "data=robustness" in words:
         extra += [f"data.sets.robustness.{word}" for word in SMALL_ROBUSTNESS]
+    if "data=video" in words:
+        tiny = ("scenes.test=1", "images_per_scene=2", "height=96", "width=96")
+        extra += [f"data.sets.video.{word}" for word in tiny]
     if "model=stir" in words or any(word.startswith("+sweep=stir") for word in words):
         extra.append("model.channels=[8,8,8,8,8]")
     for name in ("reds", "pairs"):

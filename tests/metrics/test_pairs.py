@@ -145,11 +145,7 @@ def test_means_count_pairs_that_have_a_value() -> None:
 
 
 def test_a_protocol_prepares_both_images_and_what_is_known_of_them() -> None:
-    metrics: dict[str, partial[PairMetric] | type[PSNR]] = {
-        "flicker": partial(Flicker),
-        "psnr": PSNR,
-    }
-    own = Protocol("own", metrics, border=4)
+    own = Protocol("own", {"flicker": partial(Flicker), "psnr": PSNR}, border=4)
     assert own.scores_videos
     assert not Protocol("images", {"psnr": PSNR}).scores_videos
     first, second = torch.full((1, *SIZE), 0.9), torch.full((1, *SIZE), 1.4)  # clipped to white

@@ -6,7 +6,7 @@ import torch
 
 from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, InputError
-from spikerec.metrics import LPIPS, NIQE, PSNR, SSIM, Protocol, Recording, RefiredRate
+from spikerec.metrics import LPIPS, NIQE, PSNR, SSIM, PairMetric, Protocol, Recording, RefiredRate
 
 
 def protocol(**changes: object) -> Protocol:
@@ -24,13 +24,14 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_weights_only_what_needs_none_gives_numbers(name: str) -> None:
     built = build("protocol", name)
     assert built.name == name
-    need_weights = {"lpips", "niqe", "brisque"} & set(built.names)
+    need_weights = {"lpips", "niqe", "brisque", "tlpips"} & set(built.names)
     assert set(built.unavailable) == need_weights
     assert all("spikerec weights fetch" in reason for reason in built.unavailable.values())
     image, spikes = torch.rand(2, 1, 24, 24), torch.randint(2, (2, 31, 24, 24))
     rest = set(built.names) - need_weights
     recording = Recording(spikes, torch.ones(2), lambda change: change(spikes)[:, :1].float())
-    assert set(built.score(image, image, recording=recording)) == rest
+    of_pairs = {name for name, one in built.metrics.items() if isinstance(one, PairMetric)}
+    assert set(built.score(image, image, recording=recording)) == rest - of_pairs
     assert set(built.higher_is_better) == set(built.provenance()) == rest
 
 

@@ -64,5 +64,5 @@ def test_scenes_that_turn_zoom_bend_and_hang_together_find_their_intensities_aga
     before, after = scene.frames(10, 11)[0], scene.frames(14, 15)[0]
     change = (along(after[None], flow, "bicubic")[0] - before).abs()[is_kept].mean()
     assert is_kept.float().mean() > 0.3
-    assert change < 0.5 / 255
-    assert change < 0.2 * (after - before).abs()[is_kept].mean()
+    assert change < 1.5 / 255
+    assert change < 0.3 * (after - before).abs()[is_kept].mean()

@@ -10,6 +10,7 @@ from .sreds import SREDS
 from .still import Still
 from .synthetic import Synthetic
 from .uhsr import UHSR
+from .video import Video
 from .windows import Crop, Windows, decode
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "SpikeSet",
     "Still",
     "Synthetic",
+    "Video",
     "Windows",
     "decode",
     "fetch_reds_samples",

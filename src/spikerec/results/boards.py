@@ -1,4 +1,4 @@
-"""Boards: one per data set and split, whose rows are sets of weights.
+"""Boards: one per data set and split (two where videos were scored as well), whose rows are sets of weights.
 
 **What may be compared.** Records share a board only if the digest of the data, the light scale and
 the samples evaluated agree. Where records of one data set and split disagree, the board is of the
@@ -31,10 +31,15 @@ from spikerec.results.rows import Metric, Row
 from spikerec.results.store import Problem
 
 #: Order of the metrics that the field reports; others follow by name.
-METRIC_ORDER = ("psnr", "ssim", "lpips", "niqe", "brisque")
+METRIC_ORDER = (
+    *("psnr", "ssim", "lpips", "niqe", "brisque"),
+    *("flicker", "warping_error", "tlpips"),
+)
 
 #: Decimals as the papers print them; other metrics get 4.
-DIGITS = {"psnr": 2, "ssim": 3, "lpips": 4, "niqe": 3, "brisque": 3}
+DIGITS = {"psnr": 2, "ssim": 3, "lpips": 4, "niqe": 3, "brisque": 3} | dict.fromkeys(
+    ("flicker", "warping_error", "flicker_estimated", "warping_error_estimated"), 2
+)
 
 #: The protocol for new comparisons: its figures have the plain name of a metric.
 DEFAULT_PROTOCOL = "corrected"

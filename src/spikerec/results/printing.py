@@ -25,7 +25,7 @@ def print_record(record: Record, path: Path, pictures: SampleImages) -> None:
     )
     table = Table(title=Text(title), title_justify="left", box=None, header_style="bold")
     for metric in record.samples.values:
-        table.add_column(Text(metric.upper()), justify="right")
+        table.add_column(Text(metric.upper()), justify="right", overflow="fold")
     means = (record.mean(metric) for metric in record.samples.values)
     table.add_row(*("n/a" if mean is None else f"{mean:#.4g}" for mean in means))
     console.print(table)

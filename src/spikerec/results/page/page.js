@@ -741,7 +741,7 @@
   function setUpPictures() {
     const samples = state.board.images;
     $("pictures").hidden = !samples.length;
-    $("no-pictures").hidden = Boolean(samples.length);
+    $("no-pictures").hidden = Boolean(samples.length || state.board.videos.length);
     $("no-pictures").textContent = data.imagesLeftOut
       ? "The pictures of this board could not be embedded: they are missing, or over the size limit (images.megabytes)."
       : "No pictures were saved for this board (spikerec evaluate … save_images=4).";
