@@ -24,7 +24,12 @@ from spikerec.results import (
     read_record,
 )
 from spikerec.results.boards import row_key
+from spikerec.results.fields import MOST_CURVE_VALUES
+from spikerec.results.record import SCHEMA, Curves
 from tests.results.records import make_record
+
+#: The layout of today, as a file states it.
+NOW = f'"schema": {SCHEMA}'
 
 MOMENT = "2026-11-28T08:00:00.000001+00:00"
 
@@ -141,6 +146,70 @@ def test_older_records_carried_no_state() -> None:
     assert _read(record.to_json()).carry is None
 
 
+def _curves(**changes: Any) -> Curves:
+    """Curves of two clips, of two images and of one."""
+    values = {"psnr": {"a": [30.0, 31.0], "b": [32.0]}, "flicker": {"a": [None, 2.5], "b": [None]}}
+    return Curves(**{"readouts": {"a": (5, 9), "b": (7,)}, "values": values} | changes)
+
+
+def _video_record(curves: Curves | None) -> Record:
+    higher = {"psnr": True, "flicker": False}
+    samples = Samples(["a", "b"], {"psnr": [30.5, 32.0], "flicker": [2.5, None]}, higher)
+    return make_record(samples=samples, images={}, curves=curves)
+
+
+def test_curves_are_kept_image_by_image() -> None:
+    record = _video_record(_curves())
+    again = _read(record.to_json())
+    assert again.curves is not None
+    assert again.curves.readouts == {"a": (5, 9), "b": (7,)}
+    np.testing.assert_array_equal(again.curves.values["flicker"]["a"], [np.nan, 2.5])
+    assert (again.id, again.to_json()) == (record.id, record.to_json())
+    assert not again.curves.values["psnr"]["a"].flags.writeable
+
+
+@pytest.mark.parametrize("schema", range(1, 6))
+def test_older_records_have_no_curves(schema: int) -> None:
+    record = make_record(schema=schema)
+    assert '"curves"' not in record.to_json()
+    assert _read(record.to_json()).curves is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"values": {"psnr": {"a": [1.0, 2.0]}}}, r"psnr must be of the clips of readouts"),
+        (
+            {"values": {"psnr": {"a": [1.0], "b": [2.0]}}},
+            r"psnr must hold one value for each of 2 images of 'a', found 1",
+        ),
+        ({"readouts": {"a": (5, 9), "b": (-7,)}}, r"readouts.b.0 must be greater than or equal to"),
+        ({"values": {"psnr": {"a": ["x", 2.0], "b": [2.0]}}}, r"psnr.a must be a list of numbers"),
+    ],
+)
+def test_curves_that_contradict_themselves_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ResultsError, match=message):
+        _curves(**changes)
+
+
+def test_curves_are_bounded() -> None:
+    length = 100_000
+    values = {f"m{i}": {"a": np.zeros(length)} for i in range(MOST_CURVE_VALUES // length + 1)}
+    with pytest.raises(ResultsError, match="at most 1,000,000 numbers, found 1,100,000"):
+        Curves({"a": tuple(range(length))}, values)
+
+
+def test_curves_are_of_the_samples_and_their_metrics() -> None:
+    other = _curves(readouts={"a": (5, 9)}, values={"psnr": {"a": [1.0, 2.0]}})
+    with pytest.raises(ResultsError, match="curves must be of the samples"):
+        _video_record(other)
+    unknown = {"ssim": {"a": [1.0, 2.0], "b": [1.0]}}
+    with pytest.raises(ResultsError, match="metrics of the samples, not of 'ssim'"):
+        _video_record(_curves(values=unknown))
+
+
 def _read(text: str) -> Record:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record.json"
@@ -233,9 +302,9 @@ def test_every_truncation_is_refused(cut: int) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"schema": 5', '"schema": 6', "schema 6.*reads up to 5.*Update spikerec"),
-        ('"schema": 5', '"schema": 0', "schema must be greater than or equal to 1, found 0"),
-        ('"schema": 5', '"schema": true', "whole number `schema`"),
+        (NOW, f'"schema": {SCHEMA + 1}', f"schema {SCHEMA + 1}.*reads up to {SCHEMA}.*Update"),
+        (NOW, '"schema": 0', "schema must be greater than or equal to 1, found 0"),
+        (NOW, '"schema": true', "whole number `schema`"),
         ('"label": "STIR"', '"label": "Better"', "changed after it was written"),
         ('"label": "STIR"', '"label": 3', "label must be text, found 3"),
         ('"split":"test",', "", "dataset.split is missing"),

@@ -1,4 +1,4 @@
-"""Boards: one per data set and split (two where videos were scored as well), whose rows are sets of weights.
+"""Boards: one per data set and split, whose rows are sets of weights; videos have their own.
 
 **What may be compared.** Records share a board only if the digest of the data, the light scale and
 the samples evaluated agree. Where records of one data set and split disagree, the board is of the
