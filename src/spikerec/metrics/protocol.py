@@ -29,9 +29,9 @@ from spikerec.errors import (
 )
 from spikerec.kinds import checked
 from spikerec.metrics.alignment import Alignment, align
-from spikerec.metrics.recording import Recording, RecordingMetric
 from spikerec.metrics.base import ImageMetric, QualityMetric
 from spikerec.metrics.pairs import Known, Pair, PairMetric
+from spikerec.metrics.recording import Recording, RecordingMetric
 
 Rounding = Literal["none", "nearest", "down"]
 

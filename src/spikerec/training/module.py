@@ -22,8 +22,8 @@ from spikerec.errors import ConfigError, SpikerecError, WeightsError, errors_abo
 from spikerec.kinds import checked
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
-from spikerec.metrics.recording import Recording
 from spikerec.metrics.pairs import Known
+from spikerec.metrics.recording import Recording
 from spikerec.models.base import Network, Reconstruction, State
 from spikerec.models.carrying import detached
 from spikerec.training.distributed import Scores, gather
