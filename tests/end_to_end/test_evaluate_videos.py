@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import spikerec
+from spikerec.configs import build
 from spikerec.data.video import Video
 from spikerec.models import TFI, Hann
 from spikerec.results import Record, Store
@@ -18,6 +19,7 @@ from spikerec.results.boards import gather
 from spikerec.results.page.videos import filmstrip
 from spikerec.simulation.images import read_grey
 from spikerec.streaming.animations import read_animation
+from spikerec.training.standard import named_protocol
 from tests.training.command import call, start
 
 IMAGES = 4
@@ -145,14 +147,19 @@ def test_two_processes_score_whole_clips(folder: Path) -> None:
     assert lengths == [IMAGES] * 6
 
 
-def test_a_network_with_a_state_carries_it_along_a_clip(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = ("model.channels=4", "data.carry=start", "save_images=0", "optimise=false")
-    call(monkeypatch, words(folder, "carried", *small, model="ssir"))
-    record = records(folder, "carried")["ssir"]
-    assert record.carry == "start"
-    assert record.curves is not None
+def test_a_network_with_a_state_carries_it_along_a_clip(folder: Path) -> None:
+    network, data = build("model", "ssir", channels=4), made(folder)
+    protocol = named_protocol("video", ["psnr", "warping_error"])
+    apart, carried = (
+        spikerec.evaluate(network, data, protocol, carry=carry, efficiency=None)
+        for carry in (None, "start")
+    )
+    assert carried.carry == "start"
+    assert carried.curves is not None
+    assert apart.curves is not None
+    first, *others = carried.curves.values["psnr"]["0000"] != apart.curves.values["psnr"]["0000"]
+    assert not first
+    assert all(others[1:])  # from a hop of 20 readouts on
 
 
 def test_the_page_contains_the_videos_as_filmstrips(
