@@ -364,7 +364,7 @@ class _Album:
     def _find(
         self, own: Path | None, path: str, read: Callable[[Path], Found | None]
     ) -> Found | None:
-        """What the first folder's file of that name is read as; None if there is none."""
+        """Read the file of that name in the first folder that has a readable one; else None."""
         for folder in dict.fromkeys([*([own] if own else []), *self.folders]):
             file = folder / path
             if _is_inside(file, folder) and (found := read(file)):
