@@ -225,7 +225,7 @@ def test_the_records_of_the_first_layout_are_still_read_and_compared() -> None:
         for path in sorted(DOCS.glob("*.json"))
         if (record := read_record(path)).schema == 1 and record.method == "ssir"
     )
-    assert record.definition("psnr").text == "clip True, border 0, rounding none"
+    assert record.definition("psnr").text == "alignment none, clip True, border 0, rounding none"
     assert "input_range unit" in record.definition("lpips").text
     assert record.definition("psnr") == make_record(
         samples=Samples(["a"], {"psnr": [1.0]}, {"psnr": True})

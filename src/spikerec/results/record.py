@@ -498,7 +498,8 @@ class Record(Stated):
             preparation["alignment"] = about["alignment"]
         measure = {key: own.get(key) for key in ("metric", "arguments", "implementation")}
         arguments = own.get("arguments")
-        stated = preparation | (dict(arguments) if isinstance(arguments, Mapping) else {})
+        stated = {"alignment": "none"} | preparation
+        stated |= dict(arguments) if isinstance(arguments, Mapping) else {}
         text = ", ".join(f"{key} {value}" for key, value in stated.items())
         return Definition(metric, _digest([preparation, measure, higher]), higher, text)
 
