@@ -22,7 +22,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spikerec import __version__, interpreter, terminal
-from spikerec.errors import TRACE_VARIABLE, handled_before, is_about_arguments, one_line, printable
+from spikerec.errors import (
+    TRACE_VARIABLE,
+    fault_number,
+    handled_before,
+    is_about_arguments,
+    one_line,
+    printable,
+)
 
 #: Exit status of a command whose arguments cannot be; 1 is that of work which failed.
 WRONG_ARGUMENTS = 2
@@ -232,7 +239,8 @@ def _run_with(whole: list[str], verb: str, config: Any) -> Any:  # noqa: ANN401
     except Exception as error:  # noqa: BLE001 (here, as Hydra would add lines of its own)
         if swept and on_error is None and os.environ.get(TRACE_VARIABLE) != "1":
             return FailedJob(tuple(HydraConfig.get().overrides.task), one_line(error))
-        _report(error, None if begun else WRONG_ARGUMENTS)
+        is_asked = not begun and fault_number(error) is None
+        _report(error, WRONG_ARGUMENTS if is_asked else None)
     finally:
         if "run" in config:
             _remove_if_empty(Path(config.run), Path(config.paths.outputs).resolve())

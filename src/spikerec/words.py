@@ -167,7 +167,7 @@ def _check_files(words: Sequence[str]) -> None:
         # start_from takes names of weights, too, which only the catalogue knows
         is_word = value in ("null", "???") or (key == "start_from" and value.isidentifier())
         is_pattern = re.search(r"[*?\[]", value) is not None
-        if key in FILES and not (is_grammar or is_word or is_pattern or _is_there(value)):
+        if key in FILES and not (is_grammar or is_word or is_pattern) and _is_missing(value):
             raise DataNotFoundError(f"{key}={value} does not exist: check the path.")
 
 
@@ -222,6 +222,16 @@ def _is_there(word: str) -> bool:
         return Path(word).exists()
     except (OSError, ValueError):
         return False
+
+
+def _is_missing(name: str) -> bool:
+    """True for a file that is not there; False also where this user may not look."""
+    try:
+        return not Path(name).exists()
+    except PermissionError:  # whoever opens it says so
+        return False
+    except (OSError, ValueError):
+        return True
 
 
 def _is_assignment(offered: Offer, word: str) -> bool:

@@ -54,6 +54,10 @@ INSTEAD = (
     ("data.batch_size=4,8", "data.batch_size=1,2"),
     ("model=stir,wgse", "model=ssir"),
     ("model.window=7,15,31,61,121", "model.window=31"),
+    ("model=fast,ssir,wgse seed=0,1", "model=fast,ssir seed=0"),
+    ("experiment=budget/cpu", "experiment=budget/cpu data=reds"),
+    ("budget.seconds=3600", ""),
+    ("recordings/*.dat", "recordings/*.npy"),
 )
 
 
@@ -105,6 +109,9 @@ def small(line: str) -> list[str]:
     if words[0] not in ("train", "evaluate"):
         return words
     given = {word.split("=")[0] for word in words}
+    if "experiment=budget/cpu" in words:  # its samples are counted by measuring
+        given.add("data.samples_per_epoch")
+        words.append("budget.seconds=1")
     extra = [word for word in SMALL if word.split("=")[0] not in given]
     if words[0] == "evaluate":
         extra = ["trainer.accelerator=cpu", "efficiency=null", "save_images=1"]
@@ -191,5 +198,9 @@ def test_every_command_runs(page: str, line: str, workplace: Command) -> None:
         outcome = workplace(*small(line))
         assert outcome.status == 0, outcome.err
     verb = line.split()[1]
-    made = {"train": "train/*/finished.json", "evaluate": "results/*.json"}
-    assert list((workplace.folder / "outputs").glob(made.get(verb, "leaderboard/*.html")))
+    made = {
+        "train": "outputs/train/*/finished.json",
+        "evaluate": "outputs/results/*.json",
+        "reconstruct": "videos/*.mp4",
+    }
+    assert list(workplace.folder.glob(made.get(verb, "outputs/leaderboard/*.html")))

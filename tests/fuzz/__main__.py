@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 #: Code whose branches guide atheris.
 INSTRUMENTED = ["spikerec", "yaml", "json", "zipfile", "numpy.lib", "PIL", "h5py", "safetensors"]
-#: A file is a hang when it takes longer, and too hungry when it takes more memory.
+#: A file is a hang when it takes longer, and too hungry when it takes more memory than the imports.
 SECONDS_PER_FILE = 5
 MEGABYTES = 1_024
 
@@ -84,12 +84,18 @@ def _run_atheris(name: str, seconds: int, findings: Path) -> int:
     with atheris.instrument_imports(include=INSTRUMENTED, enable_loader_override=False):
         from tests.fuzz.parsers import BY_NAME
     parser = BY_NAME[name]
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    imported = pages * os.sysconf("SC_PAGE_SIZE") >> 20
     with TemporaryDirectory() as corpus:
         for index, seed in enumerate(parser.seeds()):
             (Path(corpus) / f"seed-{index}").write_bytes(seed)
         arguments = [
             *(sys.argv[0], corpus, "-print_final_stats=1", f"-max_total_time={seconds}"),
-            *(f"-timeout={SECONDS_PER_FILE}", f"-rss_limit_mb={MEGABYTES}", "-max_len=65536"),
+            *(
+                f"-timeout={SECONDS_PER_FILE}",
+                f"-rss_limit_mb={imported + MEGABYTES}",
+                "-max_len=65536",
+            ),
             f"-artifact_prefix={findings}{os.sep}{name.replace(' ', '-')}-",
         ]
         atheris.Setup(arguments, lambda content: parser.try_on(content) and None)

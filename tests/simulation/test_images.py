@@ -27,6 +27,15 @@ def test_bundled_images_need_no_download() -> None:
         assert one.image.std() > 0.02
 
 
+def test_a_webp_has_a_lower_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_WEBP_PIXELS", 100)
+    for kind in ("webp", "png"):
+        Image.new("L", (11, 10)).save(tmp_path / f"a.{kind}")
+    assert image_size(tmp_path / "a.png") == (10, 11)
+    with pytest.raises(DataError, match="10 × 11 pixels, expected at most 100"):
+        image_size(tmp_path / "a.webp")
+
+
 def saved(path: Path, image: Image.Image, **how: Any) -> Path:
     image.save(path, **how)
     return path

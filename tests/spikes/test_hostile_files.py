@@ -169,6 +169,15 @@ def test_an_h5_is_bounded(tmp_path: Path) -> None:
     )
 
 
+def test_a_dataset_of_another_file_is_bounded_too(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.create_dataset("spikes", (4000, 1000, 1000), np.uint8, chunks=(4000, 1000, 1000))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["spikes"] = h5py.ExternalLink("other.h5", "/spikes")
+    with pytest.raises(SpikerecError, match=r"chunks of 4,000,000,000 bytes"):
+        spikes.open(tmp_path / "a.h5", external=True)
+
+
 def test_an_h5_of_many_groups_is_bounded(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "deep.h5", "w") as file:
         group = file

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from spikerec.configs import build
+from spikerec.errors import DataError
 from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.results.store import Problem, Store
+from spikerec.simulation.footage import Footage
 from spikerec.weights import named, read_state
 from spikerec.weights.checkpoint import digest
 from tests.fakes import fake_image, fake_reds, fake_spikes, write_dat, write_image
@@ -190,7 +192,8 @@ def files() -> dict[str, str]:
     """Every file that was made, by name, with a digest of what counts in it.
 
     Records and checkpoints hold times: of a record it counts that it can be read and that its
-    pictures are there, of a checkpoint its weights.
+    pictures are there, of a checkpoint its weights. The encoder of an `.mp4` writes the last block
+    of a frame in one of several ways, equally true to the picture: there the frames count.
     """
     found = {}
     for path in sorted(OUT.rglob("*")):
@@ -199,6 +202,8 @@ def files() -> dict[str, str]:
         name = str(path.relative_to(OUT))
         if path.suffix == ".ckpt":
             found[name] = digest(read_state(path))
+        elif path.suffix == ".mp4":
+            found[name] = _frames(path)
         elif path.suffix in MOVING and "results" not in path.parts:
             found[name] = "whole" if is_whole(path) else "broken"
         elif "results" not in path.parts and path.suffix not in (".csv", ".log", ".txt"):
@@ -211,6 +216,16 @@ def files() -> dict[str, str]:
         assert all((OUT / "results" / path).is_file() for role in roles for path in role.values())
         found["results"] = f"{len({str(getattr(item, 'label', '')) for item in items})} methods"
     return found
+
+
+def _frames(path: Path) -> str:
+    """The frames that can be read of a video, counted."""
+    try:
+        film = Footage(path)
+        shapes = {tuple(film[index].shape) for index in range(len(film))}
+        return f"{len(film)} frames of {shapes}"
+    except DataError:
+        return "broken"
 
 
 def is_whole(path: Path) -> bool:

@@ -338,6 +338,15 @@ def test_a_tensor_states_no_more_values_than_the_file_holds(tmp_path: Path) -> N
     assert read_state(path)["w"].shape == (3, 2)
 
 
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_tensor_has_no_more_axes_than_a_layer(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    state = {"w": torch.ones([1] * 17), "b": torch.ones([1] * 16)}
+    save_file(state, path) if suffix == "safetensors" else torch.save(state, path)
+    with pytest.raises(WeightsError, match="a tensor of 17 axes at 'w', expected at most 16"):
+        read_state(path)
+
+
 def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(1 << 20)}, tmp_path / "a.pth")
     with (

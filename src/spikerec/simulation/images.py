@@ -45,6 +45,8 @@ IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 #: times the scans of a progressive JPEG, each of which goes over all of them.
 MAX_IMAGE_BYTES = 1 << 28
 MAX_IMAGE_PIXELS = 1 << 25
+#: Pixels of a WebP, whose decoder holds four pictures of them at once.
+MAX_WEBP_PIXELS = 1 << 24
 MAX_SCANNED_PIXELS = 1 << 29
 #: Pixels whose colours are read at once.
 STRIP_PIXELS = 1 << 22
@@ -229,10 +231,11 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is the lower bound
         # From a file object: of a path, Pillow maps a rotated TIFF in wrong rows.
         with path.open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
-            if image.width * image.height > MAX_IMAGE_PIXELS:
+            most = MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_IMAGE_PIXELS
+            if image.width * image.height > most:
                 raise DataError(
                     f"{path} has {image.height:,} × {image.width:,} pixels, expected at most "
-                    f"{MAX_IMAGE_PIXELS:,}: reduce it first."
+                    f"{most:,}: reduce it first."
                 )
             if image.format == "JPEG":
                 _check_scans(path, image.width * image.height)

@@ -160,6 +160,11 @@ class H5Stream(FileStream[h5py.File]):
     def _whole_readouts(self, dataset: h5py.Dataset, partial: Partial) -> int:
         """The readouts that are there; refuses values that lie elsewhere or could fill memory."""
         name = f"{self.path}: {shown(self.dataset)}"
+        if math.prod(dataset.chunks or ()) > MAX_CHUNK_BYTES:
+            raise DataError(
+                f"{name} has chunks of {math.prod(dataset.chunks):,} bytes, expected at most "
+                f"{MAX_CHUNK_BYTES:,}: repack it with smaller ones."
+            )
         if dataset.is_virtual or dataset.external or dataset.file.filename != str(self.path):
             if not self.external:
                 raise DataError(f"{name} has its values in other files. {_HOW_EXTERNAL}")
@@ -168,11 +173,6 @@ class H5Stream(FileStream[h5py.File]):
             if dataset.id.get_storage_size() < dataset.nbytes:
                 raise DataError(f"{name} is cut short: the file lacks values. Get it again.")
             return len(dataset)
-        if math.prod(dataset.chunks) > MAX_CHUNK_BYTES:
-            raise DataError(
-                f"{name} has chunks of {math.prod(dataset.chunks):,} bytes, expected at most "
-                f"{MAX_CHUNK_BYTES:,}: repack it with smaller ones."
-            )
         pairs = zip(dataset.shape, dataset.chunks, strict=True)
         expected = math.prod(-(-size // step) for size, step in pairs)
         found = dataset.id.get_num_chunks()

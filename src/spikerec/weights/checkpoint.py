@@ -24,7 +24,7 @@ from spikerec.kinds import checked
 from spikerec.parsing import Bounds, PlainBounds, check_plain, parse_json, parsing
 from spikerec.targets import refuse_targets
 from spikerec.weights.pickles import check_memory, described, read_pickle, unreadable
-from spikerec.weights.states import find_state, strip_wrappers
+from spikerec.weights.states import check_axes, find_state, strip_wrappers
 
 #: Bounds of what a file states beside its tensors: an entry of JSON, and the arguments of its
 #: network (a window of a million readouts is 50 seconds).
@@ -55,12 +55,15 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     path, key = _existing(path), _key(path)
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            loaded = load_file(path)
         except Exception as error:  # as for pickles below
             raise unreadable(path, error) from error
+        check_axes(loaded, path)
+        return loaded
     content = read_pickle(path)
     with parsing(path, "a checkpoint", WeightsError):
         state = find_state(content, path, key)
+        check_axes(state, path)
         check_memory(state, path)
     return strip_wrappers({name: tensor.detach() for name, tensor in state.items()})
 

@@ -36,6 +36,9 @@ LIGHTNING_PREFIX = "network."
 MAX_MODULES = 10_000
 MAX_ENTRIES = 200_000
 
+#: Axes of a tensor; a volume's convolution has five.
+MAX_AXES = 16
+
 #: Names that an error spells out before it counts the rest.
 NAMES_SHOWN = 5
 
@@ -72,6 +75,20 @@ def find_state(content: object, path: Path, key: str | None) -> Mapping[str, Ten
             if name.startswith(LIGHTNING_PREFIX)
         }
     return content
+
+
+def check_axes(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors of more axes than any layer has.
+
+    Raises:
+        WeightsError: there is one.
+    """
+    for name, tensor in state.items():
+        if tensor.ndim > MAX_AXES:
+            raise WeightsError(
+                f"{path} holds a tensor of {tensor.ndim:,} axes at {shown(name)}, expected at most "
+                f"{MAX_AXES}: refused. Get the file again."
+            )
 
 
 def _choose(content: Mapping[Any, Any], path: Path, key: str | None) -> object:
