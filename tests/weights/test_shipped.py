@@ -53,6 +53,7 @@ def test_a_packed_checkpoint_is_the_same_network(
     )
     assert read_metadata(packed) == metadata
     assert losses_db(spikerec.load("fast", packed, **SMALL)) == {"bf16": 0.01}
+    assert losses_db(spikerec.load("fast", checkpoint, **SMALL)) == {}
     assert metadata["source"] == "run"
     assert read_arguments(packed)["output_scale"] == 0.5
     before, after = (spikerec.load("fast", path, **SMALL) for path in (checkpoint, packed))

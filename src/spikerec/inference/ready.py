@@ -61,9 +61,13 @@ def choose_precision(
 
 
 def losses_db(network: Network) -> dict[str, float]:
-    """Precision → loss of PSNR in dB, as the file of the network's weights states it."""
+    """Precision → loss of PSNR in dB, as the file of the network's weights states it.
+
+    Empty where no file does: a checkpoint of a run states none.
+    """
     file = weights_file(network)
-    stated = read_entry(file, "precision_loss_db") if file is not None else {}
+    is_stated = file is not None and file.suffix == ".safetensors"
+    stated = read_entry(file, "precision_loss_db") if is_stated else {}
     return {name: loss for name, loss in stated.items() if isinstance(loss, float)}
 
 

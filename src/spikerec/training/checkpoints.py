@@ -109,7 +109,7 @@ class LastCheckpoint(Checkpoint):
         """Restore the random generators, and listen for signals."""
         del pl_module
         self._step = trainer.global_step
-        self._saved = self._step if self.path.exists() else None
+        self._saved = self._step if self.path.is_file() else None
         self._began = time.monotonic()
         trainer.should_stop = self._stopping
         if len(self._generators) == trainer.world_size:
@@ -133,7 +133,7 @@ class LastCheckpoint(Checkpoint):
     def _write(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write the checkpoint, unless the weights are spoiled, and keep the one before it."""
         check_weights(trainer, module)
-        if trainer.is_global_zero and self.path.exists():
+        if trainer.is_global_zero and self.path.is_file():
             with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".") as folder:
                 link = Path(folder) / "previous.ckpt"
                 try:
@@ -206,7 +206,7 @@ class LastCheckpoint(Checkpoint):
 
         Such a run ended between its best weights and this checkpoint, and went on from the former.
         """
-        if not trainer.strategy.broadcast(self.path.exists()):
+        if not trainer.strategy.broadcast(self.path.is_file()):
             self._write(trainer, pl_module)
 
     def on_save_checkpoint(
@@ -301,7 +301,7 @@ class BestIsThere(Callback):
             if not isinstance(callback, ModelCheckpoint) or not callback.best_model_path:
                 continue
             path = Path(callback.best_model_path)
-            reason = unreadable(path) if path.exists() else "it is gone"
+            reason = unreadable(path) if path.is_file() else "it is gone"
             if reason is None:
                 continue
             if trainer.is_global_zero:

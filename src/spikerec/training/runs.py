@@ -98,7 +98,7 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         """The checkpoint to go on with: the best one, or the newest where nothing was validated."""
-        return self.best if self.best.exists() else self.last
+        return self.best if self.best.is_file() else self.last
 
     @property
     def best_score(self) -> float | None:
@@ -196,7 +196,7 @@ class Run:
         if not isinstance(report.get("checkpoint"), str):
             return None
         path = self.checkpoints / Path(report["checkpoint"]).name
-        if not path.exists():
+        if not path.is_file():
             return f"{path} is gone, with which this run ended."
         if report.get("sha256") not in (None, _sha256(path)):
             return f"{path} is not the file with which this run ended: it was changed or replaced."
@@ -322,7 +322,7 @@ class Run:
         Raises:
             ConfigError: there are checkpoints, and none can be read.
         """
-        written = [path for path in (self.last, self.previous, self.best) if path.exists()]
+        written = [path for path in (self.last, self.previous, self.best) if path.is_file()]
         for index, path in enumerate(written):
             reason = unreadable(path)
             if reason is None:
@@ -339,7 +339,7 @@ class Run:
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Mark the run finished, with its checkpoint's digest: the same command will skip it."""
-        held = {"sha256": _sha256(self.checkpoint)} if self.checkpoint.exists() else {}
+        held = {"sha256": _sha256(self.checkpoint)} if self.checkpoint.is_file() else {}
         text = json.dumps({**report, **held}, indent=2, allow_nan=False) + "\n"
         with atomic_path(self.folder / "finished.json") as temporary:
             temporary.write_text(text, encoding="utf-8")
