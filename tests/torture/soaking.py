@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -48,7 +49,7 @@ class Look:
     Attributes:
         seconds: since it was started.
         worked: seconds of a core that it has had, so that a busy machine is not taken for slowness.
-        megabytes: resident memory.
+        megabytes: of its own; pages of a mapped file come and go as the system likes.
         threads: that it has.
         files: that it has open.
         made: steps, records or frames so far.
@@ -71,10 +72,11 @@ def make_long_stream(path: Path) -> None:
 def watch(process: int, made: Callable[[], int], seconds: float) -> list[Look]:
     """Look at a process until the time is over or it has ended."""
     began, looks = time.monotonic(), []
-    folder, page = Path(f"/proc/{process}"), os.sysconf("SC_PAGE_SIZE")
+    folder = Path(f"/proc/{process}")
     while (now := time.monotonic() - began) < seconds:
-        with suppress(OSError):  # it ends just now
-            resident = int((folder / "statm").read_text().split()[1]) * page / 1e6
+        with suppress(OSError, KeyError):  # it ends just now
+            facts = dict(re.findall(r"(\w+):\s+(\d+)", (folder / "status").read_text()))
+            resident = (int(facts["RssAnon"]) + int(facts["RssShmem"])) / 1e3
             threads, files = (sum(1 for _ in (folder / one).iterdir()) for one in ("task", "fd"))
             ticks = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
             worked = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")

@@ -66,8 +66,9 @@ def losses_db(network: Network) -> dict[str, float]:
     Empty where no file does: a checkpoint of a run states none.
     """
     file = weights_file(network)
-    is_stated = file is not None and file.suffix == ".safetensors"
-    stated = read_entry(file, "precision_loss_db") if is_stated else {}
+    if file is None or file.suffix != ".safetensors":
+        return {}
+    stated = read_entry(file, "precision_loss_db")
     return {name: loss for name, loss in stated.items() if isinstance(loss, float)}
 
 
