@@ -92,7 +92,7 @@ class Job:
 
     def _logged(self, monitor: str, best: float) -> dict[str, float]:
         path = self.folder / "metrics.csv"
-        if not path.exists():
+        if not path.is_file():
             return {}
         with (
             suppress(csv.Error, ValueError),  # a damaged log: then the best value alone is known

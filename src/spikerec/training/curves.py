@@ -90,7 +90,7 @@ class CurveLog(Logger):
 
     def _open(self) -> list[str]:
         """The file's columns, once a line that a kill cut short is gone."""
-        if not self.path.exists():
+        if not self.path.is_file():
             return []
         self._end = _truncate(self.path, None)
         with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -149,7 +149,7 @@ _STEP = re.compile("[0-9]{1,18}")
 
 def _lines(path: Path) -> Iterator[dict[str, str]]:
     """The rows that were written whole, with their step."""
-    if not path.exists():
+    if not path.is_file():
         return
     with (
         suppress(csv.Error),  # the rest is damaged
