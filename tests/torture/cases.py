@@ -14,9 +14,9 @@ import torch
 
 from spikerec.configs import build
 from spikerec.errors import DataError
-from spikerec.parsing import RUN_DOCUMENT, read_json
+from spikerec.parsing import RUN_DOCUMENT, parsing, read_json
 from spikerec.results.store import Problem, Store
-from spikerec.simulation.footage import Footage
+from spikerec.simulation.footage import open_container
 from spikerec.weights import named, read_state
 from spikerec.weights.checkpoint import digest
 from tests.fakes import fake_image, fake_reds, fake_spikes, write_dat, write_image
@@ -219,11 +219,10 @@ def files() -> dict[str, str]:
 
 
 def _frames(path: Path) -> str:
-    """The frames that can be read of a video, counted."""
+    """The frames of a video, counted; none is decoded, as commands are forked from this process."""
     try:
-        film = Footage(path)
-        shapes = {tuple(film[index].shape) for index in range(len(film))}
-        return f"{len(film)} frames of {shapes}"
+        with parsing(path, "a video"), open_container(path) as film:
+            return f"{sum(packet.dts is not None for packet in film.demux(video=0))} frames"
     except DataError:
         return "broken"
 
