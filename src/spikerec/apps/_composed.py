@@ -111,7 +111,12 @@ def log_next_commands(config: DictConfig, run: Run, carry: Carry) -> None:
     ]
     sets = ",".join(map(str, config.data.sets))
     data = [f"data=[{sets}]" if "," in sets else f"data={sets}"]
-    data += [word for word in given if word.startswith("data.sets.")]
+    own = (
+        "data.sets.",
+        "data.folds=",
+        "data.fold=",
+    )  # without its fold, training scenes are scored
+    data += [word for word in given if word.startswith(own)]
     checkpoint = f"checkpoint={run.checkpoint}"
     carried = [] if carry is None else [f"carry={carry}"]
     scored = [*model, *data, checkpoint, *(f"data.{word}" for word in carried)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> None:
         _fetch(console, options.name, options.root, options.photographs)
     elif options.verb == "inspect":
         _inspect(console, options)
+    elif options.verb == "folds":
+        _folds(console, options)
     elif options.verb == "compare":
         _compare(console, options)
     else:
@@ -82,6 +85,14 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, help="file of the picture (default: RECORDING_comparison.png)"
     )
     add_stream_options(comparing)
+    dealing = verbs.add_parser(
+        "folds", help="deal the scenes of a small set into folds, once, for cross-validation"
+    )
+    dealing.add_argument("name", help="a data set that is on this machine")
+    dealing.add_argument("--root", type=Path, help="folder of the data set (default: data/NAME)")
+    dealing.add_argument("--count", type=int, default=5, help="number of folds (default: 5)")
+    dealing.add_argument("--seed", type=int, default=0, help="of the deal (default: 0)")
+    dealing.add_argument("--output", type=Path, help="file of the folds (default: NAME_folds.yaml)")
     importing = verbs.add_parser(
         "import", help="write the YAML file that states how a .dat is laid out"
     )
@@ -128,6 +139,42 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
             table.add_row(label, value)
         console.print(table)
         _save(console, contact_sheet(found), output)
+
+
+def _folds(console: Console, options: argparse.Namespace) -> None:
+    """Freeze a deal of a set's scenes in a file.
+
+    Raises:
+        ConfigError: no set of that name.
+    """
+    from spikerec.data.folds import make_folds, write_folds
+
+    place: dict[str, Any] = {"root": str(options.root)} if options.root else {}
+    data = build("data", _known(options.name, config_names("data")), **place)
+    data.prepare()
+    output = options.output or Path(f"{options.name}_folds.yaml")
+    folds = make_folds(data, options.count, seed=options.seed)
+    write_folds(output, folds)
+    sizes = ", ".join(str(len(fold)) for fold in folds.scenes)
+    say(console, f"{output}: folds of {sizes} scenes")
+    say(
+        console,
+        f"Train on each: spikerec train -m model=NAME data={options.name} data.folds={output} "
+        f"data.fold={','.join(str(k + 1) for k in range(options.count))}",
+    )
+
+
+def _known(name: str, known: Sequence[str]) -> str:
+    """The name, if it is one of those known.
+
+    Raises:
+        ConfigError: it is not; says which is nearest.
+    """
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        meant = f"did you mean {near[0]}? Expected" if near else "expected"
+        raise ConfigError(f"{name!r} is unknown: {meant} one of {', '.join(known)}.")
+    return name
 
 
 def _compare(console: Console, options: argparse.Namespace) -> None:
@@ -296,12 +343,7 @@ def _fetch(console: Console, name: str, root: Path | None, photographs: str | No
     Raises:
         ConfigError: nothing of that name can be fetched, or it takes no photographs.
     """
-    known = [*SAMPLES, *config_names("data")]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        meant = f"did you mean {near[0]}? Expected" if near else "expected"
-        raise ConfigError(f"{name!r} is unknown: {meant} one of {', '.join(known)}.")
-    if name in SAMPLES:
+    if _known(name, [*SAMPLES, *config_names("data")]) in SAMPLES:
         if photographs is not None:
             raise ConfigError(f"{name} is not made from photographs: drop --photographs.")
         _fetch_samples(

@@ -1,4 +1,5 @@
 from .clips import Clip, LiveSet, MadeSet, SpikeSet
+from .folds import FoldedSet, Folds, make_folds, read_folds, write_folds
 from .module import SpikeDataModule
 from .photos import CameraChoice, LivePhotos, Photos
 from .real import Real
@@ -20,6 +21,8 @@ __all__ = [
     "CameraChoice",
     "Clip",
     "Crop",
+    "FoldedSet",
+    "Folds",
     "LivePhotos",
     "LiveSet",
     "MadeSet",
@@ -35,4 +38,7 @@ __all__ = [
     "Windows",
     "decode",
     "fetch_reds_samples",
+    "make_folds",
+    "read_folds",
+    "write_folds",
 ]

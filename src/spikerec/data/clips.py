@@ -167,6 +167,10 @@ class SpikeSet(Described, ABC):
         del split, clip
         return None
 
+    def scene_name(self, clip: Clip) -> str:
+        """The name of the scene that a clip shows; clips of one scene are kept in one fold."""
+        return clip.name
+
 
 class MadeSet(SpikeSet):
     """A data set that `spikerec data fetch NAME` makes on this machine, or downloads."""

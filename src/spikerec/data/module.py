@@ -6,6 +6,7 @@ import itertools
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning as L
@@ -13,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from spikerec.data.clips import Clip, LiveSet, SpikeSet, SplitName, digest
+from spikerec.data.folds import in_folds
 from spikerec.data.frames import Frames
 from spikerec.data.sequences import Sequences, carried_by, needs_hop
 from spikerec.data.windows import (
@@ -63,6 +65,10 @@ class SpikeDataModule(Described, L.LightningDataModule):
             number, or `start` for all from the stream's start; fewer where the stream begins. None
             for windows on their own, or, with `sequence`, for as many as a sequence has before its
             last window.
+        folds: file of a deal of the scenes into folds (`spikerec.data.folds`); None for the set's
+            own splits.
+        fold: number of the fold that validation and tests look at, from 1; training sees the
+            others.
 
     Raises:
         ConfigError: no set, two of one name, a count below 1 (margin and workers: below 0), or
@@ -97,6 +103,8 @@ class SpikeDataModule(Described, L.LightningDataModule):
         sequence: int | None = None,
         warm_up: int | None = None,
         carry: Carry = None,
+        folds: str | Path | None = None,
+        fold: int | None = None,
     ) -> None:
         super().__init__()
         least = {"window": 1, "batch_size": 1, "samples_per_epoch": 1, "val_samples": 1}
@@ -110,7 +118,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
         }.items():
             if value is not None and value < least.get(name, 0):
                 raise ConfigError(f"{name} must be at least {least.get(name, 0)}, found {value}.")
-        self.sets = _by_name(sets)
+        self.sets = in_folds(_by_name(sets), folds, fold)
         self.window = window
         self.batch_size = batch_size
         self.crop = Crop(*crop, augment, seed, ends)

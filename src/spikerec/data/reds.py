@@ -62,6 +62,10 @@ class REDS(SpikeSet):
             "`root` at the whole set."
         )
 
+    def scene_name(self, clip: Clip) -> str:
+        """The video of REDS that a clip is a part of."""
+        return clip.name.rpartition("/")[2].partition("_part")[0]
+
     def clips(self, split: SplitName) -> list[Clip]:
         """See `SpikeSet.clips`; `val` and `test` are the same clips."""
         folder = self.root / ("train" if split == "train" else "test")

@@ -9,7 +9,8 @@ metric in a protocol, or another protocol's name, parts nothing.
 **What a row is.** One set of weights, by digest; of a method without weights, one configuration.
 Evaluations in which a state was carried from window to window, or that another engine or precision
 computed, are rows of their own.
-Evaluations of one row are shown as one (`spikerec.results.rows`).
+Evaluations of one row are shown as one (`spikerec.results.rows`), and those of the folds of a
+cross-validation are merged before (`spikerec.results.folds`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import NamedTuple
 from spikerec.configs import RENAMED
 from spikerec.errors import ResultsError, printable
 from spikerec.kinds import checked
+from spikerec.results.folds import merge_folds
 from spikerec.results.labels import LabelFacts, unique_labels
 from spikerec.results.record import Definition, Record
 from spikerec.results.rows import Metric, Row
@@ -139,7 +141,7 @@ def gather(
     problems: list[Problem] = []
     variants: dict[BoardName, dict[Hashable, _Variant]] = defaultdict(dict)
     names: dict[Hashable, LabelFacts] = {}
-    for item in items:
+    for item in merge_folds(items):
         if isinstance(item, Problem):
             problems.append(item)
             continue

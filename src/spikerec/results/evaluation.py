@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.data.clips import SpikeSet, SplitName
+from spikerec.data.folds import FoldedSet
 from spikerec.describing import describe
 from spikerec.errors import ConfigError
 from spikerec.inference.ready import choose_precision, ready
@@ -26,6 +27,7 @@ from spikerec.metrics.alignment import needs_target
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network, default_label
 from spikerec.models.carrying import Carry, hop_of
+from spikerec.results.folds import Fold, with_fold
 from spikerec.results.provenance import code_revision, environment
 from spikerec.results.record import (
     DatasetInfo,
@@ -404,8 +406,9 @@ def _record(
     if part.as_videos:
         samples, curves = as_clips(samples)
     environment = facts["environment"] | {"metrics": protocol.provenance()}
+    config = _with_fold(facts["config"], part.data.sets[part.set_name])
     return Record(
-        **{**facts, "environment": environment},
+        **{**facts, "environment": environment, "config": config},
         dataset=DatasetInfo(
             name=part.set_name,
             split=part.split,
@@ -424,6 +427,13 @@ def _record(
         curves=curves,
         created=store.now(facts["method"], part.set_name),
     )
+
+
+def _with_fold(config: Mapping[str, Any], data: SpikeSet) -> dict[str, Any]:
+    """A configuration that states which fold of the set is held out, if one is."""
+    if not isinstance(data, FoldedSet):
+        return dict(config)
+    return with_fold(config, Fold(data.fold, len(data.folds.scenes), data.folds.digest))
 
 
 def _samples(samples: SampleScores, protocol: Protocol, part: Split) -> Samples:

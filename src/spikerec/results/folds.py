@@ -1,0 +1,205 @@
+"""Evaluations of the folds of a cross-validation, merged into one for the board.
+
+Each fold's record holds the samples of the scenes that its network never saw. Together they hold
+every sample of the set once, so that the mean over all of them is the mean over the folds, each
+weighed by its samples. A mean is shown only where all folds are there; what would have to be
+guessed is reported instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from spikerec.data.folds import MOST_FOLDS
+from spikerec.results.record import DatasetInfo, Record, Samples
+from spikerec.results.store import Problem
+
+T = TypeVar("T")
+
+#: Key of a record's configuration under which its fold stands.
+KEY = "cross_validation"
+
+#: Fold → weights' digest → the newest record of them.
+ByFold = dict[int, dict[str | None, Record]]
+
+
+class Fold(NamedTuple):
+    """The fold of a cross-validation that was held out and evaluated.
+
+    Attributes:
+        number: of the fold, from 1.
+        total: how many folds there are.
+        digest: of the deal of the scenes (`spikerec.data.folds`).
+    """
+
+    number: int
+    total: int
+    digest: str
+
+
+def with_fold(config: Mapping[str, Any], fold: Fold) -> dict[str, Any]:
+    """A record's configuration that states its fold."""
+    return {**config, KEY: fold._asdict()}
+
+
+def fold_of(record: Record) -> Fold | None:
+    """The fold that a record is of; None for a set's own split, or where none can be understood."""
+    stated = record.config.get(KEY)
+    if not isinstance(stated, Mapping) or set(stated) != set(Fold._fields):
+        return None
+    number, total, digest = (stated[name] for name in Fold._fields)
+    if type(number) is not int or type(total) is not int or not isinstance(digest, str):
+        return None
+    return Fold(number, total, digest) if 1 <= number <= total <= MOST_FOLDS else None
+
+
+def merge_folds(items: Iterable[Record | Problem]) -> Iterator[Record | Problem]:
+    """Replace the records of folds by one record for each method whose folds are all there.
+
+    Args:
+        items: records and problems, in any order; read once.
+
+    Yields:
+        The items that are of no fold, as they come; then the merged records, and a problem for each
+        method that lacks a fold, or has two sets of weights in one.
+    """
+    groups: dict[Hashable, ByFold] = defaultdict(dict)
+    for item in items:
+        fold = None if isinstance(item, Problem) else fold_of(item)
+        if isinstance(item, Problem) or fold is None:
+            yield item
+            continue
+        kept = groups[_group(item, fold)].setdefault(fold.number, {})
+        known = kept.get(item.weights.digest)
+        if known is None or (known.created, known.id) < (item.created, item.id):
+            kept[item.weights.digest] = item
+    for folds in groups.values():
+        yield _merged_or_why_not(folds)
+
+
+def _group(record: Record, fold: Fold) -> Hashable:
+    """The facts that merged records share: all but the fold and the weights."""
+    return (
+        *(record.dataset.name, record.dataset.split),
+        *(fold.digest, fold.total),
+        *(record.method, record.label, record.protocol.digest),
+        json.dumps(record.config.get("model"), sort_keys=True, default=str),
+        *(record.carry, record.engine, record.precision),
+    )
+
+
+def _merged_or_why_not(folds: ByFold) -> Record | Problem:
+    records = [next(iter(folds[number].values())) for number in sorted(folds)]
+    one = records[-1]
+    fold = fold_of(one)
+    assert fold is not None
+    method = f"{one.label} on the folds of {one.dataset.name} by {one.protocol.name}"
+    for number, several in sorted(folds.items()):
+        if len(several) > 1:
+            files = " and ".join(record.file_name for record in several.values())
+            return Problem(
+                one.file_name,
+                f"{method}: fold {number} has {len(several)} sets of weights ({files}), and "
+                "nothing says which of them belong to the other folds. Evaluate each recipe "
+                "with a label=… of its own, or move one away.",
+            )
+    if missing := [str(number) for number in range(1, fold.total + 1) if number not in folds]:
+        lacking = f"fold {missing[0]}" if len(missing) == 1 else f"folds {', '.join(missing)}"
+        return Problem(
+            one.file_name,
+            f"{method}: {lacking} of {fold.total} not evaluated, and the mean needs all. Evaluate "
+            f"with data.fold={','.join(missing)}.",
+        )
+    return merged(records)
+
+
+def merged(records: Sequence[Record]) -> Record:
+    """One record of the samples of all folds; what else it states is the newest record's.
+
+    Its data are the deal of the folds, so that folds of different files never share a board, and
+    its weights are those of all folds.
+
+    Args:
+        records: one of each fold, in their order.
+    """
+    newest = max(records, key=lambda record: (record.created, record.id))
+    fold = fold_of(newest)
+    assert fold is not None
+    split = "" if newest.dataset.split == "test" else f", {newest.dataset.split}"
+    samples = _joined([record.samples for record in records])
+    dataset = DatasetInfo(
+        name=newest.dataset.name,
+        split=f"{fold.total} folds{split}",
+        digest=fold.digest,
+        num_samples=len(samples.keys),
+        has_target=newest.dataset.has_target,
+        light_scale=_shared([record.dataset.light_scale for record in records]),
+        margin=_shared([record.dataset.margin for record in records]),
+    )
+    reasons: dict[str, str] = {}
+    for record in records:
+        reasons |= record.undefined
+    digests = [record.weights.digest or "" for record in records]
+    together = hashlib.sha256(" ".join(digests).encode()).hexdigest() if any(digests) else None
+    return replace(
+        newest,
+        dataset=dataset,
+        weights=replace(newest.weights, digest=together),
+        samples=samples,
+        undefined={name: why for name, why in reasons.items() if name in samples.values},
+        unavailable={
+            name: why for name, why in newest.unavailable.items() if name not in samples.values
+        },
+        config={
+            **{key: value for key, value in newest.config.items() if key != KEY},
+            "folds": [record.file_name for record in records],
+        },
+        images={},
+        path=None,
+    )
+
+
+def _joined(parts: Sequence[Samples]) -> Samples:
+    """The samples of all parts, with what all of them state."""
+    return Samples(
+        keys=tuple(key for part in parts for key in part.keys),
+        values=_columns([part.values for part in parts]),
+        higher_is_better={
+            name: better
+            for name, better in parts[0].higher_is_better.items()
+            if all(name in part.values for part in parts)
+        },
+        mirrored=(
+            None
+            if any(part.mirrored is None for part in parts)
+            else tuple(count for part in parts for count in part.mirrored or ())
+        ),
+        covariates=_columns([part.covariates for part in parts]),
+        conditions={
+            name: tuple(label for part in parts for label in part.conditions[name])
+            for name in parts[0].conditions
+            if all(name in part.conditions for part in parts)
+        },
+    )
+
+
+def _columns(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The columns that all parts have, one part after another."""
+    first, *others = parts
+    return {
+        name: np.concatenate([part[name] for part in parts])
+        for name in first
+        if all(name in part for part in others)
+    }
+
+
+def _shared(values: Sequence[T]) -> T | None:
+    """The value, if all are the same."""
+    return values[0] if all(value == values[0] for value in values) else None
