@@ -108,7 +108,7 @@ def test_what_the_recording_does_not_define_has_no_value() -> None:
     assert Agreement().score(truth, None, recording(spikes)).isnan().all()
     short = recording(_centre(spikes, 11))
     assert RefiredRate().score(truth, None, short).isnan().all()
-    assert "carried" in Agreement.why_missing()
+    assert "carried" in Agreement().why_missing()
 
 
 def test_wrong_arguments_are_refused() -> None:
