@@ -168,7 +168,7 @@ def test_files_of_any_name_are_made_again_from_what_inspect_prints(
         printed = capsys.readouterr().out
         (line,) = [one for one in printed.splitlines() if one.startswith("command ")]
         assert "None" not in printed
-        assert re.search(r"(?m)^methods +TFP \(class TFP, window 5,", printed)
+        assert re.search(r"(?m)^methods +TFP \(5\) \(class TFP, window 5,", printed)
         first = np.load(result)
         result.rename("first.npy")
         assert command(monkeypatch, *shell_words(line.removeprefix("command").strip())[1:]) == 0
