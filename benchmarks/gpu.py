@@ -249,12 +249,7 @@ def run_command(options: argparse.Namespace, seconds: float) -> list[str]:
     words = [
         *("train", "experiment=budget/gpu", f"model={NETWORK}", "data=photos_live", "loss=log_mse"),
         *("overwrite=true", f"hydra.run.dir={options.output}/run", f"paths.data={options.output}"),
-        *(
-            f"{sets}.sources=null",
-            f"{sets}.on_first_use=true",
-            f"~{sets}.scenes.train",
-            f"{sets}.scenes.val=2",
-        ),
+        *(f"{sets}.sources=null", f"{sets}.on_first_use=true", f"{sets}.scenes.val=2"),
         *("data.num_workers=0", "data.val_samples=8", "trainer.enable_progress_bar=false"),
         *("trainer.max_epochs=4", f"budget.seconds={budget_s:.0f}"),
     ]
