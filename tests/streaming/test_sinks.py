@@ -64,6 +64,19 @@ def test_frames_come_back_in_order(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", DRAWN)
+def test_what_another_process_finishes_meanwhile_is_done(name: str, tmp_path: Path) -> None:
+    frames = pictures(7)
+    break_off(tmp_path / name, frames, 7)
+    late = open_sink(tmp_path / name, 7, SETTINGS, resume=True)
+    write(tmp_path / name, frames, resume=True)
+    before = shown(tmp_path / name)
+    with late:
+        assert late.is_done
+    assert len(before) == len(shown(tmp_path / name)) == 7
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", DRAWN)
 def test_resumed_equals_uninterrupted(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,8 +89,9 @@ class Sink(ABC):
         with self._told(), ExitStack() as undo:
             undo.callback(self._remove_empty)
             undo.enter_context(lock_folder(self._partial))
-            if self.path.exists():  # perhaps another process has made it meanwhile
-                self._is_same()
+            if self.path.exists() and self._is_same():  # another process has made it meanwhile
+                self.is_done, self.count = True, self.total
+                return self
             self._save_state()
             self._open()
             self._lock = undo.pop_all()
