@@ -314,6 +314,32 @@ def read_npz(path: Path, names: Collection[str], limit: int) -> dict[str, NDArra
     return arrays
 
 
+def read_text(path: Path, name: str, limit: int) -> str | None:
+    """The text that an `.npz` holds under a name; None where it holds nothing there.
+
+    Args:
+        path: the file.
+        name: of a scalar array of text.
+        limit: characters that the text may have.
+
+    Raises:
+        DataError: not a `.npz`, one beyond the bounds, or something else than such a text.
+    """
+    with parsing(path, ".npz"), open_zip(path) as archive:
+        header = read_headers(archive, path).get(name)
+        if header is None:
+            return None
+        if header.dtype.kind != "U" or header.shape or header.dtype.itemsize > 4 * limit:
+            raise DataError(
+                f"{path}: {name} is {shown_array(header.shape, header.dtype)}: expected one text "
+                f"of at most {limit:,} characters."
+            )
+        with archive.open(f"{name}.npy") as member:
+            head = read_header(member, path)
+            octets = member.read(header.content_bytes)
+        return str(np.frombuffer(octets, head.dtype, 1)[0])
+
+
 def _next_values(member: IO[bytes], count: int, dtype: np.dtype[Any], path: Path) -> np.ndarray:
     """The next values of an array of bytes, checked to be spikes."""
     return as_spikes(path, np.frombuffer(member.read(count), dtype, count))
