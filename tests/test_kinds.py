@@ -34,7 +34,7 @@ ROOMS = (
 #: Classes that functions return and users do not make, or whose constructor is a library's.
 MADE_FOR_USERS = {
     *("models.Reconstruction", "spikes.Inspection", "spikes.SpikeWindow", "streaming.Frame"),
-    *("training.Monitor", "simulation.Scene"),
+    *("training.Monitor", "simulation.Scene", "spikes.Comparison", "spikes.Histograms"),
     *("weights.Listed", "weights.Package", "weights.Source", "weights.Weights"),
 }
 

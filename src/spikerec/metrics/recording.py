@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import InputError
+from spikerec.kinds import checked
 from spikerec.metrics.base import ImageMetric
 
 #: Reconstructs the recording again from changed spikes: takes a function from windows
@@ -24,6 +25,7 @@ from spikerec.metrics.base import ImageMetric
 Again = Callable[[Callable[[Tensor], Tensor]], Tensor]
 
 
+@checked
 @dataclass(frozen=True)
 class Recording:
     """The windows of spikes that a batch of images was made from.

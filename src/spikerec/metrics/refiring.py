@@ -14,12 +14,14 @@ scale of brightness, lost texture and ghosts. docs/real_recordings.md has figure
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from spikerec.errors import ConfigError
+from spikerec.kinds import checked
 from spikerec.metrics.recording import Recording, RecordingMetric
 
 #: Readouts that are compared: those of the shortest window of a published network, or fewer.
@@ -29,6 +31,7 @@ READOUTS = 21
 LEAST_RATE = 1e-6
 
 
+@checked
 class Refiring(RecordingMetric):
     """Base of the two measures: rates and intervals.
 
@@ -56,9 +59,9 @@ class Refiring(RecordingMetric):
         spikes, rate = recording.around_key(self.readouts), recording.rate(image)
         return self.difference(spikes, rate, recording.light_scale.to(rate))
 
+    @abstractmethod
     def difference(self, spikes: Tensor, rate: Tensor, light_scale: Tensor) -> Tensor:
-        """Values (B,) of spikes (B, readouts, H, W) and rates (B, H, W); defined by a subclass."""
-        raise NotImplementedError
+        """Values (B,) of spikes (B, readouts, H, W) and rates (B, H, W)."""
 
 
 class RefiredRate(Refiring):
