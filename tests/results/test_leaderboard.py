@@ -48,7 +48,7 @@ def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
         run(_config(tmp_path, tmp_path / "out"))
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(
-        ResultsError, match=r"1 unreadable files\. The first: x\.json cannot be read"
+        ResultsError, match=r"1 left out\. The first: x\.json cannot be read"
     ):
         run(_config(tmp_path, tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -52,7 +52,7 @@ def run(config: DictConfig) -> None:
     )
     boards, problems = gather(scan(folders), choice)
     if not boards:
-        found = f"{len(problems)} unreadable files" if problems else "no *.json files"
+        found = f"{len(problems)} left out" if problems else "no *.json files"
         first = f" The first: {problems[0].reason}" if problems else ""
         named = ", ".join(map(str, folders))
         raise ResultsError(f"results={named} holds no records that can be shown: {found}.{first}")
