@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -47,11 +49,15 @@ def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"holds no records that can be shown: no \*.json files"):
         run(_config(tmp_path, tmp_path / "out"))
     (tmp_path / "x.json").write_text("{")
-    with pytest.raises(
-        ResultsError, match=r"1 left out\. The first: x\.json cannot be read"
-    ):
+    with pytest.raises(ResultsError, match=r"1 left out\. The first: x\.json cannot be read"):
         run(_config(tmp_path, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_loads_no_pytorch() -> None:
+    ask = "import sys, spikerec.apps.leaderboard; print(*{'torch', 'lightning'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == []
 
 
 def test_records_are_taken_as_objects_and_an_ellipsis_adds_nothing() -> None:

@@ -16,15 +16,13 @@ from typing import Any, get_args
 import numpy as np
 import yaml
 
+from spikerec.data.bounds import MOST_FOLDS
 from spikerec.data.clips import Clip, LiveSet, SpikeSet, SplitName, digest
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from spikerec.fetch import write_atomically
 from spikerec.kinds import checked
 from spikerec.parsing import RUN_DOCUMENT, read_yaml
 from spikerec.simulation.scenes import LayeredScene
-
-#: Folds of a deal at most.
-MOST_FOLDS = 1000
 
 
 @checked

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from spikerec.data.folds import MOST_FOLDS
+from spikerec.data.bounds import MOST_FOLDS
 from spikerec.results.record import DatasetInfo, Record, Samples
 from spikerec.results.store import Problem
 
