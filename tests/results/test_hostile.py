@@ -168,6 +168,8 @@ CASES = {
                 "values": {},
                 "higher_is_better": {},
                 "mirrored": [0] * (MOST_SAMPLES + 1),
+                "covariates": {},
+                "conditions": {},
             },
         ),
         "samples.keys must have at most 100,000 items, found 100,001",
@@ -181,7 +183,17 @@ CASES = {
         "samples.values must have at most 100 items, found 101",
     ),
     "no samples": (
-        _set("samples", {"keys": [], "values": {}, "higher_is_better": {}, "mirrored": []}),
+        _set(
+            "samples",
+            {
+                "keys": [],
+                "values": {},
+                "higher_is_better": {},
+                "mirrored": [],
+                "covariates": {},
+                "conditions": {},
+            },
+        ),
         "samples.keys must have at least 1 item, found 0",
     ),
     "a long label": (_set("label", "x" * 201), "label must have at most 200"),
