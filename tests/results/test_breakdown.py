@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +14,15 @@ from rich.console import Console
 from spikerec.results import Record, Samples
 from spikerec.results.boards import Board, gather
 from spikerec.results.breakdown import board_tables, breakdown_table, breakdowns
-from spikerec.results.curves import BINS, covariates, curves, factors, means
+from spikerec.results.curves import (
+    BINS,
+    MOST_AXES,
+    MOST_LEVELS,
+    covariates,
+    curves,
+    factors,
+    means,
+)
 from spikerec.results.formats import csv_rows, markdown
 from spikerec.results.statistics import intervals, scenes
 from spikerec.results.tables import Table, standings
@@ -152,6 +161,49 @@ def test_what_does_not_differ_between_samples_is_no_axis() -> None:
     even = {"light_scale": np.full(len(given.keys), 0.4)}
     alike = Samples(given.keys, given.values, given.higher_is_better, covariates=even)
     assert covariates(board_of(replace(record, samples=alike))) == []
+
+
+def factors_alone(count: int, levels: int) -> Board:
+    """A board of one method whose samples vary `count` factors, at `levels` levels each."""
+    names = ["middle", *(f"f{i}" for i in range(count) for _ in range(levels))]
+    keys = [f"scene/{i}" for i in range(len(names))]
+    numbers = np.arange(len(names)) % levels
+    record = make_record(
+        samples=Samples(
+            keys,
+            {"psnr": np.full(len(keys), 30.0)},
+            {"psnr": True},
+            covariates={name: numbers.astype(float) for name in dict.fromkeys(names[1:])},
+            conditions={"factor": names},
+        ),
+        images={},
+    )
+    return board_of(record)
+
+
+def test_factors_are_bounded_before_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(factors(factors_alone(count=1, levels=MOST_LEVELS))) == 1
+    assert len(factors(factors_alone(count=MOST_AXES + 4, levels=3))) == MOST_AXES
+    asked = []
+    monkeypatch.setattr("spikerec.results.curves._masks", lambda *args: asked.append(args))
+    assert factors(factors_alone(count=1, levels=MOST_LEVELS + 1)) == []
+    assert factors(factors_alone(count=1, levels=20_000)) == []
+    assert asked == []
+
+
+def test_one_long_label_does_not_make_all_others_as_large() -> None:
+    keys = [f"scene/{i}" for i in range(20_000)]
+    labels = ["x" * 200, *["a"] * (len(keys) - 1)]
+    samples = Samples(
+        keys, {"psnr": np.ones(len(keys))}, {"psnr": True}, conditions={"weather": labels}
+    )
+    board = board_of(make_record(samples=samples, images={}))
+    tracemalloc.start()
+    (weather,) = covariates(board)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [point.text for point in weather.points] == ["x" * 200, "a"]
+    assert most < 8_000_000  # bytes; an array of text takes 16 MB
 
 
 def test_samples_of_unknown_covariates_belong_to_no_point() -> None:

@@ -4,7 +4,8 @@ Two kinds of axes:
 
 * **Factors**, of a set that varies one at a time (`data=robustness`). The condition `factor` of a
   sample names the covariate or condition in which it differs from the middle; any other label is
-  the middle, which belongs to every factor. The points are the factor's levels.
+  the middle, which belongs to every factor. The points are the factor's levels; a factor of more
+  than 32 levels is left out.
 * **Covariates** of any board, and conditions with several labels. The points are the values
   themselves where there are few, else bins of about equally many samples.
 
@@ -46,7 +47,8 @@ TITLES = {
 MOST_VALUES = 8  # distinct values of a covariate that are points of their own
 BINS = 6
 MOST_LABELS = 12  # of a condition that is drawn against
-MOST_AXES = 16  # of a board
+MOST_LEVELS = 32  # of a factor
+MOST_AXES = 16  # of a board, of each kind
 
 
 class Point(NamedTuple):
@@ -86,39 +88,50 @@ class Axis:
 
 
 def factors(board: Board) -> list[Axis]:
-    """The factors that the board's samples vary one at a time, in the set's order."""
+    """The factors that the board's samples vary one at a time, in the set's order.
+
+    At most `MOST_AXES` of them, and none of more than `MOST_LEVELS` levels.
+    """
     columns = _columns(board.record.samples)
     labels = columns.pop(FACTOR, np.array([]))
-    is_middle = ~np.isin(labels, list(columns))
-    found = []
+    is_middle = np.array([label not in columns for label in labels.tolist()], dtype=bool)
+    found: list[Axis] = []
     for name in dict.fromkeys(labels[~is_middle].tolist()):
         is_own = is_middle | (labels == name)
-        points = _distinct(columns[name][is_own])
+        levels = _distinct(columns[name][is_own])
+        if not 1 < len(levels) <= MOST_LEVELS:
+            continue
+        points = _exact(levels)
         masks = _masks(points, columns[name]) & is_own
         middles = np.flatnonzero((masks & is_middle).any(axis=1))
-        if len(middles) == 1 and len(points) > 1:
+        if len(middles) == 1:
             found.append(Axis(name, points, dict.fromkeys(board.rows, masks), int(middles[0])))
-    return found[:MOST_AXES]
+        if len(found) == MOST_AXES:
+            break
+    return found
 
 
 def covariates(board: Board) -> list[Axis]:
-    """The covariates and conditions that differ between the board's samples."""
+    """The first `MOST_AXES` covariates and conditions that differ between the board's samples."""
     by_name: dict[str, dict[str, Column]] = {}
     for label, row in board.rows.items():
         for name, column in _columns_in_order(row, board.keys).items():
             by_name.setdefault(name, {})[label] = column
-    found = []
+    found: list[Axis] = []
     for name, columns in by_name.items():
         points = _points(np.concatenate(list(columns.values())))
         if len(points) > 1:
             masks = {label: _masks(points, column) for label, column in columns.items()}
             found.append(Axis(name, points, masks))
-    return found[:MOST_AXES]
+        if len(found) == MOST_AXES:
+            break
+    return found
 
 
 def _columns(samples: Samples) -> dict[str, Column]:
     """The covariates and conditions of the samples."""
-    texts = {name: np.array(labels) for name, labels in samples.conditions.items()}
+    # As objects, since an array of text takes for each label the room of the longest.
+    texts = {name: np.array(labels, dtype=object) for name, labels in samples.conditions.items()}
     return samples.all_covariates | texts
 
 
@@ -132,18 +145,28 @@ def _columns_in_order(row: Row, keys: Sequence[str]) -> dict[str, Column]:
 
 def _points(column: Column) -> tuple[Point, ...]:
     """Distinct values where they are few, else bins; none where labels are many."""
-    points = _distinct(column)
+    levels = _distinct(column)
     if column.dtype.kind != "f":
-        return points if len(points) <= MOST_LABELS else ()
-    return points if len(points) <= MOST_VALUES else _bins(column[~np.isnan(column)])
+        return _exact(levels) if len(levels) <= MOST_LABELS else ()
+    return _exact(levels) if len(levels) <= MOST_VALUES else _bins(column[~np.isnan(column)])
 
 
-def _distinct(column: Column) -> tuple[Point, ...]:
-    """A point for each number, rising, or for each text, in the order of the samples."""
+def _distinct(column: Column) -> list[float] | list[str]:
+    """The numbers, rising, or the texts, in the order of the samples, each once."""
     if column.dtype.kind == "f":
-        values = np.unique(column[~np.isnan(column)])
-        return tuple(Point(value, value, f"{value:g}") for value in values.tolist())
-    return tuple(Point(np.nan, np.nan, text) for text in dict.fromkeys(column.tolist()))
+        numbers: list[float] = np.unique(column[~np.isnan(column)]).tolist()
+        return numbers
+    return list(dict.fromkeys(map(str, column.tolist())))  # numbers too, where rows differ in kind
+
+
+def _exact(levels: Sequence[float] | Sequence[str]) -> tuple[Point, ...]:
+    """A point for each level."""
+    return tuple(
+        Point(np.nan, np.nan, level)
+        if isinstance(level, str)
+        else Point(level, level, f"{level:g}")
+        for level in levels
+    )
 
 
 def _bins(column: Column) -> tuple[Point, ...]:
