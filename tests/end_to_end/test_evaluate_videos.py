@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 import spikerec
 from spikerec.configs import build
+from spikerec.data import SpikeDataModule
 from spikerec.data.video import Video
 from spikerec.models import TFI, Hann
 from spikerec.results import Record, Store
@@ -19,6 +21,8 @@ from spikerec.results.boards import gather
 from spikerec.results.page.videos import filmstrip
 from spikerec.simulation.images import read_grey
 from spikerec.streaming.animations import read_animation
+from spikerec.training.evaluation import SampleVideos, Split
+from spikerec.training.module import ReconstructionModule
 from spikerec.training.standard import named_protocol
 from tests.training.command import call, start
 
@@ -131,6 +135,31 @@ def test_of_a_set_made_with_other_settings_the_motion_is_not_known(folder: Path)
     (clip, _) = other.clips("test")
     assert other.scene("test", clip) is None
     assert made(folder).scene("test", clip) is not None
+
+
+@pytest.mark.parametrize(("rank", "clips"), [(0, ["0000"]), (1, ["0001"]), (2, [])])
+def test_a_process_saves_the_whole_clips_of_its_own_share(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int, clips: list[str]
+) -> None:
+    # The third of three processes has no clip: it repeats an image as often as a clip has images.
+    monkeypatch.setattr(SpikeDataModule, "_process", lambda _: (rank, 3))
+    split = Split(SpikeDataModule(made(folder), window=61), "video", "test", as_videos=True)
+    trainer: Any = SimpleNamespace(
+        datamodule=split, strategy=SimpleNamespace(broadcast=lambda value: value)
+    )
+    split.trainer = trainer
+    videos, module = SampleVideos(tmp_path, -1, 21), ReconstructionModule(Hann())
+    videos.on_test_start(trainer, module)
+    steps = split.test_dataloader()
+    assert len(steps) == IMAGES
+    for number, encoded in enumerate(steps):
+        batch = split.on_after_batch_transfer(encoded, 0)
+        outputs = {"image": module.reconstruct(batch).image}
+        videos.on_test_batch_end(trainer, module, outputs, batch, number)
+    saved = {clip: roles for clip, roles in videos.saved().items() if roles}
+    assert list(saved) == clips
+    for roles in saved.values():
+        assert [len(frames(path)) for path in roles.values()] == 3 * [IMAGES]
 
 
 @pytest.mark.slow

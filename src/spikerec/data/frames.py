@@ -51,19 +51,23 @@ class ClipFacts:
 class Frames(InOrder):
     """Whole images of clips in order; `frame` of a sample holds the facts.
 
-    Its keys: `previous`, the key of the image before in the same clip, or empty; `steady` (H, W)
-    intensity; `static_estimated`, and where they are known `static`, `displacement` and `is_kept`
-    (see `spikerec.metrics.pairs.Known`).
+    Its keys: `is_repeat`; `previous`, the key of the image before in the same clip, or empty;
+    `steady` (H, W) intensity; `static_estimated`, and where they are known `static`,
+    `displacement` and `is_kept` (see `spikerec.metrics.pairs.Known`).
 
     Args:
         windows: where to read.
         items: of them, the images of a clip one after another.
         scene_of: returns the scene of a clip, or None where it is not known.
+        repeats: how often the first image is repeated after them, to fill up a process's share.
     """
 
-    def __init__(self, windows: Windows, items: Sequence[int], scene_of: SceneOf) -> None:
-        super().__init__(windows, items)
+    def __init__(
+        self, windows: Windows, items: Sequence[int], scene_of: SceneOf, repeats: int = 0
+    ) -> None:
+        super().__init__(windows, [*items, *[items[0] if items else 0] * repeats])
         self.scene_of = scene_of
+        self._own = len(items)
         self._facts: tuple[int, ClipFacts] | None = None
 
     def __getitem__(self, position: int) -> dict[str, Any]:
@@ -72,6 +76,7 @@ class Frames(InOrder):
         index, key_readout = self.windows.items[item]
         facts = self._facts_of(index)
         frame: dict[str, Any] = {
+            "is_repeat": position >= self._own,
             "previous": "",
             "steady": steady_image(self.windows, index, key_readout),
             "static_estimated": facts.static_estimated,

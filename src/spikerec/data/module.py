@@ -328,7 +328,8 @@ class SpikeDataModule(Described, L.LightningDataModule):
         """All samples in order, with what is known of each step (`Frames`), one process's share.
 
         A clip is one process's as a whole. Shares are of one length: what fills them up is the
-        first image of a share again, of which no step is scored.
+        first image of a share again, or of the set where a process has no clip. It is marked as a
+        repeat, and no step of it is scored.
 
         Args:
             windows: of the split.
@@ -341,9 +342,9 @@ class SpikeDataModule(Described, L.LightningDataModule):
             clips.setdefault(index, []).append(item)
         dealt = [list(clips.values())[one::world_size] for one in range(world_size)]
         shares = [list(itertools.chain.from_iterable(one)) for one in dealt]
-        share = shares[rank] or [0]
-        share += share[:1] * (max(map(len, shares)) - len(share))
-        frames = Frames(windows, share, partial(self.sets[name].scene, split))
+        repeats = max(map(len, shares)) - len(shares[rank])
+        scene_of = partial(self.sets[name].scene, split)
+        frames = Frames(windows, shares[rank], scene_of, repeats)
         return DataLoader(frames, batch_size=1, generator=torch.Generator(), **self._loading())
 
     @checked

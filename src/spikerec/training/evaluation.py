@@ -256,9 +256,15 @@ class SampleVideos(SampleImages):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the image of a clip that was asked for, and save the clip with its last one."""
+        """Keep the image of a clip that was asked for, and save the clip with its last one.
+
+        What fills up a process's share repeats an image of a clip that is saved elsewhere or was
+        before.
+        """
         del trainer, batch_idx, dataloader_idx
         assert isinstance(module, ReconstructionModule)
+        if batch["frame"]["is_repeat"]:
+            return
         clip = clip_of(batch["key"][0])
         if clip != self._clip:
             self._clip, self._count, self._frames = clip, 0, {}
@@ -270,7 +276,7 @@ class SampleVideos(SampleImages):
             for role, images in pictures.items():
                 levels = grey_levels(images[0, 0].float().cpu().numpy())
                 self._frames.setdefault(role, []).append(levels)
-        if self._count == self._lengths[clip]:  # the first image alone may be repeated, elsewhere
+        if self._count == self._lengths[clip]:
             for role, frames in self._frames.items():
                 path = self.path(clip, role)
                 path.parent.mkdir(parents=True, exist_ok=True)
