@@ -49,6 +49,13 @@ def test_an_image_that_is_right_but_for_its_brightness_is_right(kind: Alignment)
     torch.testing.assert_close(image, target, atol=5e-3, rtol=0)
 
 
+def test_an_inverted_image_is_not_turned_round() -> None:
+    _, target = pair()
+    best_constant = target.mean((1, 2, 3), keepdim=True).expand_as(target)
+    torch.testing.assert_close(align(1 - target, target, "affine")[0], best_constant)
+    assert (align(-target, target, "gain")[0] == 0).all()
+
+
 def test_an_equalised_image_is_the_same_after_any_stretch() -> None:
     image = pair()[0].clamp(0, 1)
     one, _ = align(image, None, "equalised")

@@ -33,10 +33,12 @@ def align(
 ) -> tuple[Tensor, Tensor | None]:
     """Align the brightness of each image of a batch.
 
-        gain         image · g, with the g that minimises Σ (g · image − target)²
-        affine       image · g + c, with the g and c that minimise Σ (g · image + c − target)²
+        gain         image · g, with the g ≥ 0 that minimises Σ (g · image − target)²
+        affine       image · g + c, with g ≥ 0 and c that minimise Σ (g · image + c − target)²
         matched      grey levels replaced by those of the target of the same rank
         equalised    both images' grey levels replaced by their ranks, in [0, 1]
+
+    A negative g would make an inverted image right: it becomes the best constant instead.
 
     Args:
         image: (B, 1, H, W), intensity, not clipped.
@@ -72,7 +74,7 @@ def _with_gain(image: Tensor, target: Tensor) -> Tensor:
     x, y = image.double(), target.double()
     power = x.square().sum()
     gain = (x * y).sum() / power if power else power
-    return (gain * x).to(image.dtype)
+    return (gain.clamp(min=0) * x).to(image.dtype)
 
 
 def _affine(image: Tensor, target: Tensor) -> Tensor:
@@ -80,7 +82,7 @@ def _affine(image: Tensor, target: Tensor) -> Tensor:
     from_mean = x - x.mean()
     variance = from_mean.square().sum()
     slope = (from_mean * y).sum() / variance if variance else variance
-    return (slope * from_mean + y.mean()).to(image.dtype)
+    return (slope.clamp(min=0) * from_mean + y.mean()).to(image.dtype)
 
 
 def _matched(image: Tensor, target: Tensor) -> Tensor:
