@@ -98,6 +98,15 @@ def test_a_network_agrees_with_itself_better_where_noise_is_less() -> None:
     assert values[1] > values[0] + 6
 
 
+def test_equal_halves_agree_to_half_a_level_and_count() -> None:
+    spikes, truth = still_scene()
+    grey = Recording(spikes, torch.ones(1), lambda _: torch.full_like(truth, 0.5))
+    assert Agreement().score(truth, None, grey).item() == pytest.approx(54.15, abs=0.01)
+    metric = Agreement()
+    metric.add(metric.score(truth, None, grey))
+    assert metric.count == 1
+
+
 def _centre(spikes: Tensor, window: int) -> Tensor:
     first = spikes.shape[1] // 2 - window // 2
     return spikes[:, first : first + window]

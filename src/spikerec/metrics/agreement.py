@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from spikerec.metrics.psnr import PSNR
 from spikerec.metrics.recording import Recording, RecordingMetric
+
+#: PSNR of an error of half an 8-bit level, above which no display tells the halves apart.
+MOST_DB = 20 * math.log10(255 / 0.5)
 
 
 class Agreement(RecordingMetric):
@@ -23,9 +28,13 @@ class Agreement(RecordingMetric):
 
     It tells noise, which differs between the halves, and motion blur, which lies on one side of a
     moving edge in one half and on the other in the other. It cannot tell what is the same in both:
-    a wrong brightness, lost texture, a fixed pattern; a grey picture agrees perfectly. A half is a
-    harder input than the window, so the value says nothing of the image itself in decibels, and a
-    network that never saw mirrored windows may do worse on halves than it does on windows.
+    a wrong brightness, lost texture, a fixed pattern; a grey picture agrees perfectly. Perfect
+    agreement counts as 54.15 dB (`MOST_DB`), as does whatever is above it, so that it enters the
+    mean.
+
+    A half is a harder input than the window, so the value says nothing of the image itself in
+    decibels, and a network that never saw mirrored windows may do worse on halves than it does on
+    windows.
     """
 
     name = "agreement"
@@ -38,7 +47,8 @@ class Agreement(RecordingMetric):
         """See `RecordingMetric.compare`."""
         del image
         assert recording.again is not None
-        return PSNR().score(recording.again(before_key), recording.again(after_key))
+        agreement = PSNR().score(recording.again(before_key), recording.again(after_key))
+        return agreement.clamp(max=MOST_DB)
 
 
 def before_key(spikes: Tensor) -> Tensor:
