@@ -7,9 +7,10 @@ import pytest
 
 from spikerec.configs import build, config_names
 from spikerec.errors import DataError
+from spikerec.results.fields import MOST_LABEL
 from spikerec.simulation import Camera
 from spikerec.simulation.cards import write_card
-from spikerec.simulation.known import Known, noise_label, read_known
+from spikerec.simulation.known import LONGEST_LABEL, Known, noise_label, read_known
 
 
 @pytest.mark.parametrize("name", config_names("simulation"))
@@ -20,6 +21,41 @@ def test_a_preset_is_named_whatever_its_light_and_sensor(name: str) -> None:
 
 def test_another_camera_is_named_by_its_settings() -> None:
     assert noise_label(Camera(stray_rate=0.02, gain=0.9)) == "gain=0.9, stray_rate=0.02"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {f"key{i}": i for i in range(1000)},
+        {"gain": "x" * 100_000},
+        {"gain": "\x1b[2J\n", "k\x00ey": ["\u202e"] * 50},
+    ],
+)
+def test_a_label_is_one_that_a_record_takes(settings: dict) -> None:
+    label = noise_label(settings)
+    assert len(label) <= LONGEST_LABEL <= MOST_LABEL
+    assert label.isprintable()
+
+
+@pytest.mark.parametrize(
+    "path", ["/home/somebody/maps.npz", r"C:\lab\maps.npz", Path("lab/maps.npz")]
+)
+def test_maps_are_named_by_their_file_alone(path: str | Path) -> None:
+    assert noise_label({"maps": path, "gain": 0.9}) == "maps=maps.npz, gain=0.9"
+
+
+def test_a_card_that_is_written_again_is_read_again(tmp_path: Path) -> None:
+    card = tmp_path / "simulation.yaml"
+    for gain in (0.5, 0.75):
+        write_card(card, {"camera": asdict(Camera(gain=gain))})
+        assert read_known(card).noise == f"gain={gain}"
+
+
+def test_a_card_of_too_many_values_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    card = tmp_path / "simulation.yaml"
+    card.write_text(f"motion: [{'0, ' * 90_000}0]\n")
+    with pytest.raises(DataError, match="20,000"):
+        read_known(card)
 
 
 def test_a_card_states_noise_and_motion_between_images(tmp_path: Path) -> None:
@@ -42,9 +78,18 @@ def test_an_older_card_leaves_unknown_what_it_does_not_state(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"motion": "fast"}, "motion must list numbers from 0 up, found 'fast'"),
-        ({"motion": [0.1, -1]}, "motion must list numbers from 0 up"),
-        ({"readouts_per_image": 0}, "readouts_per_image must be a whole number from 1 up, found 0"),
+        (
+            {"motion": "fast"},
+            "motion must list up to 10,000 numbers from 0 to 1,000,000, found 'fast'",
+        ),
+        ({"motion": [0.1, -1]}, "motion must list up to 10,000 numbers from 0"),
+        ({"motion": [1e300]}, "motion must list up to 10,000 numbers from 0"),
+        ({"motion": [0] * 10_001}, "motion must list up to 10,000 numbers from 0"),
+        (
+            {"readouts_per_image": 0},
+            "readouts_per_image must be a whole number from 1 to 1,000,000",
+        ),
+        ({"readouts_per_image": 2**62}, "readouts_per_image must be a whole number from 1 to"),
     ],
 )
 def test_a_broken_card_is_refused_by_name(tmp_path: Path, content: dict, message: str) -> None:

@@ -20,7 +20,7 @@ from spikerec.simulation import (
     write_scene,
     write_stream,
 )
-from spikerec.simulation.cards import read_card, write_card
+from spikerec.simulation.cards import MOST_IMAGES, MOST_READOUTS, read_card, write_card
 from spikerec.simulation.images import read_grey
 from spikerec.simulation.layout import card_path, written_before
 from spikerec.spikes.files import lock_output
@@ -44,6 +44,16 @@ class Ramp:
 def recording(**changes: Any) -> Recording:
     values = {"scene": Ramp(), "camera": CAMERA, "seed": 3, "images": 4} | changes
     return Recording(**values)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("images", MOST_IMAGES), ("readouts_per_image", MOST_READOUTS)]
+)
+def test_a_clip_is_no_longer_than_its_card_may_state(name: str, most: int) -> None:
+    numbers = {"images": 1, "readouts_per_image": 1}
+    recording(**numbers | {name: most})
+    with pytest.raises(ConfigError, match=f"{name} must be 1 to {most:,}, found {most + 1}"):
+        recording(**numbers | {name: most + 1})
 
 
 def exposed(readouts: int) -> torch.Tensor:
@@ -149,7 +159,7 @@ def test_an_unknown_suffix_lists_those_there_are(tmp_path: Path) -> None:
 def test_a_recording_must_fit_its_scene() -> None:
     with pytest.raises(DataError, match="lasts 79 readouts: expected at least 80"):
         recording(scene=Ramp(num_readouts=79))
-    with pytest.raises(ConfigError, match="images must be at least 1"):
+    with pytest.raises(ConfigError, match="images must be 1 to 10,000, found 0"):
         recording(images=0)
 
 

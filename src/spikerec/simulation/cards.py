@@ -14,6 +14,12 @@ from spikerec.spikes.files import atomic_path
 
 #: Bounds of a card, which may list the photographs of a set.
 CARD_BOUNDS = Bounds(bytes=1 << 22, depth=12, nodes=100_000)
+#: Images of a simulated clip, whose card states the motion at each; 10 s of a camera of 20 kHz.
+MOST_IMAGES = 10_000
+#: Readouts from one image of a simulated clip to the next.
+MOST_READOUTS = 1_000_000
+#: Bounds of the card of a clip, which is read before the clip's samples are.
+CLIP_BOUNDS = Bounds(bytes=1 << 20, depth=12, nodes=MOST_IMAGES + 10_000)
 
 
 def write_card(path: Path, content: Mapping[str, Any]) -> None:
@@ -23,13 +29,13 @@ def write_card(path: Path, content: Mapping[str, Any]) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_card(path: Path) -> dict[str, Any]:
+def read_card(path: Path, bounds: Bounds = CARD_BOUNDS) -> dict[str, Any]:
     """Read a card.
 
     Raises:
-        DataError: not a YAML mapping, or one beyond the bounds of a card.
+        DataError: not a YAML mapping, or one beyond the bounds.
     """
-    content = read_yaml(path, CARD_BOUNDS)
+    content = read_yaml(path, bounds)
     if not isinstance(content, dict):
         raise DataError(f"{path} must map keys to values, found a {type(content).__name__}.")
     return content

@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
 from spikerec.configs import config_names, load_config
-from spikerec.errors import DataError
+from spikerec.errors import DataError, printable
 from spikerec.kinds import checked
 from spikerec.parsing import shown
 from spikerec.simulation.camera import Camera
-from spikerec.simulation.cards import plain_values, read_card
+from spikerec.simulation.cards import (
+    CLIP_BOUNDS,
+    MOST_IMAGES,
+    MOST_READOUTS,
+    plain_values,
+    read_card,
+)
 from spikerec.simulation.layout import MOTION
 from spikerec.spikes.geometry import is_number
 
 UNKNOWN = "unknown"
 #: Settings of a camera that are no noise: the light, and which sensor of its kind it is.
 NOT_NOISE = ("light_scale", "sensor_seed")
+LONGEST_LABEL = 100  # characters
+FASTEST = 1e6  # pixels a readout
 
 
 @dataclass(frozen=True)
@@ -46,24 +54,42 @@ class Known:
         return float(np.interp(readout, times, self.motion))
 
 
-@lru_cache(maxsize=64)  # the samples of a clip ask for it one after another
 def read_known(card: Path) -> Known:
     """Read what a simulated clip's card states; of older cards some facts are unknown.
 
     Raises:
         DataError: not a card.
     """
-    content = read_card(card)
+    state = card.stat() if card.exists() else None
+    return _read_known(card, state and (state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=64)  # the samples of a clip ask for it one after another
+def _read_known(card: Path, _state: tuple[int, int] | None) -> Known:
+    """Read a card whose file has a time and a size."""
+    content = read_card(card, CLIP_BOUNDS)
     camera, motion = content.get("camera"), content.get(MOTION, [])
     step = content.get("readouts_per_image", 1)
-    if not isinstance(motion, list) or not all(is_number(one) and one >= 0 for one in motion):
-        raise DataError(f"{card}: {MOTION} must list numbers from 0 up, found {shown(motion)}.")
-    if type(step) is not int or step < 1:
+    if (
+        not isinstance(motion, list)
+        or len(motion) > MOST_IMAGES
+        or not all(map(_is_motion, motion))
+    ):
         raise DataError(
-            f"{card}: readouts_per_image must be a whole number from 1 up, found {shown(step)}."
+            f"{card}: {MOTION} must list up to {MOST_IMAGES:,} numbers from 0 to {FASTEST:,.0f}, "
+            f"found {shown(motion)}."
+        )
+    if type(step) is not int or not 1 <= step <= MOST_READOUTS:
+        raise DataError(
+            f"{card}: readouts_per_image must be a whole number from 1 to {MOST_READOUTS:,}, found "
+            f"{shown(step)}."
         )
     noise = noise_label(camera) if isinstance(camera, Mapping) else UNKNOWN
     return Known(noise, tuple(map(float, motion)), step)
+
+
+def _is_motion(value: object) -> bool:
+    return is_number(value) and 0 <= value <= FASTEST
 
 
 @checked
@@ -75,7 +101,8 @@ def noise_label(camera: Camera | Mapping[str, Any]) -> str:
 
     Returns:
         The choice of `conf/simulation` that the camera is, whatever its light scale; else the
-        settings in which it differs from an ideal one.
+        settings in which it differs from an ideal one: files by their names alone, and all on one
+        line of at most `LONGEST_LABEL` characters.
 
     Example:
         >>> noise_label(Camera(0.1)), noise_label(Camera(gain=0.99, stray_rate=0.007))
@@ -87,7 +114,10 @@ def noise_label(camera: Camera | Mapping[str, Any]) -> str:
     for name, preset in _presets().items():
         if noise == preset:
             return name
-    return ", ".join(f"{key}={value}" for key, value in noise.items())
+    if isinstance(maps := noise.get("maps"), str):
+        noise["maps"] = PureWindowsPath(maps).name  # it splits at / as well
+    label = printable(", ".join(f"{key}={value}" for key, value in noise.items()))
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
 
 
 def _noise(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,13 @@ from spikerec import spikes
 from spikerec.errors import ConfigError, DataError
 from spikerec.kinds import checked
 from spikerec.simulation.camera import Camera
-from spikerec.simulation.cards import plain_values, read_card, write_card
+from spikerec.simulation.cards import (
+    MOST_IMAGES,
+    MOST_READOUTS,
+    plain_values,
+    read_card,
+    write_card,
+)
 from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.images import write_colour, write_grey
 from spikerec.simulation.scenes import LayeredScene, Scene
@@ -58,7 +64,7 @@ class Recording:
         source: plain values that say what the scene is made of, for the card.
 
     Raises:
-        ConfigError: a number below 1.
+        ConfigError: a number below 1, or beyond what a card may state.
         DataError: the scene ends too early.
     """
 
@@ -70,9 +76,9 @@ class Recording:
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("images", "readouts_per_image"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        for name, most in (("images", MOST_IMAGES), ("readouts_per_image", MOST_READOUTS)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} must be 1 to {most:,}, found {getattr(self, name)}.")
         needed = self.images * self.readouts_per_image
         if self.scene.num_readouts is not None and self.scene.num_readouts < needed:
             raise DataError(
