@@ -220,3 +220,8 @@ def test_save_then_window_round_trips_through_npz(tmp_path: Path) -> None:
     clip = Clip("a", (tmp_path / "a.npz",), 1.0, key_readouts=[4])
     batch = one_batch(Windows([clip], window=9, margin=0), [Draw(0, 0, 0)])
     assert np.array_equal(batch["spikes"][0].numpy(), stream)
+
+
+def test_key_readouts_of_a_clip_rise_in_whatever_order_they_are_stated(clip: Clip) -> None:
+    stated = Clip("a", clip.files, 0.6, Geometry(21, 43), key_readouts=[30, 10, 20])
+    assert [readout for _, readout in Windows([stated], window=5, margin=0).items] == [10, 20, 30]

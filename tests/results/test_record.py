@@ -183,6 +183,8 @@ def test_older_records_have_no_curves(schema: int) -> None:
             {"values": {"psnr": {"a": [1.0], "b": [2.0]}}},
             r"psnr must hold one value for each of 2 images of 'a', found 1",
         ),
+        ({"readouts": {"a": (9, 5), "b": (7,)}}, r"readouts.a must rise from image to image"),
+        ({"readouts": {"a": (5, 5), "b": (7,)}}, r"readouts.a must rise from image to image"),
         ({"readouts": {"a": (5, 9), "b": (-7,)}}, r"readouts.b.0 must be greater than or equal to"),
         ({"values": {"psnr": {"a": ["x", 2.0], "b": [2.0]}}}, r"psnr.a must be a list of numbers"),
     ],
@@ -199,6 +201,38 @@ def test_curves_are_bounded() -> None:
     values = {f"m{i}": {"a": np.zeros(length)} for i in range(MOST_CURVE_VALUES // length + 1)}
     with pytest.raises(ResultsError, match="at most 1,000,000 numbers, found 1,100,000"):
         Curves({"a": tuple(range(length))}, values)
+
+
+def test_curves_without_values_are_bounded_too() -> None:
+    readouts = {f"clip{i}": tuple(range(100_000)) for i in range(11)}
+    with pytest.raises(ResultsError, match="at most 1,000,000 numbers, found 1,100,000"):
+        Curves(readouts, {})
+
+
+@pytest.mark.parametrize(
+    ("schema", "changes", "message"),
+    [
+        (5, {"curves": True}, "schema must be at least 6 with curves, found 5"),
+        (4, {"covariates": {"light": [1.0]}}, "schema must be at least 5 with covariates, found 4"),
+        (4, {"conditions": {"noise": ["ideal"]}}, "schema must be at least 5 with conditions"),
+        (3, {"carry": "start"}, "schema must be at least 4 with carry, found 3"),
+        (3, {"engine": "openvino"}, "schema must be at least 4 with engine, found 3"),
+        (3, {"precision": "bf16"}, "schema must be at least 4 with precision, found 3"),
+        (2, {"mirrored": [3]}, "schema must be at least 3 with mirrored, found 2"),
+    ],
+)
+def test_a_layout_without_room_for_a_part_is_refused(
+    schema: int, changes: dict[str, Any], message: str
+) -> None:
+    of_samples = {"covariates", "conditions", "mirrored"}
+    own = {name: value for name, value in changes.items() if name in of_samples}
+    other = {name: value for name, value in changes.items() if name not in of_samples}
+    if "curves" in other:
+        other["curves"] = Curves({"a": (5,)}, {})
+    samples = Samples(["a"], {"psnr": [30.0]}, {"psnr": True}, **own)
+    make_record(samples=samples, images={}, **other)
+    with pytest.raises(ResultsError, match=message):
+        make_record(samples=samples, images={}, schema=schema, **other)
 
 
 def test_curves_are_of_the_samples_and_their_metrics() -> None:

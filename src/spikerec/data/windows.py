@@ -159,7 +159,7 @@ class Windows(Dataset[dict[str, Any]]):
 
     def _key_readouts(self, index: int, margin: int) -> list[int]:
         last = self.streams[index].num_readouts - 1 - margin
-        readouts = self.clips[index].key_readouts or sorted(self.clips[index].images)
+        readouts = sorted(self.clips[index].key_readouts or self.clips[index].images)
         return [readout for readout in readouts if margin <= readout <= last]
 
     def _sequence_ends(self, sequences: Sequences) -> list[tuple[int, int]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import field
 from datetime import UTC, datetime
 from functools import cached_property
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -215,7 +216,7 @@ class Curves(Stated):
     """The values of clips image by image.
 
     Attributes:
-        readouts: clip → the key readouts of its images, in order.
+        readouts: clip → the key readouts of its images, rising.
         values: metric → clip → a value per image, as a read-only float64 array; NaN where there is
             none. That of a metric of pairs is of the step from the image before, so that the first
             image has none. Empty where there are more values than a record holds.
@@ -226,6 +227,15 @@ class Curves(Stated):
 
     readouts: Readouts
     values: CurveValues
+
+    @field_validator("readouts")
+    @classmethod
+    def _rising(cls, given: dict[str, Sequence[int]]) -> dict[str, Sequence[int]]:
+        _check_curve_size(sum(map(len, given.values())))
+        for clip, readouts in given.items():
+            if any(after <= before for before, after in pairwise(readouts)):
+                raise ValueError(f".{word(clip)} must rise from image to image")
+        return given
 
     @field_validator("values")
     @classmethod
@@ -242,9 +252,13 @@ class Curves(Stated):
                         f".{word(metric)} must hold one value for each of {len(readouts[clip])} "
                         f"images of {shown(clip)}, found {len(column)}"
                     )
-        if (count := sum(map(len, readouts.values())) * len(given)) > MOST_CURVE_VALUES:
-            raise ValueError(f"must hold at most {MOST_CURVE_VALUES:,} numbers, found {count:,}")
+        _check_curve_size(sum(map(len, readouts.values())) * len(given))
         return given
+
+
+def _check_curve_size(count: int) -> None:
+    if count > MOST_CURVE_VALUES:
+        raise ValueError(f"must hold at most {MOST_CURVE_VALUES:,} numbers, found {count:,}")
 
 
 def _check_length(column: Sized, info: ValidationInfo, place: str = "") -> None:
@@ -314,7 +328,7 @@ class Record(Stated):
         curves: of an evaluation of videos, whose samples are clips, the values image by image; None
             where the samples are images.
         created: UTC time, ISO 8601.
-        schema: version of the layout.
+        schema: version of the layout; an older one must have room for what the record states.
         path: the file that it was read from; not a part of its content.
 
     Raises:
@@ -368,6 +382,24 @@ class Record(Stated):
                 raise ValueError("must be of the samples")
             if extra := given.values.keys() - samples.values.keys():
                 raise ValueError(f"must be of metrics of the samples, not of {shown(min(extra))}")
+        return given
+
+    @field_validator("schema")
+    @classmethod
+    def _has_room(cls, given: int, info: ValidationInfo) -> int:
+        known, samples = info.data, info.data.get("samples")
+        later = {
+            "curves": (6, known.get("curves") is not None),
+            "covariates": (5, samples is not None and bool(samples.covariates)),
+            "conditions": (5, samples is not None and bool(samples.conditions)),
+            "mirrored": (3, samples is not None and samples.mirrored is not None),
+            "carry": (4, known.get("carry") is not None),
+            "engine": (4, known.get("engine", "torch") != "torch"),
+            "precision": (4, known.get("precision", "float32") != "float32"),
+        }
+        for name, (first, is_stated) in later.items():
+            if is_stated and given < first:
+                raise ValueError(f"must be at least {first} with {name}, found {given}")
         return given
 
     @property
