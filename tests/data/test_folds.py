@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spikerec.apps.data import main
-from spikerec.data import REDS, FoldedSet, SpikeDataModule, make_folds, read_folds, write_folds
+from spikerec.data import (
+    REDS,
+    Clip,
+    FoldedSet,
+    Real,
+    SpikeDataModule,
+    make_folds,
+    read_folds,
+    write_folds,
+)
 from spikerec.data.folds import all_clips
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from tests.fakes import fake_image, fake_spikes, write_dat, write_image
@@ -63,6 +73,21 @@ def test_folds_of_other_content_are_refused(data: REDS, tmp_path: Path) -> None:
         write_folds(file, make_folds(data, 2))
 
 
+def test_a_deal_that_leaves_out_a_scene_is_refused(data: REDS, tmp_path: Path) -> None:
+    file = tmp_path / "folds.yaml"
+    folds = make_folds(data, 2)
+    first = tuple("999" if scene == folds.scenes[0][0] else scene for scene in folds.scenes[0])
+    write_folds(file, replace(folds, scenes=(first, folds.scenes[1])))
+    with pytest.raises(DataError, match=r"must deal each scene of reds, and no other: .*999"):
+        FoldedSet(data, file, 1).clips("train")
+
+
+def test_recordings_of_one_scene_stay_together(tmp_path: Path) -> None:
+    data = Real(tmp_path, height=24, width=40)
+    clip = Clip("00@motion=2", (tmp_path / "a.dat",), 1.0, None)
+    assert data.scene_name(clip) == "00"
+
+
 def test_a_data_module_holds_a_fold_out(data: REDS, tmp_path: Path) -> None:
     file = tmp_path / "folds.yaml"
     write_folds(file, make_folds(data, 2))
@@ -86,9 +111,10 @@ def test_files_that_are_none_and_counts_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(DataNotFoundError, match="spikerec data folds"):
         read_folds(tmp_path / "none.yaml")
-    (tmp_path / "other.yaml").write_text("dataset: reds\ncontent: x\nfolds: [[a], [a]]\n")
-    with pytest.raises(DataError, match="holds no folds"):
-        read_folds(tmp_path / "other.yaml")
+    for folds in ("[[a], [a]]", "abc", "[[0010], [b]]", "[[true], [b]]", "[ab, c]"):
+        (tmp_path / "other.yaml").write_text(f"dataset: reds\ncontent: x\nfolds: {folds}\n")
+        with pytest.raises(DataError, match="holds no folds"):
+            read_folds(tmp_path / "other.yaml")
     with pytest.raises(ConfigError, match="from 2 to 4, the scenes of reds, found 5"):
         make_folds(data, 5)
 

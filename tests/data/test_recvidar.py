@@ -99,7 +99,7 @@ def test_a_list_without_the_clips_is_refused_with_what_it_lists(tmp_path: Path, 
     with pytest.raises(FetchError, match=r"does not list .*it lists recVidarReal2019\.zip"):
         fetch(small(tmp_path))
     host.files[listing("")] = b'{"code": 9004, "msg": "not found"}'
-    with pytest.raises(FetchError, match=r"expected data\.file_list, found 'not found'"):
+    with pytest.raises(FetchError, match=r"expected a list of files, found 'not found'"):
         fetch(small(tmp_path))
 
 

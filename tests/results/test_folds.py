@@ -11,6 +11,7 @@ import pytest
 from spikerec.results import Problem, Record, Samples, Store, WeightsInfo, read_record
 from spikerec.results.boards import gather
 from spikerec.results.folds import KEY, Fold, fold_of, merge_folds, with_fold
+from spikerec.results.record import Curves
 from tests.results.records import make_record
 
 DEAL = "a" * 64
@@ -50,7 +51,29 @@ def test_a_missing_fold_is_said_and_no_mean_is_shown() -> None:
     boards, (problem,) = gather([fold(1), fold(3)])
     assert boards == []
     assert "fold 2 of 3 not evaluated" in problem.reason
-    assert "data.fold=2" in problem.reason
+
+
+def test_a_sample_in_two_folds_is_said_and_the_board_goes_on() -> None:
+    twice = replace(fold(2), samples=replace(fold(1).samples))
+    boards, (problem,) = gather([fold(1), twice, fold(3), make_record("TFI")])
+    assert [str(board.name) for board in boards] == ["sreds (test)"]
+    assert "keys must be unique" in problem.reason
+
+
+def test_curves_of_all_folds_are_kept() -> None:
+    folds = []
+    for number in (1, 2, 3):
+        one = fold(number)
+        readouts = dict.fromkeys(one.samples.keys, (20, 40))
+        values = {"psnr": {key: np.array([30.0, number]) for key in one.samples.keys}}
+        folds.append(replace(one, curves=Curves(readouts, values)))
+    (board,), problems = gather(folds)
+    (row,) = board.rows.values()
+    curves = row.record.curves
+    assert curves is not None
+    assert set(curves.readouts) == set(board.keys)
+    assert {curve[1] for curve in curves.values["psnr"].values()} == {1, 2, 3}
+    assert not problems
 
 
 def test_two_recipes_of_one_name_are_not_mixed() -> None:

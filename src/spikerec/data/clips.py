@@ -168,8 +168,11 @@ class SpikeSet(Described, ABC):
         return None
 
     def scene_name(self, clip: Clip) -> str:
-        """The name of the scene that a clip shows; clips of one scene are kept in one fold."""
-        return clip.name
+        """The name of the scene that a clip shows; clips of one scene are kept in one fold.
+
+        A clip named `SCENE@RECORDING` is one of several recordings of a scene.
+        """
+        return clip.name.partition("@")[0] or clip.name
 
 
 class MadeSet(SpikeSet):

@@ -130,10 +130,10 @@ def read_folds(path: str | Path) -> Folds:
 
 
 def _parsed(content: Any) -> Folds:  # noqa: ANN401 (as YAML gives it)
-    if not isinstance(content, Mapping):
+    folds = content["folds"]
+    if not all(isinstance(fold, list) for fold in [folds, *folds]):
         raise TypeError
-    scenes = tuple(tuple(str(scene) for scene in fold) for fold in content["folds"])
-    return Folds(str(content["dataset"]), str(content["content"]), scenes)
+    return Folds(content["dataset"], content["content"], tuple(map(tuple, folds)))
 
 
 def all_clips(data: SpikeSet) -> list[Clip]:
@@ -215,13 +215,21 @@ class FoldedSet(SpikeSet):
         """The scenes of the fold for `val` and `test`, the others for `train`.
 
         Raises:
-            DataError: the set's content is no longer that of the file.
+            DataError: the set's content is no longer that of the file, or the file leaves out
+                scenes of it.
         """
         clips = all_clips(self.data)
         if digest(clips) != self.folds.content:
             raise DataError(
                 f"{self.file} was made for other content of {self.name}: its streams or images "
                 "have changed since. Restore them, or make another file of folds."
+            )
+        named, known = set().union(*self.folds.scenes), set(map(self.scene_name, clips))
+        if named != known:
+            odd = ", ".join(sorted(named ^ known)[:3])
+            raise DataError(
+                f"{self.file} must deal each scene of {self.name}, and no other: {odd} is in one "
+                "alone. Make another file of folds."
             )
         held_out = set(self.folds.scenes[self.fold - 1])
         is_training = split == "train"

@@ -249,7 +249,7 @@ def _entries(answer: Any) -> list[tuple[str, int, bool]]:  # noqa: ANN401 (as JS
         entries = answer["data"]["file_list"]
         return [(str(one["FileName"]), int(one["Size"]), bool(one["IsDir"])) for one in entries]
     said = answer.get("msg") if isinstance(answer, dict) else None
-    raise DataError(f"expected data.file_list, found {said or 'something else'!r}.")
+    raise DataError(f"expected a list of files, found {said or 'something else'!r}.")
 
 
 def _is_here(path: Path, known: Mapping[str, str]) -> bool:

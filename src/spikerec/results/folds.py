@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from spikerec.data.bounds import MOST_FOLDS
-from spikerec.results.record import DatasetInfo, Record, Samples
+from spikerec.errors import ResultsError
+from spikerec.results.record import Curves, DatasetInfo, Record, Samples
 from spikerec.results.store import Problem
 
 T = TypeVar("T")
@@ -115,9 +116,12 @@ def _merged_or_why_not(folds: ByFold) -> Record | Problem:
         return Problem(
             one.file_name,
             f"{method}: {lacking} of {fold.total} not evaluated, and the mean needs all. Evaluate "
-            f"with data.fold={','.join(missing)}.",
+            "what is missing, from the same file of folds.",
         )
-    return merged(records)
+    try:
+        return merged(records)
+    except ResultsError as error:  # folds that overlap, or more samples than a record holds
+        return Problem(one.file_name, f"{method}: {error}")
 
 
 def merged(records: Sequence[Record]) -> Record:
@@ -128,6 +132,9 @@ def merged(records: Sequence[Record]) -> Record:
 
     Args:
         records: one of each fold, in their order.
+
+    Raises:
+        ResultsError: a sample is in two folds, or there are more samples than a record holds.
     """
     newest = max(records, key=lambda record: (record.created, record.id))
     fold = fold_of(newest)
@@ -153,6 +160,7 @@ def merged(records: Sequence[Record]) -> Record:
         dataset=dataset,
         weights=replace(newest.weights, digest=together),
         samples=samples,
+        curves=_joined_curves([record.curves for record in records]),
         undefined={name: why for name, why in reasons.items() if name in samples.values},
         unavailable={
             name: why for name, why in newest.unavailable.items() if name not in samples.values
@@ -186,6 +194,21 @@ def _joined(parts: Sequence[Samples]) -> Samples:
             name: tuple(label for part in parts for label in part.conditions[name])
             for name in parts[0].conditions
             if all(name in part.conditions for part in parts)
+        },
+    )
+
+
+def _joined_curves(parts: Sequence[Curves | None]) -> Curves | None:
+    """The curves of the clips of all parts; None where a part has none."""
+    given = [part for part in parts if part is not None]
+    if len(given) < len(parts):
+        return None
+    metrics = [name for name in given[0].values if all(name in part.values for part in given)]
+    return Curves(
+        readouts={clip: at for part in given for clip, at in part.readouts.items()},
+        values={
+            name: {clip: curve for part in given for clip, curve in part.values[name].items()}
+            for name in metrics
         },
     )
 
