@@ -35,6 +35,7 @@ OPEN = {
     "cameras",  # of simulated sets, composed of several files: a test of their own
     *("name", "statement", "total_steps", "about", "project", "job_type"),
     *("monitor", "mode", "pruner"),
+    "metric",  # of pyiqa
 }
 
 
@@ -148,8 +149,8 @@ def test_a_network_is_swept_by_all_its_arguments(one: Statement) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_a_class_has_the_values_of_a_file_as_defaults(cls: type) -> None:
-    by_file = {one.file: differences(one) for one in STATED if one.cls is cls}
-    assert {} in by_file.values(), by_file
+    found = {f"{one.file}:{one.key}": differences(one) for one in STATED if one.cls is cls}
+    assert {} in found.values(), found
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
@@ -193,9 +194,13 @@ def made_of_numpy(one: Statement) -> Any:
 ALIKE = [one for one in ALONE if not one.file.startswith("scheduler/")]
 
 
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*dataset_configs")  # left open by pyiqa
 @pytest.mark.parametrize("one", ALIKE, ids=[one.file for one in ALIKE])
 def test_numbers_of_numpy_are_numbers(one: Statement) -> None:
-    made = made_of_numpy(one)
+    try:
+        made = made_of_numpy(one)
+    except WeightsNotFoundError as error:
+        pytest.skip(str(error))
     assert not [value for value in kept(made) if isinstance(value, np.generic)]
     if isinstance(made, Described):
         assert json.dumps(describe(made, "it"))

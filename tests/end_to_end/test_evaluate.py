@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+import spikerec
+from spikerec.configs import build
+from spikerec.data import REDS, Real
+from spikerec.errors import ConfigError
 from tests.fakes import fake_reds, fake_reds_base
 from tests.training.command import call, start, words
 
@@ -77,3 +81,21 @@ def test_the_whole_of_reds_base_is_scored_and_says_what_was_mirrored(
 #: True images of a stream of 41 readouts, and how many of a window of 61 lie outside of it.
 KEY_READOUTS = (6, 13, 20, 27, 34)
 MIRRORED = (24, 20, 20, 20, 24)
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "reason"),
+    [
+        ("real", "equalised", "has no metric for images without a true one, and real has no"),
+        ("reds", "video", "no clip of reds has two images"),
+    ],
+)
+def test_data_that_a_protocol_cannot_judge_are_refused(
+    reds: Path, name: str, protocol: str, reason: str
+) -> None:
+    network = build("model", "tfp")
+    data = REDS(reds, height=24, width=40)
+    if name == "real":
+        data = Real(reds / "test" / "spike", height=24, width=40)
+    with pytest.raises(ConfigError, match=reason):
+        spikerec.evaluate(network, data, protocol, efficiency=None)

@@ -33,8 +33,8 @@ from spikerec.spikes.motion import RUNS, mean_motion
 
 Augmentation = Literal["none", "flips", "dihedral"]
 
-#: Readouts from which motion is estimated.
-MOTION_READOUTS = 3 * RUNS[0]
+#: Readouts from which a sample's firing rate is measured and its motion estimated.
+COVARIATE_READOUTS = 3 * RUNS[0]
 
 #: Number of the square's eight symmetries that an augmentation draws from (see `apply_symmetry`).
 SYMMETRIES: dict[str, int] = {"none": 1, "flips": 4, "dihedral": 8}
@@ -199,18 +199,20 @@ class Windows(Dataset[dict[str, Any]]):
         """Numbers to draw the quality of a sample against; its spikes are read for them.
 
         Returns:
-            `firing_rate`, the mean number of spikes of a pixel in a readout of the window;
-            `light_scale`; `motion`, the mean speed of the picture at the key readout, in pixels a
-            readout, NaN where it is not known; and what the set states (`Clip.covariates`). Where
-            no exact motion is stated it is estimated (`spikerec.spikes.motion`) from readouts of
-            the stream around the key readout, which do not depend on the window.
+            `firing_rate`, the mean number of spikes of a pixel in a readout; `light_scale`;
+            `motion`, the mean speed of the picture at the key readout, in pixels a readout, NaN
+            where it is not known; and what the set states (`Clip.covariates`). Where no exact
+            motion is stated it is estimated (`spikerec.spikes.motion`). Rate and motion come from
+            readouts of the stream around the key readout, the same ones for every window, so that
+            all methods stand at one place of an axis.
         """
         index, key_readout = self.items[item]
-        stream = self.streams[index]
-        known = {"firing_rate": float(stream.window(key_readout, self.window).mean())}
+        spikes = self._around(index, key_readout)
+        known = {"firing_rate": float(spikes.mean())}
         known |= self.clips[index].covariates_at(key_readout)
         if "motion" not in known:
-            known["motion"] = self._estimated_motion(index, key_readout)
+            motion = mean_motion(spikes)
+            known["motion"] = float("nan") if motion is None else motion
         return known
 
     @checked
@@ -225,12 +227,12 @@ class Windows(Dataset[dict[str, Any]]):
         is_exact = "motion" in clip.covariates_at(self.items[item][1])
         return {"motion_source": "exact" if is_exact else "estimated", **clip.stated_conditions()}
 
-    def _estimated_motion(self, index: int, key_readout: int) -> float:
+    def _around(self, index: int, key_readout: int) -> np.ndarray:
+        """Readouts (T, H, W) around a key readout, moved into the stream at its ends."""
         stream = self.streams[index]
-        last = max(stream.num_readouts - MOTION_READOUTS, 0)
-        first = min(max(key_readout - MOTION_READOUTS // 2, 0), last)
-        motion = mean_motion(stream[first : first + MOTION_READOUTS])
-        return float("nan") if motion is None else motion
+        last = max(stream.num_readouts - COVARIATE_READOUTS, 0)
+        first = min(max(key_readout - COVARIATE_READOUTS // 2, 0), last)
+        return np.asarray(stream[first : first + COVARIATE_READOUTS])
 
     @checked
     def past(self, item: int, earlier: int | None = None) -> Past:

@@ -202,16 +202,21 @@ def evaluate(
 
 
 def _check_targets(protocol: Protocol, data: SpikeDataModule) -> None:
-    """Refuse to align with true images where a set has none, before anything is computed."""
-    if not needs_target(protocol.alignment):
+    """Refuse a set without true images where they are needed, before anything is computed."""
+    without = [name for name, one in data.sets.items() if not one.has_images()]
+    if not without:
         return
-    for name, one in data.sets.items():
-        if not one.has_images():
-            raise ConfigError(
-                f"protocol {protocol.name} aligns each image with its true one "
-                f"(alignment={protocol.alignment}), but {name} has no true images: choose a "
-                "protocol without alignment, such as corrected."
-            )
+    if needs_target(protocol.alignment):
+        raise ConfigError(
+            f"protocol {protocol.name} aligns each image with its true one "
+            f"(alignment={protocol.alignment}), but {without[0]} has no true images: choose a "
+            "protocol without alignment, such as real."
+        )
+    if all(protocol.needs_target.values()):
+        raise ConfigError(
+            f"protocol {protocol.name} has no metric for images without a true one, and "
+            f"{without[0]} has no true images: choose a protocol such as real."
+        )
 
 
 def _own_trainer() -> L.Trainer:

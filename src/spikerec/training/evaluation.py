@@ -18,6 +18,7 @@ from PIL import Image
 
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.data.clips import SplitName
+from spikerec.errors import ConfigError
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.animations import SUFFIX, write_animation
 from spikerec.training.callbacks import sample_pictures
@@ -109,6 +110,20 @@ class Split(L.LightningDataModule):
     def prepare_data(self) -> None:
         """Make or check the set; runs in one process of a machine."""
         self.data.sets[self.set_name].prepare()
+
+    def setup(self, stage: str) -> None:
+        """Refuse to score videos where no clip has two images.
+
+        Raises:
+            ConfigError: naming the set.
+        """
+        del stage
+        if self.as_videos and len(self.samples) == len(self.keys):
+            raise ConfigError(
+                "a protocol of videos judges the step from an image to the next, but no clip of "
+                f"{self.set_name} has two images: choose clips, as of the set video, or a protocol "
+                "of single images, such as corrected."
+            )
 
     def test_dataloader(self) -> Any:  # noqa: ANN401
         """See `SpikeDataModule.whole_images` and `whole_clips`."""
