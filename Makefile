@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TIME   ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs bench gpu test test-slow torture fuzz check format clean
+.PHONY: help setup demo docs bench gpu recognition test test-slow torture fuzz check format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -48,6 +48,9 @@ bench: setup  ## measure ratios against named references
 
 gpu: setup  ## test, measure and train on a GPU: ten minutes, into outputs/gpu
 	$(BIN)/python -m benchmarks.gpu
+
+recognition: setup  ## train the classifier of protocol=recognition: PICTURES=FOLDER of class folders
+	$(BIN)/python -m spikerec.training.recognition $(or $(PICTURES),$(error name your pictures: make recognition PICTURES=FOLDER))
 
 test: setup  ## run the tests (minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow and not gpu"

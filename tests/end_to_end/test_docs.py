@@ -15,7 +15,7 @@ from spikerec import spikes, weights
 from spikerec.cli import verbs
 from spikerec.errors import WeightsNotFoundError
 from tests.end_to_end.command import Command
-from tests.fakes import fake_reds, fake_spikes, fake_sreds
+from tests.fakes import fake_reds, fake_spikes, fake_sreds, fake_uhsr
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -90,6 +90,7 @@ def workplace(spikerec_command: Command, monkeypatch: pytest.MonkeyPatch) -> Com
         fake_reds(folder / "data" / place, height=96, width=96, num_readouts=121)
     (folder / "data" / "pairs" / "val").symlink_to(folder / "data" / "pairs" / "test")
     fake_sreds(folder / "data" / "sreds", height=96, width=96, files=9)
+    fake_uhsr(folder / "data" / "uhsr")
     spikes.save(folder / "recordings" / "one.npy", fake_spikes(700, 96, 96, rate=0.1))
     for page in DOCS.glob("*.md"):
         for language in ("python", "yaml"):

@@ -24,10 +24,12 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_weights_only_what_needs_none_gives_numbers(name: str) -> None:
     built = build("protocol", name)
     assert built.name == name
-    need_weights = {"lpips", "niqe", "brisque", "tlpips"} & set(built.names)
+    need_weights = {"lpips", "niqe", "brisque", "tlpips", "recognition"} & set(built.names)
     assert set(built.unavailable) == need_weights
-    assert all("spikerec weights fetch" in reason for reason in built.unavailable.values())
-    image, spikes = torch.rand(2, 1, 24, 24), torch.randint(2, (2, 31, 24, 24))
+    made = "python -m spikerec.training.recognition"
+    for metric, reason in built.unavailable.items():
+        assert (made if metric == "recognition" else "spikerec weights fetch") in reason
+    image, spikes = torch.rand(2, 1, 32, 32), torch.randint(2, (2, 31, 32, 32))
     rest = set(built.names) - need_weights
     recording = Recording(spikes, torch.ones(2), lambda change: change(spikes)[:, :1].float())
     of_pairs = {name for name, one in built.metrics.items() if isinstance(one, PairMetric)}

@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 SplitName = Literal["train", "val", "test"]
 
+#: Condition that states the class of what a clip shows.
+LABEL = "label"
+
 
 @checked
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from spikerec.data.clips import Clip, SplitName
+from spikerec.data.clips import LABEL, Clip, SplitName
 from spikerec.data.real import Real
 from spikerec.errors import DataError
 from spikerec.parsing import shown
@@ -22,9 +22,6 @@ from spikerec.spikes.numpy_files import read_text
 
 #: The clips, sorted by name, that SpikeCLIP trains on; the others are its test set.
 TRAINING_CLIPS = 5000
-
-#: Name under which a clip's class is kept among its conditions.
-LABEL = "label"
 
 MOST_CHARACTERS = 100  # of a picture's file name
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from spikerec.data.clips import Clip, LiveSet, check_unique
+from spikerec.data.clips import LABEL, Clip, LiveSet, check_unique
 from spikerec.data.sequences import Earlier, Past, Sequences
 from spikerec.errors import ConfigError, DataError
 from spikerec.kinds import checked
@@ -302,6 +302,7 @@ class Windows(Dataset[dict[str, Any]]):
             "width": width,
             "light_scale": np.float32(clip.light_scale),
             "key": self.key(item),
+            "label": clip.conditions.get(LABEL, ""),
         }
 
     def image(self, index: int, key_readout: int) -> NDArray[np.float32] | None:

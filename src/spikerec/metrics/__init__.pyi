@@ -8,6 +8,7 @@ from .pairs import PairMetric
 from .protocol import Protocol
 from .psnr import PSNR
 from .pyiqa import PyIQA
+from .recognition import Recognition
 from .recording import Recording, RecordingMetric
 from .refiring import RefiredInterval, RefiredRate
 from .ssim import SSIM
@@ -27,6 +28,7 @@ __all__ = [
     "PairMetric",
     "Protocol",
     "PyIQA",
+    "Recognition",
     "Recording",
     "RecordingMetric",
     "RefiredInterval",

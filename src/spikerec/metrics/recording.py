@@ -9,7 +9,7 @@ together.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,11 +36,14 @@ class Recording:
         light_scale: (B,), firing rate of a pixel of intensity 1, in (0, 1].
         again: runs the network again on changed windows; None where its state is carried from
             window to window, so that a window alone does not determine the image.
+        labels: the class of what each window shows, empty where it is not known; None where no
+            class is.
     """
 
     spikes: Tensor
     light_scale: Tensor
     again: Again | None = None
+    labels: Sequence[str] | None = None
 
     def around_key(self, readouts: int) -> Tensor:
         """The readouts around the key readout, (B, readouts, H, W), float32."""

@@ -268,7 +268,9 @@ class ReconstructionModule(L.LightningModule):
             changed = change(spikes)
             return self.network.reconstruct(changed, light_scale, validate=False).image
 
-        return Recording(spikes, light_scale, None if "earlier" in batch else again)
+        return Recording(
+            spikes, light_scale, None if "earlier" in batch else again, batch.get("label")
+        )
 
     def _score_step(
         self, protocol: Protocol, image: Tensor, batch: Mapping[str, Any]
