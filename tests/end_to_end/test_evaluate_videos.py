@@ -14,6 +14,7 @@ from PIL import Image
 import spikerec
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule
+from spikerec.data.frames import Frames
 from spikerec.data.video import Video
 from spikerec.models import TFI, Hann
 from spikerec.results import Record, Store
@@ -135,6 +136,16 @@ def test_of_a_set_made_with_other_settings_the_motion_is_not_known(folder: Path)
     (clip, _) = other.clips("test")
     assert other.scene("test", clip) is None
     assert made(folder).scene("test", clip) is not None
+
+
+@pytest.mark.parametrize(("least", "is_told"), [(30, True), (31, False)])
+def test_of_a_short_clip_no_pixel_is_taken_for_static(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, least: int, is_told: bool
+) -> None:
+    monkeypatch.setattr("spikerec.data.frames.LEAST_SPAN", least)  # the clip's images span 30
+    windows = SpikeDataModule(made(folder), window=61).evaluation_windows("video", "test")
+    frame = Frames(windows, range(IMAGES), lambda _: None)[0]["frame"]
+    assert frame["static_estimated"].any() == is_told
 
 
 @pytest.mark.parametrize(("rank", "clips"), [(0, ["0000"]), (1, ["0001"]), (2, [])])

@@ -26,12 +26,15 @@ class Flicker(PairMetric):
     Args:
         static: `truth`: the pixels that have one 8-bit grey level in all true images of the clip.
             `spikes`: those whose firing rate hardly changes (`spikerec.data.frames`), for
-            recordings without true images.
+            recordings without true images; no value for clips too short to tell.
     """
 
     name = "flicker"
     unit = "levels"
-    undefined = f"clips of which less than {LEAST_SHARE:.0%} of the pixels are known to be static"
+    undefined = (
+        f"clips of which less than {LEAST_SHARE:.0%} of the pixels are known to be static, or too "
+        "short to tell from their spikes"
+    )
     needs_target = False
 
     def __init__(self, static: Literal["truth", "spikes"] = "truth") -> None:
