@@ -135,6 +135,17 @@ def test_a_pair_is_two_images() -> None:
         Flicker().score(one)
 
 
+def test_images_too_small_for_a_motion_to_be_estimated_are_refused() -> None:
+    pytest.importorskip("cv2")
+    small = pair(noise()[:, :15, :40], noise(1)[:, :15, :40])
+    with pytest.raises(InputError, match="warping_error needs images of at least 16 × 16 pixels"):
+        WarpingError("estimated").score(small)
+    own = Protocol("own", {"error": partial(WarpingError, "estimated")})
+    assert own.score_pair(small.images, None, small.known)["error"].isnan()
+    least = pair(noise()[:, :16, :16], noise(1)[:, :16, :16])
+    WarpingError("estimated").score(least)
+
+
 def test_means_count_pairs_that_have_a_value() -> None:
     metric = Flicker()
     first = torch.zeros(1, *SIZE)

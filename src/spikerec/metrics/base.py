@@ -80,6 +80,13 @@ class QualityMetric(Metric):
         """Mean over all values, a float64 scalar; NaN if there is none."""
         return self.total / self.count
 
+    def _check_size(self, image: Tensor) -> None:
+        if min(image.shape[-2:]) < self.smallest:
+            raise InputError(
+                f"{self.name} needs images of at least {self.smallest} × {self.smallest} pixels, "
+                f"found {image.shape[-2]} × {image.shape[-1]}."
+            )
+
     def why_missing(self) -> str:
         """State which images have no value by this metric, as a record's reason."""
         small = f"images smaller than {self.smallest} × {self.smallest} pixels"
@@ -127,11 +134,7 @@ class ImageMetric(QualityMetric):
                 f"{self.name} takes images (B, 1, H, W) of a floating type in [0, 1], found "
                 f"{tuple(image.shape)} {image.dtype}."
             )
-        if min(image.shape[-2:]) < self.smallest:
-            raise InputError(
-                f"{self.name} needs images of at least {self.smallest} × {self.smallest} pixels, "
-                f"found {image.shape[-2]} × {image.shape[-1]}."
-            )
+        self._check_size(image)
         if self.needs_target and target is None:
             raise InputError(f"{self.name} compares with a true image: found no target.")
         if self.needs_target and target is not None and target.shape != image.shape:

@@ -93,12 +93,13 @@ class PairMetric(QualityMetric):
             A float64 scalar, not finite for a pair that has no value.
 
         Raises:
-            InputError: images that are not (2, 1, H, W).
+            InputError: images that are not (2, 1, H, W), or too small.
         """
         if pair.images.ndim != 4 or pair.images.shape[:2] != (2, 1):
             raise InputError(
                 f"{self.name} takes two images (2, 1, H, W), found {tuple(pair.images.shape)}."
             )
+        self._check_size(pair.images)
         if self.needs_target and pair.targets is None:
             return torch.tensor(torch.nan, dtype=torch.float64)
         return self.measure(pair).double()

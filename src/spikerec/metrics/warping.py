@@ -17,6 +17,9 @@ from spikerec.spikes.grey import grey_levels
 
 #: Share of an image's pixels that must be found again for the error to be stated.
 LEAST_SHARE = 0.1
+#: Least height and width of an image: the dense inverse search takes patches of 8 pixels at half
+#: size.
+SMALLEST = 16
 #: Pixels at each border whose cubic interpolation would need what lies outside of the image.
 BORDER = 2
 
@@ -50,6 +53,7 @@ class WarpingError(PairMetric):
     unit = "levels"
     undefined = "clips whose exact motion is not known, or of which too little is seen twice"
     needs_target = False
+    smallest = SMALLEST
 
     def __init__(self, flow: Literal["exact", "estimated"] = "exact") -> None:
         super().__init__()
