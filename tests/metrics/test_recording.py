@@ -19,6 +19,7 @@ from spikerec.metrics import (
     RefiredRate,
 )
 from spikerec.metrics.agreement import after_key, before_key
+from spikerec.metrics.alignment import Alignment
 from spikerec.models.base import Network
 from spikerec.simulation import Camera
 from spikerec.training.module import ReconstructionModule
@@ -130,6 +131,16 @@ def test_wrong_arguments_are_refused() -> None:
         RefiredRate().measure(truth, truth)
     with pytest.raises(ConfigError, match="odd"):
         RefiredRate(readouts=20)
+
+
+@pytest.mark.parametrize("alignment", ["gain", "affine", "matched"])
+def test_halves_are_not_aligned_with_a_true_image(alignment: Alignment) -> None:
+    with pytest.raises(ConfigError, match=f"metrics names halves.*alignment={alignment}"):
+        Protocol("p", {"halves": Agreement}, alignment=alignment)
+    spikes, truth = still_scene()
+    equalised = Protocol("p", {"halves": Agreement}, alignment="equalised")
+    network = build("model", "tfp", window=61)
+    assert equalised.score(truth, recording=recording(spikes, network))["halves"].isfinite().all()
 
 
 def test_values_do_not_depend_on_the_others_of_the_batch() -> None:

@@ -28,7 +28,7 @@ from spikerec.errors import (
     errors_about,
 )
 from spikerec.kinds import checked
-from spikerec.metrics.alignment import Alignment, align
+from spikerec.metrics.alignment import Alignment, align, needs_target
 from spikerec.metrics.base import ImageMetric, QualityMetric
 from spikerec.metrics.pairs import Known, Pair, PairMetric
 from spikerec.metrics.recording import Recording, RecordingMetric
@@ -63,7 +63,9 @@ class Protocol(nn.Module):
             `equalised`. All but `none` and `equalised` need a target.
 
     Raises:
-        ConfigError: no metric, a negative border, or another word for rounding or alignment.
+        ConfigError: no metric, a negative border, another word for rounding or alignment, or an
+            alignment with the target beside a metric that runs the network again, whose images of
+            parts of a recording have no target.
 
     Example:
         >>> from spikerec.metrics import PSNR
@@ -89,6 +91,14 @@ class Protocol(nn.Module):
             raise ConfigError(f"border must be at least 0, found {border}.")
         if rounding not in ("none", "nearest", "down"):
             raise ConfigError(f"rounding must be none, nearest or down, found {rounding}.")
+        if needs_target(alignment):
+            for key, make in metrics.items():
+                if getattr(_class_of(make), "needs_network", False):
+                    raise ConfigError(
+                        f"metrics names {key}, which scores images of parts of a recording: there "
+                        f"is no true image to which alignment={alignment} could fit them. Leave "
+                        "out one of the two."
+                    )
         self.name = name
         self.statement = dict(statement or {})
         self.clip = clip
