@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate
 
 from spikerec.configs import build, config_names
-from spikerec.errors import ConfigError, WeightsError, WeightsNotFoundError
+from spikerec.errors import ConfigError, MissingPackageError, WeightsError, WeightsNotFoundError
 from spikerec.losses.structure import SCALE_WEIGHTS
 from spikerec.metrics import PSNR, ImageMetric, Protocol, PyIQA
 from spikerec.metrics.calibration import calibration_pair
@@ -161,6 +161,37 @@ def test_making_a_metric_leaves_the_random_numbers_alone() -> None:
     drawn = torch.rand(3)
     torch.manual_seed(0)
     assert torch.equal(drawn, torch.rand(3))
+
+
+@pytest.mark.parametrize("name", config_names("metric"))
+def test_a_definition_does_not_depend_on_what_is_installed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = Protocol("p", {name: build("metric", name)}).digest
+    by_name = Protocol("p", {name: partial(PyIQA, name)}).digest
+
+    def require(package: str, purpose: str) -> None:
+        raise MissingPackageError(f"{purpose} needs {package}.")
+
+    monkeypatch.setattr("spikerec.metrics.pyiqa.require", require)
+    bare = Protocol("p", {name: build("metric", name)})
+    assert list(bare.unavailable) == [name]
+    assert bare.digest == installed == by_name
+
+
+def test_what_is_stated_is_checked_against_the_package() -> None:
+    with pytest.raises(ConfigError, match="higher_is_better of gmsd is False by pyiqa, found True"):
+        PyIQA("gmsd", higher_is_better=True)
+    with pytest.raises(ConfigError, match="needs_target of gmsd is True by pyiqa, found False"):
+        PyIQA("gmsd", needs_target=False)
+
+
+def test_a_refusal_is_forgotten_with_the_images() -> None:
+    metric = PyIQA("ms_ssim")
+    image = torch.rand(1, 1, 40, 40)
+    metric.update(image, image)
+    metric.reset()
+    assert metric.why_missing() == "ms_ssim has no value for images that pyiqa refuses."
 
 
 def test_an_image_that_the_package_refuses_has_no_value_and_a_reason() -> None:

@@ -1,9 +1,9 @@
 """Any metric of the package `pyiqa` by its name: DISTS, PIQE, MS-SSIM, VIF, and some ninety others.
 
-Which way is better, and whether a metric compares with a true image, is read from the package. Its
-metrics are made for three channels: the one channel is handed over three times, of which those that
-work on luminance make the one channel again. Many round grey levels to 8 bits, as their originals
-in MATLAB do (MS-SSIM, PIQE, GMSD).
+Which way is better, and whether a metric compares with a true image, is stated with it or read from
+the package. Its metrics are made for three channels: the one channel is handed over three times, of
+which those that work on luminance make the one channel again. Many round grey levels to 8 bits, as
+their originals in MATLAB do (MS-SSIM, PIQE, GMSD).
 
 Nothing is downloaded: weights are used where pyiqa, torch.hub or the Hugging Face hub has put them
 before, and reading them runs no code that they hold.
@@ -43,44 +43,63 @@ class PyIQA(ImageMetric):
     Args:
         metric: its name there, such as `dists`, `piqe` or `ms_ssim`; `pyiqa.list_models()` lists
             them.
+        higher_is_better: which way is better; None to read it from the package. Stated, it is a
+            part of the definition also where the package is not installed.
+        needs_target: whether it compares with a true image; None likewise.
 
     Raises:
         MissingPackageError: pyiqa, or a package that this metric needs, is not installed.
-        ConfigError: no metric of that name, or one of sets of images.
+        ConfigError: no metric of that name, one of sets of images, or one of which the package
+            says otherwise than is stated.
         WeightsNotFoundError: its weights are not on this machine; says how to get them.
         WeightsError: its weights hold code.
     """
 
     implementation = "pyiqa"
 
-    def __init__(self, metric: str) -> None:
+    def __init__(
+        self, metric: str, higher_is_better: bool | None = None, needs_target: bool | None = None
+    ) -> None:
         super().__init__()
-        require("pyiqa", f"{metric} by PyIQA")
-        _settings(metric)
+        stated = {"higher_is_better": higher_is_better, "needs_target": needs_target}
+        for fact, value in _packaged(metric).items():
+            if stated[fact] not in (None, value):
+                raise ConfigError(
+                    f"{fact} of {metric} is {value} by pyiqa, found {stated[fact]}: state "
+                    f"{fact}={value}, or leave it out."
+                )
         self.name = metric
-        self.needs_target = bool(self.facts({"metric": metric})["needs_target"])
+        self.needs_target = _packaged(metric)["needs_target"]
         build_network(metric, torch.device("cpu"))
         self._refusal = ""
 
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]  # constant for each name
         """True if a higher value is better."""
-        return not _settings(self.name).get("lower_better", False)
+        return _packaged(self.name)["higher_is_better"]
+
+    def reset(self) -> None:
+        """Forget all images seen, and why some were refused."""
+        super().reset()
+        self._refusal = ""
 
     @classmethod
     def facts(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """See `ImageMetric.facts`; without the package, the direction is not known."""
-        stated = {
-            "metric": arguments["metric"],
-            "arguments": dict(arguments),
+        """See `ImageMetric.facts`; what is not stated is not known without the package."""
+        metric = arguments["metric"]
+        defined = {
+            "metric": metric,
+            "arguments": {"metric": metric},
             "implementation": cls.implementation,
             "unit": cls.unit,
         }
-        with contextlib.suppress(MissingPackageError):
-            settings = _settings(arguments["metric"])
-            stated["higher_is_better"] = not settings.get("lower_better", False)
-            stated["needs_target"] = settings["metric_mode"] == "FR"
-        return stated
+        stated: Mapping[str, bool | None] = {
+            fact: arguments.get(fact) for fact in ("higher_is_better", "needs_target")
+        }
+        if None in stated.values():
+            with contextlib.suppress(MissingPackageError):
+                stated = _packaged(metric)
+        return defined | {fact: value for fact, value in stated.items() if value is not None}
 
     def measure(self, image: Tensor, target: Tensor) -> Tensor:
         """See `ImageMetric.score`; NaN for an image that the package refuses."""
@@ -103,6 +122,15 @@ class PyIQA(ImageMetric):
         """See `ImageMetric.why_missing`: the package's own words, where it refused an image."""
         reason = f" ({self._refusal})" if self._refusal else ""
         return f"{self.name} has no value for images that pyiqa refuses{reason}."
+
+
+def _packaged(metric: str) -> dict[str, bool]:
+    """Which way is better, and whether a true image is needed, as the package states it."""
+    settings = _settings(metric)
+    return {
+        "higher_is_better": not settings.get("lower_better", False),
+        "needs_target": settings["metric_mode"] == "FR",
+    }
 
 
 def _settings(metric: str) -> Mapping[str, Any]:
