@@ -210,8 +210,10 @@ class ReconstructionModule(L.LightningModule):
         return self._score(self._set_names("tested")[dataloader_idx], batch)
 
     def on_test_epoch_start(self) -> None:
-        """Forget earlier scores."""
+        """Forget earlier scores, and which images a metric refused."""
         self._scores = {}
+        if self.protocol is not None:
+            self.protocol.reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the means, as validation does."""
