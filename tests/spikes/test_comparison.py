@@ -15,7 +15,7 @@ from spikerec.configs import build
 from spikerec.errors import DataError
 from spikerec.simulation import Camera
 from spikerec.spikes import comparison
-from spikerec.spikes.comparison import compare, histograms
+from spikerec.spikes.comparison import as_text, compare, histograms, picture
 
 
 def stream(camera: Camera, light: float | torch.Tensor = 0.5, seed: int = 0) -> spikes.SpikeStream:
@@ -107,3 +107,19 @@ def test_the_command_prints_a_table_and_draws_a_picture(
     assert re.search(r"streams +1 +2 +\n", printed)
     assert re.search(r"mean change of intervals, readouts +0\.\d\d +\d\.\d\d +\d", printed)
     assert (tmp_path / "real_comparison.png").stat().st_size > 1000
+
+
+def test_changes_that_one_recording_lacks_have_no_distance() -> None:
+    twice = np.zeros((64, 8, 8), np.uint8)
+    twice[[5, 45]] = 1
+    thrice = twice.copy()
+    thrice[25] = 1
+    none, some = spikes.open(twice), spikes.open(thrice)
+    for one, other in ((none, some), (some, none), (none, none)):
+        compared = compare(one, other)
+        assert np.isnan(compared.distances["changes"])
+        assert np.isfinite(compared.distances["intervals"])
+        assert picture(compared, ("one", "other")).width
+    assert np.isnan(histograms(none).mean_change)
+    assert histograms(some).mean_change == 0
+    assert as_text(histograms(none).mean_change, ".2f") == "n/a"

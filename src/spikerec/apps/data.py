@@ -181,21 +181,21 @@ def _compare(console: Console, options: argparse.Namespace) -> None:
     """Print how two recordings differ, and draw their histograms."""
     from rich.table import Table
 
-    from spikerec.spikes.comparison import compare, picture
+    from spikerec.spikes.comparison import as_text, compare, picture
 
     paths: tuple[Path, Path] = (options.recording, options.simulation)
     with ExitStack() as opened:
         compared = compare(*(_streams(path, options, opened) for path in paths))
     pair = (compared.recording, compared.simulation)
     table = Table("", *(printable(path.name) for path in paths), "distance", box=None)
-    apart = {name: f"{distance:.3g}" for name, distance in compared.distances.items()}
+    apart = {name: as_text(distance, ".3g") for name, distance in compared.distances.items()}
     table.add_row("streams", *(f"{one.num_streams}" for one in pair))
     table.add_row("readouts looked at", *(f"{one.num_readouts}" for one in pair))
     rates = (f"{one.mean_rate:.4f}" for one in pair)
     table.add_row("firing rate, spikes a readout", *rates, apart["rates"])
     intervals = (f"{one.median_interval}" for one in pair)
     table.add_row("median interval, readouts", *intervals, apart["intervals"])
-    changes = (f"{one.mean_change:.2f}" for one in pair)
+    changes = (as_text(one.mean_change, ".2f") for one in pair)
     table.add_row("mean change of intervals, readouts", *changes, apart["changes"])
     console.print(table)
     output = options.output or paths[0].with_name(f"{paths[0].stem}_comparison.png")

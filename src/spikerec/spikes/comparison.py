@@ -47,7 +47,8 @@ class Histograms:
         intervals: share of the inter-spike intervals of 1, 2, … `LONGEST_INTERVAL` readouts; the
             last holds longer ones too.
         changes: share of the absolute differences between successive intervals of a pixel of 0, 1,
-            … `LARGEST_CHANGE` readouts; the last holds larger ones too.
+            … `LARGEST_CHANGE` readouts; the last holds larger ones too. All 0 where no pixel fires
+            three times.
         mean_rate: spikes a readout.
         num_streams: that were looked at.
         num_readouts: that were looked at, of all streams, in pieces of `piece` readouts.
@@ -69,7 +70,9 @@ class Histograms:
 
     @property
     def mean_change(self) -> float:
-        """Readouts by which an interval differs from the next, on average."""
+        """Readouts by which an interval differs from the next, on average; NaN without changes."""
+        if not self.changes.any():
+            return math.nan
         return float(self.changes @ np.arange(len(self.changes)))
 
 
@@ -90,7 +93,10 @@ class Comparison:
 
     @property
     def distances(self) -> dict[str, float]:
-        """`rates` in spikes a readout; `intervals` and `changes` in readouts."""
+        """`rates` in spikes a readout; `intervals` and `changes` in readouts.
+
+        NaN for changes that one of the two lacks.
+        """
         widths = {"rates": 1 / RATE_BINS, "intervals": 1.0, "changes": 1.0}
         return {
             name: width * _distance(getattr(self.recording, name), getattr(self.simulation, name))
@@ -200,7 +206,7 @@ def picture(compared: Comparison, names: tuple[str, str]) -> Image.Image:
         left, above, wide = 24, top + k * height, width - 48
         _panel(draw, (left, above), (wide, height - 70), pair)
         draw.text((left, above), title, fill=(0, 0, 0), font=font)
-        apart = f"{distances[name]:.3g} apart"
+        apart = f"{as_text(distances[name], '.3g')} apart"
         draw.text((left + wide, above), apart, fill=(0, 0, 0), font=font, anchor="ra")
         for tick in ticks:
             share = tick if name == "rates" else (tick - ticks[0] + 0.5) / len(pair[0])
@@ -208,6 +214,11 @@ def picture(compared: Comparison, names: tuple[str, str]) -> Image.Image:
             place = (left + share * wide, above + height - 40)
             draw.text(place, f"{tick:g}{'+' * is_open}", fill=(80, 80, 80), font=font, anchor="ma")
     return canvas
+
+
+def as_text(value: float, form: str) -> str:
+    """A value as text; `n/a` for one that is not defined."""
+    return "n/a" if math.isnan(value) else format(value, form)
 
 
 def _panel(
@@ -219,7 +230,7 @@ def _panel(
     """Both histograms on one scale: the square root of shares, so that rare ones can be seen."""
     (left, top), (width, height) = place, size
     bottom, bins = top + 26 + height, len(pair[0])
-    highest = max(float(np.sqrt(one.max())) for one in pair)
+    highest = max(float(np.sqrt(one.max())) for one in pair) or 1.0
     edges = [left + round(k * width / bins) for k in range(bins + 1)]
 
     def y(share: float) -> int:
@@ -241,7 +252,9 @@ def _short(name: str, most: int = 80) -> str:
 
 
 def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """W₁ of two histograms, in bins."""
+    """W₁ of two histograms, in bins; NaN if one is empty."""
+    if not (one.any() and other.any()):
+        return math.nan
     return float(np.abs(np.cumsum(one - other)).sum())
 
 
