@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -17,6 +18,7 @@ from spikerec.data.reds import REDS
 from spikerec.errors import ConfigError
 from spikerec.models import Fast
 from spikerec.models.base import Reconstruction
+from spikerec.training import ReconstructionModule
 from spikerec.training.compiled import CompiledSteps
 from tests.fakes import fake_reds
 
@@ -84,3 +86,27 @@ def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
 def test_a_backend_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"backend must be one of .*inductor.*, found 'indoctor'"):
         CompiledSteps("indoctor")
+
+
+def test_sequences_are_refused_since_their_steps_are_not_compiled(tmp_path: Path) -> None:
+    fake_reds(tmp_path / "reds", num_readouts=41)
+    data = SpikeDataModule(REDS(tmp_path / "reds"), window=11, hop=5, sequence=2)
+    trainer: Any = SimpleNamespace(datamodule=data)
+    with pytest.raises(ConfigError, match="leave compile out, or set sequence=null"):
+        CompiledSteps("aot_eager").on_fit_start(trainer, ReconstructionModule(Noting()))
+
+
+def test_an_error_in_validation_leaves_the_compiler_as_it_was() -> None:
+    callback, trainer = CompiledSteps("aot_eager"), L.Trainer(logger=False, accelerator="cpu")
+    module = ReconstructionModule(Noting())
+    compiled: list[bool] = []
+
+    def noting(x: Tensor) -> Tensor:
+        compiled.append(torch.compiler.is_dynamo_compiling())
+        return x + 1
+
+    function = torch.compile(noting, backend="eager")
+    callback.on_validation_start(trainer, module)
+    callback.on_exception(trainer, module, RuntimeError())
+    function(torch.zeros(1))
+    assert compiled == [True]

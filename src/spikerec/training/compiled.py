@@ -6,6 +6,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError
 from spikerec.kinds import checked
 from spikerec.training.module import ReconstructionModule
@@ -22,7 +23,7 @@ class CompiledSteps(Callback):
         backend: of `torch.compile`.
 
     Raises:
-        ConfigError: no such backend.
+        ConfigError: no such backend; when training starts, data of sequences.
     """
 
     def __init__(self, backend: str = "inductor") -> None:
@@ -32,8 +33,17 @@ class CompiledSteps(Callback):
         self.backend = backend
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Have the network compiled at its first step."""
-        del trainer
+        """Have the network compiled at its first step.
+
+        Raises:
+            ConfigError: it is trained over sequences, by steps that are not compiled.
+        """
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(data, SpikeDataModule) and data.sequences is not None:
+            raise ConfigError(
+                "callbacks has compile, which reaches single windows alone, and the data are "
+                "sequences: leave compile out, or set sequence=null."
+            )
         assert isinstance(pl_module, ReconstructionModule)
         pl_module.network.compile(backend=self.backend, dynamic=False)
 
@@ -45,6 +55,13 @@ class CompiledSteps(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compute by the compiler again."""
         del trainer, pl_module
+        torch.compiler.set_stance("default")
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the compiler as it was: after an error in validation, nothing else would."""
+        del trainer, pl_module, exception
         torch.compiler.set_stance("default")
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
