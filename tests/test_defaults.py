@@ -35,7 +35,7 @@ OPEN = {
     "cameras",  # of simulated sets, composed of several files: a test of their own
     *("name", "statement", "total_steps", "about", "project", "job_type"),
     *("monitor", "mode", "pruner"),
-    "metric",  # of pyiqa
+    *("metric", "higher_is_better", "needs_target"),  # of pyiqa
 }
 
 
