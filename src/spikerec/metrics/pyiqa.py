@@ -125,7 +125,7 @@ class PyIQA(ImageMetric):
 
 
 def _packaged(metric: str) -> dict[str, bool]:
-    """Which way is better, and whether a true image is needed, as the package states it."""
+    """Facts of a metric that the package states: its direction, and its need of a true image."""
     settings = _settings(metric)
     return {
         "higher_is_better": not settings.get("lower_better", False),
