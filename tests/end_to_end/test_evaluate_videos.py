@@ -15,7 +15,7 @@ import spikerec
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule
 from spikerec.data.frames import Frames
-from spikerec.data.video import Video
+from spikerec.data.video import VideoClips
 from spikerec.models import TFI, Hann
 from spikerec.results import Record, Store
 from spikerec.results.boards import gather
@@ -43,9 +43,9 @@ def words(folder: Path, outputs: str, *overrides: str, model: str = "hann") -> l
     ]
 
 
-def made(folder: Path) -> Video:
+def made(folder: Path) -> VideoClips:
     height, width = SIZE
-    return Video(
+    return VideoClips(
         folder / "data", scenes={"test": 2}, images_per_scene=IMAGES, height=height, width=width
     )
 
@@ -132,7 +132,7 @@ def test_python_gives_the_record_of_the_command_line(folder: Path) -> None:
 
 
 def test_of_a_set_made_with_other_settings_the_motion_is_not_known(folder: Path) -> None:
-    other = Video(folder / "data", scenes={"test": 2}, images_per_scene=IMAGES, seed=1)
+    other = VideoClips(folder / "data", scenes={"test": 2}, images_per_scene=IMAGES, seed=1)
     (clip, _) = other.clips("test")
     assert other.scene("test", clip) is None
     assert made(folder).scene("test", clip) is not None
@@ -190,7 +190,7 @@ def test_two_processes_score_whole_clips(folder: Path) -> None:
 def test_a_network_with_a_state_carries_it_along_a_clip(tmp_path: Path) -> None:
     # An image that went on from the state of another one than the batch says is an error.
     height, width = SIZE
-    data = Video(tmp_path, scenes={"test": 1}, images_per_scene=5, height=height, width=width)
+    data = VideoClips(tmp_path, scenes={"test": 1}, images_per_scene=5, height=height, width=width)
     network, protocol = (
         build("model", "ssir", channels=4),
         named_protocol("video", ["psnr", "flicker"]),

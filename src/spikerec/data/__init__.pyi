@@ -11,7 +11,7 @@ from .sreds import SREDS
 from .still import Still
 from .synthetic import Synthetic
 from .uhsr import UHSR
-from .video import Video
+from .video import VideoClips
 from .windows import Crop, Windows, decode
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "SpikeSet",
     "Still",
     "Synthetic",
-    "Video",
+    "VideoClips",
     "Windows",
     "decode",
     "fetch_reds_samples",

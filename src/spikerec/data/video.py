@@ -10,7 +10,7 @@ from spikerec.data.photos import CameraChoice, Photos, with_defaults
 from spikerec.simulation import SceneStyle
 
 
-class Video(Photos):
+class VideoClips(Photos):
     """Test clips of 24 images, from the photographs of scikit-image; arguments are of `Photos`."""
 
     __init__ = with_defaults(

@@ -16,7 +16,7 @@ const PLOT = { height: 220, left: 52, right: 14, top: 12, bottom: 34 };
  * `show(board)` shows the videos of a board, and hides the section where it has none. `tools` are
  * the page's own functions.
  */
-function videoPlayer(section, images, { element, svg, options, fixed, isNumber }) {
+globalThis.videoPlayer = (section, images, { element, svg, options, fixed, isNumber }) => {
   const state = { board: null, clip: null, place: 0, timer: null, shown: new Set() };
   const clipChoice = element("select", { id: "video-clip", onchange: chooseClip });
   const metricChoice = element("select", { id: "video-metric", onchange: draw });
@@ -205,4 +205,4 @@ function videoPlayer(section, images, { element, svg, options, fixed, isNumber }
 
   addEventListener("resize", () => { if (!section.hidden) drawPlot(); });
   return { show };
-}
+};
