@@ -138,7 +138,9 @@ def test_a_command_is_one(page: str, line: str, spikerec_command: Command) -> No
     elif not (config_dir() / f"{verb}.yaml").exists():
         assert spikerec_command(verb, "--help").status == 0
     elif "my_conf" not in words:  # `test_docs.py` has those files
-        single = [word if "[" in word else word.split(",")[0] for word in words if word != "-m"]
+        single = [
+            word if set(word) & set("[{") else word.split(",")[0] for word in words if word != "-m"
+        ]
         single = [word for word in single if "(" not in word]  # tag(…), interval(…): of a sweep
         outcome = spikerec_command(verb, *single, "--cfg", "job")
         assert outcome.status == 0, outcome.err
