@@ -33,6 +33,7 @@ OWN_FILES = {
     "streaming.sinks.pictures": "marks of ours, by the reader of images",
     "streaming.sinks.videos": "segments and marks of ours, by the reader of videos",
     "results.page.page": "pictures of records: bounded, and left out where they fail",
+    "streaming.animations": "videos of records: bounded, and left out where they fail",
 }
 
 

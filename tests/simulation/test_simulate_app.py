@@ -77,7 +77,7 @@ def test_camera_terms_are_set_from_the_command_line(photograph: Path, tmp_path: 
         (["input=FRAMES", "output=x", "size=[0,9]"], ConfigError, "size must be"),
         (["input=[FRAMES,PHOTO]", "output=x"], ConfigError, "not all images"),
         (["input=PHOTO", "output=x.avi"], DataError, "unknown format"),
-        (["input=PHOTO", "output=x.npy", "images=0"], ConfigError, "images must be at least 1"),
+        (["input=PHOTO", "output=x.npy", "images=0"], ConfigError, "images must be 1 to 10,000"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(
