@@ -150,7 +150,7 @@ def with_article(name: str) -> str:
     """A class's name with its article: `a dict`, `an L1`."""
     # letter by letter: an L1, an MSE
     is_spelt = (name.isupper() and len(name) <= 3) or name[1:2].isdigit()
-    vowels = "AEFHILMNORSX" if is_spelt else "AEIOUaeiou"
+    vowels = "AEFHILMNORSX" if is_spelt else "AEIOaeio"  # a UNet, a UHSR
     return f"{'an' if name[:1] in vowels else 'a'} {name}"
 
 
