@@ -58,10 +58,7 @@ def before_key(spikes: Tensor) -> Tensor:
         >>> before_key(torch.arange(5).reshape(1, 5, 1, 1)).flatten().tolist()
         [0, 1, 2, 1, 0]
     """
-    size = spikes.shape[1]
-    key = size // 2
-    distance = (torch.arange(size, device=spikes.device) - key).abs()
-    return spikes[:, (key - distance).clamp(min=0)]
+    return spikes[:, (spikes.shape[1] // 2 - _distances(spikes)).clamp(min=0)]
 
 
 def after_key(spikes: Tensor) -> Tensor:
@@ -72,6 +69,10 @@ def after_key(spikes: Tensor) -> Tensor:
         [4, 3, 3, 3, 4]
     """
     size = spikes.shape[1]
-    key = size // 2
-    distance = (torch.arange(size, device=spikes.device) - key).abs().clamp(min=1)
-    return spikes[:, (key + distance).clamp(max=size - 1)]
+    return spikes[:, (size // 2 + _distances(spikes).clamp(min=1)).clamp(max=size - 1)]
+
+
+def _distances(spikes: Tensor) -> Tensor:
+    """Readouts between each readout of a window (B, T, H, W) and its key readout, (T,)."""
+    size = spikes.shape[1]
+    return (torch.arange(size, device=spikes.device) - size // 2).abs()
