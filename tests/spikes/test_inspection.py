@@ -12,7 +12,7 @@ from spikerec import spikes
 from spikerec.apps.data import main
 from spikerec.errors import ConfigError, DataNotFoundError, GeometryError
 from spikerec.spikes import Geometry
-from spikerec.spikes.defects import Repair, find_defects, sample
+from spikerec.spikes.defects import Repair, find_defects, find_sure_defects, sample
 from spikerec.spikes.inspection import inspect, rank_geometries, roughness
 from spikerec.spikes.motion import phase_shift
 from tests.fakes import fake_spikes, write_dat
@@ -76,6 +76,16 @@ def test_broken_pixels_are_found_and_no_others() -> None:
     found = find_defects(stream.mean(0, dtype=np.float32), 500)
     assert set(map(tuple, np.argwhere(found.hot).tolist())) == set(hot)
     assert set(map(tuple, np.argwhere(found.dead).tolist())) == set(bright)
+
+
+@pytest.mark.parametrize("share", [0.003, 0.03])
+def test_pixels_that_always_fire_are_broken_beyond_doubt(share: float) -> None:
+    rate = scene(100, 100).mean(0, dtype=np.float32) / 2  # of a stream of 300 readouts
+    is_hot = np.random.default_rng(2).random((100, 100)) < share
+    rate[is_hot] = 1
+    found = find_sure_defects(rate, 300)
+    assert not (found.broken & ~is_hot).any()
+    assert found.hot.sum() > 0.9 * is_hot.sum()
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.02, 0.4, 1.0])
