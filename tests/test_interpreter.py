@@ -46,7 +46,7 @@ def test_thread_that_is_reported_dead_is_not_waited_for() -> None:
         try:
             Stillborn().start()
         except RuntimeError as error:
-            print(error, time.monotonic() - began < 10)
+            print(error, time.monotonic() - began < 40)
         """
     )
     assert done.stdout == "can't start new thread: it ended before it began True\n"
@@ -60,13 +60,13 @@ def test_thread_that_dies_without_a_report_is_not_waited_for() -> None:
             def _bootstrap(self):  # as where nothing can be reported either
                 pass
         interpreter.LONGEST_START, interpreter.BETWEEN_LOOKS = 50, 0.2
-        other = threading.Thread(target=time.sleep, args=(5,), daemon=True)
+        other = threading.Thread(target=time.sleep, args=(50,), daemon=True)
         other.start()
         began = time.monotonic()
         try:
             Stillborn().start()
         except RuntimeError as error:
-            print(error, time.monotonic() - began < 3)
+            print(error, time.monotonic() - began < 40)
         """
     )
     assert done.stdout == "can't start new thread: it ended before it began True\n"

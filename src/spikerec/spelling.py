@@ -1,9 +1,19 @@
-"""Suggestions for a word that names nothing: the known words that are nearest to it."""
+"""Words as people read and write them: titles, and suggestions for a word that names nothing."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+
+def metric_title(name: str) -> str:
+    """A metric's name as the heading of a column.
+
+    Example:
+        >>> metric_title("warping_error")
+        'WARPING ERROR'
+    """
+    return name.replace("_", " ").upper()
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -147,6 +147,9 @@ def test_covariates_are_of_the_stream_and_of_what_the_set_states(clip: Clip) -> 
     )
     assert told.conditions(0) == {"motion_source": "exact", "noise": "unknown", "factor": "light"}
     assert plain.covariates(0).keys() == {"firing_rate", "light_scale", "motion"}
+    for odd in ({"factor": "a\x1b[2J"}, {"factor": "x" * 201}, {"a\nb": "light"}):
+        with pytest.raises(ConfigError, match=r"conditions must be printable text.*found"):
+            replace(clip, conditions=odd)
     assert plain.conditions(0) == {"motion_source": "estimated", "noise": "unknown"}
 
 

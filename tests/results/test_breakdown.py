@@ -89,6 +89,11 @@ def test_below_the_best_window_of_tfp_is_broken_however_small_the_loss() -> None
     assert places(FLAT, QUIET, short, long) == ["0.05 (< TFP), 0.7 (< TFP)", "none"]
 
 
+def test_both_causes_are_named_where_both_hold() -> None:
+    light = [30.0, 30.0, 26.0, 30.0, 30.0, 30.0]
+    assert places(light, QUIET, tfp("TFP (31)", [28.0] * 6))[0] == "0.2 (< TFP, −4.0 dB)"
+
+
 def test_below_tfp_in_the_middle_is_broken_there() -> None:
     assert places(FLAT, QUIET, tfp("TFP (31)", [30.1] * 6)) == ["middle (< TFP)"] * 2
 

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +30,7 @@ from spikerec.results.references import references
 from spikerec.results.store import scan
 from spikerec.results.tables import board_table, standings
 from spikerec.results.terminal import terminal, terminal_training
+from tests.hangs import no_hang
 from tests.results.records import make_record, save_pictures
 
 Content = dict[str, Any]
@@ -265,10 +265,9 @@ def test_a_million_wrong_items_are_refused_at_once(tmp_path: Path) -> None:
     content = stranger()
     content["unavailable"] = dict.fromkeys(map(str, range(1_000_000)), 5)
     write(tmp_path / "bad.json", content)
-    started = time.process_time()
-    (problem,) = scan([tmp_path])
+    with no_hang():
+        (problem,) = scan([tmp_path])
     assert "unavailable must have at most 100 items" in problem.reason
-    assert time.process_time() - started < 10
 
 
 def test_a_stranger_that_is_sound_is_shown(tmp_path: Path) -> None:

@@ -119,6 +119,11 @@ def test_frames_of_a_scene_count_as_one() -> None:
     assert (pair.samples, pair.units) == (60, 3)
     assert pair.p_value == p_floor(3)
     assert scenes(["a/b/7", "alone"]) == ["a/b", "alone"]
+    assert scenes(["03@middle/60", "03@motion=2/60", "@/1"]) == ["03", "03", "@"]
+    assert scenes(["200_part1_key_id151/150", "200_part3/9", "two_parts/9"]) == [
+        *["200"] * 2,
+        "two_parts",
+    ]
 
 
 def test_the_mean_is_over_samples_when_scenes_differ_in_length() -> None:

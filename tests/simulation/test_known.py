@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from spikerec.configs import build, config_names
+from spikerec.data.bounds import MOST_LABEL
 from spikerec.errors import DataError
-from spikerec.results.fields import MOST_LABEL
 from spikerec.simulation import Camera
 from spikerec.simulation.cards import write_card
 from spikerec.simulation.known import LONGEST_LABEL, Known, noise_label, read_known

@@ -28,7 +28,7 @@ def test_histograms_of_an_even_stream_are_one_bin_each() -> None:
     even[::4] = 1
     found = histograms(spikes.open(even))
     assert found.mean_rate == 0.25
-    assert found.rates[12] == 1  # 0.24 to 0.26
+    assert found.rates[16 // found.rates_per_bin] == 1
     assert found.intervals[3] == 1
     assert found.changes[0] == 1
 
@@ -40,6 +40,17 @@ def test_shares_add_up_and_what_is_long_shares_the_last_bin() -> None:
     assert found.intervals[-1] == found.changes[-1] == 1
     for name in ("rates", "intervals", "changes"):
         assert getattr(found, name).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("length", [16, 41, 60, 256])
+def test_even_rates_fill_every_bin_evenly(length: int) -> None:
+    """Pixel k fires k times: a comb of full and empty bins would be none of the recording."""
+    pixels = np.arange(length + 1)
+    spiked = np.arange(length)[:, None, None] < pixels
+    rates = histograms(spikes.open(spiked.astype(np.uint8))).rates
+    assert len(rates) <= comparison.MOST_RATE_BINS
+    assert rates[:-1] == pytest.approx(rates[0])
+    assert 0 < rates[-1] <= rates[0] * 1.001
 
 
 def test_strips_and_pieces_do_not_move_a_histogram(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +115,7 @@ def test_the_command_prints_a_table_and_draws_a_picture(
         spikes.save(folder / f"{seed}.npy", made)
     main(["compare", str(real), str(folder), "--height=16", "--width=16"])
     printed = capsys.readouterr().out
+    assert re.search(r"^ +real\.dat +simulated +distance", printed)
     assert re.search(r"streams +1 +2 +\n", printed)
     assert re.search(r"mean change of intervals, readouts +0\.\d\d +\d\.\d\d +\d", printed)
     assert (tmp_path / "real_comparison.png").stat().st_size > 1000

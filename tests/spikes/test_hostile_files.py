@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from spikerec import spikes
 from spikerec.errors import GeometryError, SpikerecError
 from spikerec.spikes import numpy_files
+from tests.hangs import no_hang
 
 ARRAY = np.random.default_rng(0).integers(0, 2, (5, 4, 9), dtype=np.uint8)
 SECRET = b"a line that belongs to another file\n"
@@ -279,9 +279,8 @@ def test_an_npz_is_decompressed_a_slab_at_a_time(
 def test_an_npz_of_many_tiny_readouts_is_read_at_once_or_refused(tmp_path: Path) -> None:
     many = np.zeros((3_000_000, 1, 1), np.uint8)
     np.savez_compressed(tmp_path / "a.npz", spikes=many)
-    began = time.process_time()
-    assert spikes.open(tmp_path / "a.npz")[-2:].shape == (2, 1, 1)
-    assert time.process_time() - began < 5
+    with no_hang():
+        assert spikes.open(tmp_path / "a.npz")[-2:].shape == (2, 1, 1)
     content = npy(claims("(400000000, 1, 1)"), bytes(400_000_000))
     write_npz(tmp_path / "b.npz", content)
     assert "400,000,000 bytes of memory" in refusal(tmp_path / "b.npz")
@@ -294,6 +293,5 @@ def test_an_npz_of_a_million_members_is_refused_before_they_are_listed(tmp_path:
     place = struct.pack("<4sLQL", b"PK\x06\x07", 0, len(members), 1)
     old_end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, *(0xFFFF,) * 2, *(0xFFFFFFFF,) * 2, 0)
     (tmp_path / "a.npz").write_bytes(members + end + place + old_end)
-    began = time.process_time()
-    assert "lists more members" in refusal(tmp_path / "a.npz")
-    assert time.process_time() - began < 1
+    with no_hang():
+        assert "lists more members" in refusal(tmp_path / "a.npz")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,10 +126,8 @@ def children() -> set[int]:
 
 def test_a_single_frame_needs_no_process(stream: SpikeStream) -> None:
     video = reconstruct(stream, "tfp", devices=2, device="cpu")
-    begin = time.perf_counter()
     assert video[0].size == (16, 12)
     assert not children()
-    assert time.perf_counter() - begin < 1
 
 
 def test_one_device_needs_no_process_for_any_length(

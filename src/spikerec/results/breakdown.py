@@ -35,7 +35,7 @@ class Breakdown(NamedTuple):
 
     Attributes:
         level: as the set names it.
-        cause: `< TFP`, or the loss: `−3.4 dB`.
+        cause: `< TFP`, the loss: `−3.4 dB`, or both: `< TFP, −3.4 dB`.
     """
 
     level: str
@@ -87,7 +87,7 @@ def board_tables(boards: Sequence[Board], stands: Standings) -> list[Table]:
 
 
 def shown(places: Sequence[Breakdown]) -> str:
-    """The places as a cell: `0 (< TFP), 1 (−3.4 dB)`, or `none`."""
+    """The places as a cell: `0 (< TFP), 1 (< TFP, −3.4 dB)`, or `none`."""
     return printable(", ".join(map(str, places))) or HOLDS
 
 
@@ -126,11 +126,12 @@ def _outward(axis: Axis, column: Means, best: Means) -> list[Breakdown]:
         own, level = column[place], axis.points[place].text
         if own is None:
             return None
+        causes = []
         if best and (other := best[place]) is not None and own < other:
-            return Breakdown(level, "< TFP")
+            causes.append("< TFP")
         if middle - own >= MOST_LOST:
-            return Breakdown(level, f"−{middle - own:.1f} dB")
-        return None
+            causes.append(f"−{middle - own:.1f} dB")
+        return Breakdown(level, ", ".join(causes)) if causes else None
 
     if at_middle := broken(axis.middle):
         return [at_middle._replace(level="middle")]

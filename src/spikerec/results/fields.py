@@ -34,6 +34,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticSerializationError, to_json
 
+from spikerec.data.bounds import MOST_LABEL, MOST_NAME
 from spikerec.errors import ResultsError
 from spikerec.parsing import LARGEST_INTEGER, shown, word
 
@@ -43,8 +44,6 @@ MOST_METRICS = 100  # and covariates, and conditions
 MOST_LATENCIES = 100
 MOST_CURVE_VALUES = 1_000_000  # of all curves together
 MOST_ROLES = 100  # pictures of one sample
-MOST_NAME = 100  # characters of a name: method, data set, split, protocol, metric
-MOST_LABEL = 200  # characters of a label, a digest, a device
 MOST_KEY = 500  # characters of a sample's key
 MOST_PATH = 1000  # characters of a picture's path
 MOST_VALUE = 1e18  # of a figure or a cost, whichever its sign

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from spikerec.errors import printable
 from spikerec.results.record import Record
+from spikerec.spelling import metric_title
 
 if TYPE_CHECKING:
     from spikerec.training.evaluation import SampleImages
@@ -25,7 +26,7 @@ def print_record(record: Record, path: Path, pictures: SampleImages) -> None:
     )
     table = Table(title=Text(title), title_justify="left", box=None, header_style="bold")
     for metric in record.samples.values:
-        table.add_column(Text(metric.upper()), justify="right", overflow="fold")
+        table.add_column(Text(metric_title(metric)), justify="right", overflow="fold")
     means = (record.mean(metric) for metric in record.samples.values)
     table.add_row(*("n/a" if mean is None else f"{mean:#.4g}" for mean in means))
     console.print(table)
@@ -33,7 +34,7 @@ def print_record(record: Record, path: Path, pictures: SampleImages) -> None:
     for metric, reason in record.undefined.items():
         present = int(np.isfinite(record.column(metric)).sum())
         total = len(record.samples.keys)
-        lines.append(f"{metric.upper()}: {present} of {total} samples have a value. {reason}")
+        lines.append(f"{metric_title(metric)}: {present} of {total} samples have a value. {reason}")
     if count := np.count_nonzero(record.samples.mirrored or ()):
         lines.append(
             f"{count} of {len(record.samples.keys)} samples are so close to an end of their stream "

@@ -3,6 +3,7 @@
 Images of one scene resemble each other, so the unit is the scene: a sample's key is `scene/frame`,
 and the values of a scene are resampled together (a key without `/` is a scene of its own). Several
 recordings of one scene are named SCENE@RECORDING: `03@middle/60` and `03@motion=2/60` are of `03`.
+The parts of a video of REDS are one scene too: `200_part1_key_id151/150` is of `200`.
 
 * Intervals: BCa bootstrap over scenes (Efron, JASA 1987), 95 %, 10,000 resamples.
 * Tests: paired permutation test, two-sided. Under "no difference" each scene's difference might as
@@ -16,6 +17,7 @@ recordings of one scene are named SCENE@RECORDING: `03@middle/60` and `03@motion
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -149,9 +151,9 @@ def ranks_by_mean(means: Mapping[str, float]) -> dict[str, int]:
 
 
 def scenes(keys: Sequence[str]) -> list[str]:
-    """The scene of each sample: its key up to the last `/`, and up to an `@` before that."""
+    """The scene of each sample: its key up to the last `/`, and in that up to `@` or `_part1`."""
     clips = [key.rpartition("/")[0] or key for key in keys]
-    return [clip.partition("@")[0] or clip for clip in clips]
+    return [re.split(r"@|_part\d+", clip, maxsplit=1)[0] or clip for clip in clips]
 
 
 def p_floor(units: int) -> float:

@@ -8,6 +8,7 @@ where evaluations of the same weights disagree.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from spikerec.results.references import (
 from spikerec.results.rows import Metric, Row
 from spikerec.results.statistics import SIGNIFICANCE, Standing, p_floor, scenes, standing
 from spikerec.results.trained import training_of
+from spikerec.spelling import metric_title
 
 Mark = Literal["", "best", "second"]
 
@@ -302,16 +304,20 @@ def too_few_scenes(units: int, pairs: int) -> str:
 
 def definition_notes(board: Board) -> list[str]:
     """Differences between columns of one metric, and remarks of their protocols."""
-    found = []
     main = {m.name: m for m in board.metrics.values() if m.key == m.name}
+    apart: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for metric in board.metrics.values():
         other = main.get(metric.name, metric)
         if metric is not other:
-            own, usual = _apart(metric.definition.text, other.definition.text)
-            found.append(
-                f"{metric.title} is computed with {own}, {other.title} with {usual}: never compare "
-                "the two."
-            )
+            differing = _apart(metric.definition.text, other.definition.text)
+            apart[differing].append((metric.title, other.title))
+    found = [
+        f"{', '.join(own)} {'is' if len(own) == 1 else 'are'} computed with {setting}, "
+        f"{', '.join(dict.fromkeys(usual))} with {usual_setting}: never compare "
+        f"{'the two' if len(own) == 1 else 'them'}."
+        for (setting, usual_setting), titles in apart.items()
+        for own, usual in [zip(*titles, strict=True)]
+    ]
     quirks = {}
     for row in board.rows.values():
         for record in row.figures.values():
@@ -351,7 +357,7 @@ def reference_table(reference: Reference) -> Table:
             higher = metric in ("psnr", "ssim")
             key = f"{dataset}/{metric}"
             columns.append(
-                Column(key, metric.upper(), DIGITS[metric], dataset, higher, is_quality=True)
+                Column(key, metric_title(metric), DIGITS[metric], dataset, higher, is_quality=True)
             )
             order = sorted({figures[metric] for figures in methods.values()}, reverse=higher)
             for label, figures in methods.items():

@@ -29,7 +29,8 @@ LEAST_READOUTS = 16
 #: Values that are decoded at once.
 STRIP_VALUES = 1 << 24
 
-RATE_BINS = 50
+#: Ranges of firing rate at most: each holds as many of the rates that a piece can have.
+MOST_RATE_BINS = 50
 #: Longest interval and largest change with a bin of their own; what is longer shares the last one.
 LONGEST_INTERVAL = 64
 LARGEST_CHANGE = 16
@@ -43,7 +44,8 @@ class Histograms:
     """Statistics of when the pixels of one or several streams fire, from pieces spread over each.
 
     Attributes:
-        rates: share of the pixels in each of `RATE_BINS` equal ranges of firing rate from 0 to 1.
+        rates: share of the pixels in equal ranges of firing rate from 0 to 1; each range holds
+            `rates_per_bin` of the rates 0, 1/`piece`, 2/`piece`, …, 1.
         intervals: share of the inter-spike intervals of 1, 2, … `LONGEST_INTERVAL` readouts; the
             last holds longer ones too.
         changes: share of the absolute differences between successive intervals of a pixel of 0, 1,
@@ -62,6 +64,11 @@ class Histograms:
     num_streams: int
     num_readouts: int
     piece: int
+
+    @property
+    def rates_per_bin(self) -> int:
+        """How many of the rates that a piece can have share a range."""
+        return _rates_per_bin(self.piece)
 
     @property
     def median_interval(self) -> int:
@@ -97,7 +104,8 @@ class Comparison:
 
         NaN for changes that one of the two lacks.
         """
-        widths = {"rates": 1 / RATE_BINS, "intervals": 1.0, "changes": 1.0}
+        rate = self.recording.rates_per_bin / self.recording.piece
+        widths = {"rates": rate, "intervals": 1.0, "changes": 1.0}
         return {
             name: width * _distance(getattr(self.recording, name), getattr(self.simulation, name))
             for name, width in widths.items()
@@ -120,19 +128,20 @@ def histograms(
     """
     every = [streams] if isinstance(streams, SpikeStream) else list(streams)
     length = min([piece, *_lengths(every)])
-    rates = np.zeros(RATE_BINS)
+    together = _rates_per_bin(length)
+    rates = np.zeros(length // together + 1)
     intervals = np.zeros(LONGEST_INTERVAL)
     changes = np.zeros(LARGEST_CHANGE + 1)
     spikes = values = readouts = 0
     for stream in every:
         for block in _blocks(stream, length):
             pixels = block.reshape(length, -1).T  # (H·W, T)
-            rate = pixels.mean(1)
-            rates += np.histogram(rate, RATE_BINS, (0, 1))[0]
+            fired = pixels.sum(1, dtype=np.int64)
+            rates += np.bincount(fired // together, minlength=len(rates))
             found, found_changes = _intervals(pixels)
             intervals += np.bincount(found - 1, minlength=LONGEST_INTERVAL)
             changes += np.bincount(found_changes, minlength=LARGEST_CHANGE + 1)
-            spikes += int(pixels.sum())
+            spikes += int(fired.sum())
             values += pixels.size
         readouts += length * len(_starts(stream, length))
     if not intervals.sum():
@@ -209,7 +218,9 @@ def picture(compared: Comparison, names: tuple[str, str]) -> Image.Image:
         apart = f"{as_text(distances[name], '.3g')} apart"
         draw.text((left + wide, above), apart, fill=(0, 0, 0), font=font, anchor="ra")
         for tick in ticks:
-            share = tick if name == "rates" else (tick - ticks[0] + 0.5) / len(pair[0])
+            value = tick * compared.recording.piece if name == "rates" else tick - ticks[0]
+            values_per_bin = compared.recording.rates_per_bin if name == "rates" else 1
+            share = (value + 0.5) / (values_per_bin * len(pair[0]))
             is_open = name != "rates" and tick == ticks[-1]  # the last bin holds what is longer
             place = (left + share * wide, above + height - 40)
             draw.text(place, f"{tick:g}{'+' * is_open}", fill=(80, 80, 80), font=font, anchor="ma")
@@ -249,6 +260,10 @@ def _step(edges: Sequence[int], k: int, y: int) -> list[tuple[int, int]]:
 
 def _short(name: str, most: int = 80) -> str:
     return name if len(name) <= most else f"…{name[-most:]}"
+
+
+def _rates_per_bin(length: int) -> int:
+    return -(-(length + 1) // MOST_RATE_BINS)
 
 
 def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -18,6 +18,7 @@ import pandas as pd
 from spikerec.metrics.sizes import PAPER_SIZE
 from spikerec.results.formats import comma_separated
 from spikerec.results.statistics import intervals
+from spikerec.spelling import metric_title
 from spikerec.spikes.files import atomic_path
 from spikerec.sweeps.jobs import Job
 
@@ -113,7 +114,7 @@ def readable(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     metrics = [name.removesuffix(" spread") for name in table.columns if name.endswith(" spread")]
     headings = ["Variant", "Runs"]
     for metric in metrics:
-        headings += [metric.upper(), f"Δ {metric.upper()} [95 %]"]
+        headings += [metric_title(metric), f"Δ {metric_title(metric)} [95 %]"]
     headings += ["Params (M)", "MACs (G)"]
     rows = []
     for index, (_, row) in enumerate(table.iterrows()):

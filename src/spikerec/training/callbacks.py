@@ -18,6 +18,7 @@ from torch import Tensor
 from spikerec.data import SpikeDataModule
 from spikerec.kinds import checked
 from spikerec.models.base import Network, default_label
+from spikerec.spelling import metric_title
 from spikerec.spikes import SpikeStream, tfp
 from spikerec.spikes.files import atomic_path
 from spikerec.spikes.grey import grey_levels
@@ -207,7 +208,7 @@ def captioned_strip(
 
 def _told(metric: str, value: float) -> str:
     """A score as a caption has it."""
-    return f"PSNR {value:.2f} dB" if metric == "psnr" else f"{metric.upper()} {value:.4g}"
+    return f"PSNR {value:.2f} dB" if metric == "psnr" else f"{metric_title(metric)} {value:.4g}"
 
 
 def _grey(image: Tensor) -> NDArray[Any]:

@@ -29,7 +29,7 @@ TIMES_THE_FILE, MORE_NUMBERS = 2, 1_000_000
 TIMES_WHILE_BUILT = 8
 
 #: Calls of PyTorch that build a network: ET-Net takes 2,100.
-MOST_CALLS = 50_000
+MOST_CALLS = 20_000
 
 
 def build_stated(
