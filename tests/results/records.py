@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 from spikerec.results import DatasetInfo, ProtocolInfo, Record, Samples, WeightsInfo
+from spikerec.results.record import Curves
+from spikerec.streaming.animations import write_animation
 
 METRICS = {"psnr": True, "ssim": True, "lpips": False, "niqe": False, "brisque": False}
 
@@ -142,6 +144,32 @@ def factor_record(
         "protocol": protocol("corrected", ("psnr",)),
     }
     return make_record(name, **fields | changes)
+
+
+def video_record(name: str, folder: Path, grey: int) -> Record:
+    """A record of two clips of six images, whose videos get brighter from a grey level on.
+
+    Curves rise by 1 dB an image. The truth's videos are saved below the folder too.
+    """
+    clips, readouts = ("car", "fan"), (10, 20, 30, 40, 50, 60)
+    rising = np.arange(len(readouts), dtype=np.float64)
+    start = {clip: METHODS[name][0] + place for place, clip in enumerate(clips)}
+    values = {"psnr": {clip: (first + rising).tolist() for clip, first in start.items()}}
+    images: dict[str, dict[str, str]] = {}
+    for clip in clips:
+        for role, level in (("target", 0), ("prediction", grey)):
+            path = folder / "images" / name / clip / f"{role}.webp"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            frames = [np.full((60, 80), level + 4 * k, np.uint8) for k in range(len(readouts))]
+            write_animation(path, frames)
+            images.setdefault(clip, {})[role] = path.relative_to(folder).as_posix()
+    return make_record(
+        name,
+        samples=Samples(clips, {"psnr": [first + 2.5 for first in start.values()]}, {"psnr": True}),
+        dataset=DatasetInfo("clips", "test", "e" * 64, len(clips), True, 0.4),
+        curves=Curves(dict.fromkeys(clips, readouts), values),
+        images=images,
+    )
 
 
 def save_pictures(folder: Path, record: Record, keys: list[str]) -> Record:

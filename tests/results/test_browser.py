@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 import spikerec
 from spikerec.apps.leaderboard import run
 from tests.results.hostile_texts import MARK, TEXTS, hostile_record
-from tests.results.records import factor_record, write_demo
+from tests.results.records import factor_record, video_record, write_demo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -396,7 +396,7 @@ def test_panels_and_table_say_where_methods_break_down(
     assert _texts(chromium, "#factors .heading") == ["Light scale", "Noise"]
     assert len(chromium.find_elements("css selector", "#factors .series")) == 6
     cells = [cell.text for cell in chromium.find_elements("css selector", "#breakdown tbody td")]
-    assert set(cells) == {"0.05 (< TFP)", "rsir (< TFP)", "none"}
+    assert set(cells) == {"0.05 (< TFP, −10.0 dB)", "rsir (< TFP, −8.0 dB)", "none"}
     _find(chromium, "#factors-key button").click()
     assert len(chromium.find_elements("css selector", "#factors .series")) == 4
     assert _find(chromium, "#factors-key button").get_attribute("aria-pressed") == "false"
@@ -413,6 +413,72 @@ def test_a_point_of_a_curve_opens_its_record(
     assert "Of the samples with Light scale 0.05." in told
     assert "mean of 4 of 32 samples" in told
     assert "-robustness-corrected-" in told
+
+
+@pytest.fixture(scope="module")
+def videos_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    (folder / "results").mkdir()
+    for name, grey in (("STIR", 100), ("TFI", 200)):
+        record = video_record(name, folder / "results", grey)
+        (folder / "results" / f"{name}.json").write_text(record.to_json())
+    images = {"per_board": 4, "side": 400, "megabytes": 4}
+    paths = {"results": str(folder / "results"), "output": str(folder)}
+    run(OmegaConf.create(paths | {"rows": 100, "images": images}))
+    return folder / "leaderboard.html"
+
+
+#: The grey level in the middle of each video that is shown, by the name below it.
+SHOWN = """
+const shown = {};
+for (const figure of document.querySelectorAll(".video-grid figure")) {
+  const canvas = figure.querySelector("canvas");
+  const middle = canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1);
+  shown[figure.querySelector("b").textContent] = middle.data[3] ? middle.data[0] : null;
+}
+return shown;
+"""
+
+
+def _shown(browser: webdriver.Chrome) -> dict[str, int]:
+    """The greys of all videos, once their pictures are there."""
+
+    def all_drawn(_: object) -> dict[str, int] | None:
+        shown: dict[str, int | None] = browser.execute_script(SHOWN)
+        known = {name: grey for name, grey in shown.items() if grey is not None}
+        return known if known and len(known) == len(shown) else None
+
+    return WebDriverWait(browser, 20).until(all_drawn)  # type: ignore[return-value]
+
+
+def test_videos_play_in_step_with_their_curves(
+    chromium: webdriver.Chrome, videos_page: Path
+) -> None:
+    _screen(chromium, 1280, 900)
+    chromium.get(videos_page.as_uri())
+    names = {"Ground truth": 0, "STIR": 100, "TFI": 200}
+    assert _shown(chromium) == pytest.approx(names, abs=3)  # as the page compresses pictures
+    assert _find(chromium, "#video-where").text == "image 1 of 6 · readout 10"
+    assert len(chromium.find_elements("css selector", ".video-curve")) == 2
+
+    _set(chromium, "#video-seek", "4")
+    assert _shown(chromium) == pytest.approx({k: grey + 16 for k, grey in names.items()}, abs=3)
+    assert _find(chromium, "#video-where").text == "image 5 of 6 · readout 50"
+    told = _texts(chromium, ".video-grid b + *")
+    assert sorted(told) == ["", "22.60", "42.60"]  # PSNR of the image that is shown
+
+    _find(chromium, ".video-chips button").click()
+    assert set(_shown(chromium)) == {"Ground truth", "TFI"}
+    assert len(chromium.find_elements("css selector", ".video-curve")) == 1
+
+    _choose(chromium, "video-clip", "fan")
+    assert _find(chromium, "#video-where").text == "image 1 of 6 · readout 10"
+    _find(chromium, "#video-play").click()
+    WebDriverWait(chromium, 20).until(lambda _: "image 3" in _find(chromium, "#video-where").text)
+    _find(chromium, "#video-play").click()
+    assert _find(chromium, "#video-play").text == "Play"
+    messages = chromium.get_log("browser")  # warnings are of this test's own look at the canvas
+    assert [one for one in messages if one["level"] == "SEVERE"] == []
 
 
 #: The texts of charts that leave their chart, and the choices that are wider than their box.
@@ -436,10 +502,10 @@ return cut;
 
 
 def test_a_phone_shows_names_titles_and_choices_whole(
-    chromium: webdriver.Chrome, page: Path, factors_page: Path
+    chromium: webdriver.Chrome, page: Path, factors_page: Path, videos_page: Path
 ) -> None:
     _screen(chromium, 420, 900)
-    for one in (page, factors_page):
+    for one in (page, factors_page, videos_page):
         chromium.get(one.as_uri())
         assert chromium.execute_script(CUT) == []
         assert chromium.execute_script("return document.documentElement.scrollWidth") <= 420

@@ -67,7 +67,7 @@ class Histograms:
 
     @property
     def rates_per_bin(self) -> int:
-        """How many of the rates that a piece can have share a range."""
+        """Rates of a piece that share a range."""
         return _rates_per_bin(self.piece)
 
     @property
