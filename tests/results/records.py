@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from spikerec.results import DatasetInfo, ProtocolInfo, Record, Samples, WeightsInfo
-from spikerec.results.record import Curves
+from spikerec.results.parts import Curves
 from spikerec.streaming.animations import write_animation
 
 METRICS = {"psnr": True, "ssim": True, "lpips": False, "niqe": False, "brisque": False}

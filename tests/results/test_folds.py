@@ -11,7 +11,7 @@ import pytest
 from spikerec.results import Problem, Record, Samples, Store, WeightsInfo, read_record
 from spikerec.results.boards import gather
 from spikerec.results.folds import KEY, Fold, fold_of, merge_folds, with_fold
-from spikerec.results.record import Curves
+from spikerec.results.parts import Curves
 from tests.results.records import make_record
 
 DEAL = "a" * 64

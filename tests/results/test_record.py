@@ -25,7 +25,8 @@ from spikerec.results import (
 )
 from spikerec.results.boards import row_key
 from spikerec.results.fields import MOST_CURVE_VALUES
-from spikerec.results.record import SCHEMA, Curves
+from spikerec.results.parts import Curves
+from spikerec.results.record import SCHEMA
 from tests.results.records import make_record
 
 #: The layout of today, as a file states it.

@@ -7,7 +7,7 @@ import torch
 
 from spikerec.simulation import LayeredScene, RandomScene, SceneStyle
 from spikerec.simulation.flow import along, kept_pixels
-from spikerec.simulation.scenes import Layer, Wave
+from spikerec.simulation.layers import Layer, Wave
 from tests.simulation.test_scenes import constant, path, smooth_image, wave
 
 SIZE = 40

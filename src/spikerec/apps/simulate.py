@@ -20,6 +20,7 @@ from spikerec.simulation import Camera, SceneStyle
 from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.footage import Footage
 from spikerec.simulation.images import COLOURS, IMAGE_SUFFIXES, Light, read_colour, read_grey
+from spikerec.simulation.layers import Scene
 from spikerec.simulation.layout import (
     Recording,
     SREDSLayout,
@@ -27,7 +28,7 @@ from spikerec.simulation.layout import (
     write_stream,
     written_before,
 )
-from spikerec.simulation.scenes import DETAIL, RandomScene, Scene
+from spikerec.simulation.scenes import DETAIL, RandomScene
 from spikerec.simulation.video import VideoScene
 from spikerec.spikes.folders import in_order
 

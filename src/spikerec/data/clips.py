@@ -25,7 +25,7 @@ from spikerec.errors import ConfigError, DataError, DataNotFoundError, about
 from spikerec.kinds import checked
 from spikerec.parsing import shown
 from spikerec.simulation.known import Known, read_known
-from spikerec.simulation.scenes import LayeredScene
+from spikerec.simulation.layers import LayeredScene
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.spikes.folders import in_order
 from spikerec.spikes.geometry import check_light_scale

@@ -22,7 +22,7 @@ from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from spikerec.fetch import write_atomically
 from spikerec.kinds import checked
 from spikerec.parsing import RUN_DOCUMENT, read_yaml
-from spikerec.simulation.scenes import LayeredScene
+from spikerec.simulation.layers import LayeredScene
 
 
 @checked

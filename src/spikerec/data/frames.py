@@ -19,7 +19,7 @@ from spikerec.data.clips import Clip
 from spikerec.data.windows import InOrder, Windows
 from spikerec.models.hann import hann_weights
 from spikerec.simulation.flow import kept_pixels
-from spikerec.simulation.scenes import LayeredScene
+from spikerec.simulation.layers import LayeredScene
 from spikerec.spikes.grey import grey_levels
 
 #: Readouts of the window of the steady images.

@@ -1,7 +1,8 @@
 from .boards import Board, BoardName, gather
+from .parts import DatasetInfo, Definition, ProtocolInfo, Samples, WeightsInfo
 from .provenance import code_revision, environment
 from .reading import read_record
-from .record import DatasetInfo, Definition, ProtocolInfo, Record, Samples, WeightsInfo
+from .record import Record
 from .rows import Row
 from .schema import record_schema
 from .statistics import Comparison, Interval, Standing, compare, standing

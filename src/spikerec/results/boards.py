@@ -28,7 +28,8 @@ from spikerec.errors import ResultsError, printable
 from spikerec.kinds import checked
 from spikerec.results.folds import merge_folds
 from spikerec.results.labels import LabelFacts, unique_labels
-from spikerec.results.record import Definition, Record
+from spikerec.results.parts import Definition
+from spikerec.results.record import Record
 from spikerec.results.rows import Metric, Row
 from spikerec.results.store import Problem
 from spikerec.spelling import metric_title

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikerec.results.boards import Board
-from spikerec.results.record import Samples
+from spikerec.results.parts import Samples
 from spikerec.results.rows import Metric, Row
 from spikerec.results.statistics import Interval, intervals
 from spikerec.results.tables import row_values

@@ -28,14 +28,9 @@ from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network, default_label
 from spikerec.models.carrying import Carry, hop_of
 from spikerec.results.folds import Fold, with_fold
+from spikerec.results.parts import DatasetInfo, ProtocolInfo, Samples, WeightsInfo
 from spikerec.results.provenance import code_revision, environment
-from spikerec.results.record import (
-    DatasetInfo,
-    ProtocolInfo,
-    Record,
-    Samples,
-    WeightsInfo,
-)
+from spikerec.results.record import Record
 from spikerec.results.store import Store, scan
 from spikerec.results.videos import as_clips
 from spikerec.simulation.known import UNKNOWN

@@ -19,7 +19,8 @@ import numpy as np
 
 from spikerec.data.bounds import MOST_FOLDS
 from spikerec.errors import ResultsError
-from spikerec.results.record import Curves, DatasetInfo, Record, Samples
+from spikerec.results.parts import Curves, DatasetInfo, Samples
+from spikerec.results.record import Record
 from spikerec.results.store import Problem
 
 T = TypeVar("T")

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spikerec.errors import printable
+from spikerec.results.parts import Definition
 from spikerec.results.reading import read_record
-from spikerec.results.record import Definition, Record
+from spikerec.results.record import Record
 
 #: Part of a mean by which processors round differently: 1e-4 measured, of BRISQUE, between an Intel
 #: Xeon and an AMD EPYC.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikerec.results.fields import MOST_CURVE_VALUES
-from spikerec.results.record import Curves, Samples
+from spikerec.results.parts import Curves, Samples
 from spikerec.training.evaluation import clip_of
 
 Column = NDArray[np.float64]

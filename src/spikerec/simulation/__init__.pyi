@@ -1,8 +1,9 @@
 from .camera import Camera, Exposure
 from .footage import Footage, read_frames, read_video
 from .images import SourceImage, bundled_images, folder_images
+from .layers import LayeredScene, Scene
 from .layout import Recording, SREDSLayout, StreamLayout, write_scene, write_stream
-from .scenes import LayeredScene, RandomScene, Scene, SceneStyle, SteadyScene
+from .scenes import RandomScene, SceneStyle, SteadyScene
 from .sensor import SensorMaps, draw_maps, read_maps
 from .synthesise import deal_images, write_set
 from .video import VideoScene

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import InputError
-from spikerec.simulation.scenes import Scene
+from spikerec.simulation.layers import Scene
 from spikerec.simulation.video import VideoScene
 from spikerec.spikes.bayer import BayerPattern, check_bayer, mosaic
 

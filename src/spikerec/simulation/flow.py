@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikerec.kinds import checked
-from spikerec.simulation.scenes import LayeredScene, Wave, pixel_centres
+from spikerec.simulation.layers import LayeredScene, Wave, pixel_centres
 
 #: Opacity below which a layer does not colour what is behind it, and 1 less that above which it
 #: hides it: half a grey level of 255.

@@ -36,7 +36,7 @@ from spikerec.simulation.cards import (
 )
 from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.images import write_colour, write_grey
-from spikerec.simulation.scenes import LayeredScene, Scene
+from spikerec.simulation.layers import LayeredScene, Scene
 from spikerec.simulation.video import VideoScene
 from spikerec.spikes.dat import encode_readouts
 from spikerec.spikes.files import Unfinished, atomic_path, lock_output, make_folder, sync

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from spikerec.results.boards import Board
-from spikerec.results.record import Curves
+from spikerec.results.parts import Curves
 from spikerec.streaming.animations import SUFFIX, read_animation
 
 MOST_FRAMES = 120  # images of a clip that the page plays
