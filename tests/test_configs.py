@@ -17,18 +17,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from spikerec.configs import (
-    build,
-    config_dir,
-    config_names,
-    folder_name,
-    job_name,
-    load_config,
-    plain,
-    run_name,
-    text_words,
-)
+from spikerec.configs import build, config_dir, config_names, load_config, plain
 from spikerec.errors import ConfigError
+from spikerec.overrides import folder_name, job_name, run_name, text_words
 
 ROOT = Path(__file__).parents[1]
 

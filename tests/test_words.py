@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from spikerec.configs import compose_verb, config_names, quoted, unquoted
+from spikerec.configs import compose_verb, config_names
 from spikerec.errors import ConfigError, DataNotFoundError
+from spikerec.overrides import quoted, unquoted
 from spikerec.signatures import class_arguments
 from spikerec.words import words_of
 

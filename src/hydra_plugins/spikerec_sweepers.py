@@ -27,9 +27,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from spikerec.configs import job_name, plain, run_name, text_words
+from spikerec.configs import plain
 from spikerec.errors import ConfigError, SweepError
 from spikerec.extras import require
+from spikerec.overrides import job_name, run_name, text_words
 
 if TYPE_CHECKING:
     import optuna

@@ -186,14 +186,8 @@ def _start_hydra(verb: str, words: Sequence[str]) -> None:
     import hydra
     from omegaconf import OmegaConf
 
-    from spikerec.configs import (
-        check_own_configuration,
-        checked_jobs,
-        checked_logging,
-        config_dir,
-        folder_name,
-        run_name,
-    )
+    from spikerec.configs import check_own_configuration, checked_jobs, checked_logging, config_dir
+    from spikerec.overrides import folder_name, run_name
 
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)

@@ -7,9 +7,9 @@ import math
 import re
 from collections.abc import Sequence
 
-from spikerec.configs import is_text_key, unquoted
 from spikerec.errors import ConfigError
 from spikerec.options import Option
+from spikerec.overrides import is_text_key, unquoted
 
 #: Keys of verbs that hold whole numbers, and numbers, also where they are null at first.
 WHOLE = (

@@ -15,18 +15,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spikerec.configs import (
-    compose_verb,
-    config_dir,
-    config_names,
-    quoted,
-    renamed_key,
-    split_at_commas,
-    text_words,
-    unquoted,
-)
+from spikerec.configs import compose_verb, config_dir, config_names, renamed_key
 from spikerec.errors import ConfigError, DataNotFoundError
 from spikerec.options import COMMON, PLACES, Offer, Option, check_choice, flat, offer
+from spikerec.overrides import quoted, split_at_commas, text_words, unquoted
 from spikerec.signatures import class_arguments
 from spikerec.spelling import suggestion
 from spikerec.values import FALSE, TRUE, annotated_kinds, kinds_of, written_value

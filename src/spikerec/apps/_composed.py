@@ -17,12 +17,13 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from spikerec.apps._networks import named_file
-from spikerec.configs import instantiate, is_text_key, plain, unquoted
+from spikerec.configs import instantiate, plain
 from spikerec.data import SpikeDataModule
 from spikerec.errors import ConfigError
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.models.carrying import Carry, hop_of
+from spikerec.overrides import is_text_key, unquoted
 from spikerec.training import Run
 from spikerec.training.distributed import is_first
 from spikerec.training.scores import Monitor, choose_monitor

@@ -25,10 +25,11 @@ from rich.text import Text
 from spikerec.apps._checks import FOLDER_SUFFIX, check_is_set, open_stream, recordings_of, texts
 from spikerec.apps._networks import choice, trained_network
 from spikerec.apps._printing import say, shell_word
-from spikerec.configs import plain, quoted, text_words, unquoted
+from spikerec.configs import plain
 from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.memory import keep_freed_memory
 from spikerec.models.base import Network, default_label
+from spikerec.overrides import quoted, text_words, unquoted
 from spikerec.spikes.recordings import output_paths, placed
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
 from spikerec.weights.trained import load
