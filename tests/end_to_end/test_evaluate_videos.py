@@ -14,7 +14,7 @@ from PIL import Image
 import spikerec
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule
-from spikerec.data.frames import Frames
+from spikerec.data.frames import Frames, _unchanged
 from spikerec.data.video import VideoClips
 from spikerec.models import TFI, Hann
 from spikerec.results import Record, Store
@@ -136,6 +136,22 @@ def test_of_a_set_made_with_other_settings_the_motion_is_not_known(folder: Path)
     (clip, _) = other.clips("test")
     assert other.scene("test", clip) is None
     assert made(folder).scene("test", clip) is not None
+
+
+def test_clipped_intensity_that_may_move_is_not_static() -> None:
+    images = np.array([[0, 255, 0.4, 7, 7], [0, 255, 0.4, 7, 8]], np.float32)
+    assert _unchanged(images, 0).tolist() == [False, False, False, True, False]
+    assert _unchanged(images, 1).tolist() == [False, False, False, True, True]
+
+
+def test_static_pixels_have_one_level_in_all_true_images(folder: Path) -> None:
+    data = made(folder)
+    windows = SpikeDataModule(data, window=61).evaluation_windows("video", "test")
+    frame = Frames(windows, range(IMAGES), lambda _: None)[0]["frame"]
+    images = data.clips("test")[0].images
+    truths = np.stack([np.asarray(Image.open(images[key])) for key in sorted(images)])
+    inside = (truths > 0).all(0) & (truths < 255).all(0)
+    assert np.array_equal(frame["static"], (np.ptp(truths, 0) == 0) & inside)
 
 
 @pytest.mark.parametrize(("least", "is_told"), [(30, True), (31, False)])

@@ -89,6 +89,12 @@ def test_halves_are_disjoint_and_keep_the_key_readout_in_the_first() -> None:
         assert len(before_key(readouts)[0]) == len(after_key(readouts)[0]) == size
 
 
+@pytest.mark.parametrize("half", [before_key, after_key])
+def test_no_half_has_two_spikes_in_a_row_that_no_pixel_fired(half: Callable) -> None:
+    readouts = half(torch.arange(41).reshape(1, 41, 1, 1)).flatten()
+    assert (readouts.diff().abs() == 1).all()
+
+
 def test_a_network_agrees_with_itself_better_where_noise_is_less() -> None:
     spikes, truth = still_scene()
     values = [

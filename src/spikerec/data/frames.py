@@ -43,8 +43,9 @@ class ClipFacts:
 
     Attributes:
         scene: None where it is not known.
-        static: (H, W), the pixels that have one 8-bit grey level in all true images; None without
-            true images.
+        static: (H, W), the pixels that have one 8-bit grey level in all true images, other than
+            0 and 255, which clipped intensity keeps though the scene moves; None without true
+            images.
         static_estimated: (H, W), the pixels around which the firing rate hardly changes; none in a
             clip shorter than `LEAST_SPAN`.
     """
@@ -115,8 +116,8 @@ class Frames(InOrder):
         is_long = key_readouts[-1] - key_readouts[0] >= LEAST_SPAN
         return ClipFacts(
             self.scene_of(self.windows.clips[index]),
-            _spread(known) == 0 if len(known) == len(images) else None,
-            is_long & (255 * _spread(steady) <= STATIC_LEVELS),
+            _unchanged(known, 0) if len(known) == len(images) else None,
+            is_long & _unchanged((255 * image for image in steady), STATIC_LEVELS),
         )
 
 
@@ -132,11 +133,12 @@ def steady_image(windows: Windows, index: int, key_readout: int) -> NDArray[np.f
     return image
 
 
-def _spread(images: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    """The greatest less the least value of each pixel."""
+def _unchanged(images: Iterable[NDArray[Any]], tolerance: float) -> NDArray[np.bool_]:
+    """The pixels whose grey levels lie within a tolerance of one another, and are never clipped."""
     remaining = iter(images)
     least = most = next(remaining)
     for image in remaining:
         least, most = np.minimum(least, image), np.maximum(most, image)
-    spread: NDArray[Any] = most - least
-    return spread
+    # Half a level from either end: what is darker or brighter rounds to 0 or 255.
+    found: NDArray[np.bool_] = (most - least <= tolerance) & (least > 0.5) & (most < 254.5)
+    return found

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spikerec.metrics.psnr import PSNR
 from spikerec.metrics.recording import Recording, RecordingMetric
+from spikerec.spikes.ends import mirrored
 
 #: PSNR of an error of half an 8-bit level, above which no display tells the halves apart.
 MOST_DB = 20 * math.log10(255 / 0.5)
@@ -20,7 +21,9 @@ class Agreement(RecordingMetric):
     One half is the readouts before the key readout and the key readout, the other those after it;
     each is completed to a whole window by its own mirror image in time, as windows at the ends of a
     stream are (`spikerec.spikes.ends`), so that the network sees windows of its own length, at the
-    stream's own firing rate and light scale.
+    stream's own firing rate and light scale. No readout stands beside its own copy, which would be
+    two spikes in a row that no pixel fired. The second half is mirrored about the readout after the
+    key readout, and its image is of that instant.
 
     Halves of alternate readouts are not used: a pixel that fires at even intervals has all of its
     spikes in one of them where it fires every second readout, so that the two are no recordings of
@@ -38,6 +41,7 @@ class Agreement(RecordingMetric):
     """
 
     name = "agreement"
+    revision = 2
     unit = "dB"
     higher_is_better = True
     needs_network = True
@@ -52,27 +56,27 @@ class Agreement(RecordingMetric):
 
 
 def before_key(spikes: Tensor) -> Tensor:
-    """A window (B, T, H, W) with the readouts after T // 2 replaced by the mirror of those before.
+    """A window (B, T, H, W) of the readouts up to T // 2 alone, mirrored about the last of them.
 
     Example:
-        >>> before_key(torch.arange(5).reshape(1, 5, 1, 1)).flatten().tolist()
-        [0, 1, 2, 1, 0]
+        >>> before_key(torch.arange(7).reshape(1, 7, 1, 1)).flatten().tolist()
+        [0, 1, 2, 3, 2, 1, 0]
     """
-    return spikes[:, (spikes.shape[1] // 2 - _distances(spikes)).clamp(min=0)]
+    size = spikes.shape[1]
+    return _mirrored(spikes[:, : size // 2 + 1], 0, size)
 
 
 def after_key(spikes: Tensor) -> Tensor:
-    """A window (B, T, H, W) with the readouts up to T // 2 replaced by the mirror of those after.
+    """A window (B, T, H, W) of the readouts after T // 2 alone, mirrored about the first of them.
 
     Example:
-        >>> after_key(torch.arange(5).reshape(1, 5, 1, 1)).flatten().tolist()
-        [4, 3, 3, 3, 4]
+        >>> after_key(torch.arange(7).reshape(1, 7, 1, 1)).flatten().tolist()
+        [5, 6, 5, 4, 5, 6, 5]
     """
     size = spikes.shape[1]
-    return spikes[:, (size // 2 + _distances(spikes).clamp(min=1)).clamp(max=size - 1)]
+    return _mirrored(spikes[:, size // 2 + 1 :], -(size // 2), size)
 
 
-def _distances(spikes: Tensor) -> Tensor:
-    """Readouts between each readout of a window (B, T, H, W) and its key readout, (T,)."""
-    size = spikes.shape[1]
-    return (torch.arange(size, device=spikes.device) - size // 2).abs()
+def _mirrored(half: Tensor, start: int, size: int) -> Tensor:
+    """So many readouts of a half from one on, which may lie before it."""
+    return half[:, torch.from_numpy(mirrored(start, start + size, half.shape[1]))]

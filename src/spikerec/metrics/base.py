@@ -28,6 +28,8 @@ class QualityMetric(Metric):
         needs_target: whether it compares with the true image.
         needs_recording: whether it compares with the spikes (see `spikerec.metrics.recording`).
         implementation: the distribution that computes it, as named in the registry.
+        revision: counts the changes of what it computes, so that older figures have a column of
+            their own.
         needs_weights: what it needs from the weights cache.
         smallest: least height and width of an image.
         undefined: which images have no value, for a record that lacks one; empty if all have.
@@ -38,6 +40,7 @@ class QualityMetric(Metric):
     needs_target: bool = True
     needs_recording: ClassVar[bool] = False
     implementation: ClassVar[str] = "spikerec"
+    revision: ClassVar[int] = 1
     needs_weights: ClassVar[tuple[str, ...]] = ()
     smallest: ClassVar[int] = 1
     undefined: ClassVar[str] = ""
@@ -61,7 +64,7 @@ class QualityMetric(Metric):
         Args:
             arguments: those that it is made with, the defaults included.
         """
-        return {
+        first = {
             "metric": cls.name,
             "arguments": dict(arguments),
             "implementation": cls.implementation,
@@ -69,6 +72,7 @@ class QualityMetric(Metric):
             "higher_is_better": cls.higher_is_better,
             "needs_target": cls.needs_target,
         }
+        return first if cls.revision == 1 else first | {"revision": cls.revision}
 
     def add(self, values: Tensor) -> None:
         """Count the values that are finite."""

@@ -24,12 +24,14 @@ class Flicker(PairMetric):
     but the pixels' own change, so that images further apart in time may be compared as well.
 
     Args:
-        static: `truth`: the pixels that have one 8-bit grey level in all true images of the clip.
-            `spikes`: those whose firing rate hardly changes (`spikerec.data.frames`), for
-            recordings without true images; no value for clips too short to tell.
+        static: `truth`: the pixels that have one 8-bit grey level in all true images of the clip,
+            other than 0 and 255, which clipped intensity keeps though the scene moves. `spikes`:
+            those whose firing rate hardly changes (`spikerec.data.frames`), for recordings without
+            true images; no value for clips too short to tell.
     """
 
     name = "flicker"
+    revision = 2
     unit = "levels"
     undefined = (
         f"clips of which less than {LEAST_SHARE:.0%} of the pixels are known to be static, or too "
