@@ -207,6 +207,42 @@ def test_another_preparation_is_another_column(change: dict[str, object]) -> Non
     assert len(board.metrics) == 10
 
 
+def test_figures_that_are_prepared_otherwise_never_have_the_plain_name() -> None:
+    gain = protocol("best_gain", ("psnr",), alignment="gain")
+    alone = _board(make_record("STIR", protocol=gain))
+    assert alone.metrics["psnr (best_gain)"].title == "PSNR (best_gain)"
+    assert "psnr" not in alone.metrics
+    ((board,), _) = gather([make_record("STIR", protocol=gain)], Choice(columns=["psnr"]))
+    assert list(board.metrics) == ["psnr (best_gain)"]
+
+
+def test_a_changed_protocol_cannot_take_the_plain_name() -> None:
+    changed = protocol("corrected", ("psnr",), alignment="affine")
+    board = _board(
+        make_record("STIR", protocol=changed),
+        make_record("WGSE", protocol=changed),
+        make_record("TFI", protocol=protocol("stir", ("psnr",))),
+    )
+    psnr = {key: metric for key, metric in board.metrics.items() if metric.name == "psnr"}
+    assert list(psnr) == ["psnr", "psnr (corrected)"]
+    assert psnr["psnr"].definition.is_plain
+    assert psnr["psnr"].protocols == ("stir",)
+
+
+def test_a_metric_that_was_unavailable_is_no_column_beside_one_that_was_measured() -> None:
+    lacking = protocol("stir", ("psnr", "lpips"))
+    lacking.description["metrics"]["lpips"]["arguments"] = {"weights": None}
+    psnr = Samples(make_record().samples.keys, {"psnr": [1.0] * 20}, {"psnr": True})
+    without = make_record(
+        "TFI", protocol=lacking, samples=psnr, unavailable={"lpips": "its weights are not here"}
+    )
+    board = _board(make_record("STIR"), without)
+    assert [key for key in board.metrics if "lpips" in key] == ["lpips"]
+    record = board.rows["TFI"].figures[board.metrics["lpips"].definition.digest]
+    assert record.unavailable["lpips"] == "its weights are not here"
+    assert [key for key in _board(without).metrics if "lpips" in key] == ["lpips"]
+
+
 def test_a_record_cannot_turn_the_direction_of_a_column() -> None:
     turned = Samples(["scene00/0"], {"psnr": [1.0]}, {"psnr": False})
     straight = Samples(["scene00/0"], {"psnr": [1.0]}, {"psnr": True})
@@ -239,7 +275,7 @@ def test_metrics_stand_in_the_order_of_the_papers() -> None:
         {"zeta": True, "lpips": False, "psnr": True},
     )
     board = _board(make_record(samples=samples, unavailable={"niqe": "none"}))
-    assert list(board.metrics) == ["psnr", "lpips", "niqe", "zeta"]
+    assert list(board.metrics) == ["psnr", "lpips", "niqe", "zeta (stir)"]  # not in the protocol
 
 
 # --------------------------------------------------------------------- what is left out

@@ -49,6 +49,21 @@ def _reds(folder: Path) -> SpikeDataModule:
     return _data(REDS(folder / "reds", height=24, width=40, light_scale=0.6))
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (Protocol("corrected", {"psnr": PSNR}, alignment="gain"), "protocol.alignment is 'gain'"),
+        (Protocol("cropped", {"psnr": PSNR}), "protocol.border is 0, but 8 in the protocol"),
+        (Protocol("stir", {"lpips": partial(PSNR)}), "protocol.metrics.lpips"),
+    ],
+)
+def test_a_changed_protocol_needs_another_name(
+    changed: Protocol, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=f"{message}.*protocol.name={changed.name}_changed"):
+        evaluate(build("model", "tfp", window=11), _reds(tmp_path), changed)
+
+
 def test_a_notebook_evaluates_with_objects_alone(tmp_path: Path) -> None:
     network = build("model", "tfp", window=11)
     protocol = _protocol(psnr=PSNR, ssim=SSIM)

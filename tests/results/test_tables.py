@@ -206,6 +206,17 @@ def test_columns_of_two_protocols_say_how_they_differ() -> None:
         assert "Protocol stir: LPIPS is fed one channel in [0, 1] as it is." in plain
 
 
+def test_a_board_of_aligned_figures_alone_says_so() -> None:
+    gain = protocol("best_gain", alignment="gain")
+    records = [make_record(label, protocol=gain) for label in ("STIR", "WGSE")]
+    for text in (markdown([_table(*records)]), _latex(*records), _terminal(*records, width=140)):
+        plain = " ".join(text.split()).replace("\\", "")
+        assert "PSNR (best_gain)" in plain
+        assert "BRISQUE (best_gain) are computed with alignment gain" in plain
+        assert "the plain BRISQUE with alignment none: never compare them." in plain
+    assert "sreds (test): psnr (best_gain)" in _csv(*records)[0]
+
+
 def test_efficiency_for_another_image_size_is_not_shown() -> None:
     efficiency = {"size": [250, 400], "params": 5_110_000, "macs": 43e9}
     text = markdown([_table(make_record("STIR", efficiency=efficiency))])

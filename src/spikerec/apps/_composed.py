@@ -27,7 +27,7 @@ from spikerec.overrides import is_text_key, unquoted
 from spikerec.training import Run
 from spikerec.training.distributed import is_first
 from spikerec.training.scores import Monitor, choose_monitor
-from spikerec.training.standard import check_metrics
+from spikerec.training.standard import check_definitions, check_metrics
 from spikerec.weights.named import weights_names
 from spikerec.weights.trained import load_trained
 
@@ -153,6 +153,7 @@ def protocol_of(config: DictConfig, metrics: list[str] | None = None) -> Protoco
         chosen = OmegaConf.masked_copy(node.metrics, metrics)
         node = OmegaConf.create({**node, "metrics": chosen})
     protocol: Protocol = instantiate(node, Protocol, "protocol")
+    check_definitions(protocol)
     return protocol
 
 

@@ -278,7 +278,7 @@ class Protocol(nn.Module):
             "rounding": self.rounding,
             # Left out where there is none, so that protocols keep the digest of their records.
             **({} if self.alignment == "none" else {"alignment": self.alignment}),
-            "metrics": {name: _describe(factory) for name, factory in self._factories.items()},
+            "metrics": {name: describe_metric(make) for name, make in self._factories.items()},
         }
 
     def provenance(self) -> dict[str, dict[str, Any]]:
@@ -355,7 +355,7 @@ def _class_of(factory: Callable[[], QualityMetric]) -> Any:  # noqa: ANN401 (a c
     return factory.func if isinstance(factory, partial) else factory
 
 
-def _describe(factory: Callable[[], QualityMetric]) -> dict[str, Any]:
+def describe_metric(factory: Callable[[], QualityMetric]) -> dict[str, Any]:
     """A metric's class and arguments, whether or not its weights are here."""
     made = factory if isinstance(factory, partial) else partial(factory)
     metric: Any = made.func

@@ -4,7 +4,10 @@
 the samples evaluated agree. Where records of one data set and split disagree, the board is of the
 variant with most rows, the most recent of equals; the rest is reported by name and left out.
 Figures share a column only if their metric's own definition agrees (`Record.definition`): another
-metric in a protocol, or another protocol's name, parts nothing.
+metric in a protocol, or another protocol's name, parts nothing. The plain name of a metric is that
+of the definition which prepares images plainly (`spikerec.results.parts.PLAIN`), by the protocol
+for new comparisons where several do; all others are named with their protocol, also where they are
+alone. A metric that was unavailable has no definition of its own beside one that was measured.
 
 **What a row is.** One set of weights, by digest; of a method without weights, one configuration.
 Evaluations in which a state was carried from window to window, or that another engine or precision
@@ -45,7 +48,7 @@ DIGITS = {"psnr": 2, "ssim": 3, "lpips": 4, "niqe": 3, "brisque": 3} | dict.from
     ("flicker", "warping_error", "flicker_estimated", "warping_error_estimated"), 2
 )
 
-#: The protocol for new comparisons: its figures have the plain name of a metric.
+#: The protocol for new comparisons: of plain definitions, its own has the plain name of a metric.
 DEFAULT_PROTOCOL = "corrected"
 
 MOST_COLUMNS = 20  # metrics of a board, those that most rows have
@@ -76,7 +79,7 @@ class Board:
     Attributes:
         name: data set and split.
         rows: label → row; best first by the first metric.
-        metrics: key → column, in the field's order; the main definition of a metric first.
+        metrics: key → column, in the field's order; the plain definition of a metric first.
         columns: keys of the columns that tables show, in order; empty for all.
         more_metrics: how many columns are left out.
     """
@@ -261,9 +264,9 @@ def _board(
         row.label = labels[row.key]
         row.sort()
     rows = [row for row in variant.rows.values() if row.is_called(choice.methods)]
-    _choose_metrics(board, rows)
+    joined = _choose_metrics(board, rows)
     if choice.columns is not None:
-        board.columns = tuple(key.lower() for key in choice.columns)
+        board.columns = _chosen_columns(board.metrics, choice.columns)
         board.metrics = {k: m for k, m in board.metrics.items() if k.lower() in board.columns}
         board.more_metrics = 0
     first = next(iter(board.metrics.values()), None)
@@ -282,6 +285,9 @@ def _board(
         except ResultsError as error:
             problems.append(Problem(row.history[-1].file, f"left out of {board.name}: {error}"))
         else:
+            for lacking, column in joined.items():
+                if lacking in row.figures:
+                    row.figures.setdefault(column, row.figures[lacking])
             board.rows[row.label] = row
     if rest := [row.label for row in ordered[choice.rows :]]:
         named = ", ".join(rest[:MOST_NAMED])
@@ -297,32 +303,64 @@ def _board(
     return board, problems
 
 
-def _choose_metrics(board: Board, rows: Iterable[Row]) -> None:
-    """Set the board's columns: for each metric, the definitions that its records have."""
+def _chosen_columns(metrics: Mapping[str, Metric], asked: Iterable[str]) -> tuple[str, ...]:
+    """The keys asked for, in lower case; in the place of a metric without a plain column, all its.
+
+    Example: `psnr` is `psnr (best_gain)` and `psnr (matched)` on a board of these alone.
+    """
+    found: list[str] = []
+    for key in map(str.lower, asked):
+        own = [column for column, metric in metrics.items() if metric.name.lower() == key]
+        has_plain = any(column.lower() == key for column in own)
+        found += [key] if has_plain or not own else [column.lower() for column in own]
+    return tuple(found)
+
+
+def _choose_metrics(board: Board, rows: Iterable[Row]) -> dict[str, str]:
+    """Set the board's columns: for each metric, the definitions that its records have.
+
+    Returns:
+        Digest of a definition of which no row has a value → that of the column of the same metric
+        and protocol, where the reasons belong.
+    """
     definitions: dict[str, Definition] = {}
+    measured: set[str] = set()
     counts: Counter[str] = Counter()
     protocols: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         definitions |= row.definitions
+        measured |= row.means.keys()
         counts.update(row.definitions.keys())
         for digest, names in row.protocols.items():
             protocols[digest] |= names
     by_metric: dict[str, list[str]] = defaultdict(list)
     for digest, definition in definitions.items():
         by_metric[definition.metric].append(digest)
+    joined = {
+        lacking: column
+        for digests in by_metric.values()
+        for lacking in digests
+        for column in digests
+        if lacking not in measured and column in measured and protocols[lacking] & protocols[column]
+    }
     columns: list[tuple[int, Metric]] = []
     for metric in sorted(by_metric, key=_rank):
-        main, *others = sorted(
-            by_metric[metric],
-            key=lambda d: (DEFAULT_PROTOCOL not in protocols[d], -counts[d], d),
+        ordered = sorted(
+            (digest for digest in by_metric[metric] if digest not in joined),
+            key=lambda d: (
+                not definitions[d].is_plain,
+                DEFAULT_PROTOCOL not in protocols[d],
+                -counts[d],
+                d,
+            ),
         )
-        taken = {metric}
-        for digest in (main, *others):
+        taken: set[str] = set()
+        for digest in ordered:
             key = metric
-            if digest != main:
+            if taken or not definitions[digest].is_plain:
                 key = f"{metric} ({'/'.join(sorted(protocols[digest]))})"
                 key += f" {digest[:6]}" if key in taken else ""
-                taken.add(key)
+            taken.add(key)
             column = Metric(
                 key,
                 key.replace(metric, metric_title(metric), 1),
@@ -334,6 +372,7 @@ def _choose_metrics(board: Board, rows: Iterable[Row]) -> None:
     kept = {column.key for _, column in sorted(columns, key=lambda c: -c[0])[:MOST_COLUMNS]}
     board.metrics = {column.key: column for _, column in columns if column.key in kept}
     board.more_metrics = len(columns) - len(board.metrics)
+    return joined
 
 
 def _comparable(record: Record) -> Hashable:

@@ -39,7 +39,7 @@ from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first
 from spikerec.training.evaluation import SampleImages, SampleScores, SampleVideos, Split, score
 from spikerec.training.noise import without_noise
-from spikerec.training.standard import named_protocol
+from spikerec.training.standard import check_definitions, named_protocol
 from spikerec.weights.checkpoint import digest, read_entry
 from spikerec.weights.shipped import shipped_weights
 from spikerec.weights.trained import weights_file
@@ -125,14 +125,15 @@ def evaluate(
 
     Raises:
         ConfigError: no network, another split, a label that is no text, pictures without a folder,
-            an unknown protocol, one that aligns images with true ones that a set does not have, or
-            a state to carry by a network that has none.
+            an unknown protocol, one that is not what its name says, one that aligns images with
+            true ones that a set does not have, or a state to carry by a network that has none.
         InputError: the network returned values that are not finite for a sample.
     """
     if folder is None and save_images:
         raise ConfigError(f"save_images={save_images} needs a folder to write pictures to.")
     if isinstance(protocol, str):
         protocol = named_protocol(protocol)
+    check_definitions(protocol)
     one_set = isinstance(data, SpikeSet)
     module: SpikeDataModule = _as_module(data, network, carry)
     _check_targets(protocol, module)

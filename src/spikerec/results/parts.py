@@ -102,6 +102,11 @@ class ProtocolInfo(Stated):
     description: Free = field(default_factory=dict)
 
 
+#: The preparation of images whose figures have the plain name of a metric: whole, clipped to
+#: [0, 1], and neither aligned with their truth nor rounded.
+PLAIN = {"alignment": "none", "clip": True, "border": 0, "rounding": "none"}
+
+
 class Definition(NamedTuple):
     """Definition of a metric: figures of one definition may be compared.
 
@@ -110,12 +115,14 @@ class Definition(NamedTuple):
         digest: hash of the image's preparation and the metric's class, arguments and direction.
         higher_is_better: the direction.
         text: preparation and arguments, for people.
+        is_plain: True if images are prepared as `PLAIN` says; False also where it is not stated.
     """
 
     metric: str
     digest: str
     higher_is_better: bool
     text: str
+    is_plain: bool
 
 
 @part(is_large=True)

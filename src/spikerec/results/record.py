@@ -44,6 +44,7 @@ from spikerec.results.fields import (
     part,
 )
 from spikerec.results.parts import (
+    PLAIN,
     Curves,
     DatasetInfo,
     Definition,
@@ -295,7 +296,7 @@ class Record(Stated):
         if not isinstance(own, Mapping):
             whole = {"protocol": self.protocol.digest, "metric": metric}
             higher = True if higher is None else higher
-            return Definition(metric, _digest([whole, higher]), higher, self.protocol.name)
+            return Definition(metric, _digest([whole, higher]), higher, self.protocol.name, False)
         if higher is None:
             higher = bool(own.get("higher_is_better", True))
         preparation = {key: about.get(key) for key in ("clip", "border", "rounding")}
@@ -303,10 +304,11 @@ class Record(Stated):
             preparation["alignment"] = about["alignment"]
         measure = {key: own.get(key) for key in ("metric", "arguments", "implementation")}
         arguments = own.get("arguments")
-        stated = {"alignment": "none"} | preparation
-        stated |= dict(arguments) if isinstance(arguments, Mapping) else {}
+        prepared = {"alignment": "none"} | preparation
+        stated = prepared | (dict(arguments) if isinstance(arguments, Mapping) else {})
         text = ", ".join(f"{key} {value}" for key, value in stated.items())
-        return Definition(metric, _digest([preparation, measure, higher]), higher, text)
+        digest = _digest([preparation, measure, higher])
+        return Definition(metric, digest, higher, text, prepared == PLAIN)
 
     @checked
     def write(self, folder: Path) -> Path:

@@ -44,7 +44,7 @@ class Metric(NamedTuple):
     """A column of a board: one definition of one metric.
 
     Attributes:
-        key: unique on the board; the metric's own for the main definition.
+        key: unique on the board; the metric's own for its plain definition, else with a protocol.
         title: heading.
         definition: how its figures are computed.
         protocols: names of the protocols that its records were evaluated under.

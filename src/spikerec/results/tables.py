@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from spikerec.errors import printable
 from spikerec.results.boards import DIGITS, Board, BoardName
+from spikerec.results.parts import PLAIN
 from spikerec.results.record import Record
 from spikerec.results.references import (
     Reference,
@@ -307,10 +308,12 @@ def definition_notes(board: Board) -> list[str]:
     main = {m.name: m for m in board.metrics.values() if m.key == m.name}
     apart: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for metric in board.metrics.values():
-        other = main.get(metric.name, metric)
-        if metric is not other:
-            differing = _apart(metric.definition.text, other.definition.text)
-            apart[differing].append((metric.title, other.title))
+        other = main.get(metric.name)
+        usual = other.title if other else f"the plain {metric_title(metric.name)}"
+        if metric is not other and (other or not metric.definition.is_plain):
+            own = metric.definition.text
+            differing = _apart(own, other.definition.text if other else _as_plain(own))
+            apart[differing].append((metric.title, usual))
     found = [
         f"{', '.join(own)} {'is' if len(own) == 1 else 'are'} computed with {setting}, "
         f"{', '.join(dict.fromkeys(usual))} with {usual_setting}: never compare "
@@ -326,6 +329,12 @@ def definition_notes(board: Board) -> list[str]:
             if isinstance(quirk, str):
                 quirks[printable(record.protocol.name)] = printable(quirk)[:300]
     return found + [f"Protocol {name}: {quirk}." for name, quirk in sorted(quirks.items())]
+
+
+def _as_plain(text: str) -> str:
+    """The text of a definition, with the plain preparation of images in the place of its own."""
+    rest = [part for part in text.split(", ")[1:] if part.partition(" ")[0] not in PLAIN]
+    return ", ".join([*(f"{key} {value}" for key, value in PLAIN.items()), *rest])
 
 
 def _apart(one: str, two: str) -> tuple[str, str]:

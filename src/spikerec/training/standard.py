@@ -16,10 +16,13 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import Logger
 
-from spikerec.configs import build, load_config
+from spikerec.configs import build, config_names, load_config, maker
 from spikerec.describing import describe
 from spikerec.errors import ConfigError
 from spikerec.metrics import Protocol
+from spikerec.metrics.base import QualityMetric
+from spikerec.metrics.protocol import describe_metric
+from spikerec.parsing import shown
 from spikerec.training.callbacks import ValidationImages, ValidationVideo
 from spikerec.training.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from spikerec.training.curves import CurveLog
@@ -79,6 +82,41 @@ def named_protocol(name: str, metrics: Sequence[str] | None = None) -> Protocol:
         check_metrics(metrics, known, name)
         protocol = build("protocol", name, metrics={metric: known[metric] for metric in metrics})
     return protocol
+
+
+def check_definitions(protocol: Protocol) -> None:
+    """Refuse a protocol of the name of a choice of `conf/protocol` that defines figures otherwise.
+
+    Records of both would state one name. Other metrics beside the choice's, or fewer of them, and
+    arguments that it leaves open (null), change no definition.
+
+    Raises:
+        ConfigError: naming the first setting that differs.
+    """
+    if protocol.name not in config_names("protocol"):
+        return
+    shipped = {"alignment": "none"} | load_config("protocol", protocol.name)
+    for setting in ("alignment", "border", "clip", "rounding"):
+        if (own := getattr(protocol, setting)) != shipped[setting]:
+            raise _changed(protocol.name, setting, own, shipped[setting])
+    for metric, own in protocol.describe()["metrics"].items():
+        stated = shipped["metrics"].get(metric)
+        if stated is None:
+            continue
+        usual = describe_metric(maker(stated, QualityMetric, f"protocol.metrics.{metric}"))
+        for name in own["arguments"].keys() | usual["arguments"].keys():
+            values = own["arguments"].get(name), usual["arguments"].get(name)
+            if values[0] != values[1] and stated.get(name, "") is not None:
+                raise _changed(protocol.name, f"metrics.{metric}.{name}", *values)
+        if own["metric"] != usual["metric"]:
+            raise _changed(protocol.name, f"metrics.{metric}", own["metric"], usual["metric"])
+
+
+def _changed(name: str, key: str, own: object, usual: object) -> ConfigError:
+    return ConfigError(
+        f"protocol.{key} is {shown(own)}, but {shown(usual)} in the protocol {name} that is "
+        f"shipped: give a changed protocol a name of its own, protocol.name={name}_changed."
+    )
 
 
 def check_metrics(metrics: Sequence[str], known: Any, protocol: str) -> None:  # noqa: ANN401
