@@ -46,7 +46,12 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Entry point of the console script.
+    """Entry point of the console script."""
+    end_in_one_line(_command)
+
+
+def end_in_one_line(command: Callable[[Sequence[str]], None]) -> None:
+    """Run a command with the words of the command line.
 
     Whatever goes wrong ends in one line and a status other than 0: 2 for arguments that cannot
     be, 1 for work that failed, 130 when interrupted.
@@ -54,7 +59,7 @@ def main() -> None:
     terminal.install()
     interpreter.install()
     try:
-        _command(sys.argv[1:])
+        command(sys.argv[1:])
     except KeyboardInterrupt as interrupt:
         _end_interrupted(interrupt)
     except Exception as error:  # noqa: BLE001 (all of it ends here)

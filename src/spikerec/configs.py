@@ -42,7 +42,7 @@ def config_dir() -> Path:
     """
     package = Path(__file__).resolve().parent
     for folder in (package / "conf", package.parents[1] / "conf"):
-        if (folder / "model").is_dir():
+        if (folder / "reconstruct.yaml").is_file():
             return folder
     raise ConfigError(
         f"conf/ is neither in {package} nor in {package.parents[1]}: reinstall spikerec."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 
 from spikerec.errors import MissingPackageError
@@ -36,8 +37,18 @@ def require(module: str, purpose: str) -> None:
     if not is_installed(module):
         raise MissingPackageError(
             f"{purpose} needs the package {module}, which is not installed: "
-            f"pip install 'spikerec[{EXTRAS[module]}]'."
+            f"pip install '{_distribution()}[{EXTRAS[module]}]'."
         )
+
+
+def _distribution() -> str:
+    """Return `spikerec-run` where that alone is installed (`spikerec.runtime`), else `spikerec`."""
+    try:
+        distribution("spikerec-run")
+        distribution("spikerec")
+    except PackageNotFoundError as missing:
+        return "spikerec-run" if missing.name == "spikerec" else "spikerec"
+    return "spikerec"
 
 
 def is_installed(module: str) -> bool:

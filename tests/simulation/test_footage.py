@@ -15,7 +15,8 @@ from PIL import Image
 from spikerec import spikes
 from spikerec.errors import DataError
 from spikerec.simulation import Camera, Recording, VideoScene, footage, write_scene, write_stream
-from spikerec.simulation.footage import CONTAINERS, KEPT, Footage, read_frames
+from spikerec.simulation.footage import KEPT, Footage, read_frames
+from spikerec.simulation.opening import CONTAINERS
 from tests.fakes import fake_image, write_image
 
 

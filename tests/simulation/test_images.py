@@ -13,7 +13,7 @@ import torch
 from PIL import ExifTags, Image
 
 from spikerec.errors import DataError, DataNotFoundError
-from spikerec.simulation import bundled_images, folder_images, images
+from spikerec.simulation import bundled_images, folder_images, images, opening
 from spikerec.simulation.images import fitted, image_size, read_colour, read_grey, write_grey
 
 
@@ -28,7 +28,7 @@ def test_bundled_images_need_no_download() -> None:
 
 
 def test_a_webp_has_a_lower_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_WEBP_PIXELS", 100)
+    monkeypatch.setattr(opening, "MAX_WEBP_PIXELS", 100)
     for kind in ("webp", "png"):
         Image.new("L", (11, 10)).save(tmp_path / f"a.{kind}")
     assert image_size(tmp_path / "a.png") == (10, 11)

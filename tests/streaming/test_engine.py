@@ -15,7 +15,8 @@ from spikerec.errors import ConfigError, WindowError
 from spikerec.models.base import BlockNetwork, Network, Reconstruction
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.streaming import KeyReadouts, Tiling, make_frames, reconstruct
-from spikerec.streaming.readouts import ahead, read
+from spikerec.streaming.ahead import ahead
+from spikerec.streaming.reading import read
 from tests.fakes import fake_spikes
 
 MODELS = config_names("model")

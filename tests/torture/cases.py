@@ -16,7 +16,7 @@ from spikerec.configs import build
 from spikerec.errors import DataError
 from spikerec.parsing import RUN_DOCUMENT, parsing, read_json
 from spikerec.results.store import Problem, Store
-from spikerec.simulation.footage import open_container
+from spikerec.simulation.opening import open_container
 from spikerec.weights import named, read_state
 from spikerec.weights.checkpoint import digest
 from tests.fakes import fake_image, fake_reds, fake_spikes, write_dat, write_image

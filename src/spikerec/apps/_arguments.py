@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from spikerec.errors import ConfigError, DataNotFoundError
 from spikerec.options import COLUMNS, Option, offer
-from spikerec.values import FALSE, TRUE, kinds_of, written_value
+from spikerec.values import CHOICES, FALSE, TRUE, kinds_of, written_value
 
 #: Keys at the top of `conf/stream.yaml`.
 STREAM = tuple(key for key in offer("stream").options if "." not in key)
@@ -147,8 +147,11 @@ def add_stream_options(parser: argparse.ArgumentParser, without: Sequence[str] =
 
 
 def add_option(parser: argparse.ArgumentParser, verb: str, key: str) -> None:
-    """Add one option of a verb that has a configuration, with its comment and default."""
-    _add(parser, offer(verb).options[key], key)
+    """Add one option of a verb that has a configuration, with its comment and default.
+
+    Its name is the last word of its key: `--gamma` for `tone.gamma`.
+    """
+    _add(parser, offer(verb).options[key], key.rpartition(".")[2])
 
 
 def _add(parser: argparse.ArgumentParser, option: Option, name: str) -> None:
@@ -168,7 +171,7 @@ def _add(parser: argparse.ArgumentParser, option: Option, name: str) -> None:
         parser.add_argument(flag, type=partial(_read, option), default=option.default, help=text)
 
 
-def _read(option: Option, text: str) -> int | float | str | None:
+def _read(option: Option, text: str) -> bool | int | float | str | None:
     """A value as the verbs with a configuration understand it.
 
     Raises:
@@ -183,7 +186,10 @@ def _read(option: Option, text: str) -> int | float | str | None:
         return None
     if kinds == {"int"}:
         return int(written)
-    return float(written) if kinds == {"float"} else written
+    if kinds == {"bool"}:
+        return written == "true"
+    is_number = kinds == {"float"} and written not in CHOICES.get(option.key, ())
+    return float(written) if is_number else written
 
 
 def stated(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A network as one file that runs without this package: torch.export (`.pt2`) or ONNX.
 
 The file takes a window of spikes of one size, (1, T, H, W) float32, 0 and 1, and returns the image,
-(1, 1, H, W) float32, in the network's unit (see `Network.output_scale`). Padding is inside.
+(1, 1, H, W) float32, in the network's unit (see `Network.output_scale`). Padding is inside. What
+else it takes to run the file, it states (`inference.statement`); `spikerec.runtime` does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from spikerec.describing import arguments, describe
 from spikerec.errors import EXHAUSTED, ConfigError, DataError, fault_number
 from spikerec.extras import require
+from spikerec.inference.statement import MOST_ONNX_BYTES, STATEMENT, Statement
 from spikerec.models.base import Network
 from spikerec.parsing import RUN_DOCUMENT, parse_json, parsing
 from spikerec.spikes.files import atomic_path
@@ -30,10 +32,6 @@ from spikerec.weights.checkpoint import digest
 TOLERANCE = 1e-3
 #: Packages whose loggers report each step.
 CONVERTERS = ("onnx_ir", "onnxscript", "torch.onnx")
-#: Name under which the file states what was exported, so that a repeated command can compare.
-STATEMENT = "spikerec.json"
-#: Bound of an ONNX file whose statement is read: protobuf's own.
-MOST_ONNX_BYTES = 1 << 31
 
 
 class Standalone(nn.Module):
@@ -142,17 +140,20 @@ def write_onnx(module: nn.Module, spikes: Tensor, path: Path, about: Mapping[str
 
 
 def _statement(network: Network, size: tuple[int, int]) -> dict[str, Any]:
-    """State what an exported file holds: network, arguments, weights and size."""
+    """State what an exported file holds, so that it can be run, and repeated commands compare."""
     try:
         given = describe(arguments(network), "network")
     except ConfigError:  # an argument without a description, such as a lambda: never the same
         given = None
-    return {
-        "network": f"{type(network).__module__}.{type(network).__qualname__}",
-        "arguments": given,
-        "weights": digest(network.state_dict()),
-        "size": list(size),
-    }
+    return Statement(
+        network=f"{type(network).__module__}.{type(network).__qualname__}",
+        arguments=given,
+        weights=digest(network.state_dict()),
+        window=network.window,
+        key_readout=network.key_readout,
+        output_scale=network.output_scale,
+        size=list(size),
+    ).plain
 
 
 def _read_statement(path: Path) -> dict[str, Any]:

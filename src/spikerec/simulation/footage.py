@@ -1,6 +1,6 @@
 """Frames of a video file, or of a folder of images: upright, timed, and read one by one.
 
-A video is opened by its content, as one of the containers below, and may name no other file or
+A video is opened by its content, as one of `opening.CONTAINERS`, and may name no other file or
 address: playlists and scripts of FFmpeg (ffconcat, HLS, DASH, SDP, …) are refused.
 """
 
@@ -28,12 +28,7 @@ from spikerec.simulation.images import (
     light_of,
     read_light,
 )
-
-#: Containers that hold their own frames, as FFmpeg's demuxers are called.
-CONTAINERS = (
-    *("mov", "matroska", "avi", "mpegts", "mpeg", "ogg", "flv", "asf", "gif", "mxf", "dv", "nut"),
-    *("ivf", "yuv4mpegpipe", "mjpeg", "m4v", "h264", "hevc", "obu", "mpegvideo", "apng"),
-)
+from spikerec.simulation.opening import open_container
 
 #: Bounds of a video: pixels of a frame (8192²), frames (an hour at 36 a second), pixels in all
 #: (10 minutes of 4K at 60 a second), and the longest gap between two frames over the shortest.
@@ -240,21 +235,6 @@ def read_video(
             seen = light_of(frame.to_ndarray(format="rgb24"), light)
             upright = np.rot90(seen, _quarter_turns(frame))
             yield torch.from_numpy(np.ascontiguousarray(upright))
-
-
-@contextmanager
-def open_container(path: Path) -> Iterator[Any]:
-    """Open a video file by its content, as one of `CONTAINERS`: the one place that does.
-
-    What PyAV raises inside the `with` block is not translated.
-    """
-    import av
-
-    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
-    with av.open(
-        f"file:{path.absolute()}", options=options, metadata_errors="replace"
-    ) as container:
-        yield container
 
 
 @contextmanager

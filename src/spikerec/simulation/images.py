@@ -8,9 +8,7 @@ to levels again. Neither a gamma curve nor a colour profile is applied, and tran
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +24,7 @@ from torch import Tensor
 
 from spikerec.errors import DataError, DataNotFoundError
 from spikerec.kinds import checked
-from spikerec.parsing import parsing
+from spikerec.simulation.opening import open_image
 from spikerec.spikes.folders import listed
 from spikerec.spikes.grey import grey_levels
 
@@ -38,16 +36,6 @@ COLOURS: tuple[Light, ...] = ("red", "green", "blue")
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-#: Decoders that a file may ask for, by its content; others of Pillow's start programs or are rare.
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-
-#: Bounds of an image file: bytes, pixels (33 million, half a gigabyte while it is read), and pixels
-#: times the scans of a progressive JPEG, each of which goes over all of them.
-MAX_IMAGE_BYTES = 1 << 28
-MAX_IMAGE_PIXELS = 1 << 25
-#: Pixels of a WebP, whose decoder holds four pictures of them at once.
-MAX_WEBP_PIXELS = 1 << 24
-MAX_SCANNED_PIXELS = 1 << 29
 #: Pixels whose colours are read at once.
 STRIP_PIXELS = 1 << 22
 #: Distance by which a float image may leave [0, 1], as resampling and rounding cause it.
@@ -213,47 +201,6 @@ def image_size(path: Path) -> tuple[int, int]:
             stored = ExifTags.Base.ImageLength, ExifTags.Base.ImageWidth
             height, width = (int(opened.tag_v2[tag]) for tag in stored)
     return (width, height) if lies_on_its_side else (height, width)
-
-
-@contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image without decoding it; what fails inside the `with` block is one of our errors.
-
-    Raises:
-        DataNotFoundError: no such file.
-        DataError: not an image, or one beyond the bounds.
-    """
-    if not path.is_file():
-        raise DataNotFoundError(f"{path} does not exist: expected an image file.")
-    if path.stat().st_size > MAX_IMAGE_BYTES:
-        raise DataError(f"{path} holds more than the {MAX_IMAGE_BYTES:,} bytes of an image.")
-    with parsing(path, "an image"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is the lower bound
-        # From a file object: of a path, Pillow maps a rotated TIFF in wrong rows.
-        with path.open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
-            most = MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_IMAGE_PIXELS
-            if image.width * image.height > most:
-                raise DataError(
-                    f"{path} has {image.height:,} × {image.width:,} pixels, expected at most "
-                    f"{most:,}: reduce it first."
-                )
-            if image.format == "JPEG":
-                _check_scans(path, image.width * image.height)
-            yield image
-
-
-def _check_scans(path: Path, pixels: int) -> None:
-    """Refuse a JPEG of many scans, which takes a hundred times as long as it looks.
-
-    Raises:
-        DataError: it is one.
-    """
-    scans = path.read_bytes().count(b"\xff\xda")  # this pair begins a scan, and nothing else
-    if scans * pixels > max(MAX_SCANNED_PIXELS, pixels):
-        raise DataError(
-            f"{path} has {pixels:,} pixels in {scans:,} scans, expected at most "
-            f"{MAX_SCANNED_PIXELS:,} together: save it again."
-        )
 
 
 def weighed(colours: NDArray[np.uint8]) -> NDArray[np.float32]:

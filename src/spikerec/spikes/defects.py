@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from spikerec.errors import GeometryError
 from spikerec.spikes.bayer import PLANES
 from spikerec.spikes.stream import SpikeStream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Spikes = TypeVar("Spikes", "Tensor", NDArray[np.uint8])
 
 #: A broken pixel is this many times its neighbours, or this many times below them …
 RATIO = 2.0
@@ -159,6 +163,12 @@ def find_sure_defects(
     return Defects(hot, dead)
 
 
+def find_masked(looked_at: Sample, mask_defects: bool | None, *, is_mosaic: bool) -> Defects:
+    """Find the pixels that are to be replaced: those beyond doubt for None, all for True."""
+    find = find_defects if mask_defects else find_sure_defects
+    return find(looked_at.rate, looked_at.num_readouts, is_mosaic=is_mosaic)
+
+
 def _neighbours(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """The eight neighbours of each pixel, (8, H, W); beyond the border the image is mirrored."""
     height, width = image.shape
@@ -188,16 +198,16 @@ class Repair:
     """
 
     def __init__(self, broken: NDArray[np.bool_], *, is_mosaic: bool = False) -> None:
-        nearest = np.zeros((2, *broken.shape), np.int64)
         step = 2 if is_mosaic and min(broken.shape) > 1 else 1
-        for top, left in PLANES if step == 2 else ((0, 0),):
-            rows, columns = _nearest_whole(broken[top::step, left::step])
-            nearest[0, top::step, left::step] = step * rows + top
-            nearest[1, top::step, left::step] = step * columns + left
-        self._broken = tuple(torch.from_numpy(index) for index in np.nonzero(broken))
-        self._source = tuple(torch.from_numpy(index[broken].astype(np.int64)) for index in nearest)
+        broken_pixels, whole_pixels = [], []
+        for plane in PLANES if step == 2 else ((0, 0),):
+            part = broken[plane[0] :: step, plane[1] :: step]
+            broken_pixels.append(step * np.argwhere(part) + plane)
+            whole_pixels.append(step * _nearest_whole(part) + plane)
+        self._broken = tuple(np.concatenate(broken_pixels).T)  # rows and columns
+        self._source = tuple(np.concatenate(whole_pixels).T)
 
-    def __call__(self, spikes: Tensor) -> Tensor:
+    def __call__(self, spikes: Spikes) -> Spikes:
         """Replace the broken pixels of (..., H, W), in place."""
         rows, columns = self._broken
         spikes[..., rows, columns] = spikes[..., self._source[0], self._source[1]]
@@ -205,10 +215,30 @@ class Repair:
 
 
 def _nearest_whole(broken: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Row and column of the nearest pixel that is not broken, (2, H, W)."""
-    from scipy.ndimage import distance_transform_edt
-
+    """Row and column of the whole pixel nearest to each broken one, (N, 2)."""
     if broken.all():
         raise GeometryError(f"all {broken.size} pixels are marked as broken: none to use.")
-    nearest = distance_transform_edt(broken, return_distances=False, return_indices=True)
-    return np.asarray(nearest, np.int64)
+    places = np.argwhere(broken)
+    nearest = places.copy()
+    left = np.arange(len(places))
+    reach = 1
+    while len(left):
+        for offset in _offsets(reach):
+            there = places[left] + offset
+            is_inside = ((there >= 0) & (there < broken.shape)).all(1)
+            rows, columns = np.where(is_inside[:, None], there, 0).T
+            is_whole = is_inside & ~broken[rows, columns]
+            nearest[left[is_whole]] = there[is_whole]
+            left = left[~is_whole]
+        reach *= 2
+    return nearest
+
+
+def _offsets(reach: int) -> NDArray[np.int64]:
+    """All steps (y, x) of at most this length but none, the shortest first, to the left first."""
+    side = np.arange(-reach, reach + 1)
+    steps = np.stack(np.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)[:, ::-1]
+    squares = (steps**2).sum(1)
+    order = np.argsort(squares, kind="stable")
+    ordered: NDArray[np.int64] = steps[order][1 : int((squares <= reach**2).sum())]
+    return ordered

@@ -1,7 +1,7 @@
 from .engine import Frame, make_frames
-from .key_readouts import KeyReadouts
+from .key_readouts import KeyReadouts, default_stride
 from .light import FixedPattern, Tone, white_rate
-from .reconstructing import default_stride, reconstruct
+from .reconstructing import reconstruct
 from .sinks import Sink, open_sink
 from .tiles import Tiling, choose_tiling, fitting_side
 from .video import Video

@@ -7,6 +7,7 @@ from typing import Any
 
 from spikerec.errors import DataNotFoundError
 from spikerec.parsing import Bounds, parse_json, parsing
+from spikerec.simulation.opening import open_container, open_image
 from spikerec.streaming.sinks.marks import ABOUT_MARK, ABOUT_TAG, LONGEST_MARK
 from spikerec.streaming.sinks.videos import ENCODINGS
 
@@ -48,8 +49,6 @@ def read_about(path: Path) -> dict[str, Any]:
 def _stated(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix == ".png":
-        from spikerec.simulation.images import open_image  # PyTorch comes with it
-
         with open_image(path) as image:
             return str(image.info.get(ABOUT_TAG, ""))
     if suffix in (".h5", ".hdf5"):
@@ -58,8 +57,6 @@ def _stated(path: Path) -> str:
         with h5py.File(path) as file:
             return str(file.attrs.get(ABOUT_TAG, ""))
     if suffix in ENCODINGS and ENCODINGS[suffix].joins:
-        from spikerec.simulation.footage import open_container  # PyTorch comes with it
-
         with open_container(path) as container:
             about = {key.lower(): value for key, value in container.metadata.items()}
         return str(about.get(ABOUT_TAG.lower(), ""))

@@ -1,6 +1,6 @@
 """The engine: a stream read once, through one or several networks, to images in order.
 
-Three things happen at a time, each in a thread: readouts are read (`readouts.read`), windows become
+Three things happen at a time, each in a thread: readouts are read (`reading.read`), windows become
 images (`make_frames`), and images are drawn and written by whoever asks for the frames. Bounded
 queues lie between them, so that memory does not grow with the length of the stream.
 """
@@ -21,14 +21,13 @@ from spikerec.models.modes import for_inference
 from spikerec.models.reconstructors import Reconstructor
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.defects import Repair
+from spikerec.streaming.ahead import DEPTH, ahead
+from spikerec.streaming.calibrated import Calibrated
 from spikerec.streaming.colour import ByPlanes
 from spikerec.streaming.key_readouts import KeyReadouts, reach
-from spikerec.streaming.light import Calibrated
-from spikerec.streaming.readouts import Readouts, ahead, read
+from spikerec.streaming.reading import read
+from spikerec.streaming.readouts import Readouts
 from spikerec.streaming.tiles import Tiled, Tiling
-
-#: Items ready between two threads: one in use, one waiting.
-DEPTH = 2
 
 
 class Frame(NamedTuple):

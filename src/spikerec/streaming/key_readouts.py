@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from spikerec.errors import ConfigError, DataError, WindowError
 from spikerec.kinds import checked
@@ -14,8 +14,17 @@ from spikerec.parsing import read_bytes, shown
 from spikerec.spikes import Ends, SpikeStream
 from spikerec.spikes.ends import check_ends, check_mirrors
 
-if TYPE_CHECKING:
-    from spikerec.models.base import Network
+
+class Windowed(Protocol):
+    """A method as far as its windows go."""
+
+    @property
+    def window(self) -> int:
+        """Readouts of a window."""
+
+    @property
+    def key_readout(self) -> int:
+        """Index in the window of the readout that is reconstructed."""
 
 
 @checked
@@ -40,7 +49,7 @@ class KeyReadouts:
     def of(
         cls,
         stream: SpikeStream,
-        networks: Sequence[Network],
+        networks: Sequence[Windowed],
         stride: int,
         start: int = 0,
         stop: int | None = None,
@@ -101,7 +110,7 @@ class KeyReadouts:
     def at(
         cls,
         stream: SpikeStream,
-        networks: Sequence[Network],
+        networks: Sequence[Windowed],
         readouts: Sequence[int],
         ends: Ends = "reflect",
     ) -> KeyReadouts:
@@ -167,6 +176,78 @@ class KeyReadouts:
 
 
 _NONE = KeyReadouts(0, 0, 1)
+
+#: Frames by which a short clip becomes a video of a few seconds.
+FEWEST_FRAMES = 75
+
+
+def choose_key_readouts(
+    stream: SpikeStream,
+    networks: Sequence[Windowed],
+    *,
+    stride: int | None = None,
+    start: int = 0,
+    stop: int | None = None,
+    ends: Ends = "reflect",
+    slow_motion: float | None = None,
+    fps: float = 25,
+    at: Any = None,  # noqa: ANN401 (a readout, a time, a list of them, or a file)
+) -> KeyReadouts:
+    """The key readouts that the arguments of `spikerec.reconstruct` ask for.
+
+    Raises:
+        ConfigError: `at` beside another choice, or a value out of range.
+        WindowError: see `KeyReadouts.of` and `KeyReadouts.at`.
+    """
+    if at is not None:
+        if (stride, slow_motion, start, stop) != (None, None, 0, None):
+            raise ConfigError("at names readouts: leave out stride, slow_motion, start and stop.")
+        return KeyReadouts.at(stream, networks, parse_readouts(at, stream), ends)
+    if stride is None:
+        end = stream.num_readouts if stop is None else min(stop, stream.num_readouts)
+        stride = default_stride(stream, networks, slow_motion, fps, end - start)
+    return KeyReadouts.of(stream, networks, stride, start, stop, ends)
+
+
+@checked
+def default_stride(
+    stream: SpikeStream,
+    networks: Sequence[Windowed],
+    slow_motion: float | None,
+    fps: float,
+    num_readouts: int | None = None,
+) -> int:
+    """Readouts from one frame to the next for a wanted playback speed.
+
+    Args:
+        stream: states the sampling rate.
+        networks: the methods.
+        slow_motion: times slower than life; None for half the shortest window, and less of a clip
+            so short that it would play for less than three seconds.
+        fps: frames shown in a second.
+        num_readouts: of the clip; None for the whole stream.
+
+    Raises:
+        ConfigError: a speed is wanted of a stream whose sampling rate is unknown, or one so slow
+            that there is less than one readout a frame.
+    """
+    if slow_motion is None:
+        count = stream.num_readouts if num_readouts is None else num_readouts
+        half = min(network.window for network in networks) // 2
+        return max(1, min(half, count // FEWEST_FRAMES))
+    if stream.rate_hz is None:
+        raise ConfigError(
+            f"slow_motion={slow_motion:g} needs the sampling rate of {stream.path}: set rate_hz, "
+            "or stride instead."
+        )
+    stride = stream.rate_hz / (fps * slow_motion)
+    if stride < 0.5:
+        raise ConfigError(
+            f"slow_motion={slow_motion:g} at fps={fps:g} asks for {fps * slow_motion:g} frames a "
+            f"second of {stream.rate_hz:g} readouts: lower slow_motion or fps."
+        )
+    return round(stride)
+
 
 #: Units of time behind a number, in seconds.
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}
@@ -249,7 +330,7 @@ def _readout(text: str, stream: SpikeStream) -> int:
     return int(number)
 
 
-def reach(networks: Sequence[Network]) -> tuple[int, int]:
+def reach(networks: Sequence[Windowed]) -> tuple[int, int]:
     """Readouts needed before a key readout, and from it on."""
     before = max(network.key_readout for network in networks)
     return before, max(network.window - network.key_readout for network in networks)

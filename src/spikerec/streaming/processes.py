@@ -24,9 +24,9 @@ from spikerec.errors import ConfigError, ProcessError, SpikerecError
 from spikerec.kernels.devices import each_its_own, parse_device, present_device
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
+from spikerec.streaming.ahead import ahead
 from spikerec.streaming.engine import Frame, make_frames
 from spikerec.streaming.key_readouts import KeyReadouts
-from spikerec.streaming.readouts import ahead
 
 #: Bytes of frames that a process may hold ready.
 AHEAD_BYTES = 1 << 27

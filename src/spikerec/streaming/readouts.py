@@ -10,52 +10,16 @@ all that follows. So every way along a stream, and every tile, sees the ends as 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from spikerec.models.padding import Margins
 from spikerec.models.reconstructors import Spikes
-from spikerec.spikes import NpzStream, PackedSpikes, SpikeStream, unpack_bits
+from spikerec.spikes import unpack_bits
 from spikerec.spikes.defects import Repair
-from spikerec.streaming.light import Calibrated
-
-#: Bytes read from a mapped file before it is let go: pages read count as memory until then.
-RELEASE_BYTES = 1 << 22
-
-Item = TypeVar("Item")
-
-
-class Chunk(NamedTuple):
-    """Readouts [first, stop) of a stream, mirrored where they lie outside."""
-
-    first: int
-    stop: int
-    packed: PackedSpikes
-
-
-def read(
-    stream: SpikeStream, key_readouts: Iterable[int], before: int, after: int
-) -> Generator[Chunk, None, None]:
-    """Read what each rising key readout needs beyond the ones before it.
-
-    No readout is read twice, but for those that are mirrored at the ends.
-    """
-    done: int | None = None
-    unreleased = 0
-    for key_readout in key_readouts:
-        first, stop = key_readout - before, key_readout + after
-        first = first if done is None else max(first, done)
-        packed = stream.packed(first, stop, ends="reflect")
-        yield Chunk(first, stop, packed)
-        done = stop
-        unreleased += packed.bits.nbytes
-        if unreleased > RELEASE_BYTES and not isinstance(stream, NpzStream):
-            stream.close()
-            unreleased = 0
+from spikerec.streaming.calibrated import Calibrated
+from spikerec.streaming.reading import Chunk
 
 
 class Readouts:
@@ -135,27 +99,3 @@ class Cut:
         """See `Spikes.part`."""
         padded = self._margins.pad(self._whole.part(first, stop))
         return padded[:, self._rows, self._columns]
-
-
-class _End:
-    """After the last item."""
-
-
-END: Final = _End()
-
-
-def ahead(items: Generator[Item, None, None], depth: int) -> Generator[Item, None, None]:
-    """The same items, made in a thread of their own, at most `depth` of them ahead.
-
-    An error in making one is raised in its place. When the reader stops early, so does the thread.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        pending = deque(pool.submit(next, items, END) for _ in range(depth))
-        try:
-            while not isinstance(item := pending.popleft().result(), _End):
-                pending.append(pool.submit(next, items, END))
-                yield item
-        finally:
-            for future in pending:
-                future.cancel()
-            pool.submit(items.close).result()

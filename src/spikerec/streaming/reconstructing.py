@@ -11,16 +11,13 @@ from spikerec.errors import ConfigError
 from spikerec.kinds import checked, unknown_argument
 from spikerec.models.base import Network
 from spikerec.spikes import Ends, Source, SpikeStream, as_stream
-from spikerec.streaming.key_readouts import KeyReadouts, parse_readouts
+from spikerec.streaming.key_readouts import choose_key_readouts
 from spikerec.streaming.video import Video
 from spikerec.weights.shipped import DEFAULT_MODEL
 from spikerec.weights.trained import load
 
 Path_ = str | Path
 Method = str | Network | Mapping[str, Network]
-
-#: Frames by which a short clip becomes a video of a few seconds.
-FEWEST_FRAMES = 75
 
 
 @checked
@@ -100,54 +97,15 @@ def reconstruct(
         networks[name] = load(method, own) if isinstance(method, str) else method
     if not networks:
         raise ConfigError("methods names no method: name one such as tfp, or leave it out.")
-    ready = list(networks.values())
-    if at is not None:
-        if (stride, slow_motion, start, stop) != (None, None, 0, None):
-            raise ConfigError("at names readouts: leave out stride, slow_motion, start and stop.")
-        key_readouts = KeyReadouts.at(stream, ready, parse_readouts(at, stream), ends)
-        return Video(stream, networks, key_readouts, **settings)
-    if stride is None:
-        end = stream.num_readouts if stop is None else min(stop, stream.num_readouts)
-        stride = default_stride(stream, ready, slow_motion, fps, end - start)
-    key_readouts = KeyReadouts.of(stream, ready, stride, start, stop, ends)
+    key_readouts = choose_key_readouts(
+        stream,
+        list(networks.values()),
+        stride=stride,
+        start=start,
+        stop=stop,
+        ends=ends,
+        slow_motion=slow_motion,
+        fps=fps,
+        at=at,
+    )
     return Video(stream, networks, key_readouts, **settings)
-
-
-@checked
-def default_stride(
-    stream: SpikeStream,
-    networks: Sequence[Network],
-    slow_motion: float | None,
-    fps: float,
-    num_readouts: int | None = None,
-) -> int:
-    """Readouts from one frame to the next for a wanted playback speed.
-
-    Args:
-        stream: states the sampling rate.
-        networks: the methods.
-        slow_motion: times slower than life; None for half the shortest window, and less of a clip
-            so short that it would play for less than three seconds.
-        fps: frames shown in a second.
-        num_readouts: of the clip; None for the whole stream.
-
-    Raises:
-        ConfigError: a speed is wanted of a stream whose sampling rate is unknown, or one so slow
-            that there is less than one readout a frame.
-    """
-    if slow_motion is None:
-        count = stream.num_readouts if num_readouts is None else num_readouts
-        half = min(network.window for network in networks) // 2
-        return max(1, min(half, count // FEWEST_FRAMES))
-    if stream.rate_hz is None:
-        raise ConfigError(
-            f"slow_motion={slow_motion:g} needs the sampling rate of {stream.path}: set rate_hz, "
-            "or stride instead."
-        )
-    stride = stream.rate_hz / (fps * slow_motion)
-    if stride < 0.5:
-        raise ConfigError(
-            f"slow_motion={slow_motion:g} at fps={fps:g} asks for {fps * slow_motion:g} frames a "
-            f"second of {stream.rate_hz:g} readouts: lower slow_motion or fps."
-        )
-    return round(stride)

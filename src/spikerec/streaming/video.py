@@ -40,11 +40,11 @@ from spikerec.spikes.defects import (
     Defects,
     Repair,
     Sample,
-    find_defects,
-    find_sure_defects,
+    find_masked,
     sample,
 )
 from spikerec.spikes.grey import grey_levels
+from spikerec.streaming.calibrated import Calibrated
 from spikerec.streaming.colour import (
     WhiteBalance,
     balance_gains,
@@ -56,13 +56,16 @@ from spikerec.streaming.engine import Frame, make_frames
 from spikerec.streaming.exposure import (
     Exposure,
     choose_light,
+    chosen_over_clip,
+    described,
     is_measured,
+    looked_at_part,
     measured_gain,
+    measured_unit,
     pieces_of,
-    places_over_clip,
 )
-from spikerec.streaming.key_readouts import KeyReadouts, reach
-from spikerec.streaming.light import Calibrated, FixedPattern, Tone, white_level
+from spikerec.streaming.key_readouts import KeyReadouts
+from spikerec.streaming.light import FixedPattern, Tone
 from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, distribute_frames
 from spikerec.streaming.sinks import open_sink
@@ -70,9 +73,6 @@ from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling
 from spikerec.weights.checkpoint import digest
 
 Path_ = str | Path
-
-#: White level of images that are dark throughout.
-LEAST_WHITE = 1e-3
 
 
 @checked
@@ -164,8 +164,7 @@ class Video:
         self.defects: Defects | None = None
         if mask_defects is not False and looked_at is not None:
             is_mosaic = pattern is not None
-            find = find_defects if mask_defects else find_sure_defects
-            self.defects = find(looked_at.rate, looked_at.num_readouts, is_mosaic=is_mosaic)
+            self.defects = find_masked(looked_at, mask_defects, is_mosaic=is_mosaic)
             broken = self.defects.broken
             repair = Repair(broken, is_mosaic=is_mosaic) if broken.any() else None
         self._repair: Repair | Calibrated | None = repair
@@ -211,17 +210,11 @@ class Video:
         if tile is not None:  # a wrong one is refused here, not at the first frame
             self._tilings(1)
 
-    def _looked_at_part(self) -> tuple[int, int | None]:
-        """The readouts that the frames are made of; the whole clip where they are a list."""
-        if self.key_readouts.listed:
-            return 0, None
-        before, after = reach(list(self.networks.values()))
-        return max(self.key_readouts.first - before, 0), self.key_readouts.stop + after
-
     @cached_property
     def looked_at(self) -> Sample:
         """Sample of the part that the frames are made of."""
-        return sample(self.stream, *self._looked_at_part(), pieces_of(self.stream))
+        part = looked_at_part(self.key_readouts, list(self.networks.values()))
+        return sample(self.stream, *part, pieces_of(self.stream))
 
     @cached_property
     def concerns(self) -> list[str]:
@@ -299,16 +292,14 @@ class Video:
     def _factors(self) -> tuple[Tensor, Tensor]:
         """Factors of the images of each network, (M, 1, 1): to the clip's unit, and the gain.
 
-        Where the exposure is not measured, all are 1. A network whose unit does not follow from
-        firing rates is given the one in which its white level is 1, as that of the rates is.
+        Where the exposure is not measured, all are 1.
         """
         units, gains = torch.ones(len(self.networks), 1, 1), torch.ones(len(self.networks), 1, 1)
         if not self._is_measured:
             return units, gains
         images = self._images_over_clip()
         for place, network in enumerate(self.networks.values()):
-            if network.output_scale is None:
-                units[place] = 1 / max(white_level(images[:, place].numpy()), LEAST_WHITE)
+            units[place] = measured_unit(images[:, place].numpy(), network)
         pixels = np.stack([self._corrected(one * units).numpy() for one in images])
         if self._balance is not None:
             pixels = pixels.max(-1)  # white where one of its colours is
@@ -318,16 +309,13 @@ class Video:
 
     def _images_over_clip(self) -> Tensor:
         """Images spread over the clip, as the networks give them: (N, M, H, W)."""
-        chosen = self.key_readouts
-        if chosen.listed:  # a single picture is shown as its clip would be
-            chosen = KeyReadouts(0, self.stream.num_readouts, 1)
         batch_size, tilings = self._layout
         images = []
-        for place in places_over_clip(len(chosen)):
+        for chosen in chosen_over_clip(self.stream, self.key_readouts):
             frames = make_frames(
                 self.stream,
                 list(self.networks.values()),
-                chosen[place : place + 1],
+                chosen,
                 light_scale=self.light_scale,
                 batch_size=batch_size,
                 device=self._devices[0],
@@ -595,9 +583,6 @@ class Video:
     def exposure(self) -> str:
         """A description of the firing rate that is shown as white, of each method if measured."""
         _, gains = self._factors
-        rates = (self.light_scale / (gains.flatten() * self._display.gain)).tolist()
-        if not self._is_measured:
-            return f"white fires at {rates[0]:.4g} per readout"
-        named = zip(self.networks, rates, strict=True)
-        each = [f"{rate:.4g} ({name})" if rates[1:] else f"{rate:.4g}" for name, rate in named]
-        return f"measured: white fires at {', '.join(each)} per readout"
+        rates = self.light_scale / (gains.flatten() * self._display.gain)
+        named = dict(zip(self.networks, rates.tolist(), strict=True))
+        return described(named, is_measured=self._is_measured)

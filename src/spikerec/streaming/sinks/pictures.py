@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from spikerec.errors import ConfigError
+from spikerec.simulation.opening import open_image
 from spikerec.spikes.files import sync
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.sinks.base import Sink
@@ -73,8 +74,6 @@ class PngFolder(Sink):
         return self._folder
 
     def _found_mark(self) -> str:
-        from spikerec.simulation.images import open_image  # PyTorch comes with it
-
         with open_image(self.path / "000000.png") as image:
             return str(image.info.get("Comment", ""))
 
@@ -110,7 +109,5 @@ class PngFile(PngFolder):
         return self._folder / self._name(0)
 
     def _found_mark(self) -> str:
-        from spikerec.simulation.images import open_image  # PyTorch comes with it
-
         with open_image(self.path) as image:
             return str(image.info.get("Comment", ""))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spikerec.errors import ConfigError
 from spikerec.extras import require
+from spikerec.simulation.opening import open_container
 from spikerec.spikes.files import sync
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.sinks.base import Sink
@@ -116,8 +117,6 @@ class VideoSink(Sink):
         require("av", "a video file")
         if not self.encoding.joins:
             return last_mark(self.path)
-        from spikerec.simulation.footage import open_container  # PyTorch comes with it
-
         with open_container(self.path) as container:
             about = {key.lower(): value for key, value in container.metadata.items()}
         return str(about.get("comment", ""))
@@ -202,8 +201,6 @@ def _join(
         output.metadata.update(tags)
         stream = None
         for path, length in segments.items():
-            from spikerec.simulation.footage import open_container  # PyTorch comes with it
-
             with open_container(path) as source:
                 video = source.streams.video[0]
                 stream = stream or output.add_stream_from_template(video)
@@ -218,8 +215,6 @@ def _join(
 
 def _decoded(segments: Mapping[Path, int], kind: str) -> Generator[NDArray[np.uint8], None, None]:
     for path, length in segments.items():
-        from spikerec.simulation.footage import open_container  # PyTorch comes with it
-
         with open_container(path) as source:
             for frame in islice(source.decode(video=0), length):
                 yield frame.to_ndarray(format=kind)

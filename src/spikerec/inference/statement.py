@@ -1,0 +1,77 @@
+"""The statement inside an exported file: its network, and all that is needed to run it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from spikerec.errors import ConfigError, DataError
+from spikerec.parsing import RUN_DOCUMENT, parse_json
+from spikerec.spikes.geometry import check_light_scale
+
+#: Name under which a file holds its statement.
+STATEMENT = "spikerec.json"
+#: Bound of an ONNX file that is read: protobuf's own.
+MOST_ONNX_BYTES = 1 << 31
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Facts about an exported network.
+
+    Attributes:
+        network: its class, with the module.
+        arguments: its arguments as plain values; None where one has no description.
+        weights: digest of its weights.
+        window: readouts that it sees.
+        key_readout: index in the window of the readout that is reconstructed.
+        output_scale: light scale at which its image is intensity; None for intensity at any.
+        size: height and width of the pictures that it takes, without padding: that is inside.
+    """
+
+    network: str
+    arguments: dict[str, Any] | None
+    weights: str
+    window: int
+    key_readout: int
+    output_scale: float | None
+    size: list[int]
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The statement as plain values."""
+        return asdict(self)
+
+
+def parse_statement(text: str, path: Path) -> Statement:
+    """Read the statement of an exported file.
+
+    Raises:
+        DataError: it is not what `spikerec export` writes.
+    """
+    stated = parse_json(text.encode(), path, RUN_DOCUMENT) if text else {}
+    names = Statement.__dataclass_fields__.keys()
+    if not isinstance(stated, dict) or stated.keys() != names or not _is_sound(stated):
+        raise DataError(
+            f"{path} does not state its network as this spikerec's export does: write it again, "
+            "spikerec export output=NAME.onnx."
+        )
+    return Statement(**stated)
+
+
+def _is_sound(stated: dict[str, Any]) -> bool:
+    """True if each fact that a computation depends on is of its kind, and in its range."""
+    window, key_readout, size = stated["window"], stated["key_readout"], stated["size"]
+    counts = [window, key_readout, *(size if isinstance(size, list) else [])]
+    if len(counts) != 4 or any(type(one) is not int for one in counts):
+        return False
+    if not 0 <= key_readout < window or min(size) < 1:
+        return False
+    scale = stated["output_scale"]
+    if scale is not None:
+        try:
+            check_light_scale(scale)
+        except ConfigError:
+            return False
+    return isinstance(stated["network"], str) and isinstance(stated["weights"], str)
