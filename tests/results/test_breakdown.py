@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from spikerec.results import Record, Samples
-from spikerec.results.boards import Board, gather
-from spikerec.results.breakdown import board_tables, breakdown_table, breakdowns
+from spikerec.results.boards import Board, Choice, gather
+from spikerec.results.breakdown import board_tables, breakdown_table, breakdowns, rule
 from spikerec.results.curves import (
     BINS,
     MOST_AXES,
@@ -27,7 +27,7 @@ from spikerec.results.formats import csv_rows, markdown
 from spikerec.results.statistics import intervals, scenes
 from spikerec.results.tables import Table, standings
 from spikerec.results.terminal import terminal_breakdowns
-from tests.results.records import LIGHT, NOISE, factor_record, make_record
+from tests.results.records import LIGHT, NOISE, factor_record, make_record, protocol
 
 
 def printed(table: Table, width: int = 80) -> str:
@@ -232,7 +232,74 @@ def test_samples_without_a_value_are_left_out() -> None:
     samples = replace(record.samples, values={"psnr": values})
     board = board_of(replace(record, samples=samples))
     assert curves(board, light)["psnr"]["STIR"][0] is None
-    assert breakdowns(board)["light_scale"]["STIR"] == []
+
+
+def without(record: Record, level: float) -> Record:
+    """The record without values at a level of light."""
+    values = record.column("psnr").copy()
+    values[record.samples.covariates["light_scale"] == level] = np.nan
+    return replace(record, samples=replace(record.samples, values={"psnr": values}))
+
+
+def test_a_level_without_a_value_is_not_held() -> None:
+    record = factor_record("STIR", FLAT, QUIET)
+    assert [
+        str(one) for one in breakdowns(board_of(without(record, 0.1)))["light_scale"]["STIR"]
+    ] == ["0.1 (no value)"]
+    table = breakdown_table(board_of(without(record, 0.4), factor_record("TFI", FLAT, QUIET)))
+    assert table is not None
+    assert table.rows["STIR"]["light_scale"].plain(0) == "–"  # nothing to compare with
+
+
+def test_the_baseline_counts_whether_or_not_it_is_shown() -> None:
+    records = [factor_record("STIR", FLAT, QUIET), factor_record("TFI", [29.0] * 6, [29.0] * 3)]
+    records.append(tfp("TFP (31)", [28.0] * 5 + [31.0], [28.0] * 3))
+    whole = breakdowns(board_of(*records))
+    for choice in (Choice(rows=1), Choice(methods=["stir"])):
+        (board,), _ = gather(records, choice)
+        assert list(board.rows) == ["STIR"]
+        assert breakdowns(board)["light_scale"]["STIR"] == whole["light_scale"]["STIR"]
+        assert "TFP (31)" in rule(board)
+    assert [str(one) for one in whole["light_scale"]["STIR"]] == ["1 (< TFP)"]
+
+
+def test_aligned_figures_take_no_part_in_breakdowns() -> None:
+    gain = protocol("best_gain", ("psnr",), alignment="gain")
+    aligned = replace(tfp("TFP (31)", [40.0] * 6, [40.0] * 3), protocol=gain)
+    board = board_of(factor_record("STIR", FLAT, QUIET), aligned)
+    assert breakdowns(board)["light_scale"] == {"STIR": []}
+    assert "TFP" not in rule(board)
+    assert breakdowns(board_of(aligned)) == {}
+
+
+def test_what_one_record_states_otherwise_does_not_judge_the_rows() -> None:
+    records = [factor_record(name, FLAT, QUIET) for name in ("STIR", "WGSE", "TFI")]
+    scales = {"light_scale": records[0].samples.covariates["light_scale"] * 2}
+    odd = replace(records[0], samples=replace(records[0].samples, covariates=scales))
+    (board,), problems = gather([odd, *records[1:]])
+    assert [point.text for point in factors(board)[0].points] == [f"{level:g}" for level in LIGHT]
+    (problem,) = problems
+    assert problem.name == odd.file_name
+    assert "states light_scale 0.8, and" in problem.reason
+    assert "states light_scale 0.4" not in problem.reason
+
+
+def test_facts_come_from_the_records_that_have_them() -> None:
+    old = factor_record("STIR", [35.0] * 6, [35.0] * 3)
+    old = replace(old, schema=4, samples=replace(old.samples, covariates={}, conditions={}))
+    board = board_of(old, factor_record("TFI", FLAT, QUIET))
+    assert next(iter(board.rows)) == "STIR"
+    assert set(breakdowns(board)["light_scale"]) == {"STIR", "TFI"}
+
+
+def test_a_covariate_that_is_mostly_one_value_keeps_its_axis() -> None:
+    record = make_record("STIR", scenes=20, frames=5)
+    counts = [0] * 80 + list(range(1, 21))
+    board = board_of(replace(record, samples=replace(record.samples, mirrored=counts)))
+    (axis,) = covariates(board)
+    assert axis.points[0].text == "0"
+    assert axis.points[-1].high == 20
+    assert [int(mask.sum()) for mask in axis.masks["STIR"]] == [80, 4, 4, 4, 4, 4]
 
 
 def test_all_tables_say_where_methods_break_down() -> None:

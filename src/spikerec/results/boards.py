@@ -29,6 +29,7 @@ from typing import NamedTuple
 from spikerec.configs import RENAMED
 from spikerec.errors import ResultsError, printable
 from spikerec.kinds import checked
+from spikerec.results.facts import Column, facts_of
 from spikerec.results.folds import merge_folds
 from spikerec.results.labels import LabelFacts, unique_labels
 from spikerec.results.parts import Definition
@@ -51,6 +52,10 @@ DIGITS = {"psnr": 2, "ssim": 3, "lpips": 4, "niqe": 3, "brisque": 3} | dict.from
 #: The protocol for new comparisons: of plain definitions, its own has the plain name of a metric.
 DEFAULT_PROTOCOL = "corrected"
 
+#: The method whose best window is what others must not fall below, and the metric of that.
+BASELINE, BASELINE_METRIC = "tfp", "psnr"
+
+MOST_BASELINES = 100  # windows of it that are compared, the best
 MOST_COLUMNS = 20  # metrics of a board, those that most rows have
 MOST_NAMED = 5  # rows that a problem names before it counts the rest
 
@@ -82,6 +87,9 @@ class Board:
         metrics: key → column, in the field's order; the plain definition of a metric first.
         columns: keys of the columns that tables show, in order; empty for all.
         more_metrics: how many columns are left out.
+        baselines: label → row of TFP with a value of plain PSNR, whether or not it is among `rows`;
+            empty where samples vary no factors.
+        facts: covariate or condition → a value per sample (`spikerec.results.facts`).
     """
 
     name: BoardName
@@ -89,6 +97,8 @@ class Board:
     metrics: dict[str, Metric] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     more_metrics: int = 0
+    baselines: dict[str, Row] = field(default_factory=dict)
+    facts: dict[str, Column] = field(default_factory=dict)
 
     @property
     def record(self) -> Record:
@@ -278,17 +288,14 @@ def _board(
         return (-mean if first.higher_is_better else mean), row.label
 
     ordered = sorted(rows, key=place)
-    problems = []
-    for row in ordered[: choice.rows]:
-        try:
-            row.load(known)
-        except ResultsError as error:
-            problems.append(Problem(row.history[-1].file, f"left out of {board.name}: {error}"))
-        else:
-            for lacking, column in joined.items():
-                if lacking in row.figures:
-                    row.figures.setdefault(column, row.figures[lacking])
-            board.rows[row.label] = row
+    board.rows, problems = _loaded(board.name, ordered[: choice.rows], joined, known)
+    if board.rows:
+        windows = _windows_of_baseline(board, variant)
+        board.baselines, failures = _loaded(board.name, windows, joined, known)
+        problems += [failure for failure in failures if failure not in problems]
+        both = (board.rows | board.baselines).values()
+        board.facts, disagreements = facts_of(both, board.keys)
+        problems += disagreements
     if rest := [row.label for row in ordered[choice.rows :]]:
         named = ", ".join(rest[:MOST_NAMED])
         named += f" and {len(rest) - MOST_NAMED} more" if rest[MOST_NAMED:] else ""
@@ -301,6 +308,36 @@ def _board(
             )
         )
     return board, problems
+
+
+def _loaded(
+    name: BoardName, rows: Iterable[Row], joined: Mapping[str, str], known: dict[Path, Record]
+) -> tuple[dict[str, Row], list[Problem]]:
+    """Label → row, for those that can be read, and a problem for each other."""
+    found: dict[str, Row] = {}
+    problems = []
+    for row in rows:
+        try:
+            row.load(known)
+        except ResultsError as error:
+            problems.append(Problem(row.history[-1].file, f"left out of {name}: {error}"))
+            continue
+        for lacking, column in joined.items():
+            if lacking in row.figures:
+                row.figures.setdefault(column, row.figures[lacking])
+        found[row.label] = row
+    return found, problems
+
+
+def _windows_of_baseline(board: Board, variant: _Variant) -> list[Row]:
+    """The rows of TFP that breakdowns are judged by, whatever part of the board is shown."""
+    rows = variant.rows.values()
+    metric = board.metrics.get(BASELINE_METRIC)
+    if metric is None or not any(row.has_factors for row in rows):
+        return []
+    digest = metric.definition.digest
+    windows = [row for row in rows if row.method == BASELINE and digest in row.means]
+    return sorted(windows, key=lambda row: (-row.means[digest], row.label))[:MOST_BASELINES]
 
 
 def _chosen_columns(metrics: Mapping[str, Metric], asked: Iterable[str]) -> tuple[str, ...]:

@@ -3,13 +3,15 @@
 **The rule.** Along each factor, walk from the middle outward, on both sides. A method breaks down
 at the first level where the mean of its PSNR over the scenes
 
-* is below that of TFP's best window at that level, among the windows on the board: then a plain
-  mean of the spikes would have done better; or
+* is below that of TFP's best window at that level, among all that were evaluated, shown or not:
+  then a plain mean of the spikes would have done better; or
 * is `MOST_LOST` dB or more below its own mean in the middle.
 
 Levels are those that were evaluated; nothing is interpolated, and a difference counts however small
-(the curves have the intervals). Rows of TFP itself are judged by the second rule alone, and so are
-all rows where TFP is not on the board.
+(the curves have the intervals). Where a method has no value at a level, the walk ends there and
+says so; where it has none in the middle, nothing is said of it. Rows of TFP itself are judged by
+the second rule alone, and so are all rows where TFP was not evaluated. PSNR is the plain one:
+images that were aligned with the truth, or prepared otherwise, take no part.
 """
 
 from __future__ import annotations
@@ -18,12 +20,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from spikerec.errors import printable
-from spikerec.results.boards import Board
+from spikerec.results.boards import BASELINE, BASELINE_METRIC, Board
 from spikerec.results.curves import Axis, factors, means
 from spikerec.results.tables import Column, Figure, Standings, Table, board_table
 
-METRIC = "psnr"
-BASELINE = "tfp"
 MOST_LOST = 3.0  # dB: half of the quality, as twice the mean squared error
 HOLDS = "none"  # the cell of a method that holds to both ends
 
@@ -35,7 +35,8 @@ class Breakdown(NamedTuple):
 
     Attributes:
         level: as the set names it.
-        cause: `< TFP`, the loss: `−3.4 dB`, or both: `< TFP, −3.4 dB`.
+        cause: `< TFP`, the loss: `−3.4 dB`, or both: `< TFP, −3.4 dB`; `no value` where the method
+            has none at the level.
     """
 
     level: str
@@ -48,17 +49,20 @@ class Breakdown(NamedTuple):
 def breakdowns(board: Board) -> dict[str, dict[str, list[Breakdown]]]:
     """Factor → label of a row → where it breaks down: at most once on each side of the middle.
 
+    Rows without a value in the middle are left out.
     Empty for a board without factors, or without PSNR.
     """
-    if METRIC not in board.metrics:
+    if BASELINE_METRIC not in board.metrics:
         return {}
     found = {}
     for axis in factors(board):
-        by_row = means(board, axis, board.metrics[METRIC])
+        assert axis.middle is not None
+        by_row = means(board, axis, board.metrics[BASELINE_METRIC])
         best = _best_baseline(board, by_row)
         found[axis.name] = {
-            label: _outward(axis, column, () if _is_baseline(board, label) else best)
-            for label, column in by_row.items()
+            label: _outward(axis, column, () if row.method == BASELINE else best)
+            for label, row in board.rows.items()
+            if (column := by_row.get(label)) and column[axis.middle] is not None
         }
     return found
 
@@ -93,8 +97,7 @@ def shown(places: Sequence[Breakdown]) -> str:
 
 def rule(board: Board) -> str:
     """The rule, in two sentences."""
-    windows = [label for label in board.rows if _is_baseline(board, label)]
-    below = f"is below the best of {', '.join(windows)}, or " if windows else ""
+    below = f"is below the best of {', '.join(board.baselines)}, or " if board.baselines else ""
     return (
         f"The first level, from the middle outward, at which the mean PSNR {below}has lost "
         f"{MOST_LOST:g} dB of that in the middle; “{HOLDS}” where it holds to both ends. Levels "
@@ -104,28 +107,23 @@ def rule(board: Board) -> str:
 
 def _best_baseline(board: Board, by_row: Mapping[str, Means]) -> Means:
     """The mean of TFP's best window at each level."""
-    columns = [column for label, column in by_row.items() if _is_baseline(board, label)]
+    columns = [by_row[label] for label in board.baselines if label in by_row]
     return [
         max((mean for mean in level if mean is not None), default=None)
         for level in zip(*columns, strict=True)
     ]
 
 
-def _is_baseline(board: Board, label: str) -> bool:
-    return board.rows[label].record.method == BASELINE
-
-
 def _outward(axis: Axis, column: Means, best: Means) -> list[Breakdown]:
     """The first breakdowns on either side of the middle; one alone where it is the middle."""
     assert axis.middle is not None
     middle = column[axis.middle]
-    if middle is None:
-        return []
+    assert middle is not None
 
     def broken(place: int) -> Breakdown | None:
         own, level = column[place], axis.points[place].text
         if own is None:
-            return None
+            return Breakdown(level, "no value")
         causes = []
         if best and (other := best[place]) is not None and own < other:
             causes.append("< TFP")

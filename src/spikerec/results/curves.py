@@ -16,21 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikerec.results.boards import Board
-from spikerec.results.parts import Samples
-from spikerec.results.rows import Metric, Row
+from spikerec.results.facts import Column, mirrored_of
+from spikerec.results.parts import FACTOR
+from spikerec.results.rows import Metric
 from spikerec.results.statistics import Interval, intervals
 from spikerec.results.tables import row_values
 
-Column = NDArray[Any]  # float64 of a covariate, text of a condition
 Mask = NDArray[np.bool_]
-
-FACTOR = "factor"  # the condition that names what a sample varies
 
 #: Headings of what spikerec itself states of samples; others are named as their set names them.
 TITLES = {
@@ -92,7 +90,7 @@ def factors(board: Board) -> list[Axis]:
 
     At most `MOST_AXES` of them, and none of more than `MOST_LEVELS` levels.
     """
-    columns = _columns(board.record.samples)
+    columns = dict(board.facts)
     labels = columns.pop(FACTOR, np.array([]))
     is_middle = np.array([label not in columns for label in labels.tolist()], dtype=bool)
     found: list[Axis] = []
@@ -105,7 +103,8 @@ def factors(board: Board) -> list[Axis]:
         masks = _masks(points, columns[name]) & is_own
         middles = np.flatnonzero((masks & is_middle).any(axis=1))
         if len(middles) == 1:
-            found.append(Axis(name, points, dict.fromkeys(board.rows, masks), int(middles[0])))
+            rows = board.rows | board.baselines
+            found.append(Axis(name, points, dict.fromkeys(rows, masks), int(middles[0])))
         if len(found) == MOST_AXES:
             break
     return found
@@ -115,7 +114,7 @@ def covariates(board: Board) -> list[Axis]:
     """The first `MOST_AXES` covariates and conditions that differ between the board's samples."""
     by_name: dict[str, dict[str, Column]] = {}
     for label, row in board.rows.items():
-        for name, column in _columns_in_order(row, board.keys).items():
+        for name, column in (board.facts | mirrored_of(row, board.keys)).items():
             by_name.setdefault(name, {})[label] = column
     found: list[Axis] = []
     for name, columns in by_name.items():
@@ -126,21 +125,6 @@ def covariates(board: Board) -> list[Axis]:
         if len(found) == MOST_AXES:
             break
     return found
-
-
-def _columns(samples: Samples) -> dict[str, Column]:
-    """The covariates and conditions of the samples."""
-    # As objects, since an array of text takes for each label the room of the longest.
-    texts = {name: np.array(labels, dtype=object) for name, labels in samples.conditions.items()}
-    return samples.all_covariates | texts
-
-
-def _columns_in_order(row: Row, keys: Sequence[str]) -> dict[str, Column]:
-    """Those of a row, in the order of the keys given."""
-    samples = row.record.samples
-    place = {key: i for i, key in enumerate(samples.keys)}
-    order = [place[key] for key in keys]
-    return {name: column[order] for name, column in _columns(samples).items()}
 
 
 def _points(column: Column) -> tuple[Point, ...]:
@@ -170,12 +154,24 @@ def _exact(levels: Sequence[float] | Sequence[str]) -> tuple[Point, ...]:
 
 
 def _bins(column: Column) -> tuple[Point, ...]:
-    """Bins of about equally many numbers, each from its least to its largest."""
-    inner = np.unique(np.quantile(column, np.arange(1, BINS) / BINS))
-    place = np.searchsorted(inner, column, side="right")
-    parts = [column[place == i] for i in np.unique(place)]
-    ends = [(float(part.min()), float(part.max())) for part in parts]
-    return tuple(Point(low, high, f"{low:.3g} … {high:.3g}") for low, high in ends)
+    """Bins of about equally many numbers, each from its least to its largest.
+
+    Equal numbers are in one bin; where they are more than its share, the others share the rest.
+    """
+    levels, counts = np.unique(column, return_counts=True)
+    up_to = counts.cumsum()
+    middles = up_to - counts / 2
+    bins: list[Point] = []
+    start = done = 0
+    for left in range(BINS, 0, -1):
+        share = (len(column) - done) / left
+        end = max(start + 1, int(np.searchsorted(middles, done + share, side="right")))
+        low, high = float(levels[start]), float(levels[end - 1])
+        bins.append(Point(low, high, f"{low:.3g}" + ("" if low == high else f" … {high:.3g}")))
+        start, done = end, int(up_to[end - 1])
+        if start == len(levels):
+            break
+    return tuple(bins)
 
 
 def _masks(points: Sequence[Point], column: Column) -> Mask:
@@ -188,9 +184,12 @@ def _masks(points: Sequence[Point], column: Column) -> Mask:
 
 
 def means(board: Board, axis: Axis, metric: Metric) -> dict[str, list[float | None]]:
-    """Label of a row → mean at each point of an axis; None without samples."""
+    """Label of a row → mean at each point of an axis; None without samples.
+
+    Along a factor of the baselines that are not shown, too.
+    """
     found = {}
-    for label, row in board.rows.items():
+    for label, row in (board.rows | board.baselines).items():
         column = row_values(row, metric, board.keys)
         if column is not None and label in axis.masks:
             parts = [column[mask & ~np.isnan(column)] for mask in axis.masks[label]]

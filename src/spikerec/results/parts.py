@@ -102,6 +102,9 @@ class ProtocolInfo(Stated):
     description: Free = field(default_factory=dict)
 
 
+#: Condition that names the covariate or condition in which a sample differs from the middle.
+FACTOR = "factor"
+
 #: The preparation of images whose figures have the plain name of a metric: whole, clipped to
 #: [0, 1], and neither aligned with their truth nor rounded.
 PLAIN = {"alignment": "none", "clip": True, "border": 0, "rounding": "none"}

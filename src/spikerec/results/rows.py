@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spikerec.errors import printable
-from spikerec.results.parts import Definition
+from spikerec.results.parts import FACTOR, Definition
 from spikerec.results.reading import read_record
 from spikerec.results.record import Record
 
@@ -119,6 +119,7 @@ class Row:
     Attributes:
         key: see `row_key`.
         label: unique over all boards; set by `gather`.
+        method: key of the method, as the record read last states it.
         names: keys and labels that its records have, in lower case.
         count: how many records there are.
         history: the newest of them in brief.
@@ -126,8 +127,10 @@ class Row:
         means: digest → the mean that is shown; absent where there is none.
         spreads: digest → the lowest and the highest mean.
         protocols: digest → names of the protocols that it was evaluated under.
+        has_factors: True if a record states which factor each sample varies.
         record: the newest record.
-        aspects: `efficiency`, `training`, `images` → the newest record that has it.
+        aspects: `efficiency`, `training`, `images`; `facts`, covariates or conditions of its
+            samples; `mirrored` → the newest record that has it.
         figures: digest → the newest record that has its values; the newest that lacks them where
             none has.
     """
@@ -139,6 +142,7 @@ class Row:
     def __init__(self, key: Hashable) -> None:
         self.key = key
         self.label = ""
+        self.method = ""
         self.names: set[str] = set()
         self.count = 0
         self.history: list[Summary] = []
@@ -146,6 +150,7 @@ class Row:
         self.means: dict[str, float] = {}
         self.spreads: dict[str, Spread] = {}
         self.protocols: dict[str, set[str]] = defaultdict(set)
+        self.has_factors = False
         self._aspects: dict[str, _Held] = {}
         self._figures: dict[str, _Held] = {}
 
@@ -158,14 +163,24 @@ class Row:
         """Take a record in."""
         held = _Held.of(record)
         self.count += 1
+        self.method = record.method
         self.names |= {record.method.lower(), printable(record.label).lower()}
         means = {metric: record.mean(metric) for metric in record.samples.values}
         self.history.append(Summary(record.created, record.id, held.file, means))
         if len(self.history) >= 2 * MOST_RUNS:
             self.sort()
-        for name in ("record", "efficiency", "training", "images"):
-            if name == "record" or getattr(record, name):
-                _keep_newest(self._aspects, name, held)
+        samples = record.samples
+        self.has_factors |= FACTOR in samples.conditions
+        has = {
+            "record": True,
+            "efficiency": record.efficiency,
+            "training": record.training,
+            "images": record.images,
+            "facts": samples.covariates or samples.conditions,
+            "mirrored": samples.mirrored is not None,
+        }
+        for name in (name for name, is_there in has.items() if is_there):
+            _keep_newest(self._aspects, name, held)
         for metric in record.metrics:
             definition = record.definition(metric)
             digest = definition.digest

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from PIL import Image
 
 from spikerec import __version__
@@ -156,10 +157,16 @@ def _board(
 def _axis(board: Board, axis: Axis) -> dict[str, Any]:
     """An axis with its points and the curves over it.
 
-    `curves` is metric → one list a row of the board, of [mean, low, high, samples] at each point;
-    null where there is nothing.
+    `curves` is metric → one list a row of the board, of [mean, low, high, samples with a value] at
+    each point; null where there is nothing.
     """
     found = curves(board, axis)
+    present = {
+        (key, label): ~np.isnan(values)
+        for key, metric in board.metrics.items()
+        for label, row in board.rows.items()
+        if (values := row_values(row, metric, board.keys)) is not None
+    }
     return {
         "name": axis.name,
         "title": axis.title,
@@ -171,7 +178,7 @@ def _axis(board: Board, axis: Axis) -> dict[str, Any]:
         "curves": {
             key: [
                 [
-                    one and [*map(_rounded, one), int(mask.sum())]
+                    one and [*map(_rounded, one), int((mask & present[key, label]).sum())]
                     for one, mask in zip(by_row[label], axis.masks[label], strict=True)
                 ]
                 if label in by_row
