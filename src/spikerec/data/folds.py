@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -211,6 +213,12 @@ class FoldedSet(SpikeSet):
         """See `SpikeSet.scene_name`."""
         return self.data.scene_name(clip)
 
+    def holding_out(self, fold: int) -> FoldedSet:
+        """The same deal with another fold held out."""
+        other = copy(self)
+        other.fold = fold
+        return other
+
     def clips(self, split: SplitName) -> list[Clip]:
         """The scenes of the fold for `val` and `test`, the others for `train`.
 
@@ -218,6 +226,17 @@ class FoldedSet(SpikeSet):
             DataError: the set's content is no longer that of the file, or the file leaves out
                 scenes of it.
         """
+        held_out = set(self.folds.scenes[self.fold - 1])
+        is_training = split == "train"
+        return [
+            clip
+            for clip in self._every_clip
+            if (self.scene_name(clip) not in held_out) == is_training
+        ]
+
+    @cached_property
+    def _every_clip(self) -> list[Clip]:
+        """All clips, whose content is compared with the file once: large sets take minutes."""
         clips = all_clips(self.data)
         if digest(clips) != self.folds.content:
             raise DataError(
@@ -231,9 +250,7 @@ class FoldedSet(SpikeSet):
                 f"{self.file} must deal each scene of {self.name}, and no other: {odd} is in one "
                 "alone. Make another file of folds."
             )
-        held_out = set(self.folds.scenes[self.fold - 1])
-        is_training = split == "train"
-        return [clip for clip in clips if (self.scene_name(clip) not in held_out) == is_training]
+        return clips
 
 
 def in_folds(

@@ -27,7 +27,7 @@ from spikerec.metrics.alignment import needs_target
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network, default_label
 from spikerec.models.carrying import Carry, hop_of
-from spikerec.results.folds import Fold, with_fold
+from spikerec.results.folds import Fold, fold_of, with_fold
 from spikerec.results.parts import DatasetInfo, ProtocolInfo, Samples, WeightsInfo
 from spikerec.results.provenance import code_revision, environment
 from spikerec.results.record import Record
@@ -38,6 +38,7 @@ from spikerec.spikes.files import atomic_path, remove_unnamed, unnamed
 from spikerec.training import ReconstructionModule, Run
 from spikerec.training.distributed import is_first
 from spikerec.training.evaluation import SampleImages, SampleScores, SampleVideos, Split, score
+from spikerec.training.held_out import check_held_out
 from spikerec.training.noise import without_noise
 from spikerec.training.standard import check_definitions, named_protocol
 from spikerec.weights.checkpoint import digest, read_entry
@@ -126,7 +127,8 @@ def evaluate(
     Raises:
         ConfigError: no network, another split, a label that is no text, pictures without a folder,
             an unknown protocol, one that is not what its name says, one that aligns images with
-            true ones that a set does not have, or a state to carry by a network that has none.
+            true ones that a set does not have, weights that were trained on scenes of the fold that
+            they are to be judged on, or a state to carry by a network that has none.
         InputError: the network returned values that are not finite for a sample.
     """
     if folder is None and save_images:
@@ -137,6 +139,7 @@ def evaluate(
     one_set = isinstance(data, SpikeSet)
     module: SpikeDataModule = _as_module(data, network, carry)
     _check_targets(protocol, module)
+    check_held_out(module.sets, weights_file(network), module)
     if module.carry is not None and hop_of(network) != module.hop:
         raise ConfigError(
             f"hop must be {type(network).__name__}'s, {network.hop}, found {module.hop}: make the "
@@ -148,8 +151,7 @@ def evaluate(
     )
     names = list(module.sets)
     if folder is not None and not again:
-        way = (module.carry, engine, precision)
-        known = evaluated_sets(folder, network, protocol, split, *way)
+        known = evaluated_sets(folder, network, protocol, module, split, engine, precision)
         names = [name for name in names if name not in known]
     method = method or _method(network)
     facts = {
@@ -317,8 +319,8 @@ def evaluated_sets(
     results: str | Path,
     network: Network,
     protocol: Protocol,
+    data: SpikeDataModule,
     split: str,
-    carry: Carry = None,
     engine: str = "torch",
     precision: str = "float32",
 ) -> set[str]:
@@ -328,19 +330,21 @@ def evaluated_sets(
         results: folder of records; may be absent.
         network: with its weights.
         protocol: the metrics.
+        data: the sets, the fold of each that is held out, and how a state is carried.
         split: of the sets.
-        carry: see `evaluate`.
         engine: see `evaluate`.
         precision: see `evaluate`.
     """
     folder, own = Path(results), digest(network.state_dict())
     records = scan([folder]) if folder.is_dir() else ()
+    folds = {name: _fold(one) for name, one in data.sets.items()}
     return {
         record.dataset.name
         for record in records
         if isinstance(record, Record)
         and (record.weights.digest, record.protocol.digest) == (own, protocol.digest)
-        and (record.dataset.split, record.carry) == (split, carry)
+        and (record.dataset.split, record.carry) == (split, data.carry)
+        and fold_of(record) == folds.get(record.dataset.name)
         and (record.engine, record.precision) == (engine, precision)
     }
 
@@ -432,9 +436,15 @@ def _record(
 
 def _with_fold(config: Mapping[str, Any], data: SpikeSet) -> dict[str, Any]:
     """A configuration that states which fold of the set is held out, if one is."""
+    fold = _fold(data)
+    return dict(config) if fold is None else with_fold(config, fold)
+
+
+def _fold(data: SpikeSet) -> Fold | None:
+    """The fold of a set that is held out; None for the set's own splits."""
     if not isinstance(data, FoldedSet):
-        return dict(config)
-    return with_fold(config, Fold(data.fold, len(data.folds.scenes), data.folds.digest))
+        return None
+    return Fold(data.fold, len(data.folds.scenes), data.folds.digest)
 
 
 def _samples(samples: SampleScores, protocol: Protocol, part: Split) -> Samples:

@@ -38,6 +38,7 @@ from spikerec.training.continuation import check_conditions, conditions
 from spikerec.training.distributed import Scaling, describe_batch, is_first, scaled_rate
 from spikerec.training.faults import explain
 from spikerec.training.finite import FiniteSteps
+from spikerec.training.held_out import check_held_out
 from spikerec.training.identity import (
     LENGTHS,
     Identity,
@@ -219,6 +220,7 @@ class _Plan:
         )
         if is_first():
             self.data.prepare_data()  # its content is part of what the run is
+        check_held_out(self.data.sets, weights_file(self.network), self.data)
 
     @property
     def rate(self) -> float | None:
