@@ -219,7 +219,7 @@ def test_no_readout_is_read_twice(stream: SpikeStream) -> None:
 def test_a_long_file_is_let_go_of_again_and_again(
     stream: SpikeStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spikerec.streaming.readouts.RELEASE_BYTES", 0)
+    monkeypatch.setattr("spikerec.streaming.reading.RELEASE_BYTES", 0)
     for _ in range(4):  # more often than files may be open
         chunks = list(read(stream, range(10, 100), 10, 10))
     assert torch.equal(
