@@ -183,6 +183,19 @@ def test_the_checkpoint_before_a_damaged_one_is_used_and_named(
         run.continuation()
 
 
+def test_a_flipped_bit_of_an_unfinished_run_is_noticed(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in (run.previous, run.last):
+        write_checkpoint(path)
+    content = bytearray(run.last.read_bytes())
+    content[len(content) // 2] ^= 1  # within the weights, where PyTorch reads any bytes
+    run.last.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert run.continuation() == run.previous
+    assert f"{run.last} is damaged: its bytes are not those that were written" in caplog.text
+
+
 def test_clearing_leaves_what_no_run_wrote(run: Run) -> None:
     run.finish(REPORT)
     (run.folder / "notes.txt").write_text("mine")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from spikerec.errors import WeightsError, WeightsNotFoundError
 from spikerec.weights.checkpoint import digest, read_arguments, read_metadata, read_state
-from spikerec.weights.pickles import StandIn
+from spikerec.weights.pickles import OWN_KEY, StandIn
 from spikerec.weights.states import _walk, load_weights
 from spikerec.weights.writing import save_state
 from tests.hangs import no_hang
@@ -201,6 +201,17 @@ def test_damaged_file_is_one_line_that_names_it(
         read_state(path)
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
+
+
+def test_a_flipped_bit_of_a_checkpoint_of_ours_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "best.ckpt"
+    torch.save({"state_dict": {"network.a": torch.ones(4096)}, OWN_KEY: {"model": {}}}, path)
+    assert read_state(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"best\.ckpt is damaged: its bytes are not those"):
+        read_state(path)
 
 
 @pytest.mark.parametrize(

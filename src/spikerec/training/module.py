@@ -27,6 +27,7 @@ from spikerec.metrics.recording import Recording
 from spikerec.models.base import Network, Reconstruction, State
 from spikerec.models.carrying import detached
 from spikerec.training.distributed import Scores, gather
+from spikerec.weights.pickles import OWN_KEY
 
 T = TypeVar("T")
 
@@ -328,11 +329,11 @@ class ReconstructionModule(L.LightningModule):
             kept = {name: value for name, value in state.items() if name.startswith("network.")}
             if kept:
                 checkpoint[part] = kept
-        checkpoint["spikerec"] = {"network": self._kind(), "model": self.description}
+        checkpoint[OWN_KEY] = {"network": self._kind(), "model": self.description}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another network's weights, and add what `on_save_checkpoint` left out."""
-        found = checkpoint.get("spikerec", {}).get("network", "an unknown network")
+        found = checkpoint.get(OWN_KEY, {}).get("network", "an unknown network")
         if found != self._kind():
             raise WeightsError(
                 f"the checkpoint holds {found}, but model is {self._kind()}. Choose the model it "

@@ -354,8 +354,12 @@ def unreadable(path: Path) -> str | None:
     """Say why a checkpoint cannot be read; None if it can."""
     from lightning.fabric.plugins import TorchCheckpointIO
 
+    from spikerec.weights.pickles import has_changed
+
     try:
         TorchCheckpointIO().load_checkpoint(path, weights_only=True)
+        if has_changed(path):
+            return "its bytes are not those that were written"
     except Exception as error:  # noqa: BLE001 (a damaged file raises whatever its bytes lead to)
         return " ".join(f"{type(error).__name__}: {error}".split())[:QUOTED]
     return None

@@ -23,7 +23,7 @@ from spikerec.errors import DataError, WeightsError, WeightsNotFoundError
 from spikerec.kinds import checked
 from spikerec.parsing import Bounds, PlainBounds, check_plain, parse_json, parsing
 from spikerec.targets import refuse_targets
-from spikerec.weights.pickles import check_memory, described, read_pickle, unreadable
+from spikerec.weights.pickles import OWN_KEY, check_memory, described, read_pickle, unreadable
 from spikerec.weights.states import check_axes, find_state, strip_wrappers
 
 #: Bounds of what a file states beside its tensors: an entry of JSON, and the arguments of its
@@ -120,7 +120,7 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
         arguments = read_entry(path, "arguments")
     else:
         content = read_pickle(path)
-        about = content.get("spikerec", {}) if isinstance(content, Mapping) else {}
+        about = content.get(OWN_KEY, {}) if isinstance(content, Mapping) else {}
         arguments = about.get("model", {}) if isinstance(about, Mapping) else {}
     if not isinstance(arguments, Mapping):
         raise WeightsError(f"{path} states its network's arguments as {described(arguments)}.")
@@ -151,7 +151,7 @@ def read_target(path: str | Path) -> str | None:
         target = model and load_config("model", model)["_target_"]
     else:
         content = read_pickle(path)
-        about = content.get("spikerec", {}) if isinstance(content, Mapping) else {}
+        about = content.get(OWN_KEY, {}) if isinstance(content, Mapping) else {}
         stated = about.get("model", {}) if isinstance(about, Mapping) else {}
         target = stated.get("_target_") if isinstance(stated, Mapping) else None
     if target is not None and not isinstance(target, str):

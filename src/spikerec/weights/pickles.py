@@ -27,6 +27,9 @@ from spikerec.parsing import open_zip, shown, with_article
 #: anything else of the standard library (`os.system`, `builtins.eval`) is refused outright.
 HARMLESS_MODULES = {"argparse", "collections", "datetime", "enum", "logging", "pathlib", "types"}
 
+#: Key under which checkpoints of our training runs describe their network.
+OWN_KEY = "spikerec"
+
 #: Bounds of a pickle: its instructions (some 25 a tensor), which take 4 µs each.
 MOST_INSTRUCTIONS = 500_000
 
@@ -63,7 +66,7 @@ def read_pickle(path: Path) -> object:
         _check_instructions(path)
         names = _unknown_classes(path)
         with torch.serialization.safe_globals([(StandIn, name) for name in names]):
-            return torch.load(  # noqa: TID251 - the one place that reads PyTorch's format
+            content = torch.load(  # noqa: TID251 - the one place that reads PyTorch's format
                 path, map_location="cpu", weights_only=True
             )
     except WeightsError:
@@ -73,6 +76,23 @@ def read_pickle(path: Path) -> object:
     except Exception as error:
         # Damaged or hostile bytes fail wherever they happen to: all of it is one fact to the user.
         raise unreadable(path, error) from error
+    if isinstance(content, Mapping) and OWN_KEY in content and has_changed(path):
+        raise WeightsError(
+            f"{path} is damaged: its bytes are not those that were written. Use a copy of it, or "
+            "another checkpoint of the run."
+        )
+    return content
+
+
+def has_changed(path: Path) -> bool:
+    """True for an archive of which a member is not as its checksum says; PyTorch never looks.
+
+    Only files of our own are held to it: PyTorch lets others be written without checksums.
+    """
+    if not zipfile.is_zipfile(path):
+        return False
+    with open_zip(path) as archive:
+        return archive.testzip() is not None
 
 
 def _check_archive(path: Path) -> None:
