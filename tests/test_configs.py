@@ -128,6 +128,16 @@ def test_names_that_a_file_system_would_not_take_stay_unique() -> None:
     assert len(run_name(["k=" + "v" * 999])) < 200
 
 
+def test_a_name_does_not_depend_on_what_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["data.sets.reds.root=disk/REDS", "model=tfp"]
+    before = run_name(text_words(words, sweeps=False))
+    (tmp_path / "disk" / "REDS").mkdir(parents=True)
+    assert run_name(text_words(words, sweeps=False)) == before
+
+
 def test_a_long_name_shows_what_varies_and_is_unique_in_the_rest() -> None:
     rest = [f"model.part_{k}={'v' * 10}" for k in range(20)]
     name = run_name([*rest, "seed=3"], {"seed"})

@@ -241,8 +241,7 @@ def _run_with(whole: list[str], verb: str, config: Any) -> Any:  # noqa: ANN401
         is_asked = not begun and fault_number(error) is None
         _report(error, WRONG_ARGUMENTS if is_asked else None)
     finally:
-        if "run" in config:
-            _remove_if_empty(Path(config.run), Path(config.paths.outputs).resolve())
+        _remove_if_empty(config)
 
 
 @dataclass(frozen=True)
@@ -290,11 +289,17 @@ def _tell_failures(returned: Sequence[Any]) -> None:
         _fail(f"SweepError: {len(failed)} of {jobs} failed: the same command tries them again.", 1)
 
 
-def _remove_if_empty(folder: Path, top: Path) -> None:
+def _remove_if_empty(config: Any) -> None:  # noqa: ANN401
     """Remove the folder that Hydra made for a command which then wrote nothing into it.
 
-    The folders above it go too, as far as `top`, where nothing else is in them.
+    The folders above it go too, as far as that of all outputs, where nothing else is in them.
     """
+    from omegaconf import OmegaConf
+
+    run, outputs = (OmegaConf.select(config, key) for key in ("run", "paths.outputs"))
+    if not isinstance(run, str) or not isinstance(outputs, str):  # a command that was refused
+        return
+    folder, top = Path(run), Path(outputs).resolve()
     while folder.is_relative_to(top) and folder != Path.cwd():
         try:
             folder.rmdir()

@@ -46,7 +46,7 @@ def run_name(overrides: Sequence[str], varying: Container[str] = ()) -> str:
         >>> run_name(["model=stir", "data=reds", "optimizer.lr=1e-3"])
         'data-reds_model-stir_lr-1e-3'
     """
-    words = sorted(word for word in overrides if not _is_unnamed(word))
+    words = sorted(_as_if_there(word) for word in overrides if not _is_unnamed(word))
     if not words:
         return "default"
     legible = "_".join(map(_legible, words))
@@ -200,6 +200,21 @@ def unquoted(value: str) -> str:
 
 def _key(word: str) -> str:
     return word.split("=", 1)[0].lstrip("+~")
+
+
+def _as_if_there(word: str) -> str:
+    """A word as `text_words` makes it where its path exists: no name depends on what a disk holds.
+
+    Example:
+        >>> _as_if_there("data.sets.reds.root=REDS/half")
+        "data.sets.reds.root='REDS/half'"
+    """
+    key, _, value = word.partition("=")
+    text = unquoted(value)
+    is_path = is_text_key(_key(word)) and _key(word) not in SINGLE_TEXT_KEYS
+    is_name = _key(word) == "start_from" and text.isidentifier()  # weights, not a file
+    is_more = "${" in value or value[:1] in ("[", "{") or len(split_at_commas(value)) != 1
+    return word if not is_path or is_name or is_more or text == "null" else f"{key}={quoted(text)}"
 
 
 def _is_unnamed(word: str) -> bool:

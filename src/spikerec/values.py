@@ -90,6 +90,21 @@ def kinds_of(option: Option) -> set[str]:
     return {"float"} if last in NUMBERS else set()
 
 
+def takes_one(option: Option) -> bool:
+    """True for an option whose value is one number, truth or word: no list, and no mapping."""
+    last = option.key.rpartition(".")[2]
+    is_chosen = option.key in CHOICES and option.key not in BESIDE
+    return last == "device" or is_chosen or bool(kinds_of(option) - {"size"})
+
+
+def expected_value(option: Option) -> str:
+    """The value that an option must have, for an error."""
+    kinds, choices = kinds_of(option), CHOICES.get(option.key, ())
+    if kinds == {"size"}:
+        return "[height, width] in pixels"
+    return _expected(kinds, choices) if kinds else _listed(choices or ("text",))
+
+
 def annotated_kinds(annotation: str) -> set[str]:
     """The same of an argument's annotation: only where it names plain values alone."""
     names = set(re.findall(r"\w+", annotation)) - {"Optional", "Union", "None"}

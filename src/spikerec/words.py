@@ -110,6 +110,7 @@ def words_of(
         folder = None if (kind := values.get("folder")) == "null" else kind
         words = [_swept(word, expand, folder) if _key(word) == "input" else word for word in words]
     _check_no_null(words)
+    _check_paths(words)
     if not is_own:
         _check_choices(words, sweeps=sweeps)
         words = _checked(offered, words, sweeps=sweeps)
@@ -388,6 +389,19 @@ def _check_no_null(words: Sequence[str]) -> None:
                 f"{word}: null is no choice of {group}: {expected}. Leave {key}=… out for the "
                 "default."
             )
+
+
+def _check_paths(words: Sequence[str]) -> None:
+    """Refuse what is no path for a folder that Hydra makes before a verb can look.
+
+    Raises:
+        ConfigError: `run` or one of `paths` has no value, or null, a list or a mapping.
+    """
+    for word in words:
+        key, equals, value = _key(word), "=" in word, word.partition("=")[2]
+        is_none = value in ("", "null") or value[:1] in ("[", "{")
+        if equals and is_none and (key == "run" or key.startswith("paths.")):
+            raise ConfigError(f"{key} must be a path, found {value or 'nothing'}.")
 
 
 def _check_choices(words: Sequence[str], *, sweeps: bool) -> None:

@@ -45,6 +45,17 @@ WRONG = {
     ("monitor.name=val/lpips",): "monitor",
     ("validation=[psrn]",): "validation",
     ("lr_scaling=cubic",): "lr_scaling",
+    ("budget=some",): "budget",
+    ("trainer.accumulate_grad_batches=null",): "trainer.accumulate_grad_batches",
+    ("monitor=null",): "monitor",
+    ("validation=null",): "validation",
+    ("validation=-1",): "validation",
+    ("protocol.metrics=null",): "protocol.metrics",
+    ("test=null",): "test",
+    ("run=null",): "run",
+    ("paths.outputs=null",): "paths.outputs",
+    ("paths.outputs=",): "paths.outputs",
+    ("data.seed=-1",): "data.seed",
     ("budget={seconds:1}",): "data.samples_per_epoch",
     ("budget={seconds:1}", "data.samples_per_epoch=null", "trainer.max_epochs=-1"): (
         "trainer.max_epochs"

@@ -99,3 +99,16 @@ def test_data_that_a_protocol_cannot_judge_are_refused(
         data = Real(reds / "test" / "spike", height=24, width=40)
     with pytest.raises(ConfigError, match=reason):
         spikerec.evaluate(network, data, protocol, efficiency=None)
+
+
+def test_a_trainer_that_stops_before_the_last_sample_is_refused(
+    reds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    evaluation = words("evaluate", reds, tmp_path / "out", *EVALUATION, model="tfp")
+    with pytest.raises(SystemExit, match="2"):
+        call(monkeypatch, [*evaluation, "trainer.limit_test_batches=1"])
+    assert "ConfigError: trainer.limit_test_batches must be 1.0" in capsys.readouterr().err
+    assert not records(tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.popen_spawn_posix  # noqa: F401 (later, a user without rights cannot)
 import os
 import random
 import resource

@@ -51,7 +51,7 @@ def trial(case: Case, kind: str, whole: dict[str, str], seconds: float) -> tuple
             one.chmod(0o755)
     for end in ends:
         if told := _said(end):
-            return told, ""
+            return f"{told} (after {moment:.2f} s)", ""
     if case.seconds is not None:
         return "", ""  # it leaves nothing
     by_itself = kind not in (*SIGNALS, DEAD_CHILD)
@@ -94,6 +94,8 @@ def _said(end: End) -> str:
     if any(words in end.err + end.out for words in ("Traceback", "Error in sys", "unexpected ")):
         return f"a trace: {end.err[-400:]}"
     told = [line for line in end.err.splitlines() if line.startswith("spikerec: ")]
+    if told and "SweepError" in told[-1]:  # before it, one line for each job that failed
+        told = told[-1:]
     if end.status > 0 and end.status not in ENDED and len(told) != 1:
         return f"status {end.status} in {len(end.err.splitlines())} lines: {end.err[-300:]}"
     return ""

@@ -11,21 +11,22 @@ import importlib.util
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from spikerec import spikes
 from spikerec.apps._arguments import STREAM, opening
 from spikerec.configs import config_names, plain
 from spikerec.errors import ConfigError
-from spikerec.options import offer
+from spikerec.options import Option, offer
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.recordings import find_recordings, is_several, output_paths
+from spikerec.values import expected_value, takes_one
 
 #: Format of the videos in a folder of several recordings' results.
 FOLDER_SUFFIX = ".mp4"
@@ -38,6 +39,7 @@ def check(verb: str, config: DictConfig) -> None:
         SpikerecError: what the verb itself would raise later.
     """
     _check_choices(verb, config)
+    _check_shapes(verb, config)
     if verb not in _CHECKS:
         return
     readers = logging.getLogger("spikerec.spikes")
@@ -71,6 +73,54 @@ def _check_choices(verb: str, config: DictConfig) -> None:
             raise ConfigError(
                 f"{group} is not set: name {group}=NAME, one of {', '.join(config_names(group))}."
             )
+
+
+def _check_shapes(verb: str, config: DictConfig) -> None:
+    """Check that options have the shape that `conf/` shows: one value, a list, or parts by name.
+
+    Null is a value of the options that are null at first, and of those whose help names it. What
+    describes an object is checked by its class.
+
+    Raises:
+        ConfigError: one has another.
+    """
+    for option in offer(verb).options.values():
+        part = config.get(option.key.partition(".")[0])
+        if isinstance(part, DictConfig) and "_target_" in part:
+            continue
+        value = OmegaConf.select(config, option.key, default=option.default)
+        if value == option.default:
+            continue
+        fits: tuple[type, ...] = (object,)
+        if value is None:
+            fits = (object,) if "null" in option.help else ()
+        elif isinstance(option.default, Mapping):
+            fits = (DictConfig,)
+        elif isinstance(option.default, list):
+            fits = (ListConfig,)
+        elif takes_one(option):
+            fits = (str, int, float)
+        if not isinstance(value, fits):
+            raise ConfigError(f"{option.key} must be {_shape(option)}, found {_written(value)}.")
+    paths = {f"paths.{name}": path for name, path in (config.get("paths") or {}).items()}
+    for key, value in {"run": config.get("run", ""), **paths}.items():
+        if not isinstance(value, str):
+            raise ConfigError(f"{key} must be a path, found {_written(value)}.")
+
+
+def _shape(option: Option) -> str:
+    """The kind of value of an option, for an error."""
+    if isinstance(option.default, Mapping):
+        parts = [f"{option.key}.{name}" for name in option.default if name != "_target_"]
+        return f"made of {', '.join(parts)}"
+    if isinstance(option.default, list):
+        return f"a list such as {option.default}"
+    return expected_value(option)
+
+
+def _written(value: Any) -> str:  # noqa: ANN401 (any YAML value)
+    """A found value for an error, as it is typed."""
+    return "null" if value is None else str(value)
 
 
 def missing_model() -> ConfigError:
@@ -194,6 +244,12 @@ def _export(config: DictConfig) -> None:
     _check_weights(config)
 
 
+def _train(config: DictConfig) -> None:
+    budget = config.budget
+    if budget is not None and (not isinstance(budget, DictConfig) or set(budget) != {"seconds"}):
+        raise ConfigError(f"budget must be {{seconds: NUMBER}} or null, found {budget}.")
+
+
 def _evaluate(config: DictConfig) -> None:
     if config.get("model") is None and config.checkpoint is None:
         raise missing_model()
@@ -221,6 +277,7 @@ def _leaderboard(config: DictConfig) -> None:
 
 
 _CHECKS: dict[str, Callable[[DictConfig], None]] = {
+    "train": _train,
     "reconstruct": _reconstruct,
     "evaluate": _evaluate,
     "bench": _bench,

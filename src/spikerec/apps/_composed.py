@@ -148,6 +148,11 @@ def data_of(config: DictConfig, network: Network) -> SpikeDataModule:
 def protocol_of(config: DictConfig, metrics: list[str] | None = None) -> Protocol:
     """The protocol, with all of its metrics or with some: the others need weights and time."""
     node = config.protocol
+    if not isinstance(found := node.get("metrics"), DictConfig):
+        raise ConfigError(
+            "protocol.metrics must be metrics by name, as files of conf/protocol state them, found "
+            f"{'null' if found is None else found}."
+        )
     if metrics is not None:
         check_metrics(metrics, node.metrics, node.name)
         chosen = OmegaConf.masked_copy(node.metrics, metrics)

@@ -226,6 +226,11 @@ def _networks(config: DictConfig) -> dict[str, Network]:
         checkpoint = plain(checkpoint)
     names = _several()
     if not names:
+        if isinstance(checkpoint, dict):
+            raise ConfigError(
+                "checkpoint must be one file for one method, found files by name: name "
+                "checkpoint=FILE, or several methods, as in model=[stir,tfp]."
+            )
         network = trained_network(config, checkpoint)
         method = choice("model") if HydraConfig.initialized() else ""
         return {default_label(network, method): network}

@@ -115,6 +115,7 @@ class SpikeDataModule(Described, L.LightningDataModule):
             "val_samples": val_samples,
             "margin": margin,
             "num_workers": num_workers,
+            "seed": seed,
         }.items():
             if value is not None and value < least.get(name, 0):
                 raise ConfigError(f"{name} must be at least {least.get(name, 0)}, found {value}.")

@@ -18,7 +18,7 @@ from PIL import Image
 
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.data.clips import SplitName
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, about
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.animations import SUFFIX, write_animation
 from spikerec.training.callbacks import sample_pictures
@@ -141,7 +141,19 @@ def score(trainer: L.Trainer, module: ReconstructionModule, split: Split) -> Sam
     """Metrics of every sample and what is known of it, by its key, in the order of the set.
 
     Each process scores its share; all get the whole.
+
+    Raises:
+        ConfigError: the trainer stops before the last sample.
     """
+    limit = trainer.limit_test_batches
+    if isinstance(limit, int) or limit < 1:
+        raise about(
+            trainer,
+            ConfigError(
+                f"limit_test_batches must be 1.0, as a record holds every sample of a set, found "
+                f"{limit} (fast_dev_run sets it too)."
+            ),
+        )
     kept = KeptScores(split)
     trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer's own list
     try:

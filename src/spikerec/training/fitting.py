@@ -203,6 +203,10 @@ class _Plan:
         _check_factory(self.optimizer, Optimizer, "optimizer")
         if self.scheduler is not None:
             _check_factory(self.scheduler, LRScheduler, "scheduler")
+        trainer: Any = self.trainers.probe  # Lightning takes null, and fails later
+        if trainer.accumulate_grad_batches is None:
+            told = "accumulate_grad_batches must be a whole number from 1 up, found null."
+            raise about(trainer, ConfigError(told))
         if not self.network.training:  # evaluated before; parts frozen in training mode stay so
             self.network.train()
         check_trainable(self.network, self.data)
