@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from spikerec.results import Problem, Record, Samples, Store, WeightsInfo, read_record
-from spikerec.results.boards import gather
-from spikerec.results.folds import KEY, Fold, fold_of, merge_folds, with_fold
+from spikerec.results.boards import Board, gather
+from spikerec.results.folds import KEY, Fold, fold_of, merge_folds, weights_digests, with_fold
+from spikerec.results.formats import csv_rows
+from spikerec.results.page import render
 from spikerec.results.parts import Curves
+from spikerec.results.tables import standings
+from spikerec.results.trained import training_of
 from tests.results.records import make_record
 
 DEAL = "a" * 64
@@ -85,6 +89,121 @@ def test_two_recipes_of_one_name_are_not_mixed() -> None:
     boards, problems = gather([fold(1), fold(2), labelled, fold(3)])
     assert len(boards) == 1
     assert "folds 1, 3 of 3" in problems[0].reason
+
+
+def trained(number: int, **changes: object) -> Record:
+    """The record of a fold whose network was trained with it held out."""
+    record = fold(number)
+    facts = {
+        "data": {"sreds": f"{number:016x}"}, "batch": 8, "samples": 32, "seconds": 2.5,
+        "recipe": "a" * 16, **changes,
+    }  # fmt: skip
+    weights = replace(record.weights, source=f"fold-{number}")
+    return replace(record, training=facts, weights=weights)
+
+
+def with_weights(record: Record, digest: str) -> Record:
+    return replace(record, weights=replace(record.weights, digest=digest * 64))
+
+
+def refused(folds: list[Record]) -> str:
+    """The reason why records are no row; a method that is none of theirs stays on its board."""
+    boards, (problem,) = gather([*folds, make_record("TFI")])
+    assert [str(board.name) for board in boards] == ["sreds (test)"]
+    return problem.reason
+
+
+def test_weights_that_saw_a_fold_are_no_cross_validation() -> None:
+    one = {"data": {"sreds": "1" * 16}}
+    leaked = [with_weights(trained(number, **one), "e") for number in (1, 2, 3)]
+    reason = refused(leaked)
+    assert "folds 1, 2, 3 were judged by weights that were trained on the same scenes" in reason
+    assert "folds 2, 3 were judged by weights" in refused([trained(1), *leaked[1:]])
+    named = [with_weights(trained(number, data=["sreds"]), "e") for number in (1, 2, 3)]
+    assert "trained on the same scenes of sreds" in refused(named)
+
+
+def test_weights_of_other_data_may_be_the_same_in_all_folds_or_in_none() -> None:
+    shipped = [with_weights(trained(k, data={"photos": "1"}), "e") for k in (1, 2, 3)]
+    (board,), problems = gather(shipped)
+    (row,) = board.rows.values()
+    assert weights_digests(row.record) == "e" * 64
+    assert training_of(row).short == "photos · 32 samples · 2 s"
+    assert not problems
+    own = trained(1, data={"photos": "1"})
+    assert "folds 2, 3 are of the same weights, and the others are not" in refused(
+        [own, *shipped[1:]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "differing"),
+    [
+        ({"recipe": "b" * 16}, "differ in recipe"),
+        ({"batch": 16}, "differ in batch"),
+        ({"data": {"reds": "2"}}, "differ in data"),
+    ],
+)
+def test_folds_of_different_recipes_are_not_mixed(
+    changes: dict[str, object], differing: str
+) -> None:
+    reason = refused([trained(1), trained(2, **changes), trained(3)])
+    assert differing in reason
+    assert "from fold-1, fold-2, fold-3" in reason
+
+
+def test_records_without_a_recipe_are_compared_by_what_they_state() -> None:
+    def before(number: int, **changes: object) -> Record:
+        record = trained(number, **changes)
+        return replace(record, training={k: v for k, v in record.training.items() if k != "recipe"})
+
+    assert "differ in samples" in refused([before(1), before(2, samples=900_000), before(3)])
+    assert not gather([before(1), before(2, samples=40), trained(3)])[1]
+    loss = before(2)
+    other = [replace(before(k), config=before(k).config | {"loss": {"l1": 1}}) for k in (1, 3)]
+    loss = replace(loss, config=loss.config | {"loss": {"l1": 2}})
+    assert "differ in loss" in refused([*other, loss])
+    unknown = replace(trained(2), training={})
+    assert "differ in what is known of it" in refused([trained(1), unknown, trained(3)])
+
+
+def test_folds_of_different_margins_or_of_other_data_are_not_mixed() -> None:
+    folds = [trained(number) for number in (1, 2, 3)]
+    margins = [
+        replace(one, dataset=replace(one.dataset, margin=margin))
+        for one, margin in zip(folds, (40, 0, 0), strict=True)
+    ]
+    assert "different margins (fold 1: 40, fold 2: 0, fold 3: 0)" in refused(margins)
+    foreign = replace(folds[1], dataset=replace(folds[1].dataset, digest="f" * 64), label="TFP")
+    foreign = replace(foreign, protocol=folds[1].protocol)
+    again = [replace(one, label="TFP") for one in (folds[0], folds[2])]
+    boards, problems = gather([*folds, again[0], foreign, again[1], replace(folds[1], label="X")])
+    assert len(boards) == 1
+    assert any("fold 2 was evaluated on other data (ffffffffffff" in p.reason for p in problems)
+    twice = replace(folds[2], dataset=replace(folds[2].dataset, digest=folds[1].dataset.digest))
+    assert "folds 2, 3 are of the same data" in refused([*folds[:2], twice])
+
+
+def test_a_row_names_the_records_weights_and_trainings_of_all_folds() -> None:
+    folds = [trained(number) for number in (1, 2, 3)]
+    boards, problems = gather(folds)
+    assert not problems
+    (board,) = boards
+    (row,) = board.rows.values()
+    assert training_of(row).text == "sreds · 3 runs, in all 96 samples · 8 s"
+    (line,) = csv_rows(boards, standings(boards))
+    assert line["sreds (3 folds): record"] == " ".join(one.id for one in folds)
+    assert line["weights digest"] == " ".join(str(one.weights.digest) for one in folds)
+    assert line["weights from"] == "runs fold-1, fold-2, fold-3"
+    page = spikerec_page(boards)
+    assert all(one.file_name in page and str(one.weights.digest) in page for one in folds)
+
+
+def spikerec_page(boards: list[Board]) -> str:
+    return render(
+        boards, standings(boards), [], [], [],
+        images_per_board=0, image_side=100, image_megabytes=1.0,
+    )  # fmt: skip
 
 
 def test_the_newest_of_the_same_weights_counts() -> None:

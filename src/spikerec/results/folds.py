@@ -2,24 +2,28 @@
 
 Each fold's record holds the samples of the scenes that its network never saw. Together they hold
 every sample of the set once, so that the mean over all of them is the mean over the folds, each
-weighed by its samples. A mean is shown only where all folds are there; what would have to be
-guessed is reported instead.
+weighed by its samples. A mean is shown only where all folds are there and are of one recipe, each
+judged on scenes that its network never saw (`spikerec.results.deals`); anything else is reported.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import fields, replace
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
+from pydantic import SkipValidation
 
 from spikerec.data.bounds import MOST_FOLDS
 from spikerec.errors import ResultsError
-from spikerec.results.parts import Curves, DatasetInfo, Samples
+from spikerec.results.deals import contradiction, listed
+from spikerec.results.fields import part
+from spikerec.results.parts import Curves, DatasetInfo, Samples, WeightsInfo
 from spikerec.results.record import Record
 from spikerec.results.store import Problem
 
@@ -70,20 +74,27 @@ def merge_folds(items: Iterable[Record | Problem]) -> Iterator[Record | Problem]
 
     Yields:
         The items that are of no fold, as they come; then the merged records, and a problem for each
-        method that lacks a fold, or has two sets of weights in one.
+        method that lacks a fold, has two sets of weights in one, or contradicts itself
+        (`spikerec.results.deals.contradiction`).
     """
     groups: dict[Hashable, ByFold] = defaultdict(dict)
+    contents: dict[str, dict[int, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for item in items:
         fold = None if isinstance(item, Problem) else fold_of(item)
         if isinstance(item, Problem) or fold is None:
             yield item
             continue
+        contents[fold.digest][fold.number][item.dataset.digest] += 1
         kept = groups[_group(item, fold)].setdefault(fold.number, {})
         known = kept.get(item.weights.digest)
         if known is None or (known.created, known.id) < (item.created, item.id):
             kept[item.weights.digest] = item
+    usual = {
+        deal: {number: counts.most_common(1)[0][0] for number, counts in by_fold.items()}
+        for deal, by_fold in contents.items()
+    }
     for folds in groups.values():
-        yield _merged_or_why_not(folds)
+        yield _merged_or_why_not(folds, usual)
 
 
 def _group(record: Record, fold: Fold) -> Hashable:
@@ -97,7 +108,9 @@ def _group(record: Record, fold: Fold) -> Hashable:
     )
 
 
-def _merged_or_why_not(folds: ByFold) -> Record | Problem:
+def _merged_or_why_not(
+    folds: ByFold, contents: Mapping[str, Mapping[int, str]]
+) -> Record | Problem:
     records = [next(iter(folds[number].values())) for number in sorted(folds)]
     one = records[-1]
     fold = fold_of(one)
@@ -112,11 +125,13 @@ def _merged_or_why_not(folds: ByFold) -> Record | Problem:
                 "nothing says which of them belong to the other folds. Evaluate each recipe "
                 "with a label=… of its own, or move one away.",
             )
-    if missing := [str(number) for number in range(1, fold.total + 1) if number not in folds]:
-        lacking = f"fold {missing[0]}" if len(missing) == 1 else f"folds {', '.join(missing)}"
+    by_number = dict(zip(sorted(folds), records, strict=True))
+    if reason := contradiction(by_number, contents[fold.digest]):
+        return Problem(one.file_name, f"{method}: {reason}")
+    if missing := [number for number in range(1, fold.total + 1) if number not in folds]:
         return Problem(
             one.file_name,
-            f"{method}: {lacking} of {fold.total} not evaluated, and the mean needs all. Evaluate "
+            f"{method}: {listed(missing)} of {fold.total} not evaluated, and the mean needs all. Evaluate "
             "what is missing, from the same file of folds.",
         )
     try:
@@ -125,11 +140,60 @@ def _merged_or_why_not(folds: ByFold) -> Record | Problem:
         return Problem(one.file_name, f"{method}: {error}")
 
 
-def merged(records: Sequence[Record]) -> Record:
+class OneFold(NamedTuple):
+    """The record of a fold, in brief.
+
+    Attributes:
+        id: the record's.
+        file_name: its name in the store.
+        weights: those that were evaluated.
+    """
+
+    id: str
+    file_name: str
+    weights: WeightsInfo
+
+
+@part(is_large=True)
+class CrossValidated(Record):
+    """The evaluations of all folds as one, to be shown on a board; it is written to no file.
+
+    Attributes:
+        folds: the records that it is made of, in the order of the folds.
+    """
+
+    folds: Annotated[tuple[OneFold, ...], SkipValidation] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """The ids of the records of all folds."""
+        return " ".join(fold.id for fold in self.folds)
+
+    @property
+    def file_name(self) -> str:
+        """The names of the files of all folds."""
+        return " ".join(fold.file_name for fold in self.folds)
+
+    @property
+    def trainings(self) -> list[str]:
+        """The folders that the weights of the folds are from; one where all are the same."""
+        sources = {fold.weights.digest: fold.weights.source for fold in self.folds}
+        return list(sources.values())
+
+
+def weights_digests(record: Record) -> str | None:
+    """The digest of a record's weights; those of all folds where they differ; None for none."""
+    if not isinstance(record, CrossValidated):
+        return record.weights.digest
+    known = dict.fromkeys(fold.weights.digest for fold in record.folds)
+    return " ".join(digest for digest in known if digest) or None
+
+
+def merged(records: Sequence[Record]) -> CrossValidated:
     """One record of the samples of all folds; what else it states is the newest record's.
 
-    Its data are the deal of the folds, so that folds of different files never share a board, and
-    its weights are those of all folds.
+    Its data are the deal of the folds, so that folds of different files never share a board. Its
+    weights and its training are those of all folds.
 
     Args:
         records: one of each fold, in their order.
@@ -154,25 +218,44 @@ def merged(records: Sequence[Record]) -> Record:
     reasons: dict[str, str] = {}
     for record in records:
         reasons |= record.undefined
-    digests = [record.weights.digest or "" for record in records]
-    together = hashlib.sha256(" ".join(digests).encode()).hexdigest() if any(digests) else None
-    return replace(
-        newest,
-        dataset=dataset,
-        weights=replace(newest.weights, digest=together),
-        samples=samples,
-        curves=_joined_curves([record.curves for record in records]),
-        undefined={name: why for name, why in reasons.items() if name in samples.values},
-        unavailable={
-            name: why for name, why in newest.unavailable.items() if name not in samples.values
+    digests = list(dict.fromkeys(record.weights.digest for record in records))
+    facts = {one.name: getattr(newest, one.name) for one in fields(newest)}
+    if len(digests) > 1:  # a row is known by its weights: those of all folds together
+        together = hashlib.sha256(" ".join(map(str, digests)).encode()).hexdigest()
+        facts["weights"] = replace(newest.weights, digest=together)
+        facts["training"] = _trainings([record.training for record in records])
+    return CrossValidated(
+        **facts
+        | {
+            "dataset": dataset,
+            "samples": samples,
+            "curves": _joined_curves([record.curves for record in records]),
+            "undefined": {name: why for name, why in reasons.items() if name in samples.values},
+            "unavailable": {
+                name: why for name, why in newest.unavailable.items() if name not in samples.values
+            },
+            "config": {
+                **{key: value for key, value in newest.config.items() if key != KEY},
+                "folds": [record.file_name for record in records],
+            },
+            "images": {},
+            "path": None,
         },
-        config={
-            **{key: value for key, value in newest.config.items() if key != KEY},
-            "folds": [record.file_name for record in records],
-        },
-        images={},
-        path=None,
+        folds=tuple(OneFold(one.id, one.file_name, one.weights) for one in records),
     )
+
+
+def _trainings(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all trainings state alike, and the samples and seconds of all of them together."""
+    first = parts[0]
+    shared = {key: value for key, value in first.items() if all(p.get(key) == value for p in parts)}
+    if all(isinstance(part.get("data"), Mapping) for part in parts):
+        shared["data"] = list(first["data"])  # a recipe's; their fingerprints are those of a fold
+    for key in ("samples", "seconds"):
+        values = [part.get(key) for part in parts]
+        numbers = [one for one in values if isinstance(one, int | float)]
+        shared[key] = sum(numbers) if len(numbers) == len(values) else None
+    return shared
 
 
 def _joined(parts: Sequence[Samples]) -> Samples:

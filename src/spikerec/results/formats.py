@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from spikerec.errors import printable
 from spikerec.results.boards import Board
 from spikerec.results.breakdown import breakdowns, shown
+from spikerec.results.folds import weights_digests
 from spikerec.results.tables import (
     EFFICIENCY,
     TRAINED,
@@ -155,7 +156,7 @@ def csv_rows(boards: Sequence[Board], stands: Standings) -> list[dict[str, objec
                 "training seconds": training.seconds,
                 "training machine": training.machine,
                 "weights from": training.source,
-                "weights digest": record.weights.digest,
+                "weights digest": weights_digests(record),
             }
             line |= {key: row.aspect("efficiency").get(key) for key, *_ in EFFICIENCY}
             line |= {f"ms {place}": ms for place, ms in latencies(row).items()}

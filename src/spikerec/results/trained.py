@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from spikerec.errors import printable
+from spikerec.results.folds import CrossValidated
 from spikerec.results.rows import Row
 
 UNKNOWN = "–"
@@ -21,7 +22,8 @@ class Training(NamedTuple):
         samples: windows seen, repetitions counted; None if unknown.
         seconds: how long it took; None if unknown.
         machine: what on.
-        source: where the weights come from: `shipped`, `run NAME`, `file NAME`.
+        source: where the weights come from: `shipped`, `run NAME`, `file NAME`, `runs NAMES`.
+        runs: trainings that samples and seconds are of, one a fold of a cross-validation.
     """
 
     data: str
@@ -29,18 +31,22 @@ class Training(NamedTuple):
     seconds: float | None
     machine: str
     source: str
+    runs: int = 1
 
     @property
     def short(self) -> str:
         """`photos_medium · 77 k samples · 16 min`."""
         if not self.source:
             return "no training"
-        return f"{self.data} · {_count(self.samples)} samples · {_duration(self.seconds)}"
+        seen, took = f"{_count(self.samples)} samples", _duration(self.seconds)
+        if self.runs > 1:
+            return f"{self.data} · {self.runs} runs, in all {seen} · {took}"
+        return f"{self.data} · {seen} · {took}"
 
     @property
     def text(self) -> str:
-        """The short form and the source."""
-        return f"{self.short} · {self.source}" if self.source else self.short
+        """The short form and the source, of which a row of several runs has too many."""
+        return f"{self.short} · {self.source}" if self.source and self.runs == 1 else self.short
 
 
 def training_of(row: Row) -> Training:
@@ -51,14 +57,18 @@ def training_of(row: Row) -> Training:
     about = row.aspect("training")
     origin, name = record.weights.origin, record.weights.name
     known = {"run": f"run {record.weights.source}", "shipped": "shipped", "memory": "in memory"}
-    source = known.get(origin, f"file {name}")
+    sources = [known.get(origin, f"file {name}")]
+    if isinstance(record, CrossValidated) and len(record.trainings) > 1:
+        sources = record.trainings
+    source = ", ".join(printable(one)[:MOST_TEXT] for one in sources)
     samples = _number(about.get("samples"))
     return Training(
         data=_names(about.get("data")),
         samples=None if samples is None else int(samples),
         seconds=_number(about.get("seconds")),
         machine=_names(about.get("machine") or about.get("device")),
-        source=printable(source)[:MOST_TEXT],
+        source=source if len(sources) == 1 else f"runs {source}",
+        runs=len(sources),
     )
 
 

@@ -41,6 +41,7 @@ from spikerec.training.finite import FiniteSteps
 from spikerec.training.held_out import check_held_out
 from spikerec.training.identity import (
     LENGTHS,
+    START,
     Identity,
     data_facts,
     settings_of,
@@ -311,10 +312,6 @@ class _Plan:
             before: str | None = run.stored_fact(START)
             return before
         return own
-
-
-#: Name of the fact that states the weights which a run started from.
-START = "weights at the start"
 
 
 def _train(

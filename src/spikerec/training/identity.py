@@ -87,6 +87,18 @@ class Identity:
         text = json.dumps([dict(self.settings), dict(self.facts)], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def recipe(self) -> str:
+        """Digest of how it trains, alike in all folds of a deal: of all but scenes and seeds."""
+        own = {key: value for key, value in self.settings.items() if key not in OF_A_FOLD}
+        facts = {
+            key: value
+            for key, value in self.facts.items()
+            if key != START and not key.startswith(DATA)
+        }
+        own["is started from weights"] = START in self.facts
+        return Identity(own, facts).digest
+
     def differences(self, now: Identity) -> dict[str, tuple[Value, Value]]:
         """Key → (value of this one, value of the other), where they differ.
 
@@ -115,6 +127,12 @@ class Identity:
 
 #: Beginning of the name of a fact about data.
 DATA = "data of "
+
+#: Name of the fact that states the weights which a run started from.
+START = "weights at the start"
+
+#: Settings in which the trainings of a recipe on several folds may differ.
+OF_A_FOLD = ("data.folds", "data.fold", "seed", "data.seed", "start_from")
 
 
 def _length(value: Value) -> float:

@@ -177,16 +177,20 @@ class Run:
         return ((_read_json(self.folder / "identity.json") or {}).get("facts") or {}).get(name)
 
     def budget(self) -> dict[str, Any]:
-        """Training data and cost of the finished run, for records and weights.
+        """Training data, recipe and cost of the finished run, for records and weights.
 
-        Data, samples seen, seconds, machine; no path. Empty while it is unfinished, and with a
-        warning where the checkpoint is not the one with which it ended.
+        Data, samples seen, seconds, machine, a digest of the recipe; no path. Empty while it is
+        unfinished, and with a warning where the checkpoint is not the one with which it ended.
         """
         report = self.finished() or {}
         if (fault := self._fault(report)) is not None:
             _log.warning("%s", fault)
             return {}
-        return {key: value for key, value in report.items() if key not in ("checkpoint", "sha256")}
+        told = {key: value for key, value in report.items() if key not in ("checkpoint", "sha256")}
+        stored = _read_json(self.folder / "identity.json") or {}
+        if not report or not {"settings", "facts"} <= stored.keys():
+            return told
+        return told | {"recipe": Identity(stored["settings"], stored["facts"]).recipe}
 
     def _fault(self, report: Mapping[str, Any]) -> str | None:
         """Say what became of the checkpoint that a report is about; None if it is the same file.

@@ -264,18 +264,24 @@
     const { record } = row;
     const code = record.code;
     const dirty = code.dirty ? " with uncommitted changes" : "";
+    const folds = Object.entries(record.folds);
     const entries = [
-      ["Record", element("code", {}, figure.file ?? record.file)],
+      ...(folds.length ? folds.map(([fold, one]) => [
+        `Record of ${fold}`, element("code", {}, one.file), element("div", {}, weightsOf(one.weights))])
+        : [["Record", element("code", {}, figure.file ?? record.file)]]),
       ["Made", day(record.created)],
-      ["Weights", record.weights.digest
-        ? `${record.weights.name} (${record.weights.source}) · ${short(record.weights.digest)}` : "no parameters"],
+      ...(folds.length ? [] : [["Weights", weightsOf(record.weights)]]),
       ["Trained on", row.trained],
       ["Data", `${board.name} · ${short(board.dataDigest)}`],
       ["Defined by", column.definition ? `${figure.protocol} · ${column.definition}` : "–"],
       ["Code", `spikerec ${code.version ?? "?"} · ${code.revision ? code.revision.slice(0, 12) : "no revision"}${dirty}`],
       ["Unavailable", Object.entries(record.unavailable).map(([k, v]) => `${k}: ${v}`).join(" ") || "nothing"],
     ];
-    return element("dl", {}, entries.map(([term, text]) => [element("dt", {}, term), element("dd", {}, text)]));
+    return element("dl", {}, entries.map(([term, ...text]) => [element("dt", {}, term), element("dd", {}, ...text)]));
+  }
+
+  function weightsOf(weights) {
+    return weights.digest ? `${weights.name} (${weights.source}) · ${short(weights.digest)}` : "no parameters";
   }
 
   function againstOthers(board, row, column) {

@@ -13,6 +13,7 @@ import math
 import stat
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from spikerec.errors import printable
 from spikerec.results.boards import Board
 from spikerec.results.breakdown import breakdowns, rule, shown
 from spikerec.results.curves import Axis, covariates, curves, factors
+from spikerec.results.folds import CrossValidated
 from spikerec.results.page.videos import MOST_SIDE, Strip, board_videos, filmstrip, is_video
 from spikerec.results.record import Record
 from spikerec.results.references import (
@@ -249,7 +251,13 @@ def _provenance(row: Row) -> dict[str, Any]:
     content = {k: v for k, v in row.record.content.items() if k not in left_out}
     content["code"] = {k: None if v is None else str(v) for k, v in content["code"].items()}
     content |= {name: row.aspect(name) for name in ("efficiency", "training")}
-    return {name: _bounded(part) for name, part in content.items()}
+    folds = row.record.folds if isinstance(row.record, CrossValidated) else ()
+    return {name: _bounded(part) for name, part in content.items()} | {
+        "folds": {
+            f"fold {number}": {"file": one.file_name, "weights": asdict(one.weights)}
+            for number, one in enumerate(folds, 1)
+        }
+    }
 
 
 def _bounded(part: Any) -> Any:  # noqa: ANN401 (any JSON value)
