@@ -12,6 +12,7 @@ import math
 import os
 import random
 import re
+import shlex
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -209,7 +210,11 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
         for row in rows:
             view.add_row(*map(Text, row))
         rich.print(view)
-        for note in [*notes(self.jobs), f"table: {self.folder / 'table.md'}"]:
+        places = [f"table: {self.folder / 'table.md'}"]
+        if any(job.tests() for job in self.jobs):
+            results = shlex.quote(f"results={self.config.paths.results}")
+            places.append(f"compare the tests: spikerec leaderboard {results}")
+        for note in [*notes(self.jobs), *places]:
             rich.get_console().print(Text(note), soft_wrap=True)  # a path stays whole
         self._log(table)
 

@@ -69,7 +69,7 @@ def test_folds_of_other_content_are_refused(data: REDS, tmp_path: Path) -> None:
     write_image(image, fake_image(24, 40, 9))
     with pytest.raises(DataError, match=r"folds\.yaml was made for other content of reds"):
         FoldedSet(data, file, 1).clips("train")
-    with pytest.raises(DataError, match="holds other folds, and records may rest on them"):
+    with pytest.raises(DataError, match=r"holds other folds, .* another file by --output"):
         write_folds(file, make_folds(data, 2))
 
 
@@ -111,6 +111,8 @@ def test_files_that_are_none_and_counts_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(DataNotFoundError, match="spikerec data folds"):
         read_folds(tmp_path / "none.yaml")
+    with pytest.raises(DataError, match="is a folder: expected the file of a deal"):
+        read_folds(tmp_path)
     for folds in ("[[a], [a]]", "abc", "[[0010], [b]]", "[[true], [b]]", "[ab, c]"):
         (tmp_path / "other.yaml").write_text(f"dataset: reds\ncontent: x\nfolds: {folds}\n")
         with pytest.raises(DataError, match="holds no folds"):

@@ -12,6 +12,8 @@ import pytest
 
 from spikerec.errors import ConfigError
 from spikerec.sweeps import Job, ablation, clear_failure, markdown, record_failure, summarise
+from spikerec.sweeps.table import notes, readable
+from spikerec.training.runs import Run
 
 
 def write_run(folder: Path, psnr: float, ssim: float, neuron: str = "plif") -> None:
@@ -179,3 +181,47 @@ def test_a_job_refused_by_anothers_finished_run_has_no_score(jobs: list[Job]) ->
     assert jobs[0].cost() == {}
     clear_failure(jobs[0].folder)
     assert jobs[0].outcome() == "finished"
+
+
+def fold_job(folder: Path, fold: int, psnr: float, loss: str = "l1") -> Job:
+    """A finished run of a fold that was not validated, and tested."""
+    own = folder / f"{loss}{fold}"
+    own.mkdir()
+    (own / "finished.json").write_text('{"best": null, "monitor": "val/psnr"}')
+    Run(own).note_tests({"synthetic": {"psnr": psnr, "ssim": None}})
+    return Job((f"loss={loss}", f"data.fold={fold}", "test=true"), own)
+
+
+def test_folds_are_runs_of_one_variant_whose_tests_are_shown(tmp_path: Path) -> None:
+    folds = [fold_job(tmp_path, fold, psnr) for fold, psnr in ((1, 20.0), (2, 22.0), (3, 27.0))]
+    headings, rows = readable(ablation(folds))
+    assert headings == ["Variant", "Runs", "test synthetic PSNR", "Params (M)", "MACs (G)"]
+    assert rows == [["all", "3", "23.00 ± 3.61", "–", "–"]]
+    told = " ".join(notes(folds))
+    assert "Δ" not in told
+    assert "validation" not in told
+    assert "over runs that differ in fold alone; the leaderboard's mean is over all" in told
+
+
+def test_variants_of_a_sweep_over_folds_are_paired_by_fold(tmp_path: Path) -> None:
+    levels = ((1, 20.0), (2, 22.0), (3, 27.0))
+    folds = [fold_job(tmp_path, fold, psnr) for fold, psnr in levels]
+    others = [fold_job(tmp_path, fold, psnr + 0.5, "l2") for fold, psnr in reversed(levels)]
+    row = ablation([*folds, *others]).set_index("variant").loc["loss=l2"]
+    assert row["test/synthetic/psnr difference"] == pytest.approx(0.5)
+    assert row["test/synthetic/psnr low"] == pytest.approx(0.5)
+    assert any(note.startswith("Δ") for note in notes([*folds, *others]))
+
+
+def test_folds_that_were_not_tested_are_told_how(tmp_path: Path) -> None:
+    folds = [fold_job(tmp_path, fold, 20.0) for fold in (1, 2)]
+    for job in folds:
+        (job.folder / "tested.json").unlink()
+    assert "Folds were not tested: the same command with test=true" in " ".join(notes(folds))
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"a": 1}', '{"a": {"psnr": "x", "ssim": NaN}}', "{"])
+def test_damaged_tests_are_none(text: str, tmp_path: Path) -> None:
+    job = fold_job(tmp_path, 1, 20.0)
+    (job.folder / "tested.json").write_text(text)
+    assert job.tests() == {}

@@ -152,3 +152,12 @@ def test_a_layout_is_told_as_runs_of_earlier_versions_have_it() -> None:
     before = "Geometry(height=2, width=3, readout_width=None, bottom_up=True, bit_order='little')"
     assert layout_text(Geometry(2, 3)) == before
     assert layout_text(Geometry(2, 3, skip_bytes=4)) == f"{before[:-1]}, skip_bytes=4)"
+
+
+def test_a_recipe_is_alike_in_all_folds_and_seeds() -> None:
+    one = Identity({"optimizer.lr": 1e-4, "data.fold": 1, "seed": 0}, {"data of reds": "a"})
+    other = Identity({"optimizer.lr": 1e-4, "data.fold": 2, "seed": 1}, {"data of reds": "b"})
+    assert one.recipe == other.recipe
+    assert one.digest != other.digest
+    assert one.recipe != Identity({"optimizer.lr": 2e-4, "data.fold": 1}, one.facts).recipe
+    assert one.recipe != Identity(one.settings, {"weights at the start": "c"}).recipe

@@ -64,7 +64,7 @@ def test_a_finished_run_whose_checkpoint_is_not_the_same_is_neither_skipped_nor_
 ) -> None:
     write_checkpoint(run.best)
     run.finish({**REPORT, "checkpoint": str(run.best), "samples": 8})
-    assert run.budget() == {**REPORT, "samples": 8}
+    assert run.budget() == {**REPORT, "samples": 8, "recipe": identity().recipe}
     spoil(run.best)
     for asked in (identity(), identity(**{"trainer.max_epochs": 4})):
         with pytest.raises(WeightsError, match=message) as refused:

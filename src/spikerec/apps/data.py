@@ -147,10 +147,13 @@ def _folds(console: Console, options: argparse.Namespace) -> None:
     Raises:
         ConfigError: no set of that name.
     """
+    from spikerec.data.clips import MadeSet
     from spikerec.data.folds import make_folds, write_folds
 
     place: dict[str, Any] = {"root": str(options.root)} if options.root else {}
     data = build("data", _known(options.name, config_names("data")), **place)
+    if isinstance(data, MadeSet) and not data.root.is_dir():
+        say(console, f"{options.name} is not here yet: it is made first, in {data.root}")
     data.prepare()
     output = options.output or Path(f"{options.name}_folds.yaml")
     folds = make_folds(data, options.count, seed=options.seed)

@@ -14,10 +14,9 @@ from spikerec.apps import _composed as composed
 from spikerec.apps._networks import choice
 from spikerec.configs import instantiate, maker, plain, referring
 from spikerec.losses import Loss
-from spikerec.models.base import Network
 from spikerec.results.evaluation import evaluate
 from spikerec.training import Run, fit, replay, sweep_score
-from spikerec.training.distributed import job_processes
+from spikerec.training.distributed import is_first, job_processes
 from spikerec.training.identity import LENGTHS
 
 _log = logging.getLogger(__name__)
@@ -69,12 +68,13 @@ def run(config: DictConfig) -> float | None:
             return None
         composed.log_next_commands(config, training, data.carry)
         if tests:
-            _test(config, composed.own_network(config, training.checkpoint))
+            _test(config, training)
     return sweep_score(training.finished() or {})
 
 
-def _test(config: DictConfig, network: Network) -> None:
+def _test(config: DictConfig, training: Run) -> None:
     """Score the run's weights on the test split: a record for each set where there is none yet."""
+    network = composed.own_network(config, training.checkpoint)
     records = evaluate(
         network,
         composed.data_of(config, network),
@@ -88,5 +88,12 @@ def _test(config: DictConfig, network: Network) -> None:
     )
     for record in records:
         _log.info("test on %s: %s (%s)", record.dataset.name, record.summary, record.file_name)
-    if not records:
+    if records:
+        training.note_tests(
+            {
+                record.dataset.name: {name: record.mean(name) for name in record.samples.values}
+                for record in records
+            }
+        )
+    elif is_first():
         _log.info("tested before: the records are in %s", config.paths.results)

@@ -102,7 +102,8 @@ def write_folds(path: str | Path, folds: Folds) -> None:
     path = Path(path)
     if path.exists() and read_folds(path) != folds:
         raise DataError(
-            f"{path} holds other folds, and records may rest on them: name another file."
+            f"{path} holds other folds, and records may rest on them: name another file by "
+            "--output (command line) or path."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, folds.text().encode())
@@ -114,9 +115,13 @@ def read_folds(path: str | Path) -> Folds:
 
     Raises:
         DataNotFoundError: no such file.
-        DataError: it is none.
+        DataError: it is none, or a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise DataError(
+            f"{path} is a folder: expected the file of a deal, as `spikerec data folds` writes it."
+        )
     if not path.is_file():
         raise DataNotFoundError(
             f"{path} does not exist: make it once by `spikerec data folds NAME --output {path}`."

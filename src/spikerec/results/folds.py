@@ -131,8 +131,8 @@ def _merged_or_why_not(
     if missing := [number for number in range(1, fold.total + 1) if number not in folds]:
         return Problem(
             one.file_name,
-            f"{method}: {listed(missing)} of {fold.total} not evaluated, and the mean needs all. Evaluate "
-            "what is missing, from the same file of folds.",
+            f"{method}: {listed(missing)} of {fold.total} not evaluated, and the mean needs all. "
+            "Evaluate what is missing, from the same file of folds.",
         )
     try:
         return merged(records)
@@ -246,7 +246,7 @@ def merged(records: Sequence[Record]) -> CrossValidated:
 
 
 def _trainings(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all trainings state alike, and the samples and seconds of all of them together."""
+    """The facts that all trainings share, and the samples and seconds of all together."""
     first = parts[0]
     shared = {key: value for key, value in first.items() if all(p.get(key) == value for p in parts)}
     if all(isinstance(part.get("data"), Mapping) for part in parts):

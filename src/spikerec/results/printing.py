@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spikerec.errors import printable
+from spikerec.results.folds import fold_of
 from spikerec.results.record import Record
 from spikerec.spelling import metric_title
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 def print_record(record: Record, path: Path, pictures: SampleImages) -> None:
     """Print a record's means, what has no value, and where it is."""
     console = Console()
-    title = (
-        f"{printable(record.title)} on {record.dataset.name} ({record.dataset.num_samples} samples)"
-    )
+    fold = fold_of(record)
+    held_out = "" if fold is None else f"fold {fold.number} of {fold.total}, "
+    samples = f"{held_out}{record.dataset.num_samples} samples"
+    title = f"{printable(record.title)} on {record.dataset.name} ({samples})"
     table = Table(title=Text(title), title_justify="left", box=None, header_style="bold")
     for metric in record.samples.values:
         table.add_column(Text(metric_title(metric)), justify="right", overflow="fold")

@@ -86,6 +86,10 @@ class Job:
         best, monitor = float(report["best"]), str(report.get("monitor"))
         return self._logged(monitor, best) or {monitor.removeprefix("val/"): best}
 
+    def tests(self) -> dict[str, float]:
+        """`test/SET/METRIC` → mean of a test; empty unless it is finished and was tested."""
+        return Run(self.folder).tests() if self.outcome() == "finished" else {}
+
     def _report(self) -> dict[str, Any]:
         """Return its run's report; empty if the last attempt failed: it may be another's."""
         return {} if (self.folder / FAILED).exists() else Run(self.folder).finished() or {}

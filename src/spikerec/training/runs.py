@@ -7,6 +7,7 @@ FOLDER/checkpoints/last.ckpt       where to continue
 FOLDER/checkpoints/previous.ckpt   the one before it, should the disk damage that
 FOLDER/metrics.csv                 the curves
 FOLDER/finished.json               written last: figures, paths, the digest of the checkpoint
+FOLDER/tested.json                 set → metric → mean, where the run was tested (`test=true`)
 
 What looks at folders alone, such as a sweep's table, waits for no training library: Lightning is
 imported by the functions that need it.
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 #: Files and folders that a run writes, and that `clear` removes.
 OWN_FILES = (
     *("config.yaml", "identity.json", "finished.json", "failed.json", "pruned.json"),
+    "tested.json",
     *("budget.json", "nonfinite.json", "metrics.csv", "fit-profile.txt"),
     *("checkpoints", "images", "tensorboard", "wandb"),
 )
@@ -188,9 +190,10 @@ class Run:
             return {}
         told = {key: value for key, value in report.items() if key not in ("checkpoint", "sha256")}
         stored = _read_json(self.folder / "identity.json") or {}
-        if not report or not {"settings", "facts"} <= stored.keys():
+        settings, facts = stored.get("settings"), stored.get("facts")
+        if not report or not isinstance(settings, dict) or not isinstance(facts, dict):
             return told
-        return told | {"recipe": Identity(stored["settings"], stored["facts"]).recipe}
+        return told | {"recipe": Identity(settings, facts).recipe}
 
     def _fault(self, report: Mapping[str, Any]) -> str | None:
         """Say what became of the checkpoint that a report is about; None if it is the same file.
@@ -248,7 +251,8 @@ class Run:
             self.clear()  # what a command left that ended before its first checkpoint
         if before is None or before.is_longer(now):
             # Remove the report first: it describes the shorter run.
-            (self.folder / "finished.json").unlink(missing_ok=True)
+            for name in ("finished.json", "tested.json"):
+                (self.folder / name).unlink(missing_ok=True)
             self._write(identity, config)
 
     def _compared(
@@ -347,6 +351,21 @@ class Run:
         text = json.dumps({**report, **held}, indent=2, allow_nan=False) + "\n"
         with atomic_path(self.folder / "finished.json") as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+    def note_tests(self, means: Mapping[str, Mapping[str, float | None]]) -> None:
+        """Keep the means of tests of the finished run, by set and metric, for a sweep's table."""
+        with atomic_path(self.folder / "tested.json") as temporary:
+            temporary.write_text(json.dumps(means, indent=2) + "\n", encoding="utf-8")
+
+    def tests(self) -> dict[str, float]:
+        """`test/SET/METRIC` → mean of a test, if finite; empty where the run was not tested."""
+        return {
+            f"test/{name}/{metric}": float(mean)
+            for name, means in (_read_json(self.folder / "tested.json") or {}).items()
+            if isinstance(means, dict)
+            for metric, mean in means.items()
+            if isinstance(mean, int | float) and math.isfinite(mean)
+        }
 
 
 def _sha256(path: Path) -> str:
