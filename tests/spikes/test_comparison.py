@@ -106,8 +106,9 @@ def test_scsim_fires_as_its_published_code_does(intensity: float) -> None:
 
 
 def test_the_command_prints_a_table_and_draws_a_picture(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     real, folder = tmp_path / "real.dat", tmp_path / "simulated"
     real.write_bytes(np.packbits(stream(Camera())[:200], bitorder="little").tobytes())
     for seed in range(2):
@@ -118,7 +119,7 @@ def test_the_command_prints_a_table_and_draws_a_picture(
     assert re.search(r"^ +real\.dat +simulated +distance", printed)
     assert re.search(r"streams +1 +2 +\n", printed)
     assert re.search(r"mean change of intervals, readouts +0\.\d\d +\d\.\d\d +\d", printed)
-    assert (tmp_path / "real_comparison.png").stat().st_size > 1000
+    assert (tmp_path / "real_simulated_comparison.png").stat().st_size > 1000
 
 
 def test_changes_that_one_recording_lacks_have_no_distance() -> None:

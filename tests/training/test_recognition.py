@@ -133,7 +133,11 @@ def test_a_clip_whose_class_is_not_known_has_no_value(weights: Path) -> None:
     image = torch.rand(2, 1, SIDE, SIDE)
     assert np.isnan(score(metric, image, ["", "helicopter"])).all()
     assert np.isnan(score(metric, image, None)).all()
-    assert "without a label" in metric.why_missing()
+    assert metric.why_missing().endswith(
+        "such as 'helicopter'; it knows 3 classes, such as "
+        "'bar', 'disc', 'ring', spelled alike with their capitals."
+    )
+    assert Recognition(weights).why_missing().endswith("not defined for clips without a label.")
 
 
 def test_the_definition_holds_the_classifier_not_its_place(
@@ -173,7 +177,10 @@ def test_the_command_trains_from_folders_and_replaces_no_other_classifier(
     main(command)
     assert "2 classes, 8 pictures to learn, 2 held out" in capsys.readouterr().out
     assert Recognition(output).classes == ("bar", "disc")
-    main(command)  # the same seed gives the same weights, which are there already
+    written = output.stat()
+    main(command)
+    assert "is there already" in capsys.readouterr().out
+    assert output.stat() == written  # nothing was trained again
     with pytest.raises(SystemExit, match="exists already"):
         main([*command, "--seed", "1"])
 
@@ -181,10 +188,12 @@ def test_the_command_trains_from_folders_and_replaces_no_other_classifier(
 def test_too_few_pictures_of_a_class_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a folder of pictures for each"):
         read_pictures(tmp_path)
+    with pytest.raises(DataError, match="none is no folder"):
+        read_pictures(tmp_path / "none")
     for shape in SHAPES:
         (tmp_path / shape).mkdir()
         Image.new("L", (8, 8)).save(tmp_path / shape / "0.png")
-    with pytest.raises(DataError, match="holds 1 pictures: expected 5 or more"):
+    with pytest.raises(DataError, match="holds 1 picture: expected 5 or more"):
         read_pictures(tmp_path)
 
 

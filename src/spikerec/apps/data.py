@@ -16,6 +16,7 @@ from spikerec.apps._arguments import Parser, add_stream_options, check_stream, o
 from spikerec.apps._printing import say, shell_word
 from spikerec.configs import build, config_dir, config_names
 from spikerec.errors import ConfigError, DataError, SpikerecError, printable
+from spikerec.overrides import folder_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("recording", type=Path, help="a recording, or a folder of them")
     comparing.add_argument("simulation", type=Path, help="another, or a folder of simulated ones")
     comparing.add_argument(
-        "--output", type=Path, help="file of the picture (default: RECORDING_comparison.png)"
+        "--output",
+        type=Path,
+        help="file of the picture (default: RECORDING_SIMULATION_comparison.png, in this folder)",
     )
     add_stream_options(comparing)
     dealing = verbs.add_parser(
@@ -202,7 +205,8 @@ def _compare(console: Console, options: argparse.Namespace) -> None:
     changes = (as_text(one.mean_change, ".2f") for one in pair)
     table.add_row("mean change of intervals, readouts", *changes, apart["changes"])
     console.print(table)
-    output = options.output or paths[0].with_name(f"{paths[0].stem}_comparison.png")
+    stems = (folder_name(Path(name).with_suffix("").as_posix()) for name in names)
+    output = options.output or Path(f"{'_'.join(stems).replace('/', '-')}_comparison.png")
     _save(console, picture(compared, names), output)
 
 
@@ -216,8 +220,12 @@ def _told_apart(one: Path, other: Path) -> tuple[str, str]:
 
 
 def _streams(path: Path, options: argparse.Namespace, opened: ExitStack) -> list[SpikeStream]:
-    """The streams of a file or folder; a stated geometry is for those that have no sidecar."""
+    """The streams of a file or folder.
+
+    A stated geometry is for those without a sidecar, the name of an array for those that name any.
+    """
     from spikerec import spikes
+    from spikerec.spikes.formats import NAMING_SUFFIXES
     from spikerec.spikes.recordings import find_recordings
 
     check_stream(path)
@@ -226,6 +234,8 @@ def _streams(path: Path, options: argparse.Namespace, opened: ExitStack) -> list
         settings = opening(one, stated(options))
         if spikes.read_sidecar(one).geometry is not None:
             settings["geometry"] = None
+        if one.suffix.lower() not in NAMING_SUFFIXES:
+            settings["dataset"] = None
         streams.append(opened.enter_context(spikes.open(one, **settings)))
     return streams
 

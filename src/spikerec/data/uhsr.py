@@ -54,6 +54,13 @@ class UHSR(Real):
             root, light_scale, key_stride, height=None, width=None, dataset="spk", name=name
         )
 
+    def how_to_get(self) -> str:
+        """See `SpikeSet.how_to_get`."""
+        return (
+            "Point `root` at your copy of UHSR: one .npz a clip, with spk (200, 250, 250) and "
+            "label_name."
+        )
+
     def clips(self, split: SplitName) -> list[Clip]:
         """See `SpikeSet.clips`.
 

@@ -13,7 +13,11 @@ from torch import Tensor
 from spikerec.kinds import checked
 from spikerec.metrics.classifier import Classifier, default_path, read_classifier
 from spikerec.metrics.recording import Recording, RecordingMetric
+from spikerec.parsing import shown
 from spikerec.weights import digest
+
+#: Labels, and classes, that a reason names.
+MOST_NAMED = 3
 
 
 @checked
@@ -38,10 +42,10 @@ class Recognition(RecordingMetric):
 
     name = "recognition"
     higher_is_better = True
-    undefined = "clips without a label, or with one that the classifier does not know"
 
     def __init__(self, weights: str | Path | None = None) -> None:
         super().__init__()
+        self._unknown: set[str] = set()
         self.path = _path(weights)
         self.classes = read_classifier(self.path).classes
         self.weights_digest = digest(self.path)
@@ -55,6 +59,7 @@ class Recognition(RecordingMetric):
     def compare(self, image: Tensor, recording: Recording) -> Tensor:
         """See `RecordingMetric.compare`."""
         labels = recording.labels or [""] * len(image)
+        self._unknown |= set(labels) - {"", *self.classes}
         classifier = _classifier(self.path, self.weights_digest, image.device)
         guesses = [self.classes[guess] for guess in classifier(image).argmax(1).tolist()]
         values = [
@@ -62,6 +67,20 @@ class Recognition(RecordingMetric):
             for guess, label in zip(guesses, labels, strict=True)
         ]
         return torch.tensor(values, dtype=torch.float64)
+
+    def why_missing(self) -> str:
+        """See `QualityMetric.why_missing`: names labels that were met and are none of its own."""
+        undefined = f"{self.name} is not defined for clips without a label"
+        if not self._unknown:
+            return f"{undefined}."
+        met, known = (
+            ", ".join(map(shown, sorted(names)[:MOST_NAMED]))
+            for names in (self._unknown, self.classes)
+        )
+        return (
+            f"{undefined}, or with one that the classifier does not know, such as {met}; it knows "
+            f"{len(self.classes)} classes, such as {known}, spelled alike with their capitals."
+        )
 
 
 def _path(weights: str | Path | None) -> Path:

@@ -210,6 +210,8 @@ def picture(compared: Comparison, names: tuple[str, str]) -> Image.Image:
     for row, (name, colour) in enumerate(zip(names, COLOURS, strict=True)):
         draw.rectangle((24, 12 + 24 * row, 48, 26 + 24 * row), fill=colour)
         draw.text((58, 10 + 24 * row), _short(name), fill=(0, 0, 0), font=font)
+    scale = "heights: square root of the share"
+    draw.text((width - 24, 10), scale, fill=(80, 80, 80), font=font, anchor="ra")
     for k, (title, name, ticks) in enumerate(panels):
         pair = (getattr(compared.recording, name), getattr(compared.simulation, name))
         left, above, wide = 24, top + k * height, width - 48
@@ -258,7 +260,7 @@ def _step(edges: Sequence[int], k: int, y: int) -> list[tuple[int, int]]:
     return [(edges[k], y), (edges[k + 1], y)]
 
 
-def _short(name: str, most: int = 80) -> str:
+def _short(name: str, most: int = 45) -> str:
     return name if len(name) <= most else f"…{name[-most:]}"
 
 

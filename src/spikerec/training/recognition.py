@@ -14,6 +14,7 @@ on real clips is lower than that on the held-out pictures, which it states.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,13 +25,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikerec.errors import DataError, SpikerecError
+from spikerec.errors import DataError, SpikerecError, WeightsError
 from spikerec.metrics.classifier import ENTRY, SIDE, Classifier, default_path
 from spikerec.simulation import Camera
 from spikerec.simulation.images import fitted, image_files, read_grey
 from spikerec.spikes.folders import folders_in
 from spikerec.spikes.representations import tfp
 from spikerec.weights import save_state
+from spikerec.weights.checkpoint import read_entry
 
 RECORDED_SIDE = 2 * SIDE  # pixels of a simulated recording
 RECORDINGS = 3  # of each picture
@@ -56,11 +58,13 @@ class Trained:
         classifier: in evaluation mode.
         accuracy: share of the recordings of held-out pictures that it recognises.
         chance: share of the largest class among them.
+        recipe: digest of the pictures and settings that it was trained by.
     """
 
     classifier: Classifier
     accuracy: float
     chance: float
+    recipe: str
 
     def save(self, path: Path) -> None:
         """Write weights and classes.
@@ -68,7 +72,11 @@ class Trained:
         Raises:
             WeightsError: another classifier is there.
         """
-        about = {"classes": self.classifier.classes, "accuracy": round(self.accuracy, 4)}
+        about = {
+            "classes": self.classifier.classes,
+            "accuracy": round(self.accuracy, 4),
+            "recipe": self.recipe,
+        }
         save_state(path, self.classifier.state_dict(), {ENTRY: json.dumps(about)})
 
 
@@ -79,9 +87,11 @@ def read_pictures(folder: Path) -> dict[str, list[Tensor]]:
         folder: holds a folder of images for each class, named as the class.
 
     Raises:
-        DataError: fewer than two classes, a file that is not an image, or a class with fewer than
-            `FEWEST_PICTURES` pictures.
+        DataError: no such folder, fewer than two classes, a file that is not an image, or a class
+            with fewer than `FEWEST_PICTURES` pictures.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder: expected one that holds a folder for each class.")
     classes = folders_in(folder)
     if len(classes) < 2:
         raise DataError(
@@ -93,7 +103,8 @@ def read_pictures(folder: Path) -> dict[str, list[Tensor]]:
         files = image_files(one)
         if len(files) < FEWEST_PICTURES:
             raise DataError(
-                f"{one} holds {len(files)} pictures: expected {FEWEST_PICTURES} or more."
+                f"{one} holds {len(files)} picture{'s' * (len(files) != 1)}: expected "
+                f"{FEWEST_PICTURES} or more of a class."
             )
         pictures[one.name] = [fitted(read_grey(file), *[RECORDED_SIDE] * 2) for file in files]
     return pictures
@@ -156,7 +167,18 @@ def train_classifier(
     with torch.no_grad():
         guesses = torch.cat([classifier(part).argmax(1) for part in torch.split(images, BATCH)])
     accuracy = (guesses == labels).double().mean().item()
-    return Trained(classifier, accuracy, labels.bincount().max().item() / len(labels))
+    chance = labels.bincount().max().item() / len(labels)
+    return Trained(classifier, accuracy, chance, recipe(pictures, seed, epochs))
+
+
+def recipe(pictures: Mapping[str, Sequence[Tensor]], seed: int, epochs: int) -> str:
+    """SHA-256 of the pictures, in their order, and of the settings of a training."""
+    found = hashlib.sha256(f"{seed} {epochs}".encode())
+    for label, images in pictures.items():
+        found.update(f"{label} {len(images)}".encode())
+        for image in images:
+            found.update(image.numpy().tobytes())
+    return found.hexdigest()
 
 
 def _recordings(
@@ -219,14 +241,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m spikerec.training.recognition",
         description="Train the classifier of the metric `recognition`.",
     )
-    parser.add_argument("pictures", type=Path, help="folder that holds a folder for each class")
+    parser.add_argument(
+        "pictures",
+        type=Path,
+        help=f"folder that holds a folder of {FEWEST_PICTURES} pictures or more for each class",
+    )
     parser.add_argument(
         "--output",
         type=Path,
         default=default_path(),
-        help="the classifier's file (default: %(default)s)",
+        help="the classifier's file, which must not exist yet (default: %(default)s)",
     )
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="(default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=EPOCHS, help="passes over the pictures (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all draws (default: 0)")
     options = parser.parse_args(arguments)
 
@@ -236,6 +264,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         pictures = read_pictures(options.pictures)
+        if options.output.exists():
+            wanted = recipe(pictures, options.seed, options.epochs)
+            if read_entry(options.output, ENTRY).get("recipe") != wanted:
+                raise WeightsError(
+                    f"{options.output} exists already and is not of these pictures and settings, "
+                    "and figures may rest on it: name --output=FILE, or delete it first."
+                )
+            report(f"{options.output} is there already, of the same pictures and settings")
+            return
         trained = train_classifier(
             pictures, seed=options.seed, epochs=options.epochs, report=report
         )
