@@ -100,6 +100,7 @@ def test_words_become_those_of_hydra(verb: str, line: str, words: list[str]) -> 
         ("train", "modle=stir", "did you mean model"),
         ("train", "data.bach_size=4", "did you mean data.batch_size?"),
         ("train", "data.batch_size=lots", "data.batch_size must be a whole number, found lots"),
+        ("train", "data.batch_size.x=4", "data.batch_size is one value, as in data.batch_size=8"),
         ("train", "trainer.max_stepz=2", "did you mean trainer.max_steps"),
         ("train", "+trainer.max_stepz=2", "did you mean trainer.max_steps"),
         ("train", "lr=1e-3", "did you mean optimizer.lr?"),

@@ -497,6 +497,9 @@ def _place(
     for depth, part in enumerate(parts):
         if isinstance(node, list) and part.isdecimal():
             return prefix, set()
+        if isinstance(node, int | float):
+            above = ".".join(parts[:depth])
+            raise ConfigError(f"{key} is no option: {above} is one value, as in {above}={node}.")
         if not isinstance(node, Mapping):
             return prefix, set()
         target = node.get("_target_")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,12 +146,32 @@ def test_covariates_are_of_the_stream_and_of_what_the_set_states(clip: Clip) -> 
     assert told.covariates(0) == pytest.approx(
         {"firing_rate": rate, "light_scale": 0.6, "motion": 0.3, "level": 0.5}
     )
-    assert told.conditions(0) == {"motion_source": "exact", "noise": "unknown", "factor": "light"}
+    assert told.conditions(0) == {"motion_source": "stated", "noise": "unknown", "factor": "light"}
     assert plain.covariates(0).keys() == {"firing_rate", "light_scale", "motion"}
-    for odd in ({"factor": "a\x1b[2J"}, {"factor": "x" * 201}, {"a\nb": "light"}):
-        with pytest.raises(ConfigError, match=r"conditions must be printable text.*found"):
-            replace(clip, conditions=odd)
     assert plain.conditions(0) == {"motion_source": "estimated", "noise": "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"conditions": {"factor": "a\x1b[2J"}}, "conditions.factor must be printable text"),
+        ({"conditions": {"factor": "x" * 201}}, "conditions.factor must be .* 1 to 200 characters"),
+        ({"conditions": {"label": ""}}, "conditions.label must be printable text of 1 to"),
+        ({"conditions": {"a\nb": "light"}}, "conditions must be named in printable text"),
+        ({"conditions": {"motion": "fast"}}, "conditions names motion, which is measured"),
+        ({"covariates": {"mirrored": 1.0}}, "covariates names mirrored, which is measured"),
+        ({"covariates": {"firing_rate": 1.0}}, "covariates names firing_rate, which is measured"),
+        ({"covariates": {"": 1.0}}, "covariates must be named in printable text of 1 to 100"),
+        ({"covariates": {"level": 1e19}}, r"covariates.level must hold numbers up to 1e\+18"),
+        ({"covariates": {"level": {99: 1.0}}}, "level must have a number for each key .* for 25"),
+        ({"covariates": {"x": 1.0}, "conditions": {"x": "a"}}, "x is a covariate and a condition"),
+    ],
+)
+def test_what_a_record_could_not_hold_is_refused_when_the_clip_is_made(
+    clip: Clip, facts: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"clip a .*: .*{message}"):
+        replace(clip, **facts)
 
 
 def test_estimated_motion_is_of_the_stream_and_not_of_the_window(clip: Clip) -> None:

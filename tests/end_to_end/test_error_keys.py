@@ -40,6 +40,7 @@ WRONG = {
     ("loss=stir_no_perceptual",): "loss.terms.multiscale",
     ("protocol.border=-1",): "protocol.border",
     ("protocol.rounding=up",): "protocol.rounding",
+    ("protocol.border=3",): "protocol.border",
     ("scheduler=cosine", "scheduler.warmup=2"): "scheduler.warmup",
     ("optimizer.lr=-1",): "optimizer",
     ("monitor.name=val/lpips",): "monitor",

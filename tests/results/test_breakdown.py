@@ -142,6 +142,7 @@ def test_recordings_of_one_scene_are_resampled_together() -> None:
     assert scenes(["03@middle/60", "03@motion=2/60", "04@middle/60", "@/1", "a/b/2"]) == [
         "03", "03", "04", "@", "a/b",
     ]  # fmt: skip
+    assert scenes(["me@lab/a_part1/50", "me@lab/b/50"]) == ["me@lab/a", "me@lab/b"]
     (stand,) = standings([board_of(factor_record("STIR", FLAT, QUIET))]).popitem()[1].values()
     # Every recording of a scene has one value, so that the interval is that of four values.
     alone = intervals({"x": np.array([28.5, 29.5, 30.5, 31.5])}, ["0", "1", "2", "3"])["x"]

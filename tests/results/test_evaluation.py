@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule
-from spikerec.data.clips import SpikeSet
+from spikerec.data.clips import Clip, SpikeSet, SplitName
 from spikerec.data.real import Real
 from spikerec.data.reds import REDS
 from spikerec.errors import ConfigError, InputError
@@ -52,16 +53,41 @@ def _reds(folder: Path) -> SpikeDataModule:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (Protocol("corrected", {"psnr": PSNR}, alignment="gain"), "protocol.alignment is 'gain'"),
-        (Protocol("cropped", {"psnr": PSNR}), "protocol.border is 0, but 8 in the protocol"),
-        (Protocol("stir", {"lpips": partial(PSNR)}), "protocol.metrics.lpips"),
+        (Protocol("corrected", {"psnr": PSNR}, alignment="gain"), "alignment is 'gain'"),
+        (Protocol("cropped", {"psnr": PSNR}), "border is 0, but 8 in the protocol"),
+        (Protocol("stir", {"lpips": partial(PSNR)}), "metrics.lpips"),
     ],
 )
 def test_a_changed_protocol_needs_another_name(
     changed: Protocol, message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=f"{message}.*protocol.name={changed.name}_changed"):
+    with pytest.raises(ConfigError, match=f"{message}.*name={changed.name}_changed"):
         evaluate(build("model", "tfp", window=11), _reds(tmp_path), changed)
+
+
+class _Stating(REDS):
+    """REDS whose clips state a covariate of a metric's name."""
+
+    def clips(self, split: SplitName) -> list[Clip]:
+        return [replace(clip, covariates={"psnr": 1.0}) for clip in super().clips(split)]
+
+
+def test_a_covariate_of_a_metric_s_name_is_refused_at_once(tmp_path: Path) -> None:
+    fake_reds(tmp_path / "reds", num_readouts=81)
+    data = _data(_Stating(tmp_path / "reds", height=24, width=40, light_scale=0.6))
+    message = "clip .* states psnr of its samples, which is the name of a metric"
+    with pytest.raises(ConfigError, match=message):
+        evaluate(build("model", "tfp", window=11), data, _protocol(psnr=PSNR), efficiency=None)
+
+
+def test_a_changed_set_has_the_name_that_it_is_given(tmp_path: Path) -> None:
+    fake_reds(tmp_path / "reds", num_readouts=81)
+    data = REDS(tmp_path / "reds", height=24, width=40, light_scale=0.6, name="mine")
+    module = SpikeDataModule({"reds": data}, window=11, crop=(16, 16))
+    (record,) = evaluate(
+        build("model", "tfp", window=11), module, _protocol(psnr=PSNR), efficiency=None
+    )
+    assert record.dataset.name == "mine"
 
 
 def test_a_notebook_evaluates_with_objects_alone(tmp_path: Path) -> None:

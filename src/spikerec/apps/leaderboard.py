@@ -148,12 +148,11 @@ def _print(board: Board, stands: Standings, console: Console) -> None:
     """Print a board, the training of its rows, notes, and where they break down."""
     console.print(terminal(board, stands, console))
     console.print(terminal_training(board))
-    for note in terminal_notes(board_table(board, stands)):
-        console.print(f"  {note}", style="dim", markup=False, highlight=False)
+    console.print(terminal_notes(board_table(board, stands)))
     if breaks := breakdown_table(board):
+        console.print()
         console.print(terminal_breakdowns(breaks))
-        for note in breaks.notes:
-            console.print(f"  {note}", style="dim", markup=False, highlight=False)
+        console.print(terminal_notes(breaks))
     console.print()
 
 

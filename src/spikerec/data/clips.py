@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from spikerec import spikes
-from spikerec.data.bounds import MOST_LABEL, MOST_NAME
+from spikerec.data.bounds import MOST_LABEL, MOST_NAME, MOST_VALUE
+from spikerec.data.naming import scene_of
 from spikerec.describing import Described
-from spikerec.errors import ConfigError, DataError, DataNotFoundError, about
+from spikerec.errors import ConfigError, DataError, DataNotFoundError, about, printable
 from spikerec.kinds import checked
 from spikerec.parsing import shown
 from spikerec.simulation.known import Known, read_known
@@ -36,6 +37,11 @@ SplitName = Literal["train", "val", "test"]
 
 #: Condition that states the class of what a clip shows.
 LABEL = "label"
+
+#: Names that a clip cannot state as covariates or as conditions: what is measured, or of the other
+#: kind.
+NOT_COVARIATES = ("firing_rate", "mirrored", "noise", "motion_source")
+NOT_CONDITIONS = ("firing_rate", "mirrored", "light_scale", "motion")
 
 
 @checked
@@ -53,13 +59,14 @@ class Clip:
         key_readouts: the readouts to reconstruct; those of `images` where there are images.
         external: an `.h5` may name other files that hold its values (see `spikes.open`).
         covariates: name → number to draw quality against: one value for all samples, or key readout
-            → value.
+            → value, of every key readout; NaN where it is not known.
         conditions: name → short label of all samples, by which to group them.
         card: the simulation's card, which states noise and motion; None, or a file that does not
             exist, where the clip is not known to be simulated.
 
     Raises:
-        ConfigError: a light scale out of range; or a condition that a record cannot hold.
+        ConfigError: a light scale out of range; or a covariate or condition that a record cannot
+            hold, or that misses a key readout.
     """
 
     name: str
@@ -76,14 +83,9 @@ class Clip:
 
     def __post_init__(self) -> None:
         check_light_scale(self.light_scale)
-        for bound, words in (MOST_NAME, self.conditions), (MOST_LABEL, self.conditions.values()):
-            for one in words:
-                if len(one) > bound or not one.isprintable():
-                    raise ConfigError(
-                        f"clip {shown(self.name)}: conditions must be printable text, names of at "
-                        f"most {MOST_NAME} and labels of {MOST_LABEL} characters, found "
-                        f"{shown(one)}."
-                    )
+        for complaint in self._complaints():
+            file = f" ({printable(str(self.files[0]))})" if self.files else ""
+            raise ConfigError(f"clip {printable(self.name)}{file}: {complaint}.")
 
     def __repr__(self) -> str:
         files = self.files[0].name if len(self.files) == 1 else f"{len(self.files)} files"
@@ -91,6 +93,41 @@ class Clip:
             f"Clip({self.name}: {files}, {len(self.images)} images, "
             f"light_scale={self.light_scale:g})"
         )
+
+    def _complaints(self) -> Iterator[str]:
+        """Complaints about covariates and conditions that a record could not hold."""
+        kinds: dict[str, tuple[Collection[str], Sequence[str]]] = {
+            "covariates": (self.covariates, NOT_COVARIATES),
+            "conditions": (self.conditions, NOT_CONDITIONS),
+        }
+        for kind, (names, taken) in kinds.items():
+            for name in names:
+                if not _is_text(name, MOST_NAME):
+                    yield (
+                        f"{kind} must be named in printable text of 1 to {MOST_NAME} characters, "
+                        f"found {shown(name)}"
+                    )
+                elif name in taken:
+                    yield f"{kind} names {name}, which is measured or of another kind: rename it"
+        for name in self.covariates.keys() & self.conditions.keys():
+            yield f"{name} is a covariate and a condition: rename one"
+        for name, label in self.conditions.items():
+            if not _is_text(label, MOST_LABEL):
+                yield (
+                    f"conditions.{name} must be printable text of 1 to {MOST_LABEL} characters, "
+                    f"found {shown(label)}"
+                )
+        for name, stated in self.covariates.items():
+            by_readout = stated if isinstance(stated, Mapping) else {}
+            for value in by_readout.values() if by_readout else [stated]:
+                if isinstance(value, Mapping) or abs(value) > MOST_VALUE:
+                    yield f"covariates.{name} must hold numbers up to {MOST_VALUE:g}, or NaN"
+            missing = set(self.key_readouts or self.images) - by_readout.keys()
+            if by_readout and missing:
+                yield (
+                    f"covariates.{name} must have a number for each key readout, found none for "
+                    f"{min(missing)}: state NaN where it is not known"
+                )
 
     def open(self) -> SpikeStream:
         """The stream, not yet read."""
@@ -116,11 +153,22 @@ class Clip:
         return known
 
     def stated_conditions(self) -> dict[str, str]:
-        """Labels of all samples: `noise`, `unknown` of a real camera, and what the set states."""
-        return {"noise": self._known().noise, **self.conditions}
+        """Labels of all samples: `noise`, `unknown` of a real camera, and what the set states.
+
+        `motion_source` is `stated` by the set, `exact` of the simulation, or `estimated`.
+        """
+        known = self._known()
+        source = "exact" if known.motion else "estimated"
+        if "motion" in self.covariates:
+            source = "stated"
+        return {"motion_source": source, "noise": known.noise, **self.conditions}
 
     def _known(self) -> Known:
         return read_known(self.card) if self.card is not None and self.card.is_file() else Known()
+
+
+def _is_text(text: str, most: int) -> bool:
+    return 0 < len(text) <= most and text.isprintable()
 
 
 class SpikeSet(Described, ABC):
@@ -181,11 +229,8 @@ class SpikeSet(Described, ABC):
         return None
 
     def scene_name(self, clip: Clip) -> str:
-        """The name of the scene that a clip shows; clips of one scene are kept in one fold.
-
-        A clip named `SCENE@RECORDING` is one of several recordings of a scene.
-        """
-        return clip.name.partition("@")[0] or clip.name
+        """The name of the scene that a clip shows; clips of one scene are kept in one fold."""
+        return scene_of(clip.name)
 
 
 class MadeSet(SpikeSet):

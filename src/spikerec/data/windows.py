@@ -220,12 +220,10 @@ class Windows(Dataset[dict[str, Any]]):
         """Labels by which to group samples.
 
         Returns:
-            `noise`, see `spikerec.simulation.known.noise_label`; `motion_source`, `exact` or
-            `estimated`; and what the set states (`Clip.conditions`).
+            `noise`, see `spikerec.simulation.known.noise_label`; `motion_source`, `exact`,
+            `stated` by the set or `estimated`; and what the set states (`Clip.conditions`).
         """
-        clip = self.clips[self.items[item][0]]
-        is_exact = "motion" in clip.covariates_at(self.items[item][1])
-        return {"motion_source": "exact" if is_exact else "estimated", **clip.stated_conditions()}
+        return self.clips[self.items[item][0]].stated_conditions()
 
     def _around(self, index: int, key_readout: int) -> np.ndarray:
         """Readouts (T, H, W) around a key readout, moved into the stream at its ends."""

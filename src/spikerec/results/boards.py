@@ -251,8 +251,8 @@ class _Variant:
             what = f"it was evaluated on other samples ({self.samples}, the board has "
             what += f"{chosen.samples})"
         reason = (
-            f"left out of {name}: {what}. Evaluate again on the board's data, or keep these "
-            "records in a folder of their own."
+            f"left out of {name}: {what}. Evaluate again on the board's data; a changed set needs "
+            "another name (an argument of the set), or its records a folder of their own."
         )
         return [
             Problem(run.file, f"{run.file}: {reason}")

@@ -127,8 +127,9 @@ def evaluate(
     Raises:
         ConfigError: no network, another split, a label that is no text, pictures without a folder,
             an unknown protocol, one that is not what its name says, one that aligns images with
-            true ones that a set does not have, weights that were trained on scenes of the fold that
-            they are to be judged on, or a state to carry by a network that has none.
+            true ones that a set does not have, a covariate of a metric's name, weights that were
+            trained on scenes of the fold that they are to be judged on, or a state to carry by a
+            network that has none.
         InputError: the network returned values that are not finite for a sample.
     """
     if folder is None and save_images:
@@ -152,7 +153,7 @@ def evaluate(
     names = list(module.sets)
     if folder is not None and not again:
         known = evaluated_sets(folder, network, protocol, module, split, engine, precision)
-        names = [name for name in names if name not in known]
+        names = [name for name in names if module.sets[name].name not in known]
     method = method or _method(network)
     facts = {
         "method": method,
@@ -183,10 +184,10 @@ def evaluate(
         )
     records = []
     for name in names:
-        part = Split(module, name, split, as_videos=protocol.scores_videos)
+        part = Split(module, name, split, as_videos=protocol.scores_videos, metrics=protocol.names)
         place = None
         if folder is not None:
-            place = Path(folder) / "images" / f"{method}-{name}-{_stamp()}"
+            place = Path(folder) / "images" / f"{method}-{module.sets[name].name}-{_stamp()}"
         with _scored(trainer, scoring, part, place, save_images, tfp_window) as (pictures, scores):
             if not is_first():
                 continue
@@ -337,7 +338,7 @@ def evaluated_sets(
     """
     folder, own = Path(results), digest(network.state_dict())
     records = scan([folder]) if folder.is_dir() else ()
-    folds = {name: _fold(one) for name, one in data.sets.items()}
+    folds = {one.name: _fold(one) for one in data.sets.values()}
     return {
         record.dataset.name
         for record in records
@@ -415,7 +416,7 @@ def _record(
     return Record(
         **{**facts, "environment": environment, "config": config},
         dataset=DatasetInfo(
-            name=part.set_name,
+            name=part.data.sets[part.set_name].name,
             split=part.split,
             digest=part.data.digest(part.set_name, part.split),
             num_samples=len(samples.keys),
@@ -430,7 +431,7 @@ def _record(
             for key, roles in pictures.saved().items()
         },
         curves=curves,
-        created=store.now(facts["method"], part.set_name),
+        created=store.now(facts["method"], part.data.sets[part.set_name].name),
     )
 
 

@@ -34,7 +34,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticSerializationError, to_json
 
-from spikerec.data.bounds import MOST_LABEL, MOST_NAME
+from spikerec.data.bounds import MOST_LABEL, MOST_NAME, MOST_VALUE
 from spikerec.errors import ResultsError
 from spikerec.parsing import LARGEST_INTEGER, shown, word
 
@@ -46,7 +46,6 @@ MOST_CURVE_VALUES = 1_000_000  # of all curves together
 MOST_ROLES = 100  # pictures of one sample
 MOST_KEY = 500  # characters of a sample's key
 MOST_PATH = 1000  # characters of a picture's path
-MOST_VALUE = 1e18  # of a figure or a cost, whichever its sign
 MOST_SIDE = 2**31 - 1  # of an image
 MOST_PART = 1_000_000  # characters of each part that is shown as it is (config, training, …)
 MOST_DEPTH = 32  # mappings and lists inside one another

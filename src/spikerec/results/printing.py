@@ -26,7 +26,8 @@ def print_record(record: Record, path: Path, pictures: SampleImages) -> None:
     held_out = "" if fold is None else f"fold {fold.number} of {fold.total}, "
     samples = f"{held_out}{record.dataset.num_samples} samples"
     title = f"{printable(record.title)} on {record.dataset.name} ({samples})"
-    table = Table(title=Text(title), title_justify="left", box=None, header_style="bold")
+    console.print(Text(title, style="table.title"))
+    table = Table(box=None, header_style="bold")
     for metric in record.samples.values:
         table.add_column(Text(metric_title(metric)), justify="right", overflow="fold")
     means = (record.mean(metric) for metric in record.samples.values)

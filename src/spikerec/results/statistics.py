@@ -17,7 +17,6 @@ The parts of a video of REDS are one scene too: `200_part1_key_id151/150` is of 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from spikerec.data.naming import scene_of
 from spikerec.kinds import checked
 
 Array = NDArray[np.float64]
@@ -151,9 +151,8 @@ def ranks_by_mean(means: Mapping[str, float]) -> dict[str, int]:
 
 
 def scenes(keys: Sequence[str]) -> list[str]:
-    """The scene of each sample: its key up to the last `/`, and in that up to `@` or `_part1`."""
-    clips = [key.rpartition("/")[0] or key for key in keys]
-    return [re.split(r"@|_part\d+", clip, maxsplit=1)[0] or clip for clip in clips]
+    """The scene of each sample: that of the clip, which its key names up to the last `/`."""
+    return [scene_of(key.rpartition("/")[0] or key) for key in keys]
 
 
 def p_floor(units: int) -> float:

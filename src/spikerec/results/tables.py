@@ -309,9 +309,9 @@ def definition_notes(board: Board) -> list[str]:
     apart: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for metric in board.metrics.values():
         other = main.get(metric.name)
-        usual = other.title if other else f"the plain {metric_title(metric.name)}"
-        if metric is not other and (other or not metric.definition.is_plain):
-            own = metric.definition.text
+        usual, own = other.title if other else "plain figures", metric.definition.text
+        is_stated = own.startswith("alignment ")
+        if metric is not other and (other or (is_stated and not metric.definition.is_plain)):
             differing = _apart(own, other.definition.text if other else _as_plain(own))
             apart[differing].append((metric.title, usual))
     found = [

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import rich.box
 import rich.table
-from rich.console import Console
+from rich.console import Console, Group
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.text import Text
 
 from spikerec.results.boards import Board
@@ -25,8 +26,8 @@ from spikerec.results.tables import (
 from spikerec.results.trained import training_of
 
 
-def terminal(board: Board, stands: Standings, console: Console) -> rich.table.Table:
-    """One board for a terminal; as reported on the second line of a row.
+def terminal(board: Board, stands: Standings, console: Console) -> Group:
+    """One board for a terminal, below its title; as reported on the second line of a row.
 
     Columns that do not fit are left out from the end, and the caption says so.
     """
@@ -37,7 +38,7 @@ def terminal(board: Board, stands: Standings, console: Console) -> rich.table.Ta
         view = _terminal_view(table, columns[:count], len(columns) - count, reference_for(board))
         if Measurement.get(console, unbounded, view).maximum <= console.width:
             break
-    return view
+    return Group(_title(table), view)
 
 
 def _terminal_view(
@@ -45,7 +46,7 @@ def _terminal_view(
 ) -> rich.table.Table:
     captions = ["second line of a row: as reported"] if reference else []
     captions += [f"{counted(left_out, 'more column')} in the files"] if left_out else []
-    view = _plain_table(Text(table.title, no_wrap=True))
+    view = _plain_table()
     view.caption = "; ".join(captions) or None
     view.add_column("Method", overflow="fold", max_width=24)
     for column in columns:
@@ -57,9 +58,9 @@ def _terminal_view(
     return view
 
 
-def terminal_breakdowns(table: Table) -> rich.table.Table:
-    """The table of breakdowns: each level above its cause."""
-    view = _plain_table(Text(table.title))
+def terminal_breakdowns(table: Table) -> Group:
+    """The table of breakdowns, below its title: each level above its cause."""
+    view = _plain_table()
     view.add_column("Method", overflow="fold", max_width=24)
     for column in table.columns:
         view.add_column(Text(column.title), overflow="fold")
@@ -67,17 +68,18 @@ def terminal_breakdowns(table: Table) -> rich.table.Table:
         cells = (row[column.key].plain(column.digits) for column in table.columns)
         lines = (cell.replace("), ", ")\n").replace(" (", "\n(") for cell in cells)
         view.add_row(Text(label), *map(Text, lines))
-    return view
+    return Group(_title(table), view)
 
 
-def terminal_notes(table: Table) -> list[str]:
-    """Notes for the reader of a table: on the whole, then on single figures."""
-    return [*table.notes, *table.footnotes()]
+def terminal_notes(table: Table) -> Group:
+    """Notes for the reader of a table, indented: on the whole, then on single figures."""
+    notes = [*table.notes, *table.footnotes()]
+    return Group(*(Padding(Text(note, style="dim"), (0, 0, 0, 2)) for note in notes))
 
 
 def terminal_training(board: Board) -> rich.table.Table:
     """The training data of each row, for a terminal."""
-    view = _plain_table(None)
+    view = _plain_table()
     view.add_column("Method", overflow="fold", max_width=24)
     view.add_column("Trained on: data · samples seen · time · weights from", overflow="fold")
     for label, row in board.rows.items():
@@ -85,10 +87,13 @@ def terminal_training(board: Board) -> rich.table.Table:
     return view
 
 
-def _plain_table(title: Text | None) -> rich.table.Table:
+def _title(table: Table) -> Text:
+    """A title as wide as the terminal, however narrow its table is."""
+    return Text(table.title, style="table.title", overflow="fold")
+
+
+def _plain_table() -> rich.table.Table:
     return rich.table.Table(
-        title=title,
-        title_justify="left",
         box=rich.box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,

@@ -18,7 +18,7 @@ from PIL import Image
 
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.data.clips import SplitName
-from spikerec.errors import ConfigError, about
+from spikerec.errors import ConfigError, about, printable
 from spikerec.spikes.grey import grey_levels
 from spikerec.streaming.animations import SUFFIX, write_animation
 from spikerec.training.callbacks import sample_pictures
@@ -60,6 +60,7 @@ class Split(L.LightningDataModule):
         split: `train`, `val` or `test`.
         as_videos: the images of a clip are one process's, in order, with what is known of each step
             (`spikerec.data.frames`).
+        metrics: names that covariates and conditions must not have.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class Split(L.LightningDataModule):
         split: SplitName,
         *,
         as_videos: bool = False,
+        metrics: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.data = data
         self.set_name = set_name
         self.split = split
         self.as_videos = as_videos
+        self.metrics = metrics
         self._windows: Windows | None = None
 
     @property
@@ -112,12 +115,19 @@ class Split(L.LightningDataModule):
         self.data.sets[self.set_name].prepare()
 
     def setup(self, stage: str) -> None:
-        """Refuse to score videos where no clip has two images.
+        """Refuse to score videos where no clip has two images, or covariates of a metric's name.
 
         Raises:
             ConfigError: naming the set.
         """
         del stage
+        for clip in self.windows.clips:
+            stated = clip.covariates.keys() | clip.conditions.keys()
+            if both := sorted(stated & set(self.metrics)):
+                raise ConfigError(
+                    f"{self.set_name}: clip {printable(clip.name)} states {both[0]} of its "
+                    "samples, which is the name of a metric: rename it in the data set."
+                )
         if self.as_videos and len(self.samples) == len(self.keys):
             raise ConfigError(
                 "a protocol of videos judges the step from an image to the next, but no clip of "

@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger
 
 from spikerec.configs import build, config_names, load_config, maker
 from spikerec.describing import describe
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, about
 from spikerec.metrics import Protocol
 from spikerec.metrics.base import QualityMetric
 from spikerec.metrics.protocol import describe_metric
@@ -98,7 +98,7 @@ def check_definitions(protocol: Protocol) -> None:
     shipped = {"alignment": "none"} | load_config("protocol", protocol.name)
     for setting in ("alignment", "border", "clip", "rounding"):
         if (own := getattr(protocol, setting)) != shipped[setting]:
-            raise _changed(protocol.name, setting, own, shipped[setting])
+            raise _changed(protocol, setting, own, shipped[setting])
     for metric, own in protocol.describe()["metrics"].items():
         stated = shipped["metrics"].get(metric)
         if stated is None:
@@ -107,16 +107,18 @@ def check_definitions(protocol: Protocol) -> None:
         for name in own["arguments"].keys() | usual["arguments"].keys():
             values = own["arguments"].get(name), usual["arguments"].get(name)
             if values[0] != values[1] and stated.get(name, "") is not None:
-                raise _changed(protocol.name, f"metrics.{metric}.{name}", *values)
+                raise _changed(protocol, f"metrics.{metric}.{name}", *values)
         if own["metric"] != usual["metric"]:
-            raise _changed(protocol.name, f"metrics.{metric}", own["metric"], usual["metric"])
+            raise _changed(protocol, f"metrics.{metric}", own["metric"], usual["metric"])
 
 
-def _changed(name: str, key: str, own: object, usual: object) -> ConfigError:
-    return ConfigError(
-        f"protocol.{key} is {shown(own)}, but {shown(usual)} in the protocol {name} that is "
-        f"shipped: give a changed protocol a name of its own, protocol.name={name}_changed."
+def _changed(protocol: Protocol, argument: str, own: object, usual: object) -> ConfigError:
+    name = protocol.name
+    told = (
+        f"{argument} is {shown(own)}, but {shown(usual)} in the protocol {name} that is shipped: "
+        f"give a changed protocol a name of its own, as name={name}_changed."
     )
+    return about(protocol, ConfigError(told))
 
 
 def check_metrics(metrics: Sequence[str], known: Any, protocol: str) -> None:  # noqa: ANN401

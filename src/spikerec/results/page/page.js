@@ -571,9 +571,13 @@
     const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     const found = [];
-    for (let k = Math.ceil(low / step); k * step <= high; k++) found.push({ at: k * step, text: fixed(k * step, digits) });
+    for (let k = Math.ceil(low / step); k * step <= high; k++) found.push({ at: k * step, text: tickText(k * step, digits) });
     return found;
   }
+
+  /** A number that fits beside an axis: 1.5e15 from a million on. */
+  const tickText = (value, digits) => (Math.abs(value) < 1e6 ? fixed(value, digits)
+    : value.toExponential(3).replace(/\.?0*e\+?/, "e"));
 
   function logTicks(low, high) {
     const steps = high - low > 2.5 ? [1] : high - low > 1 ? [1, 3] : [1, 2, 5];
