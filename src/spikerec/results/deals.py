@@ -140,7 +140,7 @@ def _mixed_settings(folds: Folds) -> str:
         told = ", ".join(f"fold {number}: {margin}" for number, margin in margins.items())
         return (
             f"the folds were evaluated with different margins ({told}), so that their samples are "
-            "not those of the deal. Evaluate them again with one data.margin."
+            "not those of the deal. Evaluate them again with one margin."
         )
     if len({record.dataset.has_target for record in folds.values()}) > 1:
         return "some folds have true images, and others have none. Evaluate them again."
