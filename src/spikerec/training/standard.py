@@ -103,7 +103,8 @@ def check_definitions(protocol: Protocol) -> None:
         stated = shipped["metrics"].get(metric)
         if stated is None:
             continue
-        usual = describe_metric(maker(stated, QualityMetric, f"protocol.metrics.{metric}"))
+        place = f"metrics.{metric} of {protocol.name}"
+        usual = describe_metric(maker(stated, QualityMetric, place))
         for name in own["arguments"].keys() | usual["arguments"].keys():
             values = own["arguments"].get(name), usual["arguments"].get(name)
             if values[0] != values[1] and stated.get(name, "") is not None:
