@@ -75,6 +75,16 @@ def test_weights_are_judged_on_the_fold_that_was_held_out_alone(place: Path) -> 
         judge(place, weights, 2)
 
 
+def test_a_copied_checkpoint_says_itself_what_it_was_trained_with(
+    place: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.ckpt"
+    shutil.copy(Run(place / "train/one").checkpoint, copy)
+    judge(place, copy, 1)
+    with pytest.raises(ConfigError, match=r"found 2: it was trained with fold 1 of 3 held"):
+        judge(place, copy, 2)
+
+
 def test_weights_of_the_sets_own_split_or_of_another_deal_are_refused(place: Path) -> None:
     with pytest.raises(ConfigError, match="on the train split of reds, whose scenes are in these"):
         judge(place, Run(place / "train/own_split").checkpoint, 1)

@@ -13,10 +13,11 @@ from spikerec.results.record import Record
 #: Fold → its record.
 Folds = Mapping[int, Record]
 
-#: Facts of a training that are alike in all folds of a recipe; those of a record that states its
-#: `recipe`, a digest of all settings, and those of the records before there was one.
-DIGEST_OF_ALL = ("recipe",)
+#: Facts of a training that are alike in all folds of a recipe.
 FACTS = ("batch", "crop", "sequence", "precision", "parameters")
+
+#: A digest of all settings, which records of before do not state.
+RECIPE = "recipe"
 
 #: Parts of the configuration of a training that records made by `train test=true` hold.
 PARTS = ("loss", "optimizer", "scheduler")
@@ -95,8 +96,8 @@ def _mixed_recipes(folds: Folds) -> str:
         return ""
     trainings = {number: _training(record) for number, record in folds.items()}
     keys = dict.fromkeys(key for facts in trainings.values() for key in facts)
-    every = all("recipe" in facts for facts in trainings.values())
-    compared = [key for key in keys if every or key not in DIGEST_OF_ALL]
+    every = all(RECIPE in facts for facts in trainings.values())
+    compared = [key for key in keys if every or key != RECIPE]
     differing = [
         key
         for key in compared
@@ -119,8 +120,7 @@ def _mixed_recipes(folds: Folds) -> str:
 def _training(record: Record) -> dict[str, str]:
     """The facts that the trainings of all folds share, as text."""
     training, data = record.training, record.training.get("data")
-    facts: dict[str, Any] = {key: training[key] for key in FACTS if key in training}
-    facts |= {key: training[key] for key in DIGEST_OF_ALL if key in training}
+    facts: dict[str, Any] = {key: training[key] for key in (*FACTS, RECIPE) if key in training}
     if isinstance(data, Mapping | list):
         facts["data"] = sorted(map(str, data))
     facts |= {key: record.config[key] for key in PARTS if key in record.config}

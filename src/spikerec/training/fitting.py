@@ -44,6 +44,7 @@ from spikerec.training.identity import (
     START,
     Identity,
     data_facts,
+    fingerprints,
     settings_of,
     step_facts,
 )
@@ -549,7 +550,7 @@ def training_report(
         "batch": batch["effective"],
         "crop": [data.crop.height, data.crop.width],
         **({} if data.sequences is None else {"sequence": data.sequences.length}),
-        "data": {name.removeprefix("data of "): of for name, of in data_facts(data.sets).items()},
+        "data": fingerprints(data.sets),
         "seconds": round(last.seconds, 1) if last else None,
         "device": str(trainer.strategy.root_device),
         "machine": device_name(trainer.strategy.root_device),

@@ -1,22 +1,22 @@
 """Refuse to judge weights on a fold whose scenes they were trained on, or to go on from such ones.
 
 A run states a fingerprint of the clips that it was trained and validated with. Each fold of a deal
-has another one, so that it says which fold was held out, also of weights that were packed into a
-file. Weights that state nothing of this set, such as those of another set, are judged on any fold.
+has another one, so that it says which fold was held out, also of a checkpoint that
+was copied, or packed into a file. Weights that state nothing of this set, such as those of another
+set, are judged on any fold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from spikerec.data.clips import SpikeSet
 from spikerec.data.folds import FoldedSet
 from spikerec.errors import ConfigError, about
-from spikerec.training.identity import DATA, data_facts
+from spikerec.training.identity import DATA, fingerprints
 from spikerec.training.runs import Run
-from spikerec.weights.checkpoint import read_entry
+from spikerec.weights.checkpoint import read_data
 
 
 def check_held_out(sets: Mapping[str, SpikeSet], weights: Path | None, owner: object) -> None:
@@ -68,12 +68,13 @@ def check_held_out(sets: Mapping[str, SpikeSet], weights: Path | None, owner: ob
 
 def _fingerprint(data: SpikeSet) -> str | None:
     """The fingerprint that a training on a set states; None where the set cannot be read."""
-    return data_facts({data.name: data}).get(f"{DATA}{data.name}")
+    return fingerprints({data.name: data}).get(data.name)
 
 
-def _trained_with(weights: Path, name: str) -> Any:  # noqa: ANN401 (a plain value of a file)
-    """The fingerprint of a set that weights were trained with; None where they state none."""
-    if weights.suffix == ".safetensors":
-        data = read_entry(weights, "training").get("data")
-        return data.get(name) if isinstance(data, Mapping) else None
-    return Run(weights.resolve().parent.parent).stored_fact(f"{DATA}{name}")
+def _trained_with(weights: Path, name: str) -> object:
+    """The fingerprint of a set that weights were trained with; None where none is stated.
+
+    Checkpoints of before say nothing themselves, and their run's folder does.
+    """
+    run = Run(weights.resolve().parent.parent)
+    return read_data(weights).get(name) or run.stored_fact(f"{DATA}{name}")

@@ -200,20 +200,25 @@ def step_facts(
 
 
 def data_facts(sets: Mapping[str, SpikeSet]) -> dict[str, str]:
+    """The fingerprints of sets as facts of an identity."""
+    return {f"{DATA}{name}": of for name, of in fingerprints(sets).items()}
+
+
+def fingerprints(sets: Mapping[str, SpikeSet]) -> dict[str, str]:
     """Set → fingerprint of its training and validation clips; sets that are not here are left out.
 
     Sets that simulate their training windows have their recipe among the settings.
     """
-    facts: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name, one in sets.items():
         splits: list[SplitName] = ["val"] if isinstance(one, LiveSet) else ["train", "val"]
         try:
             with errors_about(one):
                 clips = [clip for split in splits for clip in one.clips(split)]
-            facts[f"{DATA}{name}"] = fingerprint(clips)
+            found[name] = fingerprint(clips)
         except (DataError, OSError):  # it is missing, or was damaged since
             continue
-    return facts
+    return found
 
 
 def fingerprint(clips: Iterable[Clip]) -> str:

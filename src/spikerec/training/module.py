@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from spikerec.configs import build
+from spikerec.data.module import SpikeDataModule
 from spikerec.data.sequences import is_sequence, windows_of
 from spikerec.describing import describe
 from spikerec.errors import ConfigError, SpikerecError, WeightsError, errors_about
@@ -27,6 +28,7 @@ from spikerec.metrics.recording import Recording
 from spikerec.models.base import Network, Reconstruction, State
 from spikerec.models.carrying import detached
 from spikerec.training.distributed import Scores, gather
+from spikerec.training.identity import fingerprints
 from spikerec.weights.pickles import OWN_KEY
 
 T = TypeVar("T")
@@ -98,6 +100,7 @@ class ReconstructionModule(L.LightningModule):
         self.description = dict(_description(network) if description is None else description)
         self.learning_rate = learning_rate
         self.detach_every = detach_every
+        self._trained_with: dict[str, str] = {}
         self._scores: Scores = {}
         self._held: tuple[str, State] = ("", None)  # a sample's key, and the state after it
         self._before: Mapping[str, Any] = {}  # the frame before: its key, images and steady image
@@ -105,9 +108,15 @@ class ReconstructionModule(L.LightningModule):
         self._make_scheduler = scheduler
 
     def on_fit_start(self) -> None:
-        """Train a network that was loaded in eval mode; parts that are frozen in it stay so."""
+        """Train a network that was loaded in eval mode; parts that are frozen in it stay so.
+
+        Checkpoints state the clips of the data module's sets, so that a copy of one is not judged
+        on scenes that it saw.
+        """
         if not self.network.training:
             self.network.train()
+        data = getattr(self.trainer, "datamodule", None)
+        self._trained_with = fingerprints(data.sets) if isinstance(data, SpikeDataModule) else {}
 
     def forward(self, spikes: Tensor, light_scale: Tensor | float) -> Tensor:
         """Intensity of the key readout in [0, 1]: see `Network.reconstruct`."""
@@ -329,7 +338,8 @@ class ReconstructionModule(L.LightningModule):
             kept = {name: value for name, value in state.items() if name.startswith("network.")}
             if kept:
                 checkpoint[part] = kept
-        checkpoint[OWN_KEY] = {"network": self._kind(), "model": self.description}
+        about = {"network": self._kind(), "model": self.description, "data": self._trained_with}
+        checkpoint[OWN_KEY] = about
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another network's weights, and add what `on_save_checkpoint` left out."""

@@ -119,9 +119,7 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         arguments = read_entry(path, "arguments")
     else:
-        content = read_pickle(path)
-        about = content.get(OWN_KEY, {}) if isinstance(content, Mapping) else {}
-        arguments = about.get("model", {}) if isinstance(about, Mapping) else {}
+        arguments = _own_entries(path).get("model", {})
     if not isinstance(arguments, Mapping):
         raise WeightsError(f"{path} states its network's arguments as {described(arguments)}.")
     check_plain(arguments, str(path), WeightsError, ARGUMENT_BOUNDS)
@@ -150,13 +148,34 @@ def read_target(path: str | Path) -> str | None:
         model = read_metadata(path).get("model")
         target = model and load_config("model", model)["_target_"]
     else:
-        content = read_pickle(path)
-        about = content.get(OWN_KEY, {}) if isinstance(content, Mapping) else {}
-        stated = about.get("model", {}) if isinstance(about, Mapping) else {}
+        stated = _own_entries(path).get("model", {})
         target = stated.get("_target_") if isinstance(stated, Mapping) else None
     if target is not None and not isinstance(target, str):
         raise WeightsError(f"{path} states its network's class as {described(target)}.")
     return target
+
+
+def read_data(path: str | Path) -> dict[str, str]:
+    """Data set → fingerprint of the clips that weights were trained with, as their file states it.
+
+    Empty where it states none, as files of others do.
+
+    Raises:
+        WeightsNotFoundError: no such file.
+        WeightsError: the file cannot be read.
+    """
+    path = _existing(path)
+    is_packed = path.suffix == ".safetensors"
+    data = (read_entry(path, "training") if is_packed else _own_entries(path)).get("data")
+    known = data.items() if isinstance(data, Mapping) else ()
+    return {str(name): of for name, of in known if isinstance(of, str)}
+
+
+def _own_entries(path: Path) -> Mapping[str, Any]:
+    """The part of a pickled checkpoint that our training adds; empty where there is none."""
+    content = read_pickle(path)
+    about = content.get(OWN_KEY) if isinstance(content, Mapping) else None
+    return about if isinstance(about, Mapping) else {}
 
 
 def read_entry(path: str | Path, name: str) -> dict[str, Any]:
