@@ -36,6 +36,8 @@ from spikerec.overrides import job_name, run_name, text_words
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
 
     from spikerec.sweeps import Job
 
@@ -53,6 +55,9 @@ _DIGEST = re.compile(r"-[0-9a-f]{8}$")
 
 #: Digits of a number drawn from an interval: it becomes a part of a folder's name.
 DRAWN_DIGITS = 4
+
+#: Columns of a terminal that no table needs.
+MOST_COLUMNS = 10_000
 
 
 class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
@@ -194,7 +199,6 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
 
     def _summarise(self) -> None:
         import rich
-        from rich.table import Table
         from rich.text import Text
 
         from spikerec.sweeps import summarise
@@ -203,19 +207,15 @@ class TabledSweeper(Sweeper):  # type: ignore[misc]  # Hydra is untyped
         if not self.jobs:
             return
         table = summarise(self.jobs, self.folder)
-        headings, rows = readable(table)
-        view = Table(title=Text(self.name), title_justify="left", header_style="bold")
-        for index, heading in enumerate(headings):
-            view.add_column(Text(heading), justify="right" if index else "left", overflow="fold")
-        for row in rows:
-            view.add_row(*map(Text, row))
-        rich.print(view)
+        console = rich.get_console()
+        console.print(Text(self.name, style="italic"), soft_wrap=True)
+        console.print(fitting_view(console, *readable(table)))
         places = [f"table: {self.folder / 'table.md'}"]
         if any(job.tests() for job in self.jobs):
             results = shlex.quote(f"results={self.config.paths.results}")
             places.append(f"compare the tests: spikerec leaderboard {results}")
         for note in [*notes(self.jobs), *places]:
-            rich.get_console().print(Text(note), soft_wrap=True)  # a path stays whole
+            console.print(Text(note), soft_wrap=True)  # a path stays whole
         self._log(table)
 
     def _log(self, table: pd.DataFrame) -> None:
@@ -470,3 +470,29 @@ def _tell(study: optuna.Study, trial: optuna.Trial, job: Job, score: float | Non
             study.tell(trial, score)
         case _:
             study.tell(trial, state=TrialState.FAIL)
+
+
+def fitting_view(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """The table of a sweep with no figure broken: a line for each where the terminal is narrow."""
+    from rich.measure import Measurement
+
+    from spikerec.sweeps.table import upright
+
+    view = _view(headings, rows)
+    unbounded = console.options.update_width(MOST_COLUMNS)
+    if Measurement.get(console, unbounded, view).maximum <= console.width:
+        return view
+    return _view([headings[0], "", ""], upright(headings, rows))
+
+
+def _view(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for the terminal, whose first column names the rows."""
+    from rich.table import Table
+    from rich.text import Text
+
+    view = Table(header_style="bold")
+    for index, heading in enumerate(headings):
+        view.add_column(Text(heading), justify="right" if index else "left", overflow="fold")
+    for row in rows:
+        view.add_row(*map(Text, row))
+    return view

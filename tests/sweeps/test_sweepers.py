@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,15 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from rich.console import Console
 
-from hydra_plugins.spikerec_sweepers import Optuna, distribution, draw, sweep_name
+from hydra_plugins.spikerec_sweepers import (
+    Optuna,
+    distribution,
+    draw,
+    fitting_view,
+    sweep_name,
+)
 from spikerec.sweeps import Job
 
 
@@ -133,3 +141,17 @@ def test_failed_and_killed_trials_are_tried_again_with_their_values(tmp_path: Pa
     last = run(tmp_path, 6)
     assert set(map(str, running)) <= set(last.started)
     assert run(tmp_path, 6).started == []
+
+
+@pytest.mark.parametrize("width", [80, 300])
+def test_no_figure_of_the_table_is_broken(width: int) -> None:
+    metrics = [f"test synthetic {name}" for name in ("PSNR", "SSIM", "LPIPS", "NIQE", "BRISQUE")]
+    figures = [f"{number}.1986 ± 0.5050" for number in range(11, 11 + len(metrics))]
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(fitting_view(console, ["Variant", *metrics], [["loss=l1", *figures]]))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    assert len([line for line in lines if any(one in line for one in figures)]) == (
+        1 if width == 300 else len(figures)
+    )
+    assert all(any(one in line for line in lines) for one in figures)

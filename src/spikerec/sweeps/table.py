@@ -147,6 +147,20 @@ def readable(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     return headings, rows
 
 
+def upright(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The table for narrow terminals: a line for each cell of a row, as name and value.
+
+    Example:
+        >>> upright(["Variant", "Runs", "PSNR"], [["lr=1e-3", "2", "30.1"]])
+        [['lr=1e-3', 'Runs', '2'], ['', 'PSNR', '30.1']]
+    """
+    return [
+        ["" if index else variant, name, value]
+        for variant, *cells in rows
+        for index, (name, value) in enumerate(zip(headings[1:], cells, strict=True))
+    ]
+
+
 def _title(name: str) -> str:
     """`test/reds/psnr` → `test reds PSNR`; a metric of validation by its title alone."""
     *place, metric = name.split("/")
