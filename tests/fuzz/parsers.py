@@ -27,6 +27,7 @@ from spikerec.errors import SpikerecError
 from spikerec.packages import read_debian, read_member
 from spikerec.parsing import Bounds, parse_json
 from spikerec.results.reading import read_record
+from spikerec.runtime.wire import check_own_data
 from spikerec.simulation.cards import read_card
 from spikerec.simulation.footage import Footage
 from spikerec.simulation.images import image_size, read_grey
@@ -303,6 +304,10 @@ JSONS = [
     b'["\\ud800", NaN, 1e999, 123456789012345678901234567890]',
 ]
 
+ONNX = [
+    b"\x08\x08\x3a\x06\x2a\x04\x08\x01\x42\x00",  # a graph with an initializer
+    b"\x3a\x0c\x2a\x0a\x6a\x08\x0a\x01a\x12\x03b/c",  # one in another file
+]
 RUNS = [
     b'{"best": 30.5, "monitor": "val/psnr", "epoch": 3, "parameters": 5}',
     b'{"best": NaN, "monitor": 3}',
@@ -327,6 +332,7 @@ PARSERS = [
     Parser("card", "a.yaml", read_card, lambda: SIDECARS),
     Parser("json", "a.json", _read_json, lambda: JSONS, ("parsing",)),
     Parser("record", "a.json", read_record, _records),
+    Parser("onnx", "a.onnx", check_own_data, lambda: ONNX, ("runtime.wire",)),
     Parser("run", "finished.json", _read_run, lambda: RUNS),
     Parser(*("log", "metrics.csv", _read_log, lambda: LOGS), ("training.curves", "sweeps.jobs")),
     Parser("readouts", "a.txt", _read_readouts, lambda: READOUTS),

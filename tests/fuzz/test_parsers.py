@@ -19,7 +19,7 @@ PACKAGE = Path(spikerec.__file__).parent
 
 #: Calls that parse a file's bytes.
 PARSING = re.compile(
-    r"(np|numpy)\.(load|memmap|fromfile)|torch\.load|Image\.open|av\.open|h5py\.File|open_zip"
+    r"(np|numpy)\.(load|memmap|fromfile)|mmap\.mmap|torch\.load|Image\.open|av\.open|h5py\.File|open_zip"
     r"|(zipfile\.)?ZipFile|tarfile\.open|safe_open|load_file|(scipy\.io\.)?loadmat"
     r"|csv\.(reader|DictReader)|open_container|open_image|\w*\.?Unpickler"
 )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -60,6 +62,10 @@ def test_what_is_no_onnx_file_is_refused(content: bytes, engine: str, tmp_path: 
         ('"key_readout": 4', '"key_readout": 9'),
         ('"size": [13, 18]', '"size": [18, 13]'),
         ('"size": [13, 18]', '"size": [13]'),
+        ('"size": [13, 18]', '"size": [100000, 100000]'),
+        ('"window": 9', '"window": 1000000000'),
+        (".Fast", ".\\u001b[31mFast"),
+        ('"weights": "', '"weights": "\\u0007'),
         ('"weights"', '"weight"'),
         ("{", "["),
     ],
@@ -84,6 +90,54 @@ def test_a_file_of_another_program_is_refused(small: Pair, tmp_path: Path) -> No
     onnx.save(model, str(tmp_path / "a.onnx"))
     with pytest.raises(DataError, match="does not state its network as this spikerec's export"):
         Exported(tmp_path / "a.onnx")
+
+
+def one_node(path: Path, operation: str, weight: float) -> None:
+    """Write a file of one operation on windows of 3 × 4 × 5, and what export would state of it."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    held = onnx.numpy_helper.from_array(np.full((1, 3, 1, 1), weight, np.float32), "w")
+    names = ["x", "w"] if operation == "Conv" else ["x"]
+    graph = helper.make_graph(
+        [helper.make_node(operation, names, ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", kind, [1, 3, 4, 5])],
+        [helper.make_tensor_value_info("y", kind, None)],
+        [held] if operation == "Conv" else [],
+    )
+    versions = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=versions, ir_version=8)
+    facts = {"network": "a.B", "arguments": None, "weights": "0" * 64, "window": 3}
+    facts |= {"key_readout": 1, "output_scale": None, "size": [4, 5]}
+    model.metadata_props.add(key=STATEMENT, value=json.dumps(facts))
+    onnx.save(model, str(path))
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("operation", "weight", "message"),
+    [
+        ("Conv", np.nan, "not made of finite numbers: the weights"),
+        ("Identity", 1.0, "computes no image of 4 × 5"),
+    ],
+)
+def test_what_is_no_image_is_refused(
+    operation: str, weight: float, message: str, engine: str, tmp_path: Path
+) -> None:
+    pytest.importorskip(engine)
+    one_node(tmp_path / "a.onnx", operation, weight)
+    with pytest.raises(DataError, match=message):
+        Exported(tmp_path / "a.onnx", engine).image(fake_spikes(3, 4, 5))  # type: ignore[arg-type]
+
+
+def test_an_engine_that_fails_is_named(small: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_window: object) -> NoReturn:
+        raise RuntimeError("Non-zero status code returned while running a node")
+
+    network = Exported(small[1])
+    monkeypatch.setattr(network, "_run", fail)
+    with pytest.raises(DataError, match=r"cannot be computed by onnxruntime \(RuntimeError\)"):
+        network.image(fake_spikes(9, *SIZE))
 
 
 def test_the_environment_may_ask_for_fewer_threads(monkeypatch: pytest.MonkeyPatch) -> None:

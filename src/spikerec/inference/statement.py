@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,13 @@ from spikerec.spikes.geometry import check_light_scale
 STATEMENT = "spikerec.json"
 #: Bound of an ONNX file that is read: protobuf's own.
 MOST_ONNX_BYTES = 1 << 31
+#: Bounds of the windows of a file: readouts, and values, which take a gigabyte (262 readouts of
+#: 1000 × 1024).
+MOST_READOUTS = 1_000_000
+MOST_VALUES = 1 << 28
+#: Names and digests in a statement, which are shown as they are.
+NAME = re.compile(r"[\w.<>]{1,200}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ def parse_statement(text: str, path: Path) -> Statement:
     """Read the statement of an exported file.
 
     Raises:
-        DataError: it is not what `spikerec export` writes.
+        DataError: it is not what `spikerec export` writes, or beyond the bounds.
     """
     stated = parse_json(text.encode(), path, RUN_DOCUMENT) if text else {}
     names = Statement.__dataclass_fields__.keys()
@@ -57,7 +66,13 @@ def parse_statement(text: str, path: Path) -> Statement:
             f"{path} does not state its network as this spikerec's export does: write it again, "
             "spikerec export output=NAME.onnx."
         )
-    return Statement(**stated)
+    found = Statement(**stated)
+    if found.window > MOST_READOUTS or found.window * math.prod(found.size) > MOST_VALUES:
+        raise DataError(
+            f"{path} states windows of {found.window:,} readouts of {found.size[0]:,} × "
+            f"{found.size[1]:,}: expected at most {MOST_READOUTS:,}, and {MOST_VALUES:,} values."
+        )
+    return found
 
 
 def _is_sound(stated: dict[str, Any]) -> bool:
@@ -74,4 +89,5 @@ def _is_sound(stated: dict[str, Any]) -> bool:
             check_light_scale(scale)
         except ConfigError:
             return False
-    return isinstance(stated["network"], str) and isinstance(stated["weights"], str)
+    texts = ((NAME, stated["network"]), (DIGEST, stated["weights"]))
+    return all(isinstance(text, str) and bool(form.fullmatch(text)) for form, text in texts)

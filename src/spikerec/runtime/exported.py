@@ -10,7 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spikerec.errors import ConfigError, DataError, DataNotFoundError, GeometryError
+from spikerec.errors import (
+    EXHAUSTED,
+    ConfigError,
+    DataError,
+    DataNotFoundError,
+    GeometryError,
+    fault_number,
+)
 from spikerec.extras import require
 from spikerec.inference.statement import (
     MOST_ONNX_BYTES,
@@ -19,7 +26,8 @@ from spikerec.inference.statement import (
     parse_statement,
 )
 from spikerec.kinds import checked
-from spikerec.parsing import parsing
+from spikerec.parsing import parsing, shown
+from spikerec.runtime.wire import check_own_data
 from spikerec.spikes import SpikeStream
 
 Engine = Literal["onnxruntime", "openvino"]
@@ -51,7 +59,8 @@ class Exported:
 
     Raises:
         DataNotFoundError: no such file.
-        DataError: not an ONNX file, or not one that `spikerec export` writes now.
+        DataError: not an ONNX file, or not one that `spikerec export` writes now; one that names
+            another file.
         ConfigError: the engine is not installed, or does not compute in the precision.
     """
 
@@ -70,14 +79,16 @@ class Exported:
         if path.stat().st_size > MOST_ONNX_BYTES:
             raise DataError(f"{path} is larger than an ONNX file can be.")
         require(engine, f"engine={engine}")
+        check_own_data(path)
         start = _onnxruntime if engine == "onnxruntime" else _openvino
         text, shape, self._run = start(path, precision)
         self.path, self.engine, self.precision = path, engine, precision
         self.stated: Statement = parse_statement(text, path)
         if shape != [1, self.window, *self.stated.size]:
+            found = " × ".join(map(shown, shape))
             raise DataError(
                 f"{path} states windows of {self.window} × {self._size}, but its network takes "
-                f"{shape}: write it again, spikerec export output=NAME.onnx."
+                f"{found}: write it again, spikerec export output=NAME.onnx."
             )
 
     @property
@@ -124,8 +135,27 @@ class Exported:
             )
 
     def image(self, window: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute the image (H, W) of a window (T, H, W), in the network's unit."""
-        image: NDArray[np.float32] = self._run(window[None].astype(np.float32))[0, 0]
+        """Compute the image (H, W) of a window (T, H, W), in the network's unit.
+
+        Raises:
+            DataError: the engine cannot, or what it computes is no image of finite numbers.
+        """
+        try:
+            made = self._run(window[None].astype(np.float32))
+        except Exception as error:
+            if fault_number(error) in EXHAUSTED:
+                raise
+            raise DataError(
+                f"{self.path} cannot be computed by {self.engine} ({type(error).__name__})."
+            ) from error
+        if not isinstance(made, np.ndarray) or made.shape != (1, 1, *self.stated.size):
+            raise DataError(f"{self.path} computes no image of {self._size}.")
+        if made.dtype != np.float32 or not np.isfinite(made).all():
+            raise DataError(
+                f"{self.path} computes an image that is not made of finite numbers: the weights "
+                "that it was exported with are damaged, or their training had failed."
+            )
+        image: NDArray[np.float32] = made[0, 0]
         return image
 
 
