@@ -344,7 +344,7 @@ PARSERS = [
     Parser("maps", "a.npz", lambda path: read_maps(path, 2, 3), _maps),
     Parser("checkpoint", "a.pth", _read_weights, _checkpoints, PYTORCH),
     Parser("safetensors", "a.safetensors", _read_safetensors, _safetensors),
-    Parser("niqe", "a.mat", niqe_of_pyiqa, _matlab, ("weights.convert",)),
+    Parser("niqe", "a.mat", niqe_of_pyiqa, _matlab, ("weights.convert", "weights.matlab")),
     Parser("package", "a.whl", _read_package, _packages, ("packages",)),
     Parser("debian", "a.deb", _read_debian, _debians, ("packages",)),
 ]

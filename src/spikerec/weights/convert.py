@@ -4,7 +4,7 @@ One small reader of numpy pickles stands here, and nowhere else: it rebuilds pla
 refuses every other class before anything is called.
 
 The catalogue names these functions, and is listed far more often than a file is converted: PyTorch
-and SciPy are imported by those that need them.
+is imported by those that need it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from spikerec.parsing import parsing
 if TYPE_CHECKING:
     from torch import Tensor
 
+NIQE_FEATURES = 36
 #: BRISQUE's support vectors have 18 features at each of two scales.
 BRISQUE_FEATURES = 36
 
-#: Bytes of the file of NIQE's parameters, 11 kB of numbers; SciPy inflates whatever they state.
+#: Bytes of the file of NIQE's parameters, 11 kB of numbers, and of each of its arrays inflated.
 MOST_NIQE_BYTES = 1 << 18
 
 #: Indices of the convolutions in torchvision's `features`.
@@ -71,18 +72,22 @@ def vgg16(content: bytes) -> dict[str, Tensor]:
 def niqe_of_pyiqa(path: Path) -> dict[str, Tensor]:
     """The pristine model, as `niqe` gives it, from pyiqa's `niqe_modelparameters.mat`."""
     import torch
-    from scipy.io import loadmat, whosmat
+
+    from spikerec.weights.matlab import read_doubles
 
     names = ["mu_prisparam", "cov_prisparam"]
     if path.stat().st_size > MOST_NIQE_BYTES:
         raise WeightsError(f"{path} is larger than the {MOST_NIQE_BYTES:,} bytes of NIQE's file.")
     with parsing(path, "parameters of NIQE", WeightsError):
-        kinds = {kind for name, _, kind in whosmat(path) if name in names}
-        if kinds != {"double"}:  # others may hold one another without end
-            raise WeightsError(f"{path} must hold {' and '.join(names)} as arrays of numbers.")
-        arrays = loadmat(path, variable_names=names)
-        mean = np.asarray(arrays["mu_prisparam"], dtype=np.float64)
-        covariance = np.asarray(arrays["cov_prisparam"], dtype=np.float64)
+        arrays = read_doubles(path.read_bytes(), names, MOST_NIQE_BYTES)
+    if set(arrays) != set(names):
+        raise WeightsError(f"{path} must hold {' and '.join(names)} as arrays of numbers.")
+    mean, covariance = (arrays[name] for name in names)
+    if mean.size != NIQE_FEATURES or covariance.shape != (NIQE_FEATURES, NIQE_FEATURES):
+        raise WeightsError(
+            f"{path} must hold a mean of {NIQE_FEATURES} and a covariance of {NIQE_FEATURES} × "
+            f"{NIQE_FEATURES} numbers, found {mean.shape} and {covariance.shape}."
+        )
     return {
         "mean": torch.from_numpy(mean.ravel().copy()),
         "covariance": torch.from_numpy(np.ascontiguousarray(covariance)),
