@@ -47,14 +47,18 @@ _log = logging.getLogger(__name__)
 
 def main() -> None:
     """Entry point of the console script."""
-    end_in_one_line(_command)
+    end_in_one_line("spikerec", _command)
 
 
-def end_in_one_line(command: Callable[[Sequence[str]], None]) -> None:
+def end_in_one_line(program: str, command: Callable[[Sequence[str]], None]) -> None:
     """Run a command with the words of the command line.
 
     Whatever goes wrong ends in one line and a status other than 0: 2 for arguments that cannot
     be, 1 for work that failed, 130 when interrupted.
+
+    Args:
+        program: its name, with which the line begins.
+        command: takes the words.
     """
     terminal.install()
     interpreter.install()
@@ -63,9 +67,9 @@ def end_in_one_line(command: Callable[[Sequence[str]], None]) -> None:
     except KeyboardInterrupt as interrupt:
         _end_interrupted(interrupt)
     except Exception as error:  # noqa: BLE001 (all of it ends here)
-        _report(error)
+        _report(error, program=program)
     if (lost := terminal.lost_output()) is not None:
-        _fail(f"done, but what it printed was lost: {one_line(lost)}", 1)
+        _fail(f"done, but what it printed was lost: {one_line(lost)}", 1, program)
 
 
 def _command(arguments: Sequence[str]) -> None:
@@ -340,7 +344,7 @@ def _end_interrupted(interrupt: KeyboardInterrupt) -> NoReturn:
     sys.exit(130)
 
 
-def _report(error: BaseException, status: int | None = None) -> NoReturn:
+def _report(error: BaseException, status: int | None = None, program: str = "spikerec") -> NoReturn:
     """Print an error in one line and stop; with its trace where that was asked for.
 
     An error that was raised while Ctrl-C was being handled is due to it, and ends as it does.
@@ -354,9 +358,9 @@ def _report(error: BaseException, status: int | None = None) -> NoReturn:
         raise error
     renamed = renamed_key(str(error))
     line = f"ConfigError: {renamed}" if renamed else one_line(error)
-    _fail(line, status or (WRONG_ARGUMENTS if is_about_arguments(error) else 1))
+    _fail(line, status or (WRONG_ARGUMENTS if is_about_arguments(error) else 1), program)
 
 
-def _fail(message: str, status: int = WRONG_ARGUMENTS) -> NoReturn:
-    sys.stderr.write(f"spikerec: {message}\n")
+def _fail(message: str, status: int = WRONG_ARGUMENTS, program: str = "spikerec") -> NoReturn:
+    sys.stderr.write(f"{program}: {message}\n")
     sys.exit(status)

@@ -57,6 +57,14 @@ CHOICES = {
 #: Values that an option takes beside the words of `CHOICES`.
 BESIDE = {"white_balance": "three gains as [red,green,blue]"}
 
+#: Words that an option could be expected to take, and the reason why it does not.
+NOT_OFFERED = {
+    "engine": {
+        "tensorrt": "it computes on NVIDIA's GPUs alone, and spikerec could not be tried with it "
+        "on any. Set engine=compile there"
+    }
+}
+
 #: The least that whole numbers may be.
 LEAST = {
     **dict.fromkeys(("geometry.height", "geometry.width", "geometry.readout_width"), 1),
@@ -164,11 +172,23 @@ def _chosen(key: str, value: str, choices: tuple[str, ...]) -> str:
         if value.lower().partition(":")[0] in DEVICES:
             return value.lower()
         raise ConfigError(f"device={value} is unknown: expected cpu, cuda or cuda:1.")
+    check_offered(key, value)
     near = difflib.get_close_matches(value.lower(), choices, 1)
     meant = f"did you mean {near[0]}? Expected" if near else "expected"
     found = f"{key}={value}" if value else f"{key}= without a value"
     expected = _listed([*choices, BESIDE[key]] if key in BESIDE else choices)
     raise ConfigError(f"{found} is unknown: {meant} {expected}.")
+
+
+def check_offered(key: str, value: str) -> None:
+    """Refuse a word of `NOT_OFFERED`.
+
+    Raises:
+        ConfigError: it is one; the message says why it is not offered.
+    """
+    reason = NOT_OFFERED.get(key, {}).get(value.lower())
+    if reason is not None:
+        raise ConfigError(f"{key}={value} is not offered: {reason}.")
 
 
 def _truth(key: str, value: str) -> str:

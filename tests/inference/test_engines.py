@@ -244,6 +244,7 @@ def test_filters_need_no_engine() -> None:
     ("settings", "told"),
     [
         ({"engine": "tensorflow"}, "engine must be one of torch, compile, openvino, onnxruntime"),
+        ({"engine": "tensorrt"}, "engine=tensorrt is not offered: it computes on NVIDIA's GPUs"),
         ({"precision": "int4"}, "precision must be one of float32, bf16, fp16"),
         ({"engine": "onnxruntime", "precision": "bf16"}, "expected float32, or engine=openvino"),
     ],

@@ -51,6 +51,7 @@ def test_it_writes_what_is_asked_for(
         (["a.mp4", "stride=2", "at=7"], "at names readouts: leave out stride"),
         (["a.xyz"], "expected .mp4, .webm, .gif, .png, .npy, .h5, .hdf5 or a folder"),
         (["a.png"], "is one picture: say which, at=READOUT"),
+        (["a.mp4", "engine=openvivo"], "engine=openvivo is unknown: did you mean openvino"),
         ([], "the following arguments are required: output"),
     ],
 )
@@ -65,4 +66,6 @@ def test_wrong_words_are_answered_in_one_line(
     assert status(monkeypatch, stream.path, small[1], *words) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
+    assert line.startswith("spikerec-run: ")
+    assert line.count("spikerec") == 1 + line.count("spikerec-run --help")
     assert re.search(message, line), line

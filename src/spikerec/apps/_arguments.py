@@ -69,12 +69,15 @@ class Parser(argparse.ArgumentParser):
                 if word.startswith("--") and option not in self._option_string_actions:
                     message = f"{word} is no option{self._meant(word)}"
                     break
-        invalid = re.search(r"invalid choice: '([^']*)' \(choose from ([^)]*)\)", message)
+        invalid = re.fullmatch(
+            r"argument (?:--(\S+)|\S+): invalid choice: '([^']*)' \(choose from ([^)]*)\)", message
+        )
         if invalid is not None:
-            choices = re.findall(r"[\w-]+", invalid[2])
-            near = difflib.get_close_matches(invalid[1], choices, 1)
+            choices = re.findall(r"[\w-]+", invalid[3])
+            near = difflib.get_close_matches(invalid[2], choices, 1)
             meant = f"did you mean {near[0]}? Expected" if near else "expected"
-            message = f"{invalid[1]!r} is unknown: {meant} one of {', '.join(choices)}."
+            found = f"{invalid[1]}={invalid[2]}" if invalid[1] else repr(invalid[2])
+            message = f"{found} is unknown: {meant} one of {', '.join(choices)}."
         message = re.sub(r"^argument (\S+): expected one argument$", r"\1 needs a value", message)
         message = re.sub(
             r"^argument (\S+): invalid int value: '(.*)'$",
@@ -88,7 +91,8 @@ class Parser(argparse.ArgumentParser):
         )
         message = re.sub(r"^argument \S+: ", "", message)
         ended = message if message.endswith("?") else f"{message.rstrip('.')}."
-        raise ConfigError(f"{self.prog}: {ended}")
+        _, _, verb = self.prog.partition(" ")  # the program's own name stands before any error
+        raise ConfigError(f"{verb}: {ended}" if verb else ended)
 
     def _chosen(self, args: Sequence[str]) -> Parser:
         """The parser of the verb's own verb that the words name; this one where there is none."""

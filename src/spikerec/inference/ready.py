@@ -15,6 +15,7 @@ from spikerec.inference.wrapped import InPrecision
 from spikerec.kernels.devices import has_kernels, is_fast_in_bf16
 from spikerec.models.base import Network
 from spikerec.models.carrying import Carry
+from spikerec.values import check_offered
 from spikerec.weights.checkpoint import read_entry
 from spikerec.weights.trained import weights_file
 
@@ -96,6 +97,7 @@ def ready(
             device does not have, or one that carries no state; a state to carry by a network that
             has none.
     """
+    check_offered("engine", engine)
     _check("engine", engine, get_args(Engine))
     _check("precision", precision, get_args(Precision))
     device = device or next((p.device for p in network.parameters()), torch.device("cpu"))

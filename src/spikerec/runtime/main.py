@@ -28,6 +28,7 @@ from spikerec.streaming.key_readouts import choose_key_readouts
 from spikerec.streaming.light import Tone
 from spikerec.streaming.sinks.opening import check_output
 
+PROGRAM = "spikerec-run"
 #: Options of `conf/reconstruct.yaml` that the runtime has too.
 READOUTS = ("stride", "start", "stop", "ends", "slow_motion", "fps", "at")
 LOOK = ("exposure", "mask_defects")
@@ -37,7 +38,7 @@ WRITING = ("fps", "bits", "resume", "overwrite")
 
 def main() -> None:
     """Entry point of the console script `spikerec-run`; it ends as `spikerec` does."""
-    end_in_one_line(run)
+    end_in_one_line(PROGRAM, run)
 
 
 def run(words: Sequence[str]) -> None:
@@ -68,8 +69,8 @@ def _values(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]
 
 def _parser() -> Parser:
     about, example = (__doc__ or "").split("\n\n")
-    parser = Parser(prog="spikerec-run", description=about, epilog=example)
-    parser.add_argument("--version", action="version", version=f"spikerec-run {__version__}")
+    parser = Parser(prog=PROGRAM, description=about, epilog=example)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     parser.add_argument("input", type=Path, help="recording (.dat, .npy, .npz, .h5, .mat)")
     parser.add_argument("model", type=Path, help=".onnx that `spikerec export` wrote")
     parser.add_argument(
