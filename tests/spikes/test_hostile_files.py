@@ -14,7 +14,7 @@ import pytest
 
 from spikerec import spikes
 from spikerec.errors import GeometryError, SpikerecError
-from spikerec.spikes import numpy_files
+from spikerec.spikes import arrays, numpy_files
 from tests.hangs import no_hang
 
 ARRAY = np.random.default_rng(0).integers(0, 2, (5, 4, 9), dtype=np.uint8)
@@ -295,3 +295,21 @@ def test_an_npz_of_a_million_members_is_refused_before_they_are_listed(tmp_path:
     (tmp_path / "a.npz").write_bytes(members + end + place + old_end)
     with no_hang():
         assert "lists more members" in refusal(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("suffix", ["npz", "h5"])
+def test_a_small_file_that_unpacks_to_many_readouts_is_refused(suffix: str, tmp_path: Path) -> None:
+    path, shape = tmp_path / f"a.{suffix}", (300, 500, 500)
+    if suffix == "npz":
+        np.savez_compressed(path, spikes=np.zeros(shape, np.uint8))
+    else:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("spikes", data=np.zeros(shape, np.uint8), compression="gzip")
+    assert "states 75,000,000 pixels in" in refusal(path)
+
+
+def test_a_small_recording_of_a_dark_scene_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, spikes=np.zeros((60, 500, 500), np.uint8))
+    assert path.stat().st_size * arrays.MAX_PIXELS_PER_BYTE < 60 * 500 * 500
+    assert spikes.open(path)[59].sum() == 0

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from spikerec import spikes
 from spikerec.apps.data import main
 from spikerec.errors import ConfigError, DataNotFoundError, GeometryError
-from spikerec.spikes import Geometry
+from spikerec.spikes import Geometry, defects
 from spikerec.spikes.defects import Repair, find_defects, find_sure_defects, sample
 from spikerec.spikes.inspection import inspect, rank_geometries, roughness
 from spikerec.spikes.motion import phase_shift
@@ -174,3 +174,21 @@ def test_an_import_that_is_unclear_is_refused(
     with pytest.raises(ConfigError, match=message):
         main([word.replace("FILE", str(tmp_path / "car.dat")) for word in words])
     assert not (tmp_path / "car.yaml").exists()
+
+
+def test_a_part_at_a_time_finds_what_the_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = np.where(np.arange(23) < 11, 0.05, 0.6)
+    values = np.random.default_rng(0).random((90, 17, 23)) < rates
+    values[:, 4, 5], values[:, 9, 19] = True, False
+    with spikes.open(values.astype(np.uint8)) as stream:
+        whole = sample(stream)
+        assert np.array_equal(whole.rates[0], values[:64].mean(0, dtype=np.float32))
+        expected = find_defects(whole.rate, whole.num_readouts)
+        assert expected.hot[4, 5]
+        assert expected.dead[9, 19]
+        monkeypatch.setattr(defects, "PIXELS_AT_ONCE", 5 * 17 * 23)
+        assert np.array_equal(sample(stream).rates, whole.rates)
+        monkeypatch.setattr(defects, "PIXELS_AT_ONCE", 3 * 23)
+        found = find_defects(whole.rate, whole.num_readouts)
+    assert np.array_equal(found.hot, expected.hot)
+    assert np.array_equal(found.dead, expected.dead)

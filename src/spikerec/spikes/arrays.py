@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from spikerec.spikes.geometry import MAX_READOUT_PIXELS, MAX_READOUTS
 
 #: Names that published files give to their spikes, where several arrays could be meant.
 SPIKE_NAMES = ("spikes", "spk")
+
+#: Pixels that a file may state for each of its bytes: one whose pixels fire in 1 of 500 readouts
+#: compresses so well. A file of a few bytes may state so many pixels in all nevertheless.
+MAX_PIXELS_PER_BYTE = 256
+FREE_PIXELS = 1 << 26
 
 
 def choose_dataset(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: str | None) -> str:
@@ -60,6 +66,20 @@ def check_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tup
             f"at most, found {shown_array(shape, dtype)}."
         )
     return shape[0], shape[1], shape[2]
+
+
+def check_density(path: Path, shape: tuple[int, int, int]) -> None:
+    """Refuse a small file that unpacks to a stream which takes minutes to read.
+
+    Raises:
+        DataError: it states more than `MAX_PIXELS_PER_BYTE`, and more than `FREE_PIXELS` in all.
+    """
+    pixels, held = math.prod(shape), path.stat().st_size
+    if pixels > max(FREE_PIXELS, MAX_PIXELS_PER_BYTE * held):
+        raise DataError(
+            f"{path} states {pixels:,} pixels in {held:,} bytes: expected at most "
+            f"{MAX_PIXELS_PER_BYTE} for each, as a recording has. Write it without compression."
+        )
 
 
 def byte_columns(columns: slice) -> slice:

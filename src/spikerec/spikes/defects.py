@@ -29,6 +29,8 @@ RATIO = 2.0
 DEVIATIONS = 6.0
 #: Readouts of one piece of a sample.
 PIECE_READOUTS = 64
+#: Pixels that are unpacked, or compared with their neighbours, at once.
+PIXELS_AT_ONCE = 1 << 25
 
 #: Beyond doubt: a hot pixel fires at this rate at least, and so many times as its neighbours …
 SURE_HOT_RATE = 0.5
@@ -83,8 +85,17 @@ def sample(
     length = min(PIECE_READOUTS, end - start)
     count = max(1, min(pieces, (end - start) // length))
     starts = tuple(int(first) for first in np.linspace(start, end - length, count))
-    rates = np.stack([stream[first : first + length].mean(0, dtype=np.float32) for first in starts])
+    rates = np.stack([mean_rate(stream, first, first + length) for first in starts])
     return Sample(rates, starts, length)
+
+
+def mean_rate(stream: SpikeStream, first: int, stop: int) -> NDArray[np.float32]:
+    """The firing rate (H, W) over readouts [first, stop), of which a part is unpacked at a time."""
+    step = max(1, PIXELS_AT_ONCE // (stream.height * stream.width))
+    total = np.zeros((stream.height, stream.width), np.float32)  # exact: whole numbers
+    for start in range(first, stop, step):
+        total += stream[start : min(start + step, stop)].sum(0, dtype=np.float32)
+    return total / np.float32(stop - first)
 
 
 @dataclass(frozen=True)
@@ -117,8 +128,7 @@ def find_defects(
     """
     if is_mosaic and min(rate.shape) > 1:
         return _by_colour(find_defects, rate, num_readouts)
-    ordered = np.sort(_neighbours(rate), axis=0)  # (8, H, W)
-    low, high = ordered[1], ordered[-2]
+    low, high = _second_of_neighbours(rate)
     hot = rate > RATIO * high + DEVIATIONS * _error(high, num_readouts)
     dead = RATIO * rate < low - DEVIATIONS * _error(low, num_readouts)
     return Defects(hot, dead)
@@ -153,8 +163,7 @@ def find_sure_defects(
     """
     if is_mosaic and min(rate.shape) > 1:
         return _by_colour(find_sure_defects, rate, num_readouts)
-    ordered = np.sort(_neighbours(rate), axis=0)
-    low, high = ordered[1], ordered[-2]
+    low, high = _second_of_neighbours(rate)
     found = find_defects(rate, num_readouts)
     hot = found.hot & (rate > SURE_HOT_RATE) & (rate > SURE_RATIO * high)
     dead = found.dead & (rate == 0) & (low * num_readouts > SURE_SPIKES)
@@ -169,12 +178,27 @@ def find_masked(looked_at: Sample, mask_defects: bool | None, *, is_mosaic: bool
     return find(looked_at.rate, looked_at.num_readouts, is_mosaic=is_mosaic)
 
 
-def _neighbours(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The eight neighbours of each pixel, (8, H, W); beyond the border the image is mirrored."""
+def _second_of_neighbours(
+    image: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The second lowest and the second highest of each pixel's eight neighbours, (H, W) each.
+
+    Beyond the border the image is mirrored.
+    """
     height, width = image.shape
     # mirrored about the outermost pixel, so that no pixel neighbours itself
     padded = np.pad(image, 1, mode="reflect" if min(height, width) > 1 else "edge")
-    return np.stack([padded[1 + y : 1 + y + height, 1 + x : 1 + x + width] for y, x in NEIGHBOURS])
+    low, high = np.empty_like(image), np.empty_like(image)
+    count = max(1, PIXELS_AT_ONCE // width)
+    for top in range(0, height, count):
+        stop = min(top + count, height)
+        rows = padded[top : stop + 2]
+        near = np.stack(
+            [rows[1 + y : 1 + y + stop - top, 1 + x : 1 + x + width] for y, x in NEIGHBOURS]
+        )  # (8, h, W)
+        near.sort(axis=0)
+        low[top:stop], high[top:stop] = near[1], near[-2]
+    return low, high
 
 
 def _error(rate: NDArray[np.float32], num_readouts: int) -> NDArray[np.float32]:

@@ -21,7 +21,13 @@ import numpy as np
 from spikerec.errors import DataError, GeometryError
 from spikerec.kinds import checked
 from spikerec.parsing import parsing, shown
-from spikerec.spikes.arrays import SPIKE_NAMES, byte_columns, check_array, choose_dataset
+from spikerec.spikes.arrays import (
+    SPIKE_NAMES,
+    byte_columns,
+    check_array,
+    check_density,
+    choose_dataset,
+)
 from spikerec.spikes.bits import PackedSpikes, as_spikes, pack_bits
 from spikerec.spikes.geometry import Partial
 from spikerec.spikes.stream import FileStream
@@ -110,7 +116,10 @@ class H5Stream(FileStream[h5py.File]):
         if self.is_matlab:
             shape = (shape[0], shape[2], shape[1])
         self._checked: set[tuple[int, ...]] = set()
-        super().__init__(path, check_array(path, shape, np.dtype(np.uint8)), rate_hz, light_scale)
+        shape = check_array(path, shape, np.dtype(np.uint8))
+        if not external:
+            check_density(path, shape)
+        super().__init__(path, shape, rate_hz, light_scale)
 
     def _open(self) -> h5py.File:
         with parsing(self.path, ".h5"):

@@ -20,7 +20,7 @@ from spikerec.errors import DataNotFoundError, GeometryError
 from spikerec.kinds import checked
 from spikerec.spikes.bayer import BayerPattern, notice_mosaic
 from spikerec.spikes.dat import COMMON_GEOMETRIES, find_sps100_start, open_dat
-from spikerec.spikes.defects import Defects, Sample, find_defects, sample
+from spikerec.spikes.defects import Defects, Sample, find_defects, mean_rate, sample
 from spikerec.spikes.formats import Source, as_stream
 from spikerec.spikes.geometry import BitOrder, Geometry
 from spikerec.spikes.grey import grey_levels
@@ -129,8 +129,11 @@ def _motion(stream: SpikeStream, seen: Sample) -> tuple[float, float] | None:
     half = seen.length // 2
     if half < 2:
         return None
-    parts = (stream[first : first + 2 * half] for first in seen.starts)
-    shift = phase_shift([(part[:half].mean(0), part[half:].mean(0)) for part in parts])
+    middles = ((first, first + half, first + 2 * half) for first in seen.starts)
+    shift = phase_shift(
+        (mean_rate(stream, first, middle), mean_rate(stream, middle, stop))
+        for first, middle, stop in middles
+    )
     if shift is None:
         return None
     return shift[0] * 1000 / half, shift[1] * 1000 / half
@@ -212,7 +215,7 @@ def _plausible(size_bytes: int) -> list[Geometry]:
 
 def _candidate(path: Path, geometry: Geometry) -> Candidate:
     with open_dat(path, geometry) as stream:
-        rate = stream[:TRIAL_READOUTS].mean(0, dtype=np.float32)
+        rate = mean_rate(stream, 0, min(TRIAL_READOUTS, stream.num_readouts))
         return Candidate(geometry, stream.num_readouts, roughness(rate), rate)
 
 

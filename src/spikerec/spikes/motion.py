@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,27 +26,28 @@ FASTEST_SHARE = 0.05
 Image = NDArray[np.floating]
 
 
-def phase_shift(pairs: Sequence[tuple[Image, Image]]) -> tuple[float, float] | None:
+def phase_shift(pairs: Iterable[tuple[Image, Image]]) -> tuple[float, float] | None:
     """Estimate the motion from the first to the second picture of the pairs, (down, right) pixels.
 
     One shift for all pairs: their correlations are added, so that what they have in common
     exceeds the noise. Pictures are smoothed, since noise differs in each.
 
     Args:
-        pairs: (H, W) each.
+        pairs: (H, W) each, at least one pair; taken one at a time.
 
     Returns:
         The shift; None for pictures without contrast.
     """
     from scipy.ndimage import gaussian_filter
 
-    height, width = pairs[0][0].shape
-    spectra = [
-        [_spectrum(gaussian_filter(image.astype(np.float64), SMOOTHING)) for image in pair]
-        for pair in pairs
-    ]
-    cross = sum(_whitened(before, after) for before, after in spectra)
-    correlation = np.fft.irfft2(cross, (height, width))
+    cross, shape = np.zeros((), np.complex128), (0, 0)
+    for pair in pairs:
+        shape = pair[0].shape
+        before, after = (
+            _spectrum(gaussian_filter(image.astype(np.float64), SMOOTHING)) for image in pair
+        )
+        cross = cross + _whitened(before, after)
+    correlation = np.fft.irfft2(cross, shape)
     if np.ptp(correlation) == 0:
         return None
     peak = np.unravel_index(np.argmax(correlation), correlation.shape)

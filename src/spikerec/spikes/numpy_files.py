@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 from spikerec.errors import DataError
 from spikerec.kinds import checked
 from spikerec.parsing import open_zip, parsing, shown
-from spikerec.spikes.arrays import byte_columns, check_array, choose_dataset, shown_array
+from spikerec.spikes.arrays import (
+    byte_columns,
+    check_array,
+    check_density,
+    choose_dataset,
+    shown_array,
+)
 from spikerec.spikes.bits import PackedSpikes, as_spikes, pack_bits
 from spikerec.spikes.geometry import Partial
 from spikerec.spikes.stream import FileStream
@@ -157,6 +163,7 @@ class NpzStream(FileStream[np.ndarray]):
                 f"{shape[2]} pixels, which take {num_bytes:,} bytes of memory: expected at most "
                 f"{MAX_NPZ_BYTES:,}. Convert it to .npy, .h5 or .dat."
             )
+        check_density(path, shape)
         super().__init__(path, shape, rate_hz, light_scale)
 
     def _open(self) -> np.ndarray:

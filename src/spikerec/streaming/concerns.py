@@ -15,7 +15,7 @@ from spikerec.spikes import SpikeStream
 from spikerec.spikes.bayer import notice_mosaic
 from spikerec.spikes.concatenated import ConcatenatedStream
 from spikerec.spikes.dat import DatStream
-from spikerec.spikes.defects import Defects, Sample, find_defects
+from spikerec.spikes.defects import Defects, Sample, find_defects, mean_rate
 from spikerec.spikes.motion import fastest_motion
 from spikerec.spikes.plausibility import Succession, better_row, is_reversed
 from spikerec.spikes.turned import TurnedStream
@@ -119,7 +119,7 @@ def _layout(stream: SpikeStream, seen: Sample, succession: Succession) -> str | 
 def _stored(source: DatStream, seen: Sample) -> np.ndarray:
     """Firing rates of the same readouts, rows in the order in which they are stored."""
     rates = [
-        source[first : first + seen.length].mean(0, dtype=np.float32)
+        mean_rate(source, first, min(first + seen.length, source.num_readouts))
         for first in seen.starts[:RUNS]
         if first < source.num_readouts
     ]
