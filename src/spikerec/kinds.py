@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, wraps
@@ -66,11 +67,21 @@ def _checking(function: Any, *, is_constructor: bool, has_kinds: bool = True) ->
 
     @wraps(function)
     def checking(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (as the function has it)
-        args, kwargs = call.taken(args, kwargs)
+        if not _is_compiled():
+            args, kwargs = call.taken(args, kwargs)
         return function(*args, **kwargs)
 
     checking._call = call  # type: ignore[attr-defined]
     return checking
+
+
+def _is_compiled() -> bool:
+    """True while PyTorch compiles the caller, which would compile the checks as well, and cannot.
+
+    PyTorch is not imported for it: names and kinds are checked by commands that do without.
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
 
 
 def is_checked(called: object) -> bool:
