@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.data import write_random_dat
 from benchmarks.harness import Benchmark, Case
-from benchmarks.networks import network
+from benchmarks.networks import Held, as_video, network, trained
 from spikerec import spikes
+from spikerec.inference.rearrangement import optimised
 from spikerec.kernels import switched
 from spikerec.spikes import Geometry
 from spikerec.streaming import reconstruct
@@ -43,6 +45,36 @@ def reconstructing(name: str, stride: int) -> Callable[[tuple[int, ...], Path], 
     return prepare
 
 
+def end_to_end(name: str, stride: int) -> Callable[[tuple[int, ...], Path], Case]:
+    """N images of H × W from a .dat to a .mp4 and a .npy, and by the network alone from memory."""
+
+    def prepare(size: tuple[int, ...], folder: Path) -> Case:
+        count, height, width = size
+        method = trained(name)
+        length = method.window + (count - 1) * stride
+        path = write_random_dat(folder, length, height, width)
+        stream = spikes.open(path, geometry=Geometry(height, width), light_scale=1.0)
+        video = reconstruct(stream, method, stride=stride, ends="drop", precision="float32")
+        outputs = [folder / f"{name}.mp4", folder / f"{name}.npy"]
+        alone = optimised(method)
+        held = Held(torch.from_numpy(stream[:]).float()[None])
+
+        def save() -> np.ndarray:
+            for output in outputs:
+                output.unlink(missing_ok=True)
+            video.save(outputs)
+            return np.load(outputs[1])
+
+        return Case(
+            ours=save,
+            reference=lambda: as_video(alone, held, range(0, count * stride, stride))[:, 0],
+            note=f"{count} images",
+            settles=True,
+        )
+
+    return prepare
+
+
 def by_references(run: Callable[[], Any]) -> Callable[[], Any]:
     """Run with the kernels switched off."""
 
@@ -54,6 +86,15 @@ def by_references(run: Callable[[], Any]) -> Callable[[], Any]:
 
 
 BENCHMARKS = (
+    Benchmark(
+        "reconstruct_end_to_end",
+        "reconstruct model=fast_wide stride=4, decoded and encoded",
+        "the network alone, spikes in memory",
+        goal=0.9,
+        tolerance=1e-5,
+        sizes={"full": (24, 250, 400), "quick": (12, 125, 200), "tiny": (3, 16, 24)},
+        prepare=end_to_end("fast_wide", 4),
+    ),
     Benchmark(
         "reconstruct_tfstp",
         "reconstruct model=tfstp stride=1",

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import spikerec
 from benchmarks.harness import Benchmark, Case
-from benchmarks.networks import as_shipped, network, random_spikes, wgse_image
-from spikerec.errors import WeightsError
+from benchmarks.networks import as_shipped, random_spikes, trained, wgse_image
 from spikerec.inference.ready import ready
 from spikerec.inference.rearrangement import optimised
-from spikerec.models.base import Network
 
 SIZES = {"full": (250, 400), "quick": (128, 200), "tiny": (17, 23)}
-
-
-def trained(name: str) -> Network:
-    """A method with the weights that ship; drawn where none do."""
-    with suppress(WeightsError):
-        return spikerec.load(name)
-    return network(name)
 
 
 def image(name: str, *, against_optimised: bool) -> Callable[[tuple[int, ...], Path], Case]:

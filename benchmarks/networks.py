@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import spikerec
 from benchmarks.harness import Benchmark, Case
 from benchmarks.references.wgse import WGSEReference
 from spikerec.configs import build
+from spikerec.errors import WeightsError
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import images_at_once
 from spikerec.memory import keep_freed_memory
@@ -27,6 +30,13 @@ def network(name: str) -> Network:
     torch.manual_seed(0)
     built: Network = build("model", name)
     return built.eval()
+
+
+def trained(name: str) -> Network:
+    """A method with the weights that ship; drawn where none do."""
+    with suppress(WeightsError):
+        return spikerec.load(name)
+    return network(name)
 
 
 def random_spikes(num_readouts: int, height: int, width: int, batch: int = 1) -> Tensor:
@@ -95,7 +105,7 @@ def video(name: str, stride: int) -> Callable[[tuple[int, ...], Path], Case]:
         stream = random_spikes(plain.window + (count - 1) * stride, height, width)
         starts = range(0, count * stride, stride)
         return Case(
-            ours=lambda: as_video(fast, stream, starts),
+            ours=lambda: as_video(fast, Held(stream), starts),
             reference=as_shipped(
                 lambda: torch.cat([plain(stream[:, s : s + plain.window]).image for s in starts])
             ),
@@ -117,13 +127,13 @@ class Held:
         return self.stream[0, first:stop]
 
 
-def as_video(network: Network, stream: Tensor, starts: range) -> Tensor:
+def as_video(network: Network, stream: Held, starts: range) -> Tensor:
     """The images of the windows that begin at `starts`, as `spikerec reconstruct` makes them."""
     way = network.along(starts.step)
     keys = [start + network.key_readout for start in starts]
-    at_once = images_at_once([stream.device])
+    at_once = images_at_once([stream.stream.device])
     batches = [keys[first : first + at_once] for first in range(0, len(keys), at_once)]
-    return torch.cat([way.images(batch, Held(stream)) for batch in batches])
+    return torch.cat([way.images(batch, stream) for batch in batches])
 
 
 class Trainer:

@@ -8,8 +8,9 @@ mask and fused into the image.
 
 Kept from the published code, as published weights need it: no activation after the last fusion of
 the alignment, offset features doubled as they go up the pyramid (features, not offsets), and
-estimates taken before the gate. Spk2ImgNet computes firing rates: image and estimates are to be
-divided by the light scale, which `Network.reconstruct` does.
+estimates taken before the gate. Activations are in place, as theirs: fresh memory costs a tenth of
+the time of an image. Spk2ImgNet computes firing rates: image and estimates are to be divided by the
+light scale, which `Network.reconstruct` does.
 """
 
 from __future__ import annotations
@@ -122,9 +123,9 @@ class Spk2ImgNet(BlockNetwork):
             {
                 f"L{level}": nn.Sequential(
                     conv(channels, channels, stride=2),
-                    nn.LeakyReLU(0.1),
+                    nn.LeakyReLU(0.1, inplace=True),
                     conv(channels, channels),
-                    nn.LeakyReLU(0.1),
+                    nn.LeakyReLU(0.1, inplace=True),
                 )
                 for level in range(2, levels + 1 if align else 2)
             }
@@ -178,13 +179,18 @@ class Extractor(nn.Module):
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Sequential(
-                conv(length - 2 * branch, BRANCH_CHANNELS), nn.ReLU(), conv(BRANCH_CHANNELS, 1)
+                conv(length - 2 * branch, BRANCH_CHANNELS),
+                nn.ReLU(inplace=True),
+                conv(BRANCH_CHANNELS, 1),
             )
             for branch in range(branches)
         )
         self.gate = (
             nn.Sequential(
-                conv(branches, 2 * branches), nn.ReLU(), conv(2 * branches, branches), nn.Sigmoid()
+                conv(branches, 2 * branches),
+                nn.ReLU(inplace=True),
+                conv(2 * branches, branches),
+                nn.Sigmoid(),
             )
             if gate
             else None
@@ -199,7 +205,7 @@ class Extractor(nn.Module):
             [branch(block[:, b : length - b]) for b, branch in enumerate(self.branches)], 1
         )
         gated = estimates if self.gate is None else self.gate(estimates) * estimates
-        feature = F.relu(self.lift(gated))
+        feature = F.relu_(self.lift(gated))
         return self.trunk(feature) + feature, estimates
 
 
@@ -214,8 +220,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
-        y = F.relu(self.conv2(F.relu(self.conv1(x))))
-        return F.relu(self.conv3(y) + x)
+        y = F.relu_(self.conv2(F.relu_(self.conv1(x))))
+        return F.relu_(self.conv3(y).add_(x))
 
 
 class PCDAlign(nn.Module):
@@ -338,5 +344,5 @@ def fusion_mask(channels: int) -> nn.Sequential:
 
 
 def lrelu(x: Tensor) -> Tensor:
-    """The alignment's activation."""
-    return F.leaky_relu(x, 0.1)
+    """The alignment's activation, in place."""
+    return F.leaky_relu_(x, 0.1)
