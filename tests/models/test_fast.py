@@ -68,11 +68,37 @@ def test_fast_keeps_its_promise_of_size(choice: bool) -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) <= 300_000
 
 
+def test_without_correction_the_image_is_a_mixture_of_the_banks_windows() -> None:
+    network = build(
+        "model", "fast", channels=[8], blocks=[1], centred=[61, 7], halved=[], correction=False
+    )
+    torch.nn.init.normal_(network.tail.weight)
+    spikes = torch.randint(2, (1, 61, 16, 16), generator=torch.Generator().manual_seed(0)).float()
+    windows = network.bank[:, :, 0, 0].clone()
+    assert len(windows) == 2
+    windows[1] += windows[0]
+    long, short = torch.einsum("ct,bthw->cbhw", windows, spikes)[:, :, None]
+    with torch.inference_mode():
+        image = network(spikes).image
+    assert (image >= torch.minimum(long, short) - 1e-5).all()
+    assert (image <= torch.maximum(long, short) + 1e-5).all()
+    assert not torch.allclose(image, long, atol=1e-2)
+
+
 @pytest.mark.parametrize(
-    "changes", [{"channels": [8]}, {"window": 7}, {"channels": [], "blocks": []}]
+    "changes",
+    [
+        {"channels": [8]},
+        {"window": 7},
+        {"channels": [], "blocks": []},
+        {"centred": []},
+        {"halved": [0]},
+        {"choice": False, "correction": False},
+        {"centred": [61], "halved": [], "correction": False},
+    ],
 )
 def test_wrong_arguments_are_named(changes: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=r"(channels|window)"):
+    with pytest.raises(ConfigError, match=r"(channels|window|centred|correction)"):
         build("model", "fast", **changes)
 
 

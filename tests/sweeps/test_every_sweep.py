@@ -77,10 +77,10 @@ def test_every_job_trains_a_network_of_its_own_with_a_loss_that_fits(name: str) 
             raise
         rehearse(network, loss, tuple(config.data.crop))
         seen.append(
-            (
-                OmegaConf.to_container(config.model, resolve=True),
-                OmegaConf.to_container(config.loss, resolve=True),
-            )
+            [
+                OmegaConf.to_container(config[part], resolve=part != "callbacks")
+                for part in ("model", "loss", "data", "callbacks")  # these name the run's folder
+            ]
         )
     assert len({repr(item) for item in seen}) == len(jobs(name)), "two jobs train the same"
 

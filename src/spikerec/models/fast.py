@@ -24,10 +24,6 @@ from spikerec.errors import ConfigError
 from spikerec.models.base import Network, Reconstruction, check_window
 from spikerec.models.hann import hann_weights
 
-#: Readouts of the bank's Hann windows around the key readout.
-CENTRED = (61, 41, 27, 17, 11, 7)
-#: Readouts of the Hann windows whose halves, before and after the key readout, are in the bank.
-HALVED = (61, 27, 11)
 BASE_LENGTH = 31  # of the Hann window that one image for all pixels starts from: TFP's best on REDS
 SHORTEST = 9  # of the learned filters' Hann windows at the start
 
@@ -61,10 +57,15 @@ class Fast(Network):
             before going down and the others after coming back.
         choice: choose for each pixel among the images of the bank; else the image is that of one
             more learned filter, for all pixels, plus the correction.
+        centred: lengths of the bank's Hann windows around the key readout, in readouts.
+        halved: lengths of the Hann windows whose halves, before and after the key readout, are in
+            the bank too.
+        correction: add to the chosen mixture an image of the network's own.
         output_scale: as in `Network`.
 
     Raises:
-        ConfigError: `channels` and `blocks` of different lengths, or a window below 9.
+        ConfigError: `channels` and `blocks` of different lengths, a window below 9, a bank without
+            a centred window, or neither a correction nor anything to choose.
     """
 
     starts_linear = True
@@ -78,6 +79,9 @@ class Fast(Network):
         channels: Sequence[int] = (32, 64),
         blocks: Sequence[int] = (2, 2),
         choice: bool = True,
+        centred: Sequence[int] = (61, 41, 27, 17, 11, 7),
+        halved: Sequence[int] = (61, 27, 11),
+        correction: bool = True,
         output_scale: float | None = 1.0,
     ) -> None:
         super().__init__(window, output_scale)
@@ -88,9 +92,22 @@ class Fast(Network):
             )
         if window < SHORTEST:
             raise ConfigError(f"window must be at least {SHORTEST}, found {window}.")
+        if not centred or min(*centred, *halved, 1) < 1:
+            raise ConfigError(
+                "centred and halved must hold lengths from 1 up, centred at least one, found "
+                f"{list(centred)} and {list(halved)}."
+            )
+        if not correction and (not choice or len(centred) + len(halved) == 1):
+            raise ConfigError(
+                "correction must be true where there is nothing to choose, found "
+                f"correction=false with choice={str(choice).lower()} among the centred "
+                f"windows {list(centred)}."
+            )
         self.multiple = 2 ** len(channels)  # type: ignore[misc]  # a class's own elsewhere
         self.filters = filters
         self.width = channels[0]
+        self.lengths = tuple(centred), tuple(halved)
+        self.correction = correction
         self._make_ends(choice)
         self.before, self.down, self.up, self.after = (nn.ModuleList() for _ in range(4))
         for width, deeper, count in zip(channels, channels[1:], blocks, strict=False):
@@ -103,7 +120,7 @@ class Fast(Network):
 
     def _make_ends(self, choice: bool) -> None:
         """Make the layers that depend on the bank: the first two and the last."""
-        bank = _bank(self.window) if choice else torch.empty(0, self.window)
+        bank = _bank(self.window, *self.lengths) if choice else torch.empty(0, self.window)
         self.choices = len(bank)
         self.register_buffer("bank", bank[:, :, None, None], persistent=False)
         start = _windows(self.window, self.filters)
@@ -112,7 +129,7 @@ class Fast(Network):
         with torch.no_grad():
             self.temporal.weight.copy_(start[:, :, None, None])
         self.head = nn.Conv2d(4 * (self.choices + self.filters), self.width, 3, padding=1)
-        self.tail = nn.Conv2d(self.width, 4 * (1 + self.choices), 3, padding=1)
+        self.tail = nn.Conv2d(self.width, 4 * (self.correction + self.choices), 3, padding=1)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
 
@@ -139,10 +156,10 @@ class Fast(Network):
         x = self.bottom(x)
         for after, up in zip(reversed(self.after), reversed(self.up), strict=True):
             x = after(skips.pop() + F.pixel_shuffle(up(x), 2))
-        x = F.pixel_shuffle(self.tail(x), 2)  # (B, 1 + choices, H, W)
-        image = filtered[:, :1] + x[:, :1]
+        x = F.pixel_shuffle(self.tail(x), 2)  # (B, correction + choices, H, W)
+        image = filtered[:, :1] + x[:, :1] if self.correction else filtered[:, :1]
         if self.choices:
-            shares = x[:, 1:].softmax(1)[:, 1:]
+            shares = x[:, int(self.correction) :].softmax(1)[:, 1:]
             image = image + (filtered[:, 1 : self.choices] * shares).sum(1, keepdim=True)
         return Reconstruction(image)
 
@@ -151,15 +168,15 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
 
-def _bank(window: int) -> Tensor:
-    """The longest of the windows to choose from, and what the others differ by: (choices, window).
+def _bank(window: int, centred: Sequence[int], halved: Sequence[int]) -> Tensor:
+    """The first of the windows to choose from, and what the others differ by: (choices, window).
 
     Differences show, at any precision, whether anything moves or is noisy.
     """
     times = torch.arange(window, dtype=torch.float32)
     centre = window // 2
-    first, *others = (hann_weights(times, centre, length) for length in CENTRED)
-    for length in HALVED:
+    first, *others = (hann_weights(times, centre, length) for length in centred)
+    for length in halved:
         whole = hann_weights(times, centre, length)
         halves = whole * (times <= centre), whole * (times >= centre)
         others += [half / half.sum() for half in halves]
