@@ -67,7 +67,7 @@ def test_baseline_is_the_published_network(name: str) -> None:
 def test_every_job_trains_a_network_of_its_own_with_a_loss_that_fits(name: str) -> None:
     seen = []
     for words in jobs(name):
-        config = composed(*words)
+        config = composed(*words, "run=folder")
         network = network_of(config).train()
         try:
             loss: Loss = instantiate(config.loss, _convert_="all")
@@ -76,12 +76,8 @@ def test_every_job_trains_a_network_of_its_own_with_a_loss_that_fits(name: str) 
                 pytest.skip(str(error.__cause__))
             raise
         rehearse(network, loss, tuple(config.data.crop))
-        seen.append(
-            [
-                OmegaConf.to_container(config[part], resolve=part != "callbacks")
-                for part in ("model", "loss", "data", "callbacks")  # these name the run's folder
-            ]
-        )
+        parts = ("model", "loss", "data", "callbacks")
+        seen.append([OmegaConf.to_container(config[part], resolve=True) for part in parts])
     assert len({repr(item) for item in seen}) == len(jobs(name)), "two jobs train the same"
 
 
