@@ -56,6 +56,8 @@ INSTEAD = (
     ("model.window=7,15,31,61,121", "model.window=31"),
     ("model=fast,ssir,wgse seed=0,1", "model=fast,ssir seed=0"),
     ("experiment=budget/cpu", "experiment=budget/cpu data=reds"),
+    ("experiment=budget/hour", "experiment=budget/hour data=reds"),
+    ("data=photos_small", "data=reds"),
     ("budget.seconds=3600", ""),
     ("recordings/*.dat", "recordings/*.npy"),
 )
@@ -110,7 +112,7 @@ def small(line: str) -> list[str]:
     if words[0] not in ("train", "evaluate"):
         return words
     given = {word.split("=")[0] for word in words}
-    if "experiment=budget/cpu" in words:  # its samples are counted by measuring
+    if any(word.startswith("experiment=budget/") for word in words):  # samples are measured
         given.add("data.samples_per_epoch")
         words.append("budget.seconds=1")
     extra = [word for word in SMALL if word.split("=")[0] not in given]

@@ -47,6 +47,7 @@ WRONG = {
     ("validation=[psrn]",): "validation",
     ("lr_scaling=cubic",): "lr_scaling",
     ("budget=some",): "budget",
+    ("budget={clock:wall}",): "budget",
     ("trainer.accumulate_grad_batches=null",): "trainer.accumulate_grad_batches",
     ("monitor=null",): "monitor",
     ("validation=null",): "validation",

@@ -76,7 +76,7 @@ def test_every_job_trains_a_network_of_its_own_with_a_loss_that_fits(name: str) 
                 pytest.skip(str(error.__cause__))
             raise
         rehearse(network, loss, tuple(config.data.crop))
-        parts = ("model", "loss", "data", "callbacks")
+        parts = ("model", "loss", "data", "optimizer", "callbacks")
         seen.append([OmegaConf.to_container(config[part], resolve=True) for part in parts])
     assert len({repr(item) for item in seen}) == len(jobs(name)), "two jobs train the same"
 

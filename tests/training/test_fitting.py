@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import json
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +25,7 @@ from spikerec.losses import Loss
 from spikerec.losses.pixel import L1
 from spikerec.models.base import Network, Reconstruction
 from spikerec.results.evaluation import COST, evaluate
-from spikerec.training import ReconstructionModule, Run, fit
+from spikerec.training import ReconstructionModule, Run, budgets, fit
 from spikerec.training.rehearsal import rehearse
 from spikerec.training.scores import Monitor
 from spikerec.training.standard import named_protocol, standard_callbacks, standard_loggers
@@ -74,6 +75,44 @@ def train(reds: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
         return fit(network or Mine(), options.pop("data", None) or data_of(reds), **options)
 
     return run
+
+
+@pytest.mark.parametrize(("clock", "steps"), [("wall", 2), ("processor", 8)])
+def test_a_budget_is_counted_by_its_clock(
+    clock: budgets.Clock,
+    steps: int,
+    train: Callable[..., Run],
+    reds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A machine that works on this process for a quarter of the time.
+    ticks = {"wall": itertools.count(step=1.0), "processor": itertools.count(step=0.25)}
+    monkeypatch.setattr(budgets, "CLOCKS", {name: one.__next__ for name, one in ticks.items()})
+    run = train(
+        data=data_of(reds, samples_per_epoch=None),
+        folder=tmp_path,
+        budget_seconds=2.0,
+        budget_clock=clock,
+    )
+    found = json.loads((tmp_path / "budget.json").read_text())
+    assert (found["clock"], found["steps"]) == (clock, steps)
+    assert (run.finished() or {})["steps"] == steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"budget_seconds": 0}, "budget_seconds must be above 0"),
+        ({"budget_seconds": 1, "budget_clock": "processor", "workers": 2}, "num_workers=2"),
+    ],
+)
+def test_a_budget_that_cannot_be_counted_is_refused(
+    changes: dict[str, Any], told: str, train: Callable[..., Run], reds: Path, tmp_path: Path
+) -> None:
+    data = data_of(reds, samples_per_epoch=None, num_workers=changes.pop("workers", 0))
+    with pytest.raises(ConfigError, match=told):
+        train(data=data, folder=tmp_path, **changes)
 
 
 def test_the_same_call_is_skipped_a_longer_one_continues_another_is_refused(

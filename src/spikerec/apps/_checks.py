@@ -246,8 +246,14 @@ def _export(config: DictConfig) -> None:
 
 def _train(config: DictConfig) -> None:
     budget = config.budget
-    if budget is not None and (not isinstance(budget, DictConfig) or set(budget) != {"seconds"}):
-        raise ConfigError(f"budget must be {{seconds: NUMBER}} or null, found {budget}.")
+    if budget is None:
+        return
+    keys = set(budget) if isinstance(budget, DictConfig) else set()
+    if not {"seconds"} <= keys <= {"seconds", "clock"}:
+        raise ConfigError(
+            "budget must be {seconds: NUMBER}, {seconds: NUMBER, clock: wall | processor}, or "
+            f"null, found {budget}."
+        )
 
 
 def _evaluate(config: DictConfig) -> None:

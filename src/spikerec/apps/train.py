@@ -58,7 +58,7 @@ def run(config: DictConfig) -> float | None:
             seed=config.seed,
             lr_scaling=config.lr_scaling,
             find_rate=config.find_lr,
-            budget_seconds=config.budget and config.budget.seconds,
+            **{f"budget_{key}": value for key, value in (config.budget or {}).items()},
             detach_every=config.detach_every,
             overwrite=overwrites,
             settings=plain(config),

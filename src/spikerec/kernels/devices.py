@@ -54,6 +54,11 @@ def present_device(device: torch.device | str | None) -> torch.device:
     return chosen
 
 
+def takes_processor_time(device: torch.device) -> bool:
+    """True if the time of the process on the CPU counts what the device computes."""
+    return device.type == CPU
+
+
 def has_kernels(device: torch.device) -> bool:
     """True if the compiled kernels can run there: on the CPU."""
     return device.type == CPU

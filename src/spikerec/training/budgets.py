@@ -4,6 +4,10 @@ The number of steps follows from a measurement. A few steps of the very training
 copy of the network; the budget's seconds, divided by the time of a step, are its steps. They are
 found once for a run and written to RUN/budget.json, so that a run which is continued, on another
 machine too, keeps them, and so does its learning-rate schedule.
+
+Seconds are those of the clock on the wall, or those that processors spent on this process
+(`CLOCKS`). Other work on the machine lengthens the first by all that it takes, the second only by
+what it costs in caches and shared cores.
 """
 
 from __future__ import annotations
@@ -11,10 +15,11 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, Literal, Self
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
@@ -30,6 +35,12 @@ from spikerec.models.base import Network
 from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
 from spikerec.training.module import ReconstructionModule
+
+#: Clocks that count a budget's seconds: time on the wall, or this process's time on all cores.
+Clock = Literal["wall", "processor"]
+CLOCKS: Mapping[Clock, Callable[[], float]] = MappingProxyType(
+    {"wall": time.perf_counter, "processor": time.process_time}
+)
 
 #: Steps that run before time is taken: memory is allocated, kernels are chosen.
 WARMUP_STEPS = 3
@@ -52,6 +63,7 @@ class Budget:
         steps_per_epoch: optimizer steps in each of them.
         batch: samples that one step sees.
         machine: what was measured.
+        clock: by which the seconds are counted.
     """
 
     seconds: float
@@ -60,6 +72,7 @@ class Budget:
     steps_per_epoch: int
     batch: int
     machine: str
+    clock: Clock = "wall"
 
     @property
     def samples_per_epoch(self) -> int:
@@ -85,8 +98,9 @@ class Budget:
         """The budget that a run was begun with; None if it has none, or the file is damaged."""
         try:
             stored = read_json(path, RUN_DOCUMENT)
-            return cls(**{name: stored[name] for name in cls.__dataclass_fields__})
-        except (OSError, ValueError, KeyError, TypeError):
+            named = {key: value for key, value in stored.items() if key in cls.__dataclass_fields__}
+            return cls(**named)
+        except (OSError, ValueError, AttributeError, TypeError):
             return None
 
 
@@ -95,10 +109,12 @@ class StepClock(Callback):
 
     Args:
         seconds: time to go on for, after the warm-up.
+        clock: by which the seconds are counted.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, clock: Clock) -> None:
         self.seconds = seconds
+        self._read = CLOCKS[clock]
         self._began = 0.0
         self._steps = 0
         self.seconds_per_step = 0.0
@@ -117,7 +133,7 @@ class StepClock(Callback):
             return
         self._steps = trainer.global_step
         wait_for(pl_module.device)
-        now, timed = time.perf_counter(), self._steps - WARMUP_STEPS
+        now, timed = self._read(), self._steps - WARMUP_STEPS
         if timed <= 0:
             self._began = now
             return
@@ -134,6 +150,7 @@ def measure_budget(
     data: SpikeDataModule,
     *,
     seconds: float,
+    clock: Clock = "wall",
     detach_every: int | None = None,
 ) -> Budget:
     """Measure a step on copies, and find how many of them the budget holds.
@@ -145,16 +162,17 @@ def measure_budget(
         optimizer: makes the optimizer.
         data: what it will be trained on; left as it is.
         seconds: of the budget.
+        clock: by which the seconds are counted.
         detach_every: see `fit`.
     """
-    clock, own = StepClock(seconds * TIMED_PART), SpikeDataModule(**arguments(data))
+    timed, own = StepClock(seconds * TIMED_PART, clock), SpikeDataModule(**arguments(data))
     epochs = make_trainer(logger=False, enable_checkpointing=False).max_epochs
     assert epochs is not None  # see `check_budget`
     trainer = make_trainer(
         max_epochs=-1,
         limit_val_batches=0,
         enable_progress_bar=False,
-        callbacks=[clock],
+        callbacks=[timed],
         logger=False,
         enable_checkpointing=False,
     )
@@ -167,23 +185,39 @@ def measure_budget(
         detach_every=detach_every,
     )
     trainer.fit(module, own)
-    steps = seconds / clock.seconds_per_step
+    steps = seconds / timed.seconds_per_step
     return Budget(
         seconds=seconds,
-        seconds_per_step=round(clock.seconds_per_step, 6),
+        seconds_per_step=round(timed.seconds_per_step, 6),
         epochs=epochs,
         steps_per_epoch=max(1, round(steps / epochs)),
         batch=batch,
         machine=device_name(trainer.strategy.root_device),
+        clock=clock,
     )
 
 
-def check_budget(*, processes: int, samples_per_epoch: int | None, epochs: int | None) -> None:
-    """Make sure that the number of steps is left to the budget.
+def check_budget(
+    *,
+    processes: int,
+    samples_per_epoch: int | None,
+    epochs: int | None,
+    clock: Clock,
+    accelerated: bool,
+    workers: int,
+) -> None:
+    """Make sure that the number of steps is left to the budget, and that its clock sees all work.
 
     Raises:
-        ConfigError: it is stated as well, or several processes would have to be measured.
+        ConfigError: the steps are stated as well, several processes would have to be measured, or
+            a part of the work is not this process's on the CPU and its time is to be counted.
     """
+    if clock == "processor" and (accelerated or workers):
+        told = f"num_workers={workers}" if workers else "an accelerator"
+        raise ConfigError(
+            f"a budget of processor time counts the work of this process on the CPU, found {told}: "
+            "take accelerator=cpu and num_workers=0, or a budget by the clock on the wall."
+        )
     if processes > 1:
         raise ConfigError(
             f"a budget is measured on one process, found {processes}: train on one device, or "

@@ -23,7 +23,7 @@ from spikerec.configs import build
 from spikerec.data import SpikeDataModule
 from spikerec.describing import Named, describe
 from spikerec.errors import ConfigError, RunError, SpikerecError, about, errors_about
-from spikerec.kernels.devices import device_name, prefers_channels_last
+from spikerec.kernels.devices import device_name, prefers_channels_last, takes_processor_time
 from spikerec.kinds import checked
 from spikerec.losses import Loss
 from spikerec.memory import keep_freed_memory
@@ -32,7 +32,7 @@ from spikerec.metrics.efficiency import countable, macs, parameters
 from spikerec.metrics.sizes import PAPER_SIZE
 from spikerec.models.base import Network
 from spikerec.models.modes import modes_kept
-from spikerec.training.budgets import Budget, check_budget, measure_budget
+from spikerec.training.budgets import Budget, Clock, check_budget, measure_budget
 from spikerec.training.checkpoints import BestIsThere, LastCheckpoint, Preempted
 from spikerec.training.continuation import check_conditions, conditions
 from spikerec.training.distributed import Scaling, describe_batch, is_first, scaled_rate
@@ -92,6 +92,7 @@ def fit(
     lr_scaling: Scaling = "none",
     find_rate: bool = False,
     budget_seconds: float | None = None,
+    budget_clock: Clock = "wall",
     detach_every: int | None = None,
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
@@ -128,6 +129,8 @@ def fit(
         lr_scaling: of the learning rate with the number of processes; see `scaled_rate`.
         find_rate: look for the learning rate before a run begins.
         budget_seconds: seconds of optimizer steps; then the samples of an epoch are measured.
+        budget_clock: what those seconds are counted by: `wall`, or `processor`, the time of this
+            process on all cores, which other work on the machine hardly changes.
         detach_every: for data in sequences: windows after which gradients through the
             carried state end; None lets them run back through the whole sequence.
         overwrite: replace the run in this folder, whatever it is.
@@ -148,6 +151,8 @@ def fit(
     """
     if max_epochs is not None and max_epochs < -1:
         raise ConfigError(f"max_epochs must be at least 0, or -1 for no end, found {max_epochs}.")
+    if budget_seconds is not None and budget_seconds <= 0:
+        raise ConfigError(f"budget_seconds must be above 0, found {budget_seconds:g}.")
     run = Run(folder)
     with run.claimed(), without_noise(), modes_kept(network):
         plan = _Plan(
@@ -163,6 +168,7 @@ def fit(
             lr_scaling=lr_scaling,
             find_rate=find_rate,
             budget_seconds=budget_seconds,
+            budget_clock=budget_clock,
             detach_every=detach_every,
             callbacks=callbacks,
         )
@@ -197,6 +203,7 @@ class _Plan:
     lr_scaling: Scaling
     find_rate: bool
     budget_seconds: float | None
+    budget_clock: Clock
     detach_every: int | None
     callbacks: Sequence[Callback]
 
@@ -260,15 +267,18 @@ class _Plan:
             learning_rate=self.rate,
             sync_batchnorm=bool(described["trainer"].get("sync_batchnorm")),
         )
-        if self.budget_seconds:
+        if self.budget_seconds is not None:
             with errors_about(self.data), errors_about(trainer):
                 check_budget(
                     processes=trainer.world_size,
                     samples_per_epoch=self.data.samples_per_epoch,
                     epochs=trainer.max_epochs,
+                    clock=self.budget_clock,
+                    accelerated=not takes_processor_time(trainer.strategy.root_device),
+                    workers=self.data.num_workers,
                 )
         # A longer training under the same budget would be more than the budget.
-        lengths = () if self.budget_seconds else (*LENGTHS, *growing)
+        lengths = () if self.budget_seconds is not None else (*LENGTHS, *growing)
         facts |= data_facts(self.data.sets) | code_facts(settings, named)
         if (start := self._start(run)) is not None:
             facts[START] = start
@@ -294,11 +304,17 @@ class _Plan:
             },
             "lr_scaling": lambda: self.lr_scaling,
             "find_lr": lambda: self.find_rate,
-            "budget": lambda: {"seconds": self.budget_seconds} if self.budget_seconds else None,
+            "budget": self._described_budget,
             "detach_every": lambda: self.detach_every,
         }
         described = {key: make() for key, make in parts.items() if key not in given}
         return {**described, **given, "monitor": self.monitor._asdict()}
+
+    def _described_budget(self) -> dict[str, Any] | None:
+        if self.budget_seconds is None:
+            return None
+        clock = {} if self.budget_clock == "wall" else {"clock": self.budget_clock}
+        return {"seconds": self.budget_seconds} | clock
 
     def _start(self, run: Run) -> str | None:
         """Digest of the weights that were loaded before training; None for weights drawn anew.
@@ -401,7 +417,7 @@ def base_rate(optimizer: MakeOptimizer) -> float | None:
 
 def _budget(plan: _Plan, run: Run) -> Budget | None:
     """Give the data module the samples of an epoch that the budget holds, measured once."""
-    if not plan.budget_seconds:
+    if plan.budget_seconds is None:
         return None
     path = run.folder / "budget.json"
     budget = Budget.read(path)
@@ -418,14 +434,15 @@ def _budget(plan: _Plan, run: Run) -> Budget | None:
             plan.optimizer,
             plan.data,
             seconds=plan.budget_seconds,
+            clock=plan.budget_clock,
             detach_every=plan.detach_every,
         )
         budget.write(path)
         L.seed_everything(plan.seed, workers=True, verbose=False)
     plan.data.samples_per_epoch = budget.samples_per_epoch
     _log.info(
-        "budget of %g s: %d steps of %d samples, at %.3g s a step (%s)",
-        *(budget.seconds, budget.epochs * budget.steps_per_epoch, budget.batch),
+        "budget of %g s (%s): %d steps of %d samples, at %.3g s a step (%s)",
+        *(budget.seconds, budget.clock, budget.epochs * budget.steps_per_epoch, budget.batch),
         *(budget.seconds_per_step, budget.machine),
     )
     return budget
