@@ -285,6 +285,8 @@ CASES = (
     ("evaluate data=reds batch_size=0", "data.batch_size must be at least 1"),
     ("evaluate data=[reds,nope]", "data=nope is unknown"),
     ("evaluate data=reds device=cuda", "did you mean trainer.devices?"),
+    ("evaluate data=reds engine=auto model=tfp", "an engine that is named: expected torch"),
+    ("bench engine=auto", "an engine that is named: expected torch"),
     ("bench engine=nope", "is unknown: expected torch, compile"),
     ("bench precision=fp8", "is unknown: expected auto, float32"),
     ("bench weights=pub", "not known for model"),

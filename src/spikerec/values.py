@@ -48,7 +48,7 @@ CHOICES = {
     "data.augment": ("none", "flips", "dihedral"),
     "monitor.mode": ("min", "max"),
     "lr_scaling": ("none", "linear", "sqrt"),
-    "engine": ("torch", "compile", "openvino", "onnxruntime"),
+    "engine": ("torch", "compile", "openvino", "onnxruntime", "auto"),
     "precision": ("auto", "float32", "bf16", "fp16"),
     "split": ("train", "val", "test"),
     "on_error": ("continue", "stop", "retry"),

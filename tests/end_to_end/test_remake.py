@@ -139,6 +139,19 @@ def test_every_setting_is_kept(name: str, folder: Path, monkeypatch: pytest.Monk
         assert np.array_equal(first, again)
 
 
+def test_a_command_names_the_engine_that_was_chosen(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino")
+    typed = ("rec/car.dat", "fast.npy", "model=fast", "engine=auto", "stride=40")
+    assert command(monkeypatch, *typed) == 0
+    assert "engine=auto takes torch (too few images for a trial)" in capsys.readouterr().out
+    about = read_about(folder / "fast.npy")
+    assert about["engine"] == "torch"
+    assert "engine=auto" not in about["command"]
+    assert about["command"].endswith(" engine=torch")
+
+
 def test_a_command_of_several_outputs_makes_them_all_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from spikerec.inference.footprint import peak_memory
 from spikerec.inference.ready import choose_precision, ready
 from spikerec.models import Fast, Network
 from spikerec.models.base import Reconstruction
+from spikerec.streaming import fastest
 from tests.fakes import fake_reds
 from tests.inference.test_rearrangement import lively
 
@@ -121,6 +122,31 @@ def test_a_video_by_an_engine_is_the_plain_one_and_says_so() -> None:
     assert told["engine"] == "openvino"
     assert told["precision"] == {"fast": "float32"}
     assert told["methods"] == before["methods"], "the digest is that of the weights"
+
+
+def test_a_video_takes_and_states_an_engine_by_itself(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastest, "IMAGES_PER_TRIAL", 1)
+    monkeypatch.setattr(fastest, "LEAST_SECONDS", 0)
+    times = iter([3.0, 1.0, 2.0])
+    timed = fastest._timed
+    monkeypatch.setattr(fastest, "_timed", lambda *given: (next(times), timed(*given)[1]))
+    stream = spikerec.open(moving(), light_scale=1.0)
+    video, again = (
+        spikerec.reconstruct(stream, "fast", stride=4, engine="auto", precision="float32")
+        for _ in range(2)  # the second has no time left to measure with
+    )
+    assert [one.settings()["engine"] for one in (video, again)] == ["openvino", "openvino"]
+    (choice,) = (one for one in (own_folder / "choices").iterdir() if one.name[0] != ".")
+    assert choice.stat().st_size < 100
+    plain = spikerec.reconstruct(stream, "fast", stride=4, precision="float32")
+    for one, other in zip(plain.frames(), video.frames(), strict=True):
+        torch.testing.assert_close(one.images, other.images, rtol=0, atol=2e-6)
+    assert spikerec.reconstruct(stream, "tfp", engine="auto").engine == "torch"
+    carrying = build("model", "ssir")
+    carried = spikerec.reconstruct(stream, {"ssir": carrying}, engine="auto", carry=1)
+    assert carried.engine == "torch"
 
 
 def test_an_evaluation_in_16_bits_is_a_row_of_its_own(tmp_path: Path) -> None:

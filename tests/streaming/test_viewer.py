@@ -106,6 +106,7 @@ def test_images_are_computed_by_the_engine_and_in_the_precision_asked_for(viewer
     assert 0 < np.abs(levels[0].astype(int) - levels[1]).max() < 10
     with pytest.raises(ConfigError, match="expected float32, or engine=openvino"):
         Viewer(viewer.stream, {"fast": network}, engine="onnxruntime", precision="bf16")
+    assert Viewer(viewer.stream, {"fast": network}, engine="auto").engines == {"fast": "torch"}
 
 
 def test_a_port_in_use_is_told(port: int, viewer: Viewer) -> None:

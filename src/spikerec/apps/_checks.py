@@ -194,6 +194,15 @@ def _check_weights(config: DictConfig) -> None:
             entry_of(chosen, config.weights)
 
 
+def _check_engine(config: DictConfig) -> None:
+    """Refuse `engine=auto` where figures are to be stated, which are those of one engine."""
+    if config.engine == "auto":
+        raise ConfigError(
+            "engine=auto is for reconstruct and view; figures are those of an engine that is "
+            "named: expected torch, compile, openvino or onnxruntime."
+        )
+
+
 def _check_device(device: str | None) -> None:
     """Refuse a GPU where PyTorch has no code for any, or NVIDIA's driver is not installed.
 
@@ -260,10 +269,12 @@ def _evaluate(config: DictConfig) -> None:
     if config.get("model") is None and config.checkpoint is None:
         raise missing_model()
     _check_weights(config)
+    _check_engine(config)
 
 
 def _bench(config: DictConfig) -> None:
     _check_weights(config)
+    _check_engine(config)
     _check_device(config.device)
     for size in config.latency_sizes:
         sides = list(size) if isinstance(size, ListConfig) else []

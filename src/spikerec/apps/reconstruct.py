@@ -148,7 +148,7 @@ def _save(
                 bits=config.bits,
                 resume=resume,
                 overwrite=config.overwrite,
-                about={"command": _command(recording, paths)},
+                about={"command": _command(config, recording, paths, video.engine)},
                 on_frame=lambda done: progress.update(task, completed=done),
             )
         finally:
@@ -185,10 +185,11 @@ def _particulars(name: str, method: dict[str, Any]) -> str:
     return f" ({told})" if told else ""
 
 
-def _command(recording: Path, paths: Sequence[Path]) -> str:
+def _command(config: DictConfig, recording: Path, paths: Sequence[Path], engine: str) -> str:
     """A command that makes the result again, in the folder where this one was given.
 
-    Files that are read have the names that were typed, outputs have theirs without folders.
+    Files that are read have the names that were typed, outputs have theirs without folders. An
+    engine that was chosen is named.
     """
     words = [_files("input", [str(recording)]), _files("output", [one.name for one in paths])]
     if HydraConfig.initialized():
@@ -199,6 +200,8 @@ def _command(recording: Path, paths: Sequence[Path]) -> str:
         words += [_legible(word) for word in typed if word.partition("=")[0] not in UNREPEATED]
         if not any(word.startswith(("model=", "checkpoint=")) for word in typed):
             words.append(f"model={choice('model')}")  # the default of another year may be another
+    if config.engine == "auto":
+        words = [word for word in words if not word.startswith("engine=")] + [f"engine={engine}"]
     if recording.is_dir():
         words.append("folder=parts")
     return " ".join(map(shell_word, ["spikerec", "reconstruct", *words]))

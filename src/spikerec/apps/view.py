@@ -58,6 +58,9 @@ def main(arguments: list[str]) -> None:
     )
     with serve(viewer, options.port) as server:
         console = Console()
+        if options.engine == "auto":
+            taken = (f"{name} by {engine}" for name, engine in viewer.engines.items())
+            say(console, f"engine=auto takes {', '.join(taken)}")
         say(console, f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
         for concern in viewer.concerns:
             say(console, f"{stream.path.name}: {concern}", "yellow")

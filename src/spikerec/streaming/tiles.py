@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spikerec.errors import ConfigError, SpikerecError
 from spikerec.inference.footprint import peak_memory
-from spikerec.kernels.devices import free_bytes, processes_on
+from spikerec.kernels.devices import free_bytes, images_at_once, processes_on
 from spikerec.kinds import checked
 from spikerec.models.base import Network
 from spikerec.models.reconstructors import Reconstructor, Spikes
@@ -228,3 +229,51 @@ def fitting_side(
         f"{type(network).__name__} does not fit into {available / 1e9:.1f} GB even tile by tile: "
         f"lower batch_size ({batch_size}), or free memory on {devices[0]}."
     )
+
+
+@checked
+def choose_layout(
+    networks: Sequence[Network],
+    height: int,
+    width: int,
+    *,
+    batch_size: int | None,
+    devices: Sequence[torch.device],
+    tile: int | None = None,
+    tile_overlap: int = TILE_OVERLAP,
+) -> tuple[int, list[Tiling | None]]:
+    """Choose how many windows go through a network at once, and each network's tiling.
+
+    Args:
+        networks: whose images they are.
+        height: of the pictures.
+        width: of the pictures.
+        batch_size: the number of windows; None for what is fastest where memory holds whole
+            pictures, else 1.
+        devices: see `choose_tiling`.
+        tile: see `choose_tiling`.
+        tile_overlap: see `choose_tiling`.
+
+    Raises:
+        ConfigError: see `choose_tiling`.
+    """
+
+    def tilings(count: int) -> list[Tiling | None]:
+        settings: dict[str, Any] = {"tile": tile, "tile_overlap": tile_overlap}
+        return [
+            choose_tiling(network, height, width, batch_size=count, devices=devices, **settings)
+            for network in networks
+        ]
+
+    if batch_size is not None:
+        return batch_size, tilings(batch_size)
+    most = images_at_once(devices)
+    try:
+        found = tilings(most)
+    except ConfigError:
+        if most == 1:
+            raise
+    else:
+        if not any(found):
+            return most, found
+    return 1, tilings(1)  # one whole picture before several in parts

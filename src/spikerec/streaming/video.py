@@ -14,7 +14,7 @@ import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from functools import cached_property
+from functools import cache, cached_property
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +30,6 @@ from spikerec import __version__
 from spikerec.describing import arguments
 from spikerec.errors import ConfigError
 from spikerec.inference.ready import Engine, Precision, choose_precision, ready
-from spikerec.kernels.devices import images_at_once
 from spikerec.kinds import checked
 from spikerec.models.base import Network, carries_none
 from spikerec.models.carrying import Carry, check_carry
@@ -64,12 +63,13 @@ from spikerec.streaming.exposure import (
     measured_unit,
     pieces_of,
 )
+from spikerec.streaming.fastest import fastest_engine
 from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import FixedPattern, Tone
 from spikerec.streaming.panels import side_by_side
 from spikerec.streaming.processes import choose_devices, distribute_frames
 from spikerec.streaming.sinks import open_sink
-from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_tiling
+from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_layout
 from spikerec.weights.checkpoint import digest
 
 Path_ = str | Path
@@ -105,12 +105,17 @@ class Video:
         tile_overlap: pixels that neighbouring tiles share.
         optimise: compute with copies of the networks, rearranged to run sooner, whose images
             differ by 2e-5 at most.
-        engine: the program that computes the networks (see `spikerec.inference.ready`).
+        engine: the program that computes the networks (see `spikerec.inference.ready`); `auto`
+            tries which makes the frames soonest, once per machine, size and stride (see
+            `spikerec.streaming.fastest`), and then states the one that it took.
         precision: the numbers they are computed in; `auto` takes 16 bits where the engine and the
             device are fast in them and the weights are known to lose less than 0.05 dB by it.
         carry: windows before each image's own through which the state of networks that have one
             comes: a number, `start` for all from the stream's start on, or None for windows on
             their own. Networks without a state are not affected.
+
+    Attributes:
+        engine: the program that computes the networks, also where `auto` was asked for.
 
     Raises:
         ConfigError: an exposure that is not one of these, or unknown of this stream; a state to
@@ -136,7 +141,7 @@ class Video:
         tile: int | None = None,
         tile_overlap: int = TILE_OVERLAP,
         optimise: bool = True,
-        engine: Engine = "torch",
+        engine: Engine | Literal["auto"] = "torch",
         precision: Precision | Literal["auto"] = "auto",
         carry: Carry = None,
     ) -> None:
@@ -189,26 +194,45 @@ class Video:
         if carry is not None and not carries:
             raise carries_none(next(iter(networks.values())))
         self._carry = carry
-        self._engine = engine
-        self._precisions = {
-            name: choose_precision(network, self._devices[0], engine, precision, carries.get(name))
-            for name, network in networks.items()
-        }
-        self.networks = {
-            name: ready(
-                network,
-                self._devices[0],
-                optimise=optimise,
-                engine=engine,
-                precision=self._precisions[name],
-                carry=carries.get(name),
-            )
-            for name, network in networks.items()
-        }
         self._tile: dict[str, Any] = {"tile": tile, "tile_overlap": tile_overlap}
+
+        @cache
+        def prepared(engine: Engine) -> tuple[dict[str, str], dict[str, Network]]:
+            chosen = {
+                name: choose_precision(one, self._devices[0], engine, precision, carries.get(name))
+                for name, one in networks.items()
+            }
+            made = {
+                name: ready(
+                    network,
+                    self._devices[0],
+                    optimise=optimise,
+                    engine=engine,
+                    precision=chosen[name],
+                    carry=carries.get(name),
+                )
+                for name, network in networks.items()
+            }
+            return chosen, made
+
+        if engine == "auto":
+            batch_size, tilings = self._layout_of(networks)
+            engine = fastest_engine(
+                stream,
+                list(networks.values()),
+                key_readouts,
+                lambda one: list(prepared(one)[1].values()),
+                device=self._devices[0],
+                batch_size=batch_size,
+                tilings=tilings,
+                compares=precision == "auto",
+                facts=[precision, optimise],
+            )
+        self.engine: Engine = engine
+        self._precisions, self.networks = prepared(engine)
         self._masks_defects = repair is not None if mask_defects is None else mask_defects
         if tile is not None:  # a wrong one is refused here, not at the first frame
-            self._tilings(1)
+            _ = self._layout
 
     @cached_property
     def looked_at(self) -> Sample:
@@ -257,36 +281,22 @@ class Video:
     @cached_property
     def _layout(self) -> tuple[int, list[Tiling | None]]:
         """Choose how many windows go through a network at once, and each network's tiling."""
-        if self._batch_size is not None:
-            return self._batch_size, self._tilings(self._batch_size)
-        most = images_at_once(self._devices)
-        try:
-            tilings = self._tilings(most)
-        except ConfigError:
-            if most == 1:
-                raise
-        else:
-            if not any(tilings):
-                return most, tilings
-        return 1, self._tilings(1)  # one whole picture before several in parts
+        return self._layout_of(self.networks)
+
+    def _layout_of(self, networks: Mapping[str, Network]) -> tuple[int, list[Tiling | None]]:
+        return choose_layout(
+            list(networks.values()),
+            *self._computed_size,
+            batch_size=self._batch_size,
+            devices=self._devices,
+            **self._tile,
+        )
 
     @property
     def _computed_size(self) -> tuple[int, int]:
         """Height and width of the pictures that networks see: of a colour camera, of a plane."""
         height, width = self.stream.height, self.stream.width
         return (height, width) if self._balance is None else plane_size(height, width, 0, 0)
-
-    def _tilings(self, batch_size: int) -> list[Tiling | None]:
-        return [
-            choose_tiling(
-                network,
-                *self._computed_size,
-                batch_size=batch_size,
-                devices=self._devices,
-                **self._tile,
-            )
-            for network in self.networks.values()
-        ]
 
     @cached_property
     def _factors(self) -> tuple[Tensor, Tensor]:
@@ -516,7 +526,7 @@ class Video:
             "input": str(self.stream.path),
             "readouts": self.stream.num_readouts,
             "methods": {name: [type(one).__name__, one.window] for name, one in networks},
-            "engine": self._engine,
+            "engine": self.engine,
             "precision": self._precisions,
             **({"carry": self._carry} if self._carry is not None else {}),
             "weights": weights,

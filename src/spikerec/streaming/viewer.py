@@ -64,7 +64,7 @@ class Viewer:
         networks: Mapping[str, Network],
         ends: Ends = "reflect",
         *,
-        engine: Engine = "torch",
+        engine: Engine | Literal["auto"] = "torch",
         precision: Precision | Literal["auto"] = "auto",
     ) -> None:
         self.stream = stream
@@ -72,12 +72,22 @@ class Viewer:
         self.key_readouts = KeyReadouts.of(stream, list(networks.values()), 1, ends=ends)
         self._videos = {
             name: Video(
-                stream, {name: network}, self.key_readouts, engine=engine, precision=precision
+                stream,
+                {name: network},
+                self.key_readouts,
+                batch_size=1,  # a page asks for one image at a time
+                engine=engine,
+                precision=precision,
             )
             for name, network in networks.items()
         }
         self.is_closing = False
         self._lock = Lock()  # one image at a time: a network takes all cores anyway
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """The engine of each method, by its name."""
+        return {name: video.engine for name, video in self._videos.items()}
 
     @cached_property
     def concerns(self) -> list[str]:

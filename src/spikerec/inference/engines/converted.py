@@ -13,10 +13,10 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 
@@ -70,21 +70,44 @@ def converted(
 
 def _place(network: Network, engine: str, size: tuple[int, ...]) -> Path | None:
     """The folder for a converted network; None if it cannot be distinguished from others."""
-    if any(not _is_ours_or_pytorch(type(module).__module__) for module in network.modules()):
+    return kept_at([network], (engine,), list(size))
+
+
+def kept_at(
+    networks: Sequence[Network], engines: Sequence[str], facts: object, folder: str = ""
+) -> Path | None:
+    """Return the path under which something about networks is kept.
+
+    Its name is a digest of their weights, arguments and code, the versions of PyTorch and of the
+    engines, and further facts.
+
+    Args:
+        networks: as published.
+        engines: packages, installed or not.
+        facts: plain values.
+        folder: within that of converted networks; empty for itself.
+
+    Returns:
+        None if a network has code of its own, which is not known here, or if there is no home.
+    """
+    modules = (module for network in networks for module in network.modules())
+    if any(not _is_ours_or_pytorch(type(module).__module__) for module in modules):
         return None
     try:
-        arguments = describe(network, "network")
-        folder = engines_dir()
+        described = [
+            (describe(network, "network"), digest(network.state_dict())) for network in networks
+        ]
+        place = engines_dir() / folder
     except (ConfigError, RuntimeError):  # not described, or there is no home folder
         return None
-    facts = [
-        arguments,
-        digest(network.state_dict()),
-        list(size),
-        _code(),
-        *(f"{package} {version(package)}" for package in ("torch", engine)),
-    ]
-    return folder / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    stated = [described, facts, _code(), *map(_version, ("torch", *engines))]
+    return place / hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:32]
+
+
+def _version(package: str) -> str:
+    with suppress(PackageNotFoundError):
+        return f"{package} {version(package)}"
+    return f"no {package}"
 
 
 def _is_ours_or_pytorch(module: str) -> bool:
