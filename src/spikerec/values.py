@@ -49,7 +49,7 @@ CHOICES = {
     "monitor.mode": ("min", "max"),
     "lr_scaling": ("none", "linear", "sqrt"),
     "engine": ("torch", "compile", "openvino", "onnxruntime", "auto"),
-    "precision": ("auto", "float32", "bf16", "fp16"),
+    "precision": ("auto", "float32", "bf16", "fp16", "int8"),
     "split": ("train", "val", "test"),
     "on_error": ("continue", "stop", "retry"),
 }

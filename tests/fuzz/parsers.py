@@ -24,6 +24,7 @@ from scipy.io import savemat
 
 from spikerec import spikes
 from spikerec.errors import SpikerecError
+from spikerec.inference.quantised import parse_ranges
 from spikerec.packages import read_debian, read_member
 from spikerec.parsing import Bounds, parse_json
 from spikerec.results.reading import read_record
@@ -321,6 +322,10 @@ LOGS = [
     b"step,val/psnr\n1,30.0,2\n",
 ]
 READOUTS = [b"1, 2 3\n# 4\n5ms", b"1e99s", b"999999999999999999e99"]
+RANGES = [
+    b'{"weights": "ab", "loss_db": 0.01, "ranges": {"down.0": [-0.5, 1e3]}}',
+    b'{"weights": "ab", "loss_db": null, "ranges": {"down.0": [0, 0]}}',
+]
 PYTORCH = ("weights.checkpoint", "weights.pickles", "weights.states")
 
 PARSERS = [
@@ -332,6 +337,7 @@ PARSERS = [
     Parser("card", "a.yaml", read_card, lambda: SIDECARS),
     Parser("json", "a.json", _read_json, lambda: JSONS, ("parsing",)),
     Parser("record", "a.json", read_record, _records),
+    Parser("ranges", "a.ranges.json", parse_ranges, lambda: RANGES),
     Parser("onnx", "a.onnx", check_own_data, lambda: ONNX, ("runtime.wire",)),
     Parser("run", "finished.json", _read_run, lambda: RUNS),
     Parser(*("log", "metrics.csv", _read_log, lambda: LOGS), ("training.curves", "sweeps.jobs")),

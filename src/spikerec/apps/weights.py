@@ -1,4 +1,4 @@
-"""List, fetch, install, import and pack weights: spikerec weights import FILE --model NAME."""
+"""List, fetch, install, import, pack weights and measure their ranges: spikerec weights list."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ def main(arguments: list[str]) -> None:
             _import(console, options, values)
         case "pack":
             _pack(console, options)
+        case "ranges":
+            _ranges(console, options.file, overwrite=options.overwrite)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     packing.add_argument("--output", type=Path, help=f"default: {FOLDER}/NAME.safetensors")
     packing.add_argument("--half", action="store_true", help="store 16 bits for each number")
     packing.add_argument("--overwrite", action="store_true", help="replace the output")
+    measuring = verbs.add_parser(
+        "ranges",
+        help="measure, on simulated scenes, the ranges by which precision=int8 rounds a network",
+        epilog="They are written beside the weights, as NAME.ranges.json.",
+    )
+    measuring.add_argument("file", type=Path, help="a run's best.ckpt, or a .safetensors")
+    measuring.add_argument("--overwrite", action="store_true", help="replace ranges that are there")
     return parser
 
 
@@ -265,6 +274,17 @@ def _pack(console: Console, options: argparse.Namespace) -> None:
     )
     digest = metadata["digest"][:12]
     say(console, f"{_written(done, output)}, digest {digest}")
+
+
+def _ranges(console: Console, file: Path, *, overwrite: bool) -> None:
+    from spikerec.inference.quantised import ranges_file, write_ranges
+    from spikerec.weights.trained import load
+
+    network = load(file)
+    with console.status(f"measuring {file.name}"):
+        written = write_ranges(network, file, overwrite=overwrite)
+    before = "" if written else "done before, "
+    say(console, f"{before}the ranges of {file} are in {ranges_file(file)}")
 
 
 def _written(done: bool, output: Path) -> str:

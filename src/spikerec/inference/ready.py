@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import suppress
 from typing import Literal, get_args
 
 import torch
 
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, DataError
 from spikerec.inference.carried import Carried
+from spikerec.inference.quantised import read_ranges
 from spikerec.inference.rearrangement import optimised
 from spikerec.inference.wrapped import InPrecision
 from spikerec.kernels.devices import has_kernels, is_fast_in_bf16
@@ -20,7 +22,7 @@ from spikerec.weights.checkpoint import read_entry
 from spikerec.weights.trained import weights_file
 
 Engine = Literal["torch", "compile", "openvino", "onnxruntime"]
-Precision = Literal["float32", "bf16", "fp16"]
+Precision = Literal["float32", "bf16", "fp16", "int8"]
 
 #: Precision → PyTorch's type.
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -43,8 +45,9 @@ def choose_precision(
         network: states the file of its weights, which says what precisions cost it.
         device: where the images will be computed.
         engine: as in `ready`.
-        precision: returned as it is, but for `auto`: `bf16` where the engine and the device are
-            fast in it and the weights lose less than 0.05 dB of PSNR by it, else `float32`.
+        precision: returned as it is, but for `auto`: the first of `int8` and `bf16` that the
+            engine and the device are fast in and by which the weights lose less than 0.05 dB of
+            PSNR, else `float32`.
         carry: windows through which a state comes, which is carried in `float32` alone.
     """
     if precision != "auto":
@@ -54,23 +57,32 @@ def choose_precision(
     if engine == "openvino":
         from spikerec.inference.engines.openvino import supported
 
-        is_fast = "bf16" in supported()
+        fast = supported()
     else:
-        is_fast = is_fast_in_bf16(device)
-    loss = losses_db(network).get("bf16", math.inf)
-    return "bf16" if is_fast and loss < MOST_LOSS_DB else "float32"
+        fast = ["bf16"] if is_fast_in_bf16(device) else []
+    losses = losses_db(network)
+    for name in ("int8", "bf16"):
+        if name in fast and losses.get(name, math.inf) < MOST_LOSS_DB:
+            return name
+    return "float32"
 
 
 def losses_db(network: Network) -> dict[str, float]:
     """Precision → loss of PSNR in dB, as the file of the network's weights states it.
 
-    Empty where no file does: a checkpoint of a run states none.
+    That of `int8` is in the file of their ranges. Empty where no file states a loss, as that of a
+    checkpoint does not.
     """
     file = weights_file(network)
     if file is None or file.suffix != ".safetensors":
         return {}
     stated = read_entry(file, "precision_loss_db")
-    return {name: loss for name, loss in stated.items() if isinstance(loss, float)}
+    losses = {name: loss for name, loss in stated.items() if isinstance(loss, float)}
+    with suppress(ConfigError, DataError):  # a network without ranges, or with damaged ones
+        in_8_bits = read_ranges(network).loss_db
+        if in_8_bits is not None:
+            losses["int8"] = in_8_bits
+    return losses
 
 
 def ready(
@@ -89,7 +101,8 @@ def ready(
         device: where the images will be computed; None for where the network is.
         optimise: rearrange the network where PyTorch computes it as it is written (`optimised`).
         engine: `torch`; `compile`, PyTorch's own compiler; `openvino` or `onnxruntime`, on the CPU.
-        precision: `float32`; `bf16` or `fp16` compute in 16 bits where these suffice.
+        precision: `float32`; `bf16` or `fp16` compute in 16 bits where these suffice; `int8`, by
+            OpenVINO, in 8 bits where the ranges beside the weights state how (`quantised`).
         carry: windows through which the network's state comes to an image (see `Carried`).
 
     Raises:
@@ -115,6 +128,11 @@ def ready(
                 "engine=compile."
             )
         return _served(_copied(network), engine, precision)
+    if precision == "int8":
+        raise ConfigError(
+            f"precision=int8 needs engine=openvino on a CPU, found engine={engine}: set it, or "
+            "precision=auto."
+        )
     if engine == "compile":
         from spikerec.inference.engines.compile import Compiled
 

@@ -191,6 +191,14 @@ class Network(Described, nn.Module, ABC):
         return self.window // 2
 
     @property
+    def floating(self) -> tuple[str, ...] | None:
+        """Names of the parts that stay in floating point where other convolutions have 8 bits.
+
+        None, the default: the network has not been tried in 8 bits (see `inference.quantised`).
+        """
+        return None
+
+    @property
     def variant(self) -> str:
         """Text that distinguishes this network from others of its class in a table; often empty."""
         return ""

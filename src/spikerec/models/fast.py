@@ -14,6 +14,7 @@ is the chosen mixture plus a correction: no normalisation, no temporal loop, no 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -132,6 +133,16 @@ class Fast(Network):
         self.tail = nn.Conv2d(self.width, 4 * (self.correction + self.choices), 3, padding=1)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
+
+    @property
+    def floating(self) -> tuple[str, ...]:
+        """The first two convolutions, the last one, and the last block at half resolution.
+
+        Roundings in these reach every pixel. In 8 bits `head` would cost dim still scenes 5.6 dB,
+        `tail` 3.6 dB and the block 0.4 dB; all others together cost 0.2 dB.
+        """
+        last = [name for name, _ in self.named_modules() if re.fullmatch(r"after\.0\.\d+", name)]
+        return "temporal", "head", *last[-1:], "tail"
 
     def prepare_for(self, state: Mapping[str, Tensor]) -> None:
         """Take the bank in, or leave it out, as the weights do (see `Network.prepare_for`)."""

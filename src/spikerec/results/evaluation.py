@@ -110,8 +110,8 @@ def evaluate(
         trainer: runs the network, on one process or several; None makes one for this process.
         optimise: rearrange the network to run sooner; its images differ by 1e-5 at most.
         engine: the program that computes the images (see `spikerec.inference.ready`).
-        precision: the numbers it computes in; `auto` takes 16 bits where they are fast and the
-            weights are known to lose less than 0.05 dB by it.
+        precision: the numbers it computes in; `auto` takes 8 or 16 bits where they are fast
+            and the weights are known to lose less than 0.05 dB by it.
         efficiency: arguments of `spikerec.metrics.efficiency.measure`; None measures no cost.
         save_images: how many samples of each set to save as pictures, or under a protocol of videos
             as animations; all for a negative count.

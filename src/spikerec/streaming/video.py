@@ -108,8 +108,9 @@ class Video:
         engine: the program that computes the networks (see `spikerec.inference.ready`); `auto`
             tries which makes the frames soonest, once per machine, size and stride (see
             `spikerec.streaming.fastest`), and then states the one that it took.
-        precision: the numbers they are computed in; `auto` takes 16 bits where the engine and the
-            device are fast in them and the weights are known to lose less than 0.05 dB by it.
+        precision: the numbers they are computed in; `auto` takes 8 or 16 bits where the engine
+            and the device are fast in them and the weights are known to lose less than 0.05 dB by
+            it.
         carry: windows before each image's own through which the state of networks that have one
             comes: a number, `start` for all from the stream's start on, or None for windows on
             their own. Networks without a state are not affected.

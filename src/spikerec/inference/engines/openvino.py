@@ -1,4 +1,4 @@
-"""OpenVINO: Intel's engine for CPUs of any maker, in float32 or bfloat16."""
+"""OpenVINO: Intel's engine for CPUs of any maker, in float32, 16 bits or 8 bits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from spikerec.errors import ConfigError
 from spikerec.extras import require
 from spikerec.inference.engines.converted import converted
 from spikerec.inference.engines.served import ImageOnly, Program, Served
+from spikerec.inference.quantised import quantised, read_ranges
+from spikerec.kernels.processor import multiplies_bytes
 from spikerec.models.base import Network
 
 #: Precision → the engine's names: of the numbers, and of the processor's capability.
@@ -32,7 +34,8 @@ def supported() -> list[str]:
     import openvino
 
     has = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return [name for name, (_, capability) in PRECISIONS.items() if capability in has]
+    found = [name for name, (_, capability) in PRECISIONS.items() if capability in has]
+    return [*found, "int8"] if multiplies_bytes() else found
 
 
 class OpenVINO(Served):
@@ -47,16 +50,20 @@ class OpenVINO(Served):
                 f"expected one of {', '.join(supported())}."
             )
         super().__init__(network, precision)
+        self.converted, self.numbers = self.network, precision
+        if precision == "int8":
+            self.converted = quantised(self.network, read_ranges(self.network).ranges)
+            self.numbers = "bf16" if "bf16" in supported() else "float32"  # of all else
 
     def convert(self, size: tuple[int, ...], *, alone: bool) -> Program:
         """See `Served.convert`."""
         import openvino
 
         core = openvino.Core()
-        with converted(self.network, "openvino", size, partial(self._write, size)) as folder:
+        with converted(self.converted, "openvino", size, partial(self._write, size)) as folder:
             network = core.read_model(folder / MODEL)
         settings = {
-            "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision][0],
+            "INFERENCE_PRECISION_HINT": PRECISIONS[self.numbers][0],
             "INFERENCE_NUM_THREADS": self.threads,
             "PERFORMANCE_HINT": "LATENCY" if alone else "THROUGHPUT",
         }
@@ -69,7 +76,7 @@ class OpenVINO(Served):
         from openvino.preprocess import PrePostProcessor
 
         example = torch.zeros((1, *size))
-        program = torch.export.export(ImageOnly(self.network).eval(), (example,), strict=False)
+        program = torch.export.export(ImageOnly(self.converted).eval(), (example,), strict=False)
         steps = PrePostProcessor(openvino.convert_model(program))
         steps.input().tensor().set_element_type(openvino.Type.u8)
         openvino.save_model(steps.build(), folder / MODEL, compress_to_fp16=False)

@@ -28,7 +28,7 @@ class Served(Wrapped):
 
     Args:
         network: in eval mode; moved to the CPU.
-        precision: `float32`, `bf16` or `fp16`.
+        precision: `float32`, `bf16`, `fp16` or `int8`.
 
     Raises:
         ConfigError: the package is not installed, or the processor lacks the precision.
