@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import spikerec
 from spikerec import spikes
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import ConfigError, DataError, InputError
 from spikerec.models.base import Network, Reconstruction
 from spikerec.spikes import SpikeStream
 from spikerec.streaming import Frame, Tone, Video, make_frames, reconstruct
@@ -176,6 +176,22 @@ def test_exposure_by_hand(exposure: float | str, gain: float, stream: SpikeStrea
     frame = next(iter(video.frames()))
     assert video.light_scale == 0.5
     assert video.draw(frame) == pytest.approx(np.clip(gain * frame.images[0].numpy(), 0, 1))
+
+
+@pytest.mark.parametrize("exposure", [None, "auto", 0.5])
+def test_an_image_that_is_not_finite_is_refused(
+    exposure: float | str | None, stream: SpikeStream, tmp_path: Path
+) -> None:
+    network = spikerec.load("fast")
+    with torch.no_grad():
+        for tensor in network.parameters():
+            tensor.fill_(3e38)  # finite themselves
+    video = reconstruct(stream, {"mine": network}, exposure=exposure, stride=30)
+    with pytest.raises(
+        InputError, match=r"the image of readout \d+ by mine has values that are not"
+    ):
+        video.save(tmp_path / "a.npy")
+    assert not (tmp_path / "a.npy").exists()
 
 
 def test_hot_pixels_are_masked(tmp_path: Path) -> None:

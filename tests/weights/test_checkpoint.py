@@ -432,3 +432,12 @@ def test_more_state_dicts_than_training_keeps_are_refused(tmp_path: Path) -> Non
     torch.save({str(i): inner for i in range(400)}, tmp_path / "b.pth")
     with pytest.raises(WeightsError, match="more than 200,000 entries"):
         read_state(tmp_path / "b.pth")
+
+
+def test_a_value_beyond_the_networks_numbers_is_refused() -> None:
+    network = nn.Linear(2, 2)
+    state = {name: tensor.double() for name, tensor in network.state_dict().items()}
+    load_weights(network, state, "a.pth")
+    state["bias"][0] = 1e300
+    with pytest.raises(WeightsError, match=r"not finite in 1 of 2 tensors \(bias\)"):
+        load_weights(network, state, "a.pth")

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from spikerec import __version__
 from spikerec.describing import arguments
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, InputError
 from spikerec.inference.ready import Engine, Precision, choose_precision, ready
 from spikerec.kinds import checked
 from spikerec.models.base import Network, carries_none
@@ -259,7 +259,11 @@ class Video:
 
     @checked
     def frames(self, first: int = 0, stop: int | None = None) -> Generator[Frame, None, None]:
-        """The frames [first, stop) as numbers, made ahead in threads; see `engine.Frame`."""
+        """The frames [first, stop) as numbers, made ahead in threads; see `engine.Frame`.
+
+        Raises:
+            InputError: a network returned values that are not finite.
+        """
         key_readouts = self.key_readouts[first:stop]
         if not len(key_readouts):
             return
@@ -277,7 +281,7 @@ class Video:
             )
             with closing(source):
                 for frame in source:
-                    yield self._exposed(frame)
+                    yield self._exposed(self._finite(frame))
 
     @cached_property
     def _layout(self) -> tuple[int, list[Tiling | None]]:
@@ -333,8 +337,23 @@ class Video:
                 tilings=tilings,
                 repair=self._repair,
             )
-            images += [frame.images for frame in frames]
+            images += [self._finite(frame).images for frame in frames]
         return torch.stack(images)
+
+    def _finite(self, frame: Frame) -> Frame:
+        """The frame, if all its values are finite.
+
+        Raises:
+            InputError: they are not.
+        """
+        for name, image in zip(self.networks, frame.images, strict=True):
+            if not image.isfinite().all():
+                raise InputError(
+                    f"{self.stream.path}: the image of readout {frame.key_readout} by {name} has "
+                    "values that are not finite numbers. Check the weights: their training may "
+                    "have failed."
+                )
+        return frame
 
     def _exposed(self, frame: Frame) -> Frame:
         units, gains = self._factors

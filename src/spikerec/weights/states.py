@@ -218,7 +218,7 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
 
     Raises:
         WeightsError: names are missing, left over, or of another shape (all kinds are listed); or
-            a value is NaN or infinite.
+            a value is NaN, infinite, or too large for the network's numbers.
     """
     own = network.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
@@ -239,7 +239,11 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
             f"{source} does not fit {type(network).__name__}: {'; '.join(found)}. "
             "Give the arguments that the weights were trained with, or the right model."
         )
-    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    broken = [
+        name
+        for name, tensor in state.items()
+        if not tensor.to(own[name].dtype).isfinite().all()  # 1e300 is no float32
+    ]
     if broken:
         raise WeightsError(
             f"{source} holds values that are not finite in {len(broken)} of {len(state)} tensors "
