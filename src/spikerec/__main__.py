@@ -1,6 +1,6 @@
 """The command line, run as `python -m spikerec`."""
 
-from spikerec.cli import main
+from spikerec.start import spikerec
 
 if __name__ == "__main__":
-    main()
+    spikerec()
