@@ -47,10 +47,13 @@ def test_best_weights_are_those_of_the_lowest_loss(
     assert "nan" not in log
 
 
+@pytest.mark.parametrize(
+    "words", [["+trainer.limit_val_batches=0", "callbacks.best=null"], ["trainer.max_steps=1"]]
+)
 def test_without_validation_the_last_weights_are_named(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call(monkeypatch, [*command, "+trainer.limit_val_batches=0", "callbacks.best=null"])
+    call(monkeypatch, [*command, *words])
     log = (tmp_path / "train/run/train.log").read_text(encoding="utf-8")
     assert "nothing was validated: the last weights are in" in log
     assert "nan" not in log

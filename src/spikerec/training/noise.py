@@ -18,6 +18,8 @@ WARNINGS = (
     "Checkpoint directory .* exists and is not",
     # Parts that their owner froze stay so.
     "Found .* in eval mode at the start of training",
+    # A run that ends before its first validation says so, and a wrong monitor is an error.
+    r"`ModelCheckpoint\(monitor=.*could not find the monitored key",
     # Curves have a row an epoch in any case; a loader's workers are the user's choice.
     "The number of training batches",
     "The '.*_dataloader' does not have many workers",
