@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import pickle  # noqa: TID251 (as processes that share a video's frames send networks)
 import subprocess
 import sys
@@ -259,6 +260,38 @@ def test_a_served_network_goes_to_other_processes_and_is_counted() -> None:
     assert torch.equal(image(sent, spikes), first)
     assert torch.equal(image(copy.deepcopy(served), spikes), first)
     assert peak_memory(served, (64, 64)) == pytest.approx(peak_memory(network, (64, 64)), rel=0.5)
+
+
+#: A forked process, as a DataLoader's, meets a program of its parent as garbage.
+FORKED = """
+import gc, os, signal, sys, torch
+from spikerec.inference.ready import ready
+from spikerec.models import Fast
+torch.set_num_threads(2)
+gc.disable()
+network = ready(Fast(window=9), engine=sys.argv[1])
+network.reconstruct(torch.ones((1, 9, 16, 20), dtype=torch.uint8), 1.0)
+network.__dict__["itself"] = network
+del network
+process = os.fork()
+if not process:
+    signal.alarm(60)  # it would end by this if it hung
+    gc.collect()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_forked_process_does_not_end_by_freeing_what_it_inherited(engine: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED, engine],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "7\n", done.stderr
 
 
 def test_filters_need_no_engine() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from abc import abstractmethod
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +94,7 @@ class Served(Wrapped):
                         f"{type(self.network).__name__} cannot run by {self.engine}: {reason}. "
                         "Set engine=torch."
                     ) from error
+                _alive.add(program)
                 self._programs[key] = program
             return self._programs[key]
 
@@ -102,6 +106,24 @@ class Served(Wrapped):
             size: T, H, W.
             alone: windows come one by one; else several at once.
         """
+
+
+#: The programs of this process.
+_alive: WeakSet[Program] = WeakSet()
+
+
+def _keep_inherited() -> None:
+    """Keep a parent's programs in a forked process, by a reference without an owner.
+
+    Engines have threads, which the process does not inherit. Where it frees a program, as Python's
+    garbage collector does at any time, OpenVINO aborts it.
+    """
+    for program in _alive:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(program))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_inherited)
 
 
 class ImageOnly(nn.Module):
