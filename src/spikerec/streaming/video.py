@@ -226,7 +226,6 @@ class Video:
                 device=self._devices[0],
                 batch_size=batch_size,
                 tilings=tilings,
-                compares=precision == "auto",
                 facts=[precision, optimise],
             )
         self.engine: Engine = engine
