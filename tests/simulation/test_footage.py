@@ -189,6 +189,19 @@ def test_a_video_is_bounded(
         Footage(path)
 
 
+def test_a_small_file_of_many_repeated_frames_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "a.mp4", np.full((20, 320, 320), 90, np.uint8))
+    held = path.stat().st_size
+    assert len(Footage(path)) == 20
+    monkeypatch.setattr(footage, "FREE_VIDEO_PIXELS", 10 * 320 * 320)
+    monkeypatch.setattr(footage, "MAX_PIXELS_PER_BYTE", 20 * 320 * 320 // held - 1)
+    with pytest.raises(DataError, match=f"pixels of a video of its {held:,} bytes. Cut it"):
+        Footage(path)
+    assert len(Footage(path, frames=10)) == 10
+
+
 def test_text_that_is_not_utf8_in_a_video_does_not_matter(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", levels(2))
     content = path.read_bytes()

@@ -35,6 +35,10 @@ from spikerec.simulation.opening import open_container
 MAX_FRAME_PIXELS = 1 << 26
 MAX_FRAMES = 1 << 17
 MAX_VIDEO_PIXELS = 1 << 38
+#: Pixels for each byte of the file (low rates of published videos have half of it), beyond some ten
+#: seconds of decoding: a frame that repeats the one before takes 13 bytes, whatever its size.
+MAX_PIXELS_PER_BYTE = 1_024
+FREE_VIDEO_PIXELS = 1 << 31
 MAX_GAP_RATIO = 1_000
 
 #: Largest difference of two equal gaps, relative to the shorter.
@@ -166,16 +170,18 @@ class Footage:
         """The size of each frame of a video; notes their times."""
         sizes: list[tuple[int, int]] = []
         times: list[float | None] = []
+        held = self.path.stat().st_size if self.path.is_file() else 0
+        most = min(MAX_VIDEO_PIXELS, max(FREE_VIDEO_PIXELS, MAX_PIXELS_PER_BYTE * held))
         with _opened(self.path) as (container, stream):
             self._tick = float(stream.time_base or 0)
             for frame in islice(container.decode(stream), frames):
                 sizes.append(_upright_size(frame))
                 times.append(frame.time)
                 pixels = len(sizes) * frame.width * frame.height
-                if len(sizes) > MAX_FRAMES or pixels > MAX_VIDEO_PIXELS:
+                if len(sizes) > MAX_FRAMES or pixels > most:
                     raise DataError(
                         f"input={self.path} is longer than the {MAX_FRAMES:,} frames or "
-                        f"{MAX_VIDEO_PIXELS:,} pixels of a video. Cut it, or set images."
+                        f"{most:,} pixels of a video of its {held:,} bytes. Cut it, or set images."
                     )
         if any(time is not None for time in times):
             self.times = self._rising(times)
