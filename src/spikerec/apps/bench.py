@@ -19,6 +19,7 @@ from spikerec.kernels.devices import present_device
 from spikerec.memory import keep_freed_memory
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network
+from spikerec.weights.shipped import shipped_weights
 
 #: Columns and how each reads a cost: label, key, divisor, unit.
 ROWS = (
@@ -34,11 +35,9 @@ ROWS = (
 
 def run(config: DictConfig) -> None:
     """Measure a network, print the table, and write `bench.json` into the run's folder."""
-    network: Network = (
-        instantiate(config.model, Network, "model")
-        if config.weights is None
-        else trained_network(config, None)
-    )
+    network: Network = instantiate(config.model, Network, "model")
+    if config.weights is not None or shipped_weights(network) is not None:
+        network = trained_network(config, None)
     method = HydraConfig.get().runtime.choices["model"]
     settings = plain(config)
     if settings["optimise"]:
