@@ -59,6 +59,16 @@ def test_without_validation_the_last_weights_are_named(
     assert "nan" not in log
 
 
+def test_a_loss_of_extras_judges_a_network_in_eval_mode(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSML's losses need the image of its teacher, which it returns in training alone."""
+    words = [word for word in command if not word.startswith(("model", "loss="))]
+    call(monkeypatch, [*words, "model=ssml_lite", "loss=ssml", "data.crop=[24,24]"])
+    rows = read_rows(tmp_path / "train/run/metrics.csv").values()
+    assert len([row for row in rows if float(row.get("val/loss", "nan")) > 0]) == 3
+
+
 def test_searches_see_a_score_that_is_better_when_higher() -> None:
     assert sweep_score({"best": 0.25, "mode": "min"}) == -0.25
     assert sweep_score({"best": 25.0, "mode": "max"}) == 25.0

@@ -124,6 +124,11 @@ class Loss(Described, nn.Module):
         """True if a term keeps a part of the spikes from the network."""
         return any(type(term).hide is not Term.hide for term in self.named_terms().values())
 
+    @property
+    def needs_extras(self) -> bool:
+        """True if a term needs more of the network than the image."""
+        return any(term.needs for term in self.named_terms().values())
+
     def named_terms(self) -> dict[str, Term]:
         """The terms by name, in the order of the config."""
         return {name: term for name, term in self.terms.items() if isinstance(term, Term)}

@@ -31,6 +31,17 @@ def in_eval_mode(network: nn.Module) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def giving_extras(network: nn.Module) -> Iterator[None]:
+    """Have a network return its extras during a block, as in training; its parts keep their mode.
+
+    So a loss that needs them can judge a network whose dropout and batch norms are in eval mode.
+    """
+    with modes_kept(network):
+        network.training = True
+        yield
+
+
 def for_inference(network: N) -> N:
     """The network, if all of it is in eval mode; else a copy in eval mode.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from statistics import fmean
 from typing import Any, TypedDict, TypeVar
@@ -27,6 +28,7 @@ from spikerec.metrics.pairs import Known
 from spikerec.metrics.recording import Recording
 from spikerec.models.base import Network, Reconstruction, State
 from spikerec.models.carrying import detached
+from spikerec.models.modes import giving_extras
 from spikerec.training.distributed import Scores, gather
 from spikerec.training.identity import fingerprints
 from spikerec.weights.pickles import OWN_KEY
@@ -252,19 +254,22 @@ class ReconstructionModule(L.LightningModule):
 
     def _score(self, group: str, batch: Mapping[str, Any]) -> Scored:
         """Score a batch by its samples' keys, so that repetitions count once."""
-        reconstruction = self.reconstruct(batch)
-        image = reconstruction.image
+        loss = self.loss if "target" not in batch or self.protocol is None else None
+        with_extras = loss is not None and loss.needs_extras
+        with giving_extras(self.network) if with_extras else nullcontext():
+            judged = self.reconstruct(batch)
+            image = judged.image
+            seen = batch if loss is None else loss.hide(batch)
+            if seen is not batch:
+                judged = self.reconstruct(seen)
         scores: dict[str, Tensor] = {}
         if self.protocol is not None:
             recording = self._recording(batch)
             scores = self.protocol.score(image, batch.get("target"), batch["key"], recording)
             if "frame" in batch:
                 scores |= self._score_step(self.protocol, image, batch)
-        if self.loss is not None and ("target" not in batch or self.protocol is None):
-            seen = self.loss.hide(batch)
-            if seen is not batch:
-                reconstruction = self.reconstruct(seen)
-            scores["loss"] = self.loss(reconstruction, seen)[0].expand(len(image))
+        if loss is not None:
+            scores["loss"] = loss(judged, seen)[0].expand(len(image))
         found = {
             key: {name: float(values[index]) for name, values in scores.items()}
             for index, key in enumerate(batch["key"])
