@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py  # noqa: F401 (its first import starts a process, which the tests would count)
 import pytest
 import torch
 from safetensors.torch import save_file

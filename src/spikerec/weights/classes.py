@@ -2,13 +2,16 @@
 
 A checkpoint states its network by a class's full name. The name is data of a stranger's file, and
 importing a module runs it. So the source of the module is read first, without running it: only a
-class that it defines, and that descends from `Network` by the source alone, is imported.
+class that it defines, and that descends from `Network` by the source alone, is imported. Notebooks
+and `python -m` search the current folder first, where a stranger's files may lie: a module that is
+found there is imported only if its owner asked for it.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
@@ -56,6 +59,11 @@ def network_class(name: str, path: str | Path) -> type[Network]:
                 f"{told}, and there is no module {module} here: put its folder on PYTHONPATH, or "
                 "name the network (model=…)."
             )
+        if _comes_with_the_folder(module):
+            raise WeightsError(
+                f"{told}, and {module} lies in the current folder, as files of others may: import "
+                "it first, or put its folder on PYTHONPATH. Nothing was run."
+            )
         if not _is_network(name, MOST_STEPS):
             raise WeightsError(
                 f"{told}, which is no Network by its source: refused, nothing was run."
@@ -67,6 +75,24 @@ def network_class(name: str, path: str | Path) -> type[Network]:
     if not isinstance(found, type) or not descends(found):
         raise WeightsError(f"{told}, which is no Network: refused.")
     return found
+
+
+def _comes_with_the_folder(module: str) -> bool:
+    """True if a module would be found in the current folder by chance.
+
+    It is no chance if PYTHONPATH names that folder, or if the program that runs lies in it.
+    """
+    spec = PathFinder.find_spec(module.split(".")[0])
+    if spec is None:
+        return False
+    places = map(Path, spec.submodule_search_locations or [spec.origin or ""])
+    here = Path.cwd()
+    if not any(place.resolve().parent == here for place in places):
+        return False
+    asked = [Path(one) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
+    if program := getattr(sys.modules.get("__main__"), "__file__", None):
+        asked.append(Path(program).parent)
+    return not any(one.resolve() == here for one in asked)
 
 
 def descends(cls: type) -> bool:
