@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from spikerec.errors import ResultsError
 from spikerec.results import Problem, Record, Samples, WeightsInfo, read_record
 from spikerec.results.boards import Board, Choice, gather
+from spikerec.results.formats import latex, markdown
 from spikerec.results.labels import LabelFacts, unique_labels
+from spikerec.results.page import render
+from spikerec.results.tables import board_table, standings
 from tests.hangs import no_hang
 from tests.results.records import METRICS, make_record, protocol
 
@@ -325,10 +328,17 @@ def test_problems_of_the_store_are_passed_on() -> None:
     assert problems == [Problem("x.json", "x.json: broken")]
 
 
-def test_the_best_rows_are_kept_and_the_rest_named() -> None:
-    boards, problems = gather(map(make_record, ["TFI", "STIR", "WGSE"]), Choice(rows=2))
-    assert list(boards[0].rows) == ["STIR", "WGSE"]
-    assert "TFI is not among the 2 best" in problems[0].reason
+def test_the_best_rows_are_kept_and_the_rest_named_in_every_table() -> None:
+    (board,), problems = gather(map(make_record, ["TFI", "STIR", "WGSE"]), Choice(rows=2))
+    assert list(board.rows) == ["STIR", "WGSE"]
+    assert not problems
+    stands = standings([board])
+    page = render(
+        [board], stands, (), [], [], images_per_board=1, image_side=100, image_megabytes=1.0
+    )
+    stated = "The 2 best of 3 rows are shown, here and in every file. Raise rows to show TFI."
+    for text in (markdown([board_table(board, stands)]), latex(board, stands), page):
+        assert stated in text
 
 
 def test_what_is_shown_can_be_chosen() -> None:

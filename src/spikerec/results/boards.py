@@ -57,7 +57,6 @@ BASELINE, BASELINE_METRIC = "tfp", "psnr"
 
 MOST_BASELINES = 100  # windows of it that are compared, the best
 MOST_COLUMNS = 20  # metrics of a board, those that most rows have
-MOST_NAMED = 5  # rows that a problem names before it counts the rest
 
 
 class BoardName(NamedTuple):
@@ -87,6 +86,7 @@ class Board:
         metrics: key → column, in the field's order; the plain definition of a metric first.
         columns: keys of the columns that tables show, in order; empty for all.
         more_metrics: how many columns are left out.
+        more_rows: labels of the rows that are not among the best of the choice, best first.
         baselines: label → row of TFP with a value of plain PSNR, whether or not it is among `rows`;
             empty where samples vary no factors.
         facts: covariate or condition → a value per sample (`spikerec.results.facts`).
@@ -97,6 +97,7 @@ class Board:
     metrics: dict[str, Metric] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     more_metrics: int = 0
+    more_rows: Sequence[str] = ()
     baselines: dict[str, Row] = field(default_factory=dict)
     facts: dict[str, Column] = field(default_factory=dict)
 
@@ -147,8 +148,8 @@ def gather(
         choice: what to show.
 
     Returns:
-        The boards by name, and the problems: those among the items, the records left out because
-        their board is of other data or samples, and the rows that are not among the best.
+        The boards by name, and the problems: those among the items, and the records left out
+        because their board is of other data or samples.
 
     Raises:
         ResultsError: the choice names what no record has.
@@ -268,7 +269,7 @@ def _board(
     choice: Choice,
     known: dict[Path, Record],
 ) -> tuple[Board, list[Problem]]:
-    """The board of a variant with its best rows, and what is wrong or left out."""
+    """The board of a variant with its best rows, and the problems of its records."""
     board = Board(BoardName(printable(name.dataset), printable(name.split), name.kind))
     for row in variant.rows.values():
         row.label = labels[row.key]
@@ -296,17 +297,7 @@ def _board(
         both = (board.rows | board.baselines).values()
         board.facts, disagreements = facts_of(both, board.keys)
         problems += disagreements
-    if rest := [row.label for row in ordered[choice.rows :]]:
-        named = ", ".join(rest[:MOST_NAMED])
-        named += f" and {len(rest) - MOST_NAMED} more" if rest[MOST_NAMED:] else ""
-        verb = "is" if len(rest) == 1 else "are"
-        problems.append(
-            Problem(
-                str(board.name),
-                f"{named} {verb} not among the {choice.rows} best of {board.name}. Raise rows to "
-                f"show {'it' if len(rest) == 1 else 'them'}.",
-            )
-        )
+    board.more_rows = [row.label for row in ordered[choice.rows :]]
     return board, problems
 
 

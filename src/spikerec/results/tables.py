@@ -46,6 +46,9 @@ TRAINED = "trained"
 #: Beside a figure: the best's lead over it is not significant; evaluations of it disagree.
 LEVEL, DISAGREES = "≈", "≠"
 
+#: Rows that a note names before it counts the rest.
+MOST_NAMED = 5
+
 #: Characters of a note, whose reasons may be as long as a library's message.
 MOST_NOTE = 600
 
@@ -284,10 +287,24 @@ def notes(board: Board, stands: Standings) -> list[str]:
     if too_few := too_few_scenes(units, pairs):
         found.append(too_few)
     found += definition_notes(board)
-    if board.more_metrics:
-        found.append(f"{board.more_metrics} more metrics, which fewer rows have, are left out.")
+    found += cut_notes(board)
     if reference := reference_for(board):
         found.append(f"In brackets: as reported. {reference.source}")
+    return found
+
+
+def cut_notes(board: Board) -> list[str]:
+    """The rows and metrics that a board has beyond those it shows."""
+    found = []
+    if more := board.more_rows:
+        named = ", ".join(more[:MOST_NAMED])
+        named += f" and {len(more) - MOST_NAMED} more" if more[MOST_NAMED:] else ""
+        found.append(
+            f"The {len(board.rows)} best of {len(board.rows) + len(more)} rows are shown, here and "
+            f"in every file. Raise rows to show {named}."
+        )
+    if board.more_metrics:
+        found.append(f"{board.more_metrics} more metrics, which fewer rows have, are left out.")
     return found
 
 
