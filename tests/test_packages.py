@@ -168,3 +168,39 @@ def test_a_package_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(packages, "MOST_MEMBER_BYTES", 999)
     with pytest.raises(FetchError, match="larger than it may be"):
         read_member(tmp_path / "a.whl", "a")
+
+
+def _described(kind: bytes, size: int, entry: tarfile.TarInfo) -> bytes:
+    """A tar archive of an entry that is described before, in `size` bytes that say nothing."""
+    head = tarfile.TarInfo("description")
+    head.type, head.size = kind, size
+    return head.tobuf() + bytes(size) + entry.tobuf() + bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _sized(size: int) -> bytes:
+    entry = tarfile.TarInfo("a")
+    entry.pax_headers = {"size": str(size)}
+    return entry.tobuf(tarfile.PAX_FORMAT) + bytes(2 * tarfile.BLOCKSIZE)
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        *(_described(kind, 1 << 17, tarfile.TarInfo("a")) for kind in packages.DESCRIPTIONS),
+        _described(tarfile.GNUTYPE_LONGNAME, tarfile.BLOCKSIZE, tarfile.TarInfo("a"))[:1024] * 5000,
+        _sized(-5),
+        _sized(-1536),
+    ],
+    ids=lambda archive: f"{len(archive)}",
+)
+def test_descriptions_in_a_tar_archive_are_bounded(tmp_path: Path, archive: bytes) -> None:
+    path = tmp_path / "package.tar"
+    path.write_bytes(archive)
+    with pytest.raises(FetchError, match=r"package\.tar is damaged"):
+        read_member(path, "a")
+    debian = tmp_path / "pictures.deb"
+    size = str(len(archive)).encode()
+    head = b"data.tar".ljust(16) + b"0".ljust(12) + b"0".ljust(6) * 2 + b"100644".ljust(8)
+    debian.write_bytes(packages.AR_MAGIC + head + size.ljust(10) + b"`\n" + archive)
+    with pytest.raises(FetchError, match=r"pictures\.deb is damaged"):
+        list(read_debian(debian, ["a"]))

