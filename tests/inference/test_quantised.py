@@ -15,6 +15,7 @@ import spikerec
 from spikerec.apps import weights as command
 from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, DataError, WeightsError
+from spikerec.inference import quantised as quantising
 from spikerec.inference.engines import openvino as engine
 from spikerec.inference.quantised import (
     QuantisedConv2d,
@@ -170,6 +171,33 @@ def test_ranges_that_are_not_there_are_named(copied: Path) -> None:
         next(changed.parameters()).mul_(2)
     with pytest.raises(ConfigError, match="weights were drawn, or changed"):
         read_ranges(changed)
+
+
+@pytest.mark.parametrize("pair", [(0, 0), (0, 5e-324), (0, 1e-40), (-1.7e308, 1.7e308), (1, -1)])
+def test_a_range_has_levels_that_float32_can_hold(copied: Path, pair: tuple[float, float]) -> None:
+    stated = json.loads(ranges_file(copied).read_text())["ranges"]
+    change(ranges_file(copied), ranges=dict.fromkeys(stated, pair))
+    with pytest.raises(DataError, match="is no file of ranges"):
+        read_ranges(spikerec.load(copied))
+
+
+def test_an_error_does_not_quote_the_names_in_a_file(copied: Path) -> None:
+    change(ranges_file(copied), ranges={"a" * 10_000: [0.0, 1.0]})
+    with pytest.raises(DataError, match=r"not the convolutions .*names 1 others") as caught:
+        read_ranges(spikerec.load(copied))
+    assert "a" * 100 not in str(caught.value)
+
+
+@pytest.mark.parametrize("least", [0.0, float("nan")])
+def test_a_network_without_ranges_has_no_file(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, least: float
+) -> None:
+    network, path = spikerec.load(copied), ranges_file(copied)
+    path.unlink()
+    monkeypatch.setattr(quantising, "measure_ranges", lambda _: {"down.0": (least, 0.0)})
+    with pytest.raises(WeightsError, match=r"cannot be computed in 8 bits: the input of down\.0"):
+        write_ranges(network, copied)
+    assert not path.exists()
 
 
 def test_networks_that_were_not_tried_are_refused() -> None:

@@ -34,10 +34,15 @@ from spikerec.weights.trained import weights_file
 #: Convolution → least and largest value of its input.
 Ranges = Mapping[str, Sequence[float]]
 
+#: Convolutions that an error names before it counts alone.
+MOST_NAMED = 5
+
 #: Ending of the file of ranges, in place of that of the weights.
 SUFFIX = ".ranges.json"
 #: Levels of an input, 0 to 255, and of a weight, which is 0 at 0.
 INPUT_LEVELS, WEIGHT_LEVELS = (0, 255), (-128, 127)
+#: Bounds of the step between two levels, which is computed in float32.
+FLOAT32 = torch.finfo(torch.float32)
 
 #: The scenes that ranges are measured on: as varied as those that the shipped networks learnt
 #: from. Every other one is as bright as a stream can be; a range from dim scenes would clip it.
@@ -205,7 +210,8 @@ def write_ranges(
 
     Raises:
         ConfigError: the network has not been tried in 8 bits.
-        WeightsError: the file is there for other weights, or is damaged, and `overwrite` is false.
+        WeightsError: the file is there for other weights, or is damaged, and `overwrite` is false;
+            or a convolution has no range, because its input is always 0, or is not finite.
     """
     path, own = ranges_file(weights), digest(network.state_dict())
     if path.exists() and not overwrite:
@@ -219,7 +225,15 @@ def write_ranges(
             f"{path} exists already with the ranges of other weights: move it away, or ask to "
             "overwrite it."
         )
-    stated = asdict(MeasuredRanges(own, loss_db, measure_ranges(network)))
+    ranges = {name: list(pair) for name, pair in measure_ranges(network).items()}
+    for name, pair in ranges.items():
+        if not _is_range(pair):
+            raise WeightsError(
+                f"{weights} cannot be computed in 8 bits: the input of {name} is {pair[0]:g} to "
+                f"{pair[1]:g} on simulated scenes. Train the network further, or compute it in "
+                "precision=bf16 or float32."
+            )
+    stated = asdict(MeasuredRanges(own, loss_db, ranges))
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(stated, indent=1) + "\n", encoding="utf-8")
     return path
@@ -252,8 +266,15 @@ def read_ranges(network: Network) -> MeasuredRanges:
     if measured.weights != digest(network.state_dict()):
         raise ConfigError(f"{path} is of other weights than {weights} holds: {again}.")
     if measured.ranges.keys() != known.keys():
-        names = ", ".join(sorted(measured.ranges.keys() ^ known.keys()))
-        raise DataError(f"{path} has not the convolutions of its network ({names}): {again}.")
+        lacking, others = (
+            known.keys() - measured.ranges.keys(),
+            measured.ranges.keys() - known.keys(),
+        )
+        named = ", ".join(sorted(lacking)[:MOST_NAMED]) or "none"
+        raise DataError(
+            f"{path} has not the convolutions of its network (of {len(known)} it lacks "
+            f"{len(lacking)}: {named}; it names {len(others)} others): {again}."
+        )
     return measured
 
 
@@ -284,7 +305,8 @@ def _is_range(value: object) -> bool:
     if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
         return False
     low, high = value
-    return bool(low <= 0 <= high and low < high)
+    step = (high - low) / INPUT_LEVELS[1]
+    return bool(low <= 0 <= high and FLOAT32.tiny <= step <= FLOAT32.max)
 
 
 def _is_number(value: object) -> bool:
