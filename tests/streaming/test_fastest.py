@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,15 @@ def test_a_damaged_choice_is_measured_again(engines: Engines) -> None:
         assert engines.choose() == "openvino"
         assert engines.tried == ["torch", "openvino"]
         assert file.read_bytes() == whole
+
+
+def test_a_choice_of_an_engine_that_cannot_is_not_taken(engines: Engines) -> None:
+    engines.seconds |= {"openvino": 1.0}
+    assert engines.choose() == "openvino"
+    (choice,) = kept(engines)
+    choice.write_text(json.dumps({"onnxruntime": 0.1}), encoding="utf-8")
+    assert engines.choose() == "openvino"
+    assert engines.tried == 2 * ["torch", "openvino"]
 
 
 def test_nothing_is_measured_for_a_few_images(engines: Engines) -> None:

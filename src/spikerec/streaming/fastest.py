@@ -96,7 +96,7 @@ def fastest_engine(
     tiles = [len(one.parts) for one in tilings if one is not None]
     sizes = [stream.height, stream.width, stream.bayer, key_readouts.stride, batch_size, tiles]
     place = kept_at(networks, TRIED[1:], [facts, device_name(device), sizes], "choices")
-    known = _kept(place)
+    known = {engine: seconds for engine, seconds in _kept(place).items() if engine in able}
     first, count = next(iter(able)), len(key_readouts)
     if able.keys() - known.keys() and _pays(count, batch_size, known.get(first)):
         trial = _middle(key_readouts, BATCHES * batch_size)
