@@ -125,7 +125,8 @@ def test_a_command_is_legible(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     typed = ["rec/car.dat", "one.png", "at=2ms", checkpoint, "model=base"]
     assert command(monkeypatch, *typed) == 0
     line = read_about(folder / "one.png")["command"]
-    assert line == f"spikerec reconstruct rec/car.dat one.png at=2ms '{checkpoint}' model=base"
+    words = f"rec/car.dat one.png at=2ms '{checkpoint}' model=base precision=float32"
+    assert line == f"spikerec reconstruct {words}"
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -149,7 +150,7 @@ def test_a_command_names_the_engine_that_was_chosen(
     about = read_about(folder / "fast.npy")
     assert about["engine"] == "torch"
     assert "engine=auto" not in about["command"]
-    assert about["command"].endswith(" engine=torch")
+    assert " engine=torch" in about["command"]
 
 
 def test_a_command_of_several_outputs_makes_them_all_again(

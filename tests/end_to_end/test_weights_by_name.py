@@ -61,9 +61,12 @@ def test_an_export(command: Command) -> None:
 
 def test_a_benchmark(command: Command) -> None:
     sizes = ("size=[16,24]", "latency_sizes=[]")
-    done = command("bench", *CHOICE, *sizes)
-    assert done.status == 0, done.err
+    for _ in range(2):
+        done = command("bench", *CHOICE, *sizes, "name=mine")
+        assert done.status == 0, done.err
     assert weights_file().is_file()
+    kept = sorted(path.name for path in command.folder.glob("outputs/bench/mine/bench*"))
+    assert kept == ["bench-2.json", "bench.json"]
 
 
 def test_a_training_that_starts_from_them(command: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,10 @@ ROWS = (
 
 
 def run(config: DictConfig) -> None:
-    """Measure a network, print the table, and write `bench.json` into the run's folder."""
+    """Measure a network, print the table, and write the figures into the run's folder.
+
+    They are `bench.json`, and `bench-2.json` and so on where that folder has some already.
+    """
     network: Network = instantiate(config.model, Network, "model")
     if config.weights is not None or shipped_weights(network) is not None:
         network = trained_network(config, None)
@@ -57,7 +61,10 @@ def run(config: DictConfig) -> None:
     console.print(table(str(method), cost))
     record = {"method": method, "model": settings["model"], "torch": torch.__version__} | cost
     content = json.dumps(record, indent=2, ensure_ascii=False)
-    path = write_atomically(Path(config.run) / "bench.json", content.encode())
+    names = chain(["bench.json"], (f"bench-{number}.json" for number in count(2)))
+    places = (Path(config.run) / name for name in names)
+    path = next(place for place in places if not place.exists())
+    write_atomically(path, content.encode())
     console.print(f"[dim]{path}[/]")
 
 

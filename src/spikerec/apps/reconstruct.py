@@ -148,7 +148,7 @@ def _save(
                 bits=config.bits,
                 resume=resume,
                 overwrite=config.overwrite,
-                about={"command": _command(config, recording, paths, video.engine)},
+                about={"command": _command(config, recording, paths, video)},
                 on_frame=lambda done: progress.update(task, completed=done),
             )
         finally:
@@ -171,25 +171,34 @@ def _report(
         what += f"{shown}: {count / fps:.3g} s{every}"
     say(console, what)
     methods = video.methods()
-    by = (f"{name}{_particulars(name, one)}" for name, one in methods.items())
+    numbers = video.precisions
+    by = (
+        f"{name}{_particulars(name, one, video.engine, numbers[name])}"
+        for name, one in methods.items()
+    )
     exposure = f"; {video.exposure}" if made else ""  # it may have to be measured
     say(console, f"by {', '.join(by)}{exposure}")
     say(console, f"to see its settings: spikerec data inspect {shell_word(str(paths[0]))}")
 
 
-def _particulars(name: str, method: dict[str, Any]) -> str:
-    """Window and weights of a method, in brackets, but for the window that its name states."""
+def _particulars(name: str, method: dict[str, Any], engine: str, precision: str) -> str:
+    """Window and weights of a method, in brackets, and what computed it if not PyTorch in float32.
+
+    A window that the name states is not repeated.
+    """
     window = "" if name.endswith(f"({method['window']})") else f"window {method['window']}"
     weights = f"weights {method['weights']}" if method["weights"] else ""
-    told = ", ".join(filter(None, (window, weights)))
+    is_usual = not weights or (engine, precision) == ("torch", "float32")
+    computed = "" if is_usual else f"{precision} by {engine}"
+    told = ", ".join(filter(None, (window, weights, computed)))
     return f" ({told})" if told else ""
 
 
-def _command(config: DictConfig, recording: Path, paths: Sequence[Path], engine: str) -> str:
+def _command(config: DictConfig, recording: Path, paths: Sequence[Path], video: Video) -> str:
     """A command that makes the result again, in the folder where this one was given.
 
     Files that are read have the names that were typed, outputs have theirs without folders. An
-    engine that was chosen is named.
+    engine that was chosen is named, and so is a precision that was, if all methods have it.
     """
     words = [_files("input", [str(recording)]), _files("output", [one.name for one in paths])]
     if HydraConfig.initialized():
@@ -200,11 +209,19 @@ def _command(config: DictConfig, recording: Path, paths: Sequence[Path], engine:
         words += [_legible(word) for word in typed if word.partition("=")[0] not in UNREPEATED]
         if not any(word.startswith(("model=", "checkpoint=")) for word in typed):
             words.append(f"model={choice('model')}")  # the default of another year may be another
+    precisions = set(video.precisions.values())
+    has_weights = any(one["weights"] for one in video.methods().values())
     if config.engine == "auto":
-        words = [word for word in words if not word.startswith("engine=")] + [f"engine={engine}"]
+        words = _set(words, "engine", video.engine)
+    if config.precision == "auto" and has_weights and len(precisions) == 1:
+        words = _set(words, "precision", *precisions)
     if recording.is_dir():
         words.append("folder=parts")
     return " ".join(map(shell_word, ["spikerec", "reconstruct", *words]))
+
+
+def _set(words: Sequence[str], key: str, value: str) -> list[str]:
+    return [*(word for word in words if not word.startswith(f"{key}=")), f"{key}={value}"]
 
 
 def _legible(word: str) -> str:

@@ -130,8 +130,8 @@ def ready(
         return _served(_copied(network), engine, precision)
     if precision == "int8":
         raise ConfigError(
-            f"precision=int8 needs engine=openvino on a CPU, found engine={engine}: set it, or "
-            "precision=auto."
+            f"precision=int8 needs engine=openvino on a CPU, found engine={engine}: set "
+            "engine=openvino, or precision=auto."
         )
     if engine == "compile":
         from spikerec.inference.engines.compile import Compiled

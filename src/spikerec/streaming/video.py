@@ -117,6 +117,7 @@ class Video:
 
     Attributes:
         engine: the program that computes the networks, also where `auto` was asked for.
+        precisions: the numbers that each network is computed in, by the network's name.
 
     Raises:
         ConfigError: an exposure that is not one of these, or unknown of this stream; a state to
@@ -229,7 +230,7 @@ class Video:
                 facts=[precision, optimise],
             )
         self.engine: Engine = engine
-        self._precisions, self.networks = prepared(engine)
+        self.precisions, self.networks = prepared(engine)
         self._masks_defects = repair is not None if mask_defects is None else mask_defects
         if tile is not None:  # a wrong one is refused here, not at the first frame
             _ = self._layout
@@ -546,7 +547,7 @@ class Video:
             "readouts": self.stream.num_readouts,
             "methods": {name: [type(one).__name__, one.window] for name, one in networks},
             "engine": self.engine,
-            "precision": self._precisions,
+            "precision": self.precisions,
             **({"carry": self._carry} if self._carry is not None else {}),
             "weights": weights,
             "first": self.key_readouts.first,
