@@ -1,4 +1,4 @@
-"""List, fetch, install, import, pack weights and measure their ranges: spikerec weights list."""
+"""List, fetch, import and pack weights, measure their ranges: spikerec weights list."""
 
 from __future__ import annotations
 
