@@ -18,29 +18,52 @@ from benchmarks.networks import Held, as_video, network, trained
 from spikerec import spikes
 from spikerec.inference.rearrangement import optimised
 from spikerec.kernels import switched
+from spikerec.models.base import Network
 from spikerec.spikes import Geometry
 from spikerec.streaming import reconstruct
 
 
-def reconstructing(name: str, stride: int) -> Callable[[tuple[int, ...], Path], Case]:
-    """`reconstruct input=car.dat output=[car.mp4,car.npy]`: N images of H × W."""
+class Saving:
+    """`reconstruct input=car.dat output=[car.mp4,car.npy]`: N images of H × W of random spikes.
 
-    def prepare(size: tuple[int, ...], folder: Path) -> Case:
+    Args:
+        method: what makes them.
+        stride: readouts from one to the next.
+        size: N, H and W.
+        folder: for the files.
+        **settings: of `spikerec.reconstruct`.
+    """
+
+    def __init__(
+        self,
+        method: Network,
+        stride: int,
+        size: tuple[int, ...],
+        folder: Path,
+        **settings: Any,  # noqa: ANN401 (those of `reconstruct`)
+    ) -> None:
         count, height, width = size
-        method = network(name)
         length = method.window + (count - 1) * stride
         path = write_random_dat(folder, length, height, width)
-        stream = spikes.open(path, geometry=Geometry(height, width), light_scale=1.0)
-        video = reconstruct(stream, method, stride=stride)
-        outputs = [folder / f"{name}.mp4", folder / f"{name}.npy"]
+        self.stream = spikes.open(path, geometry=Geometry(height, width), light_scale=1.0)
+        self.video = reconstruct(self.stream, method, stride=stride, **settings)
+        self.outputs = [folder / "made.mp4", folder / "made.npy"]
 
-        def save() -> np.ndarray:
-            for output in outputs:
-                output.unlink(missing_ok=True)
-            video.save(outputs)
-            return np.load(outputs[1])
+    def __call__(self) -> np.ndarray:
+        """Write both files anew, and return the images."""
+        for output in self.outputs:
+            output.unlink(missing_ok=True)
+        self.video.save(self.outputs)
+        return np.load(self.outputs[1])
 
-        return Case(ours=save, reference=by_references(save), note=f"{count} images", settles=True)
+
+def reconstructing(name: str, stride: int) -> Callable[[tuple[int, ...], Path], Case]:
+    """N images of H × W from a .dat to a .mp4 and a .npy, with the kernels and without."""
+
+    def prepare(size: tuple[int, ...], folder: Path) -> Case:
+        save = Saving(network(name), stride, size, folder)
+        note = f"{size[0]} images"
+        return Case(ours=save, reference=by_references(save), note=note, settles=True)
 
     return prepare
 
@@ -49,26 +72,14 @@ def end_to_end(name: str, stride: int) -> Callable[[tuple[int, ...], Path], Case
     """N images of H × W from a .dat to a .mp4 and a .npy, and by the network alone from memory."""
 
     def prepare(size: tuple[int, ...], folder: Path) -> Case:
-        count, height, width = size
         method = trained(name)
-        length = method.window + (count - 1) * stride
-        path = write_random_dat(folder, length, height, width)
-        stream = spikes.open(path, geometry=Geometry(height, width), light_scale=1.0)
-        video = reconstruct(stream, method, stride=stride, ends="drop", precision="float32")
-        outputs = [folder / f"{name}.mp4", folder / f"{name}.npy"]
-        alone = optimised(method)
-        held = Held(torch.from_numpy(stream[:]).float()[None])
-
-        def save() -> np.ndarray:
-            for output in outputs:
-                output.unlink(missing_ok=True)
-            video.save(outputs)
-            return np.load(outputs[1])
-
+        save = Saving(method, stride, size, folder, ends="drop", precision="float32")
+        alone, held = optimised(method), Held(torch.from_numpy(save.stream[:]).float()[None])
+        starts = range(0, size[0] * stride, stride)
         return Case(
             ours=save,
-            reference=lambda: as_video(alone, held, range(0, count * stride, stride))[:, 0],
-            note=f"{count} images",
+            reference=lambda: as_video(alone, held, starts)[:, 0],
+            note=f"{size[0]} images",
             settles=True,
         )
 

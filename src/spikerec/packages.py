@@ -127,9 +127,11 @@ def read_member(archive: Path, member: str) -> bytes:
     Raises:
         FetchError: no such member, or it is not a plain file, or the archive is damaged.
     """
-    try:
+    with _reading(archive):
         if zipfile.is_zipfile(archive):
             with open_zip(archive) as packed:
+                if member not in packed.namelist():
+                    raise FetchError(f"{archive.name} does not hold {member}.")
                 if packed.getinfo(member).file_size > MOST_MEMBER_BYTES:
                     raise FetchError(f"{member} in {archive.name} is larger than it may be.")
                 return packed.read(member)
@@ -137,15 +139,20 @@ def read_member(archive: Path, member: str) -> bytes:
             for entry in _passed(packed_tar, archive):
                 if entry.name == member:
                     return _content(packed_tar, entry, archive)
-    except KeyError as error:
-        raise FetchError(f"{archive.name} does not hold {member}.") from error
+    raise FetchError(f"{archive.name} does not hold {member}.")
+
+
+@contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    """Turn what a library raises on damaged bytes, wherever it may, into one error of ours."""
+    try:
+        yield
     except FetchError:
         raise
     except Exception as error:  # damaged bytes make the libraries fail wherever they happen to
         raise FetchError(
             f"{archive.name} is damaged ({type(error).__name__}). Fetch it again."
         ) from error
-    raise FetchError(f"{archive.name} does not hold {member}.")
 
 
 class _Entry(tarfile.TarInfo):
@@ -239,22 +246,15 @@ def read_debian(archive: Path, members: Sequence[str]) -> Iterator[tuple[str, by
         FetchError: it is no such package, is damaged, or lacks one of them.
     """
     left = set(members)
-    try:
-        with _debian_files(archive) as packed:
-            for entry in _passed(packed, archive):
-                name = entry.name.removeprefix("./")
-                if name not in left:
-                    continue
-                left.remove(name)
-                yield name, _content(packed, entry, archive)
-                if not left:
-                    return
-    except FetchError:
-        raise
-    except Exception as error:  # damaged bytes make the libraries fail wherever they happen to
-        raise FetchError(
-            f"{archive.name} is damaged ({type(error).__name__}). Fetch it again."
-        ) from error
+    with _reading(archive), _debian_files(archive) as packed:
+        for entry in _passed(packed, archive):
+            name = entry.name.removeprefix("./")
+            if name not in left:
+                continue
+            left.remove(name)
+            yield name, _content(packed, entry, archive)
+            if not left:
+                return
     if left:
         raise FetchError(f"{archive.name} does not hold {min(left)}.")
 

@@ -48,7 +48,7 @@ from spikerec.simulation import (
 )
 from spikerec.simulation.cards import is_card, plain_values
 from spikerec.simulation.layout import card_path
-from spikerec.simulation.scenes import MOTION_SPAN
+from spikerec.simulation.scenes import MOTION_SPAN, VARIED_STYLE
 from spikerec.simulation.synthesise import CARD, CARD_VERSION, UNFINISHED_CARD, Progress
 from spikerec.spikes.folders import listed
 
@@ -84,20 +84,6 @@ MIXED_CAMERAS: Mapping[str, CameraChoice] = {
     "shot": CameraChoice(Camera(threshold=255.0, shot_noise=True)),
     "stray": CameraChoice(Camera(stray_rate=0.007)),
 }
-
-#: Motion from 0.01 to 2 pixels a readout, over 61 readouts, and changing light.
-VARIED_STYLE = SceneStyle(
-    motion=(0.6, 122.0),
-    object_motion=(0.6, 122.0),
-    warp=3.0,
-    limbs=0.4,
-    brightness=(0.4, 1.0),
-    still=0.2,
-    parallax=0.3,
-    linear=0.3,
-    flicker=0.1,
-)
-
 
 SMALL_SCENES: Mapping[str, int] = {"train": 400, "val": 8, "test": 24}
 

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from spikerec.errors import ConfigError, DataError, WeightsError
 from spikerec.models.base import Network
 from spikerec.parsing import SMALL_DOCUMENT, read_json
-from spikerec.simulation import Camera, RandomScene, SceneStyle, bundled_images
+from spikerec.simulation import Camera, RandomScene, bundled_images
+from spikerec.simulation.scenes import VARIED_STYLE
 from spikerec.spikes.files import atomic_path
 from spikerec.weights.checkpoint import digest
 from spikerec.weights.trained import weights_file
@@ -44,21 +45,10 @@ INPUT_LEVELS, WEIGHT_LEVELS = (0, 255), (-128, 127)
 #: Bounds of the step between two levels, which is computed in float32.
 FLOAT32 = torch.finfo(torch.float32)
 
-#: The scenes that ranges are measured on: as varied as those that the shipped networks learnt
-#: from. Every other one is as bright as a stream can be; a range from dim scenes would clip it.
+#: The scenes that ranges are measured on, as varied as those that the shipped networks learnt from.
+#: Every other one is as bright as a stream can be; a range from dim scenes would clip it.
 WINDOWS, SIDE = 24, 160
 LEAST_LIGHT_SCALE = 0.1
-STYLE = SceneStyle(
-    motion=(0.6, 122.0),
-    object_motion=(0.6, 122.0),
-    warp=3.0,
-    limbs=0.4,
-    brightness=(0.4, 1.0),
-    still=0.2,
-    parallax=0.3,
-    linear=0.3,
-    flicker=0.1,
-)
 
 
 @dataclass(frozen=True)
@@ -179,7 +169,7 @@ def _simulated(readouts: int) -> Iterator[Tensor]:
             Camera(light_scale, threshold=255.0, shot_noise=True),
             Camera(light_scale, stray_rate=0.007),
         )[seed % 3]
-        scene = RandomScene(images, height=SIDE, width=SIDE, seed=seed, style=STYLE)
+        scene = RandomScene(images, height=SIDE, width=SIDE, seed=seed, style=VARIED_STYLE)
         yield camera.expose(scene.frames(0, readouts), seed=seed)[None]
 
 

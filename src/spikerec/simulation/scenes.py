@@ -95,6 +95,20 @@ class SceneStyle:
             )
 
 
+#: Motion from 0.01 to 2 pixels a readout, over 61 readouts, and changing light.
+VARIED_STYLE = SceneStyle(
+    motion=(0.6, 122.0),
+    object_motion=(0.6, 122.0),
+    warp=3.0,
+    limbs=0.4,
+    brightness=(0.4, 1.0),
+    still=0.2,
+    parallax=0.3,
+    linear=0.3,
+    flicker=0.1,
+)
+
+
 @checked
 class RandomScene(LayeredScene):
     """A moving scene drawn from photographs and a seed.
