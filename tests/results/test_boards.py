@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spikerec.errors import ResultsError
 from spikerec.results import Problem, Record, Samples, WeightsInfo, read_record
 from spikerec.results.boards import Board, Choice, gather
-from spikerec.results.formats import latex, markdown
+from spikerec.results.formats import csv_rows, latex, markdown
 from spikerec.results.labels import LabelFacts, unique_labels
 from spikerec.results.page import render
 from spikerec.results.tables import board_table, standings
@@ -339,6 +339,8 @@ def test_the_best_rows_are_kept_and_the_rest_named_in_every_table() -> None:
     stated = "The 2 best of 3 rows are shown, here and in every file. Raise rows to show TFI."
     for text in (markdown([board_table(board, stands)]), latex(board, stands), page):
         assert stated in text
+    rows = csv_rows([board], stands)
+    assert [row["sreds (test): rows left out"] for row in rows] == [1, 1]
 
 
 def test_what_is_shown_can_be_chosen() -> None:

@@ -143,6 +143,7 @@ def csv_rows(boards: Sequence[Board], stands: Standings) -> list[dict[str, objec
 
     Columns of a metric: the mean; `low` and `high`, its 95 % interval; `rank`; `reported`; `note`,
     what contradicts it or why it is missing. Of a board with factors, `breaks down at FACTOR`.
+    Of a board with more rows than it shows, `rows left out`, the same number in each of its rows.
     """
     rows: dict[str, dict[str, object]] = {}
     for board in boards:
@@ -178,6 +179,8 @@ def csv_rows(boards: Sequence[Board], stands: Standings) -> list[dict[str, objec
                 if label in places:
                     line[f"{board.name}: breaks down at {factor}"] = shown(places[label])
             line[f"{board.name}: record"] = record.id
+            if board.more_rows:
+                line[f"{board.name}: rows left out"] = len(board.more_rows)
     return list(rows.values())
 
 
