@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule, Windows
@@ -19,14 +20,13 @@ from spikerec.data.photos import SHARES, LivePhotos, Photos
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from spikerec.fetch import FetchError
 from spikerec.simulation import (
-    Camera,
     RandomScene,
     SceneStyle,
     bundled_images,
     deal_images,
     folder_images,
 )
-from spikerec.simulation.cards import read_card
+from spikerec.simulation.cards import plain_values, read_card
 from spikerec.simulation.images import read_grey
 from tests.fakes import fake_image, write_image
 from tests.test_packages import make_debian
@@ -164,9 +164,19 @@ def test_the_card_says_how_a_set_was_made(tmp_path: Path, pictures: Path) -> Non
     card = read_card(tmp_path / "set" / "dataset.yaml")
     assert (card["version"], card["layout"]) == (2, "streams")
     assert (card["height"], card["width"]) == (24, 32)
-    shot = {name: value for name, value in card["cameras"]["shot"].items() if name != "weight"}
-    assert Camera(**shot) == Camera(0.4, threshold=255.0, shot_noise=True)
+    assert card["cameras"]["shot"] == {"weight": 1, "threshold": 255.0, "shot_noise": True}
     assert card["style"]["motion"] == [0.6, 122]
+
+
+def test_a_set_whose_cards_state_everything_is_finished(tmp_path: Path, pictures: Path) -> None:
+    photos = make(tmp_path / "set", pictures)
+    fetch(photos)
+    card, stated = tmp_path / "set" / "dataset.yaml", plain_values(photos._card())
+    card.write_text(yaml.safe_dump(stated))  # as versions before wrote it
+    files = contents(tmp_path / "set")
+    fetch(photos)
+    assert contents(tmp_path / "set") == files
+    assert photos.scene("test", photos.clips("test")[0]) is not None
 
 
 def test_scenes_take_their_speeds_in_turn(tmp_path: Path, pictures: Path) -> None:

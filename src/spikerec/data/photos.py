@@ -46,7 +46,7 @@ from spikerec.simulation import (
     folder_images,
     write_set,
 )
-from spikerec.simulation.cards import is_card, plain_values
+from spikerec.simulation.cards import is_card
 from spikerec.simulation.layout import card_path
 from spikerec.simulation.scenes import MOTION_SPAN, VARIED_STYLE
 from spikerec.simulation.synthesise import CARD, CARD_VERSION, UNFINISHED_CARD, Progress
@@ -327,7 +327,7 @@ class Photos(MadeSet):
         """
         name = clip.files[0].parent.name if self.layout == "sreds" else clip.files[0].stem
         try:
-            is_card(self.root / CARD, plain_values(self._card()))
+            is_card(self.root / CARD, self._card())
         except DataError:
             return None
         images = [one.image for one in self._shares()[split]]

@@ -30,7 +30,8 @@ from spikerec.simulation.camera import Camera
 from spikerec.simulation.cards import (
     MOST_IMAGES,
     MOST_READOUTS,
-    plain_values,
+    concise,
+    differences,
     read_card,
     write_card,
 )
@@ -281,12 +282,12 @@ def written_before(target: Path, recording: Recording, *, overwrite: bool = Fals
     card = card_path(target)
     if not target.exists() or not card.is_file():
         return False
-    found, own = read_card(card), plain_values(recording.card())
+    found, own = concise(read_card(card), card), concise(recording.card(), card)
     found.pop(MOTION, None)
-    differing = [key for key in found.keys() | own.keys() if found.get(key) != own.get(key)]
+    differing = differences(found, own)
     if differing and not overwrite:
         raise DataError(
-            f"{target} exists already, made with other settings ({', '.join(sorted(differing))}): "
+            f"{target} exists already, made with other settings ({', '.join(differing)}): "
             "name another output, or replace it by overwrite=true."
         )
     return not differing

@@ -22,7 +22,7 @@ import torch
 
 from spikerec.errors import ConfigError, DataError, InputError
 from spikerec.kinds import checked
-from spikerec.simulation.cards import is_card, plain_values, write_card
+from spikerec.simulation.cards import is_card, write_card
 from spikerec.simulation.images import SourceImage
 from spikerec.spikes.files import lock_folder, make_folder
 
@@ -69,7 +69,6 @@ def write_set(
             "scenes must name at least one split, with at least 1 scene each; found "
             f"{dict(scenes)}."
         )
-    card = plain_values(card)
     make_folder(root)
     with lock_folder(root, wait=True):
         if is_card(root / CARD, card):
