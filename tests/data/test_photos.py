@@ -15,7 +15,14 @@ import yaml
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.data import photographs as catalogued
-from spikerec.data.photographs import catalogue, fetch_photographs, photographs
+from spikerec.data.photographs import (
+    FIRST,
+    GROUPS,
+    Photograph,
+    catalogue,
+    fetch_photographs,
+    photographs,
+)
 from spikerec.data.photos import SHARES, LivePhotos, Photos
 from spikerec.errors import ConfigError, DataError, DataNotFoundError
 from spikerec.fetch import FetchError
@@ -220,6 +227,8 @@ def test_wrong_arguments_name_their_key(tmp_path: Path, pictures: Path) -> None:
         make(tmp_path, pictures, height=0)
     with pytest.raises(ConfigError, match="scenes may name train, val, test, found extra"):
         make(tmp_path, pictures, scenes={"extra": 1})
+    with pytest.raises(ConfigError, match=r"groups must name at least one of first, .* found \[\]"):
+        make(tmp_path, pictures, groups=[])
 
 
 def test_without_apt_the_error_names_the_ways_out(
@@ -239,7 +248,9 @@ def test_pictures_come_out_of_their_package(
         for one, content in contents.items()
     ]
     files = {one.member: content for one, content in zip(listed, contents.values(), strict=True)}
-    monkeypatch.setattr(catalogued, "catalogue", lambda: listed)
+    monkeypatch.setattr(
+        catalogued, "catalogue", lambda groups: [one for one in listed if one.group in groups]
+    )
     monkeypatch.setattr(
         catalogued, "download_debian", lambda name, folder: make_debian(folder / name, files)
     )
@@ -263,8 +274,44 @@ def test_every_photograph_states_its_licence_and_digest() -> None:
     listed = catalogue()
     assert len({one.sha256 for one in listed}) == len(listed) > 30
     assert all(one.licence and len(one.sha256) == 64 for one in listed)
+    assert len({one.name for one in listed}) == len(listed)
     # Pictures that joined after the deal train only: what was tested on before still is.
     assert {one.split for one in listed} == {None, "train"}
+    for group in GROUPS[1:]:
+        assert {one.split for one in catalogue((group,))} == {"train"}
+
+
+def test_the_first_group_does_not_change() -> None:
+    digests = "".join(sorted(one.sha256 for one in catalogue(FIRST)))
+    digest = hashlib.sha256(digests.encode()).hexdigest()
+    assert digest.startswith("99cabf43f60c3c95")
+
+
+def test_a_group_that_joins_trains_only_and_moves_no_other_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = tmp_path / "sources"
+    listed: list[Photograph] = []
+    for k, (group, split) in enumerate([("first", None)] * 6 + [("more", "train")] * 2):
+        one = Photograph("pictures", f"{k}.png", "CC0", "", group=group, split=split)
+        write_image(sources / one.name, fake_image(40, 56, k))
+        digest = hashlib.sha256((sources / one.name).read_bytes()).hexdigest()
+        listed.append(replace(one, sha256=digest))
+    monkeypatch.setattr(
+        catalogued, "catalogue", lambda groups: [one for one in listed if one.group in groups]
+    )
+    shares = {}
+    for groups in (["first"], ["first", "more"]):
+        root = tmp_path / "-".join(groups)
+        changes = {"photographs": None, "sources": str(sources), "groups": groups}
+        fetch(make(root, tmp_path, **changes))
+        shares[len(groups)] = read_card(root / "dataset.yaml")["photographs"]
+    assert {name: shares[1][name] for name in ("val", "test")} == {
+        name: shares[2][name] for name in ("val", "test")
+    }
+    joined = [one for one in shares[2]["train"] if one not in shares[1]["train"]]
+    assert [one["name"] for one in joined] == ["pictures_6.png", "pictures_7.png"]
+    assert len(shares[2]["train"]) == len(shares[1]["train"]) + 2
 
 
 def make_live(root: Path, pictures: Path, **changes: object) -> LivePhotos:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from spikerec import spikes
 from spikerec.data.clips import Clip, LiveSet, MadeSet, SplitName
-from spikerec.data.photographs import fetch_photographs, photographs
+from spikerec.data.photographs import FIRST, GROUPS, Group, fetch_photographs, photographs
 from spikerec.data.sreds import SREDS
 from spikerec.errors import ConfigError, DataError, DataNotFoundError, about
 from spikerec.kinds import checked
@@ -110,10 +110,12 @@ class Photos(MadeSet):
             a readout, in place of the style's; their clips are named by them. None: the style's.
         on_first_use: simulate the set when training or evaluation first asks for it; else by
             `spikerec data fetch NAME` alone.
+        groups: groups of the packages' photographs that the set is made of.
         name: the set's name in results.
 
     Raises:
-        ConfigError: no camera, an empty range, or several light scales in the layout of SREDS.
+        ConfigError: no camera, an empty range, an unknown group of photographs, or several light
+            scales in the layout of SREDS.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Photos(MadeSet):
         layout: Layout = "streams",
         speeds: Sequence[float] | None = None,
         on_first_use: bool = False,
+        groups: Sequence[Group] = FIRST,
         name: str = "photos_small",
     ) -> None:
         super().__init__(name, root)
@@ -155,6 +158,10 @@ class Photos(MadeSet):
         if speeds is not None and (not speeds or min(speeds) < 0):
             raise ConfigError(
                 f"speeds must be speeds from 0 up, in pixels a readout, found {list(speeds)}."
+            )
+        if not groups or not set(groups) <= set(GROUPS):
+            raise ConfigError(
+                f"groups must name at least one of {', '.join(GROUPS)}, found {list(groups)}."
             )
         if layout not in ("streams", "sreds"):
             raise ConfigError(f"layout must be streams or sreds, found {layout!r}.")
@@ -179,6 +186,7 @@ class Photos(MadeSet):
         self.seed = seed
         self.style = style
         self.sources = None if sources is None else Path(sources)
+        self.groups = tuple(groups)
         self.own = None if photographs is None else Path(photographs)
         self.layout = layout
         self.speeds = None if speeds is None else tuple(speeds)
@@ -270,7 +278,7 @@ class Photos(MadeSet):
             DataError: the folder holds another set.
         """
         if self.own is None and self.sources is not None:
-            fetch_photographs(self.sources, report=report)
+            fetch_photographs(self.sources, groups=self.groups, report=report)
         write_set(self.root, self._card(), self.written, self._write, progress=progress)
         _deal.cache_clear()
 
@@ -281,7 +289,7 @@ class Photos(MadeSet):
 
     def _shares(self) -> dict[str, list[SourceImage]]:
         """The photographs of each split."""
-        return _deal(self.sources, self.own)
+        return _deal(self.sources, self.own, self.groups)
 
     def _write(self, split: str, index: int) -> None:
         layout = (
@@ -365,14 +373,19 @@ class Photos(MadeSet):
 
 
 @lru_cache(maxsize=1)  # of a process: the scenes that it writes share them
-def _deal(sources: Path | None, own: Path | None) -> dict[str, list[SourceImage]]:
+def _deal(
+    sources: Path | None, own: Path | None, groups: tuple[Group, ...]
+) -> dict[str, list[SourceImage]]:
     """The photographs of each split."""
     if own is not None:
         return deal_images(folder_images(own), SHARES, DEAL_SEED)
     if sources is None:
         return deal_images(bundled_images(), SHARES, DEAL_SEED)
-    dealt = deal_images(photographs(sources) + bundled_images(), SHARES, DEAL_SEED)
-    return {split: share + photographs(sources, split) for split, share in dealt.items()}
+    every = photographs(sources, groups=groups) + bundled_images()
+    dealt = deal_images(every, SHARES, DEAL_SEED)
+    return {
+        split: share + photographs(sources, split, groups=groups) for split, share in dealt.items()
+    }
 
 
 def with_defaults(
