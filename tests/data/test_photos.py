@@ -77,6 +77,34 @@ def test_scenes_have_their_own_light_scale_and_give_windows(tmp_path: Path, pict
     assert sample["light_scale"] == np.float32(scales[0])
 
 
+@pytest.mark.parametrize("layout", ["streams", "sreds"])
+def test_interpolated_scenes_have_images_where_they_are_exact(
+    tmp_path: Path, pictures: Path, layout: str
+) -> None:
+    light = [0.5, 0.5]
+    photos = make(tmp_path / "set", pictures, layout=layout, light_scale=light, images_per_scene=10)
+    photos.style = SceneStyle(interpolated=1.0)
+    fetch(photos)
+    for clip in photos.clips("train"):
+        scene = photos.scene("train", clip)
+        assert scene is not None
+        assert list(clip.images) == [k for k in range(0, 100, 10) if scene.is_seen(k)]
+        assert 50 in clip.images
+        exact = read_grey(clip.images[50])
+        torch.testing.assert_close(exact, scene.frames(50, 51)[0], atol=0.5 / 255 + 1e-4, rtol=0)
+
+
+def test_an_image_is_named_by_its_number(tmp_path: Path, pictures: Path) -> None:
+    photos = make(tmp_path / "set", pictures)
+    fetch(photos)
+    images = tmp_path / "set" / "train" / "0000_images"
+    (images / "00000002.png").unlink()
+    assert list(photos.clips("train")[0].images) == [0, 20, 30]
+    (images / "copy.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"copy.png is no image of the set: expected NUMBER.png"):
+        photos.clips("train")
+
+
 def test_rates_are_those_of_the_images(tmp_path: Path, pictures: Path) -> None:
     photos = make(tmp_path / "set", pictures)
     photos.style = SceneStyle(still=1.0, objects=(0, 0), brightness=(0.5, 1.0))
@@ -361,6 +389,16 @@ def test_a_live_crop_is_a_part_of_its_scene(tmp_path: Path, pictures: Path) -> N
     assert isinstance(scene, RandomScene)
     place = (slice(3, 15), slice(7, 29))
     torch.testing.assert_close(scene.frames(0, 3, place=place), scene.frames(0, 3)[:, *place])
+
+
+def test_live_windows_are_exact_in_the_middle(tmp_path: Path, pictures: Path) -> None:
+    live = make_live(tmp_path, pictures)
+    images = [one.image for one in folder_images(pictures)]
+    exact = live.recording(images, "train/3").scene.frames(10, 11)
+    live.style = replace(live.style, interpolated=1.0)
+    for key in (10, 12):
+        scene = live.recording(images, "train/3", key_readout=key).scene
+        assert torch.equal(scene.frames(10, 11), exact) == (key == 10)
 
 
 def test_live_sets_refuse_what_they_cannot_do(tmp_path: Path, pictures: Path) -> None:

@@ -109,6 +109,17 @@ def test_a_seed_repeats_and_another_differs() -> None:
     assert not torch.equal(scene(1).frames(0, 3), scene(2).frames(0, 3))
 
 
+def test_a_seed_s_scene_is_that_of_earlier_versions() -> None:
+    """The brightness is drawn last but for the flicker; the figures are of November 2026."""
+    drawn = scene(7, objects=(2, 2), limbs=1.0, still=0.2, parallax=0.5, brightness=(0.4, 1.0))
+    assert len(drawn.layers) == 5
+    assert drawn.brightness == pytest.approx(0.43628938)
+    assert isinstance(last := drawn.layers[3].path, Path)
+    assert last.x.offset == pytest.approx(-11.53087091)
+    assert last.x.amplitudes.tolist() == pytest.approx([-9.01953496, -0.54117210])
+    assert last.x.periods.tolist() == pytest.approx([335.26906461, 84.67220325])
+
+
 def test_a_scene_changes_smoothly() -> None:
     frames = scene(0, objects=(1, 3)).frames(0, 120)
     steps = (frames[1:] - frames[:-1]).abs().mean((1, 2))

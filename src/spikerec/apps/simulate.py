@@ -110,7 +110,7 @@ def _scene(config: DictConfig, inputs: list[Path]) -> tuple[Scene, int]:
     """The scene, and how many images are to be written of it."""
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in inputs):
         images = PHOTOGRAPH_IMAGES if config.images is None else config.images
-        return _moving_photographs(config, inputs), images
+        return _moving_photographs(config, inputs, images), images
     if len(inputs) > 1:
         raise ConfigError(
             f"input names {len(inputs)} files that are not all images: expected one video, one "
@@ -142,22 +142,31 @@ def _video(
     )
 
 
-def _moving_photographs(config: DictConfig, inputs: list[Path]) -> Scene:
+def _moving_photographs(config: DictConfig, inputs: list[Path], images: int) -> Scene:
     """A scene of photographs: grey, or in colour behind a Bayer mosaic."""
+    middle = images // 2 * config.readouts_per_image
     if config.bayer is None:
-        return _random_scene(config, [read_grey(path) for path in inputs])
+        return _random_scene(config, [read_grey(path) for path in inputs], middle)
     colours = [read_colour(path) for path in inputs]
     # One seed: all that is drawn, but for the light, is the same in each colour.
-    channels = [_random_scene(config, [image[index] for image in colours]) for index in range(3)]
+    channels = [
+        _random_scene(config, [image[index] for image in colours], middle) for index in range(3)
+    ]
     return BayerScene(channels, config.bayer)
 
 
-def _random_scene(config: DictConfig, photographs: list[Tensor]) -> RandomScene:
+def _random_scene(config: DictConfig, photographs: list[Tensor], middle: int) -> RandomScene:
     height, width = _size(config) or photographs[0].shape
     device = present_device(config.device)
     style = instantiate(config.style, SceneStyle, "style")
     return RandomScene(
-        photographs, height=height, width=width, seed=config.seed, style=style, device=device
+        photographs,
+        height=height,
+        width=width,
+        seed=config.seed,
+        style=style,
+        key_readout=middle,
+        device=device,
     )
 
 

@@ -7,7 +7,8 @@ what one size tests on, no size trains on. Two layouts on disk serve the same sc
 
     ROOT/dataset.yaml               the data card; appears when the last scene is written
     ROOT/SPLIT/0000.dat, .yaml      a scene's stream, its geometry and light scale
-    ROOT/SPLIT/0000_images/K.png    its intensity at the readout (K − 1) · readouts_per_image
+    ROOT/SPLIT/0000_images/K.png    its intensity at the readout (K − 1) · readouts_per_image; of an
+                                    interpolated scene, at the readouts that are exact alone
     ROOT/SPLIT/0000.simulation.yaml its camera, its seed, and the motion at each image
 """
 
@@ -97,6 +98,8 @@ class Photos(MadeSet):
         light_scale: range of the light scales, drawn log-uniformly.
         scenes: split → number of scenes.
         images_per_scene: images of a scene; it lasts `readouts_per_image` times as many readouts.
+            A scene that is interpolated (`SceneStyle.interpolated`) has those that are exact alone,
+            the one in the middle among them.
         readouts_per_image: readouts between images.
         height: rows.
         width: columns.
@@ -241,7 +244,7 @@ class Photos(MadeSet):
         if sidecar.light_scale is None:
             raise DataError(f"{path} has no light scale in its sidecar: fetch the set again.")
         images = listed(path.with_name(f"{path.stem}_images"), (".png",))
-        keys = {self.readouts_per_image * k: image for k, image in enumerate(images)}
+        keys = {self.readouts_per_image * (_number(image) - 1): image for image in images}
         name = path.stem
         if self.speeds is not None:
             name = f"{name}_{self._speed(int(name)):g}px"
@@ -303,13 +306,17 @@ class Photos(MadeSet):
             layout.write(split, name, self.recording(images, f"{split}/{index}"))
 
     @checked
-    def recording(self, images: Sequence[Tensor], label: str) -> Recording:
-        """Scene and camera of one label: a function of the set's seed and the label alone.
+    def recording(
+        self, images: Sequence[Tensor], label: str, key_readout: int | None = None
+    ) -> Recording:
+        """Scene and camera of one label: a function of the set's seed, label and key readout alone.
 
         Args:
             images: photographs, each (h, w) float32 in [0, 1], on the device to render on.
             label: which scene, as `train/7`.
+            key_readout: see `RandomScene`; None: that of the image in the middle.
         """
+        middle = self.images_per_scene // 2 * self.readouts_per_image
         digest = hashlib.sha256(f"{self.seed}/{label}".encode()).digest()
         seed = int.from_bytes(digest[:8], "big") >> 2
         random = np.random.default_rng(seed)
@@ -323,6 +330,7 @@ class Photos(MadeSet):
             width=self.width,
             seed=seed,
             style=self._style(int(label.rpartition("/")[2])),
+            key_readout=middle if key_readout is None else key_readout,
             device=images[0].device,
         )
         camera = replace(self.cameras[chosen].camera, light_scale=light_scale)
@@ -370,6 +378,13 @@ class Photos(MadeSet):
                 for split, share in self._shares().items()
             },
         }
+
+
+def _number(image: Path) -> int:
+    """The number of an image, from 1, by which it is named."""
+    if not image.stem.isdecimal():
+        raise DataError(f"{image} is no image of the set: expected NUMBER.png. Remove it.")
+    return int(image.stem)
 
 
 @lru_cache(maxsize=1)  # of a process: the scenes that it writes share them
@@ -458,7 +473,7 @@ class LivePhotos(Photos, LiveSet):
     def _window(
         self, images: Sequence[Tensor], seed: int, window: int, height: int, width: int
     ) -> tuple[Tensor, Tensor, float]:
-        recording = self.recording(images, f"train/{seed}")
+        recording = self.recording(images, f"train/{seed}", key_readout=window // 2)
         random = np.random.default_rng(seed)
         top = int(random.integers(self.height - height + 1))
         left = int(random.integers(self.width - width + 1))

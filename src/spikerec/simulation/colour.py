@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import InputError
-from spikerec.simulation.layers import Scene
-from spikerec.simulation.video import VideoScene
+from spikerec.simulation.layers import Filmed, Scene
 from spikerec.spikes.bayer import BayerPattern, check_bayer, mosaic
 
 
@@ -45,9 +44,9 @@ class BayerScene:
         return self.channels[0].num_readouts
 
     def is_seen(self, readout: int) -> bool:
-        """True unless the scene is a video's, and none of its frames shows the readout."""
+        """See `Filmed.is_seen`."""
         scene = self.channels[0]
-        return scene.is_seen(readout) if isinstance(scene, VideoScene) else True
+        return scene.is_seen(readout) if isinstance(scene, Filmed) else True
 
     def frames(self, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """See `Scene.frames`: the light that each pixel sees."""

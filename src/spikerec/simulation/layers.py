@@ -40,6 +40,14 @@ class Scene(Protocol):
         """Intensity at the readouts start … stop − 1: (stop − start, H, W) in [0, 1]."""
 
 
+@runtime_checkable
+class Filmed(Protocol):
+    """A scene that may come from a video: between its frames no camera saw it."""
+
+    def is_seen(self, readout: int) -> bool:
+        """True unless the intensity at the readout is interpolated between frames."""
+
+
 @dataclass(frozen=True)
 class Wave:
     """A smooth function of time: offset + Σ amplitude · sin(2π t / period + phase).
@@ -192,25 +200,22 @@ class Layer:
         warp = self.warp and Warp(self.warp.fields.to(device), self.warp.waves)
         return replace(self, picture=self.picture.to(device), warp=warp)
 
-    def moved(self, start: float, stop: float, points: Tensor) -> Tensor:
-        """Places (H, W, 2) at time `stop` of what the layer shows at points (H, W, 3) at `start`.
+    def is_seen(self, readout: int) -> bool:
+        """True: a layer is exact at all readouts, unless it is filmed."""
+        del readout
+        return True
 
-        A layer that bends has no closed inverse: its bend at `stop` is looked up where the point
-        was found in the round before. Bends are so much smoother than a pixel that a round leaves
-        a fifth of the error.
-        """
+    def moved(self, start: float, stop: float, points: Tensor) -> Tensor:
+        """Places (H, W, 2) at `stop` of what the layer shows at points (H, W, 3) at `start`."""
         times = torch.tensor([start, stop], dtype=torch.float64)
         before, after = self.path.homographies(times)
-        back = torch.linalg.inv(after)
-        shown = _projected(before, points[..., :2].double())
-        if self.warp is None:
-            return _projected(back, shown).float()
-        bend, later_bend = self.warp(times).double()
-        shown = shown + bend
-        places = _projected(back, shown - later_bend)
-        for _ in range(BEND_ROUNDS):
-            places = _projected(back, shown - _sampled(later_bend, places))
-        return places.float()
+        places = points[..., :2].double()
+        shown = _projected(before, places)
+        later_bend = None
+        if self.warp is not None:
+            bend, later_bend = self.warp(times).double()
+            shown = shown + _sampled(bend, places)
+        return found(shown, torch.linalg.inv(after), later_bend, places).float()
 
     def render(self, times: Tensor, points: Tensor, place: Place = EVERYWHERE) -> Tensor:
         """The layer at times (T,) seen through points (H, W, 3): (T, C, H, W), C as `picture`.
@@ -263,6 +268,10 @@ class LayeredScene:
     def num_readouts(self) -> int | None:
         """A layered scene has no end."""
         return None
+
+    def is_seen(self, readout: int) -> bool:
+        """See `Filmed.is_seen`."""
+        return all(layer.is_seen(readout) for layer in self.layers)
 
     @checked
     def frames(
@@ -327,6 +336,28 @@ def pixel_centres(height: int, width: int) -> Tensor:
     x = torch.arange(width) - (width - 1) / 2
     grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
     return torch.stack((grid_x, grid_y, torch.ones_like(grid_x)), dim=-1)
+
+
+def found(shown: Tensor, back: Tensor, bend: Tensor | None, places: Tensor) -> Tensor:
+    """Places of the scene at which a layer shows points of its picture, at one time.
+
+    A layer that bends has no closed inverse: its bend is looked up where the point was found in the
+    round before. Bends are so much smoother than a pixel that a round leaves a fifth of the error.
+
+    Args:
+        shown: (h, w, 2) float64, points of the picture.
+        back: (3, 3) homography from the picture to the scene.
+        bend: (H, W, 2) float64, of all pixels of the scene; None where the layer does not bend.
+        places: (h, w, 2) float64, where to begin to look.
+
+    Returns:
+        (h, w, 2) float64, from the scene's centre.
+    """
+    if bend is None:
+        return _projected(back, shown)
+    for _ in range(1 + BEND_ROUNDS):
+        places = _projected(back, shown - _sampled(bend, places))
+    return places
 
 
 def _projected(matrix: Tensor, places: Tensor) -> Tensor:

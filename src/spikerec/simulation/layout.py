@@ -37,8 +37,7 @@ from spikerec.simulation.cards import (
 )
 from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.images import write_colour, write_grey
-from spikerec.simulation.layers import LayeredScene, Scene
-from spikerec.simulation.video import VideoScene
+from spikerec.simulation.layers import Filmed, LayeredScene, Scene
 from spikerec.spikes.dat import encode_readouts
 from spikerec.spikes.files import Unfinished, atomic_path, lock_output, make_folder, sync
 from spikerec.spikes.geometry import Geometry, Sidecar, write_sidecar
@@ -59,8 +58,8 @@ class Recording:
         scene: what is seen.
         camera: what sees it.
         seed: of the camera's noise.
-        images: number of true images to keep; of a video with uneven gaps those that its frames
-            show, the others are left out.
+        images: number of true images to keep; of a video, and of a scene that is interpolated as
+            one, those that its frames show: the others are left out.
         readouts_per_image: readouts from one image to the next.
         source: plain values that say what the scene is made of, for the card.
 
@@ -114,7 +113,7 @@ class Recording:
         return sum(map(self._is_seen, range(self.images)))
 
     def _is_seen(self, index: int) -> bool:
-        if isinstance(self.scene, VideoScene | BayerScene):
+        if isinstance(self.scene, Filmed):
             return self.scene.is_seen(index * self.readouts_per_image)
         return True
 

@@ -14,6 +14,7 @@ law in a share of the scenes (`SceneStyle.linear`).
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from spikerec.errors import ConfigError, InputError
 from spikerec.kinds import checked
+from spikerec.simulation.filmed import Film, filmed
 from spikerec.simulation.layers import (
     JointedPath,
     Layer,
@@ -38,6 +40,10 @@ from spikerec.simulation.layers import (
 MOTION_SPAN = 61  # readouts over which motion is stated: the window of STIR
 LARGEST_ZOOM = 1.15  # photographs are prepared at one scale: more would show blur
 DETAIL = 2  # pixels of a photograph for one of the scene, a side
+FRAME_INTERVALS = (20, 150)  # readouts from a frame to the next in sets made from video
+IMAGE_STEP = 10  # readouts between the images of our sets: frames are at some of them
+FARTHEST = 40.0  # pixels from a frame to the next, unless they are 20 readouts apart
+LARGEST_FLOW_ERROR = 0.02  # of the motion that frames are interpolated by
 DISPLAY_GAMMA = 2.2  # grey values of photographs are light to the power 1 / 2.2, about (sRGB)
 
 
@@ -60,6 +66,9 @@ class SceneStyle:
             background does, but farther because it is nearer, in [0, 1].
         linear: probability that the photographs' grey values are linearised, in [0, 1].
         flicker: probability that the light flickers as a lamp's does, in [0, 1].
+        interpolated: probability that the scene is exact at every 20 to 150 readouts alone, and
+            interpolated between them, as sets made from video are (`spikerec.simulation.filmed`),
+            in [0, 1]. The light that changes is exact at all readouts.
 
     Raises:
         ConfigError: a range that is empty or negative, or a value outside its range.
@@ -75,6 +84,7 @@ class SceneStyle:
     parallax: float = 0.0
     linear: float = 0.0
     flicker: float = 0.0
+    interpolated: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("motion", "object_motion", "objects"):
@@ -85,7 +95,7 @@ class SceneStyle:
                 )
         if self.warp < 0:
             raise ConfigError(f"warp must be 0 or above, found {self.warp}.")
-        for name in ("limbs", "still", "parallax", "linear", "flicker"):
+        for name in ("limbs", "still", "parallax", "linear", "flicker", "interpolated"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be in [0, 1], found {getattr(self, name)}.")
         if len(self.brightness) != 2 or not 0 < self.brightness[0] <= self.brightness[1] <= 1:
@@ -122,6 +132,7 @@ class RandomScene(LayeredScene):
         width: columns of the scene.
         seed: of everything that is drawn.
         style: how much happens.
+        key_readout: readout that is exact where the scene is interpolated.
         device: where frames are computed.
 
     Raises:
@@ -136,6 +147,7 @@ class RandomScene(LayeredScene):
         width: int,
         seed: int,
         style: SceneStyle | None = None,
+        key_readout: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         if not images:
@@ -161,6 +173,13 @@ class RandomScene(LayeredScene):
         brightness = draw.flicker(light) if draw.happens(style.flicker) else light
         layers = [_seen_by_pixels(one.to(device)) for one in layers]
         super().__init__(layers, height=height, width=width, brightness=brightness)
+        # What options of later versions draw comes apart, so that a seed's scenes stay as they are.
+        apart = draw.apart("interpolated")
+        if apart.happens(style.interpolated):
+            speed = float(self.flow(key_readout, key_readout + 1).norm(dim=-1).max())
+            film = Film(key_readout, apart.interval(speed))
+            error = apart.bumps(height, width)[0, ..., 0] * apart.uniform(0, LARGEST_FLOW_ERROR)
+            self.layers = tuple(filmed(one, film, error.to(device)) for one in self.layers)
 
 
 @checked
@@ -211,7 +230,13 @@ class _Draw:
     """Random choices of a scene, from one generator on the CPU."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.generator = torch.Generator().manual_seed(seed)
+
+    def apart(self, purpose: str) -> _Draw:
+        """Choices of their own for one purpose, which shift no others."""
+        digest = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()
+        return _Draw(int.from_bytes(digest[:8], "big") >> 2)
 
     def uniform(self, low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=self.generator).item()
@@ -238,11 +263,24 @@ class _Draw:
         phase = torch.tensor([self.uniform(0, 2 * math.pi)], dtype=torch.float64)
         return Wave(light - depth, torch.full_like(period, depth), period, phase)
 
+    def interval(self, speed: float) -> int:
+        """Readouts from a frame of a video to the next, where things move by `speed` a readout."""
+        least, most = FRAME_INTERVALS
+        drawn = min(self.log_uniform(least, most), FARTHEST / max(speed, FARTHEST / most))
+        return max(least, IMAGE_STEP * round(drawn / IMAGE_STEP))
+
     def order(self, count: int) -> list[int]:
         return [int(one) for one in torch.randperm(count, generator=self.generator)]
 
     def normal(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator)
+
+    def bumps(self, height: int, width: int, count: int = 1) -> Tensor:
+        """Smooth fields of a few bumps, each of unit amplitude: (count, H, W, 2)."""
+        coarse = self.normal(count, 2, self.whole(3, 6), self.whole(3, 6))
+        fields = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
+        fields = fields / fields.abs().amax((1, 2, 3), keepdim=True)
+        return fields.permute(0, 2, 3, 1).contiguous()
 
     def wave(self, amplitude: float, period: float, offset: float = 0.0) -> Wave:
         """One slow swing with a faster, weaker one upon it, as a hand-held camera has."""
@@ -386,12 +424,10 @@ def _warp(height: int, width: int, draw: _Draw, amplitude: float) -> Warp | None
     """Three bending fields of a few bumps across the scene."""
     if not amplitude:
         return None
-    coarse = draw.normal(3, 2, draw.whole(3, 6), draw.whole(3, 6))
-    fields = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
-    fields = fields / fields.abs().amax((1, 2, 3), keepdim=True)
+    fields = draw.bumps(height, width, count=3)
     share = draw.uniform(0, amplitude) / 3
     waves = tuple(draw.wave(share, draw.uniform(120, 400)) for _ in range(3))
-    return Warp(fields.permute(0, 2, 3, 1).contiguous(), waves)
+    return Warp(fields, waves)
 
 
 def _outline(size: int, radius: float, draw: _Draw) -> Tensor:
