@@ -320,26 +320,29 @@ def test_a_group_that_joins_trains_only_and_moves_no_other_picture(
 ) -> None:
     sources = tmp_path / "sources"
     listed: list[Photograph] = []
-    for k, (group, split) in enumerate([("first", None)] * 6 + [("more", "train")] * 2):
+    for k, group in enumerate(["first"] * 6 + ["more"] * 2 + ["cutouts"]):
+        split = None if group == "first" else "train"
         one = Photograph("pictures", f"{k}.png", "CC0", "", group=group, split=split)
-        write_image(sources / one.name, fake_image(40, 56, k))
+        picture = fake_image(40, 56, k)
+        if group == "cutouts":
+            opacity = np.where(picture > 128, 255, 0).astype(np.uint8)
+            picture = np.stack((picture, picture, picture, opacity), axis=-1)
+        write_image(sources / one.name, picture)
         digest = hashlib.sha256((sources / one.name).read_bytes()).hexdigest()
         listed.append(replace(one, sha256=digest))
     monkeypatch.setattr(
         catalogued, "catalogue", lambda groups: [one for one in listed if one.group in groups]
     )
-    shares = {}
-    for groups in (["first"], ["first", "more"]):
+    cards = []
+    for groups in (["first"], ["first", "more", "cutouts"]):
         root = tmp_path / "-".join(groups)
-        changes = {"photographs": None, "sources": str(sources), "groups": groups}
-        fetch(make(root, tmp_path, **changes))
-        shares[len(groups)] = read_card(root / "dataset.yaml")["photographs"]
-    assert {name: shares[1][name] for name in ("val", "test")} == {
-        name: shares[2][name] for name in ("val", "test")
-    }
-    joined = [one for one in shares[2]["train"] if one not in shares[1]["train"]]
-    assert [one["name"] for one in joined] == ["pictures_6.png", "pictures_7.png"]
-    assert len(shares[2]["train"]) == len(shares[1]["train"]) + 2
+        fetch(make(root, tmp_path, photographs=None, sources=str(sources), groups=groups))
+        cards.append(read_card(root / "dataset.yaml")["photographs"])
+    first, every = cards
+    assert (first["val"], first["test"]) == (every["val"], every["test"])
+    assert every["train"][: len(first["train"])] == first["train"]
+    joined = every["train"][len(first["train"]) :]
+    assert [one["name"] for one in joined] == [f"pictures_{k}.png" for k in (6, 7, 8)]
 
 
 def make_live(root: Path, pictures: Path, **changes: object) -> LivePhotos:

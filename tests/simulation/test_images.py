@@ -14,7 +14,14 @@ from PIL import ExifTags, Image
 
 from spikerec.errors import DataError, DataNotFoundError
 from spikerec.simulation import bundled_images, folder_images, images, opening
-from spikerec.simulation.images import fitted, image_size, read_colour, read_grey, write_grey
+from spikerec.simulation.images import (
+    fitted,
+    image_size,
+    read_colour,
+    read_cut_out,
+    read_grey,
+    write_grey,
+)
 
 
 def test_bundled_images_need_no_download() -> None:
@@ -173,6 +180,19 @@ def test_what_is_no_image_is_one_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.png cannot be read as an image: it is damaged"):
         read_grey(tmp_path / "a.png")
+
+
+def test_a_cut_out_has_grey_and_opacity(tmp_path: Path) -> None:
+    levels = np.zeros((10, 12, 4), np.uint8)
+    levels[..., :3] = 102
+    levels[2:5, 3:9, 3] = 255
+    cut_out = read_cut_out(saved(tmp_path / "a.png", Image.fromarray(levels)))
+    assert cut_out.shape == (2, 10, 12)
+    torch.testing.assert_close(cut_out[0], torch.full((10, 12), 0.4))
+    assert cut_out[1].sum() == 18
+    opaque = saved(tmp_path / "b.png", Image.fromarray(levels[..., :3]))
+    with pytest.raises(DataError, match="has no outline: expected a picture with a transparent"):
+        read_cut_out(opaque)
 
 
 def test_written_intensity_reads_back_to_half_a_level(tmp_path: Path) -> None:

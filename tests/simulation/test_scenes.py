@@ -264,6 +264,33 @@ def test_images_that_a_scene_shows_are_checked(images: list[torch.Tensor], messa
         RandomScene(images, height=16, width=16, seed=0, style=SceneStyle(objects=(1, 1)))
 
 
+def cut_out(grey: float) -> torch.Tensor:
+    """A disc of one grey, black where it is transparent."""
+    centres = pixel_centres(40, 50)
+    opacity = (torch.hypot(centres[..., 0], centres[..., 1]) < 15).float()
+    return torch.stack((grey * opacity, opacity))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_cut_out_is_an_object_and_shows_what_is_opaque_alone(seed: int) -> None:
+    images = [cut_out(0.8), torch.full((64, 64), 0.2), cut_out(0.8)]
+    style = SceneStyle(objects=(2, 2), limbs=1.0, object_motion=(1, 5))
+    found = RandomScene(images, height=32, width=40, seed=seed, style=style)
+    assert len(found.layers) == 3  # no limb hangs on a cut-out
+    frame = found.frames(0, 1)
+    assert frame.min().item() == pytest.approx(0.2, abs=1e-3)
+    assert frame.max().item() == pytest.approx(0.8, abs=1e-3)
+    with pytest.raises(InputError, match=r"images\[0\] must be a grey float image"):
+        RandomScene(images[:1], height=32, width=40, seed=seed)
+
+
+def test_a_cut_out_is_linearised_without_its_outline() -> None:
+    images = [cut_out(0.5), torch.full((64, 64), 0.5)]
+    style = SceneStyle(objects=(1, 1), still=1.0, linear=1.0)
+    frame = RandomScene(images, height=32, width=40, seed=0, style=style).frames(0, 1)
+    torch.testing.assert_close(frame, torch.full_like(frame, 0.5**2.2), atol=1e-3, rtol=0)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_renders_the_same_scene() -> None:

@@ -24,7 +24,8 @@ from spikerec.parsing import RUN_DOCUMENT, parse_yaml
 from spikerec.simulation.images import SourceImage, source_image
 
 #: Groups of pictures: those of the sets `photos_tiny` to `photos_large`, and later ones.
-Group = Literal["first", "more"]
+#: `cutouts` have a transparent part, and are shown as objects alone.
+Group = Literal["first", "more", "cutouts"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 FIRST: tuple[Group, ...] = ("first",)
 
@@ -140,7 +141,11 @@ def photographs(
             f"{folder} lacks {len(missing)} of {len(listed)} photographs ({missing[0]}, …): run "
             "`spikerec data fetch NAME` for a set that is made of them."
         )
-    return [source_image(folder / one.name, one.licence) for one in listed if one.split == split]
+    return [
+        source_image(folder / one.name, one.licence, is_cut_out=one.group == "cutouts")
+        for one in listed
+        if one.split == split
+    ]
 
 
 def _get(package: str, scratch: Path) -> Path:

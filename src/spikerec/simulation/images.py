@@ -67,11 +67,11 @@ BUNDLED_IMAGES = {
 @checked
 @dataclass(frozen=True)
 class SourceImage:
-    """A photograph to make scenes from.
+    """A photograph, or a cut-out, to make scenes from.
 
     Attributes:
         name: file name.
-        image: (h, w) float32 in [0, 1], grey.
+        image: float32 in [0, 1]: grey (h, w), or grey and opacity (2, h, w) of a cut-out.
         licence: under which it may be used.
         sha256: digest of the file.
     """
@@ -145,6 +145,21 @@ def read_grey(path: Path, largest_side: int | None = None) -> Tensor:
         share = largest_side / max(grey.shape)
         grey = resized(grey, *(max(1, round(length * share)) for length in grey.shape))
     return grey.clamp_(0, 1)
+
+
+def read_cut_out(path: Path) -> Tensor:
+    """Read an image with transparency: grey intensity and opacity, (2, h, w) float32 in [0, 1].
+
+    Raises:
+        DataNotFoundError: no such file.
+        DataError: as of `read_grey`, or nothing of it is transparent, or all.
+    """
+    with open_image(path) as opened:
+        image = ImageOps.exif_transpose(opened).convert("RGBA")
+    opacity = torch.from_numpy(_scaled(np.asarray(image.getchannel("A")), 255))
+    if not 0 == opacity.min() < opacity.max():
+        raise DataError(f"{path} has no outline: expected a picture with a transparent part.")
+    return torch.stack((torch.from_numpy(_grey(image, path)), opacity))
 
 
 def read_colour(path: Path) -> Tensor:
@@ -284,7 +299,7 @@ def fitted(image: Tensor, height: int, width: int) -> Tensor:
     return resized(image[top : top + rows, left : left + columns], height, width)
 
 
-def source_image(path: Path, licence: str) -> SourceImage:
-    """A photograph read as grey intensity, reduced to at most 2048 pixels a side."""
-    image = read_grey(path, LARGEST_SIDE)
+def source_image(path: Path, licence: str, *, is_cut_out: bool = False) -> SourceImage:
+    """A photograph read as grey intensity, reduced to at most 2048 pixels a side, or a cut-out."""
+    image = read_cut_out(path) if is_cut_out else read_grey(path, LARGEST_SIDE)
     return SourceImage(path.name, image, licence, hashlib.sha256(path.read_bytes()).hexdigest())

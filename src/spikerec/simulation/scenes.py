@@ -1,8 +1,8 @@
 """Random moving scenes from still photographs.
 
 A scene is a stack of layers, far to near (`spikerec.simulation.layers`). Each layer is a
-photograph; the background also bends locally, and the nearer layers are cut out along soft-edged
-outlines and move on their own.
+photograph; the background also bends locally, and the nearer layers move on their own: photographs
+cut out along soft-edged outlines, or cut-outs with an outline of their own.
 
 A pixel of a scene sees the light of its whole square. Photographs are therefore kept at `DETAIL`
 times the resolution of the scene, averaged over the square of a pixel, and only then sampled, so
@@ -44,6 +44,8 @@ FRAME_INTERVALS = (20, 150)  # readouts from a frame to the next in sets made fr
 IMAGE_STEP = 10  # readouts between the images of our sets: frames are at some of them
 FARTHEST = 40.0  # pixels from a frame to the next, unless they are 20 readouts apart
 LARGEST_FLOW_ERROR = 0.02  # of the motion that frames are interpolated by
+LEAST_OPACITY = 0.05  # of a cut-out, for its grey value to count
+RIM = 4  # transparent pixels around a cut-out: more than bicubic sampling reaches
 DISPLAY_GAMMA = 2.2  # grey values of photographs are light to the power 1 / 2.2, about (sRGB)
 
 
@@ -127,7 +129,8 @@ class RandomScene(LayeredScene):
     cross it on paths of their own.
 
     Args:
-        images: (h, w) float arrays in [0, 1], at least one.
+        images: float arrays in [0, 1]: photographs (h, w), at least one, and cut-outs (2, h, w) of
+            grey and opacity, which are shown as objects alone.
         height: rows of the scene.
         width: columns of the scene.
         seed: of everything that is drawn.
@@ -136,7 +139,8 @@ class RandomScene(LayeredScene):
         device: where frames are computed.
 
     Raises:
-        InputError: no image, or one that it shows is not (h, w) in [0, 1].
+        InputError: no photograph, or one of the images that it shows has another shape or leaves
+            [0, 1].
     """
 
     def __init__(
@@ -156,8 +160,11 @@ class RandomScene(LayeredScene):
         draw = _Draw(seed)
         order = draw.order(len(images))
         gamma = DISPLAY_GAMMA if draw.happens(style.linear) else 1.0
+        # A stable sort: the first photograph drawn comes to the front, as the background.
+        far = next((index for index in order if images[index].ndim == 2), order[0])
+        order.sort(key=lambda index: index != far)
         shown = [
-            _checked(images, order[index % len(order)]) ** gamma
+            _linear(_checked(images, order[index % len(order)], may_be_cut_out=index > 0), gamma)
             for index in range(1 + draw.whole(*style.objects))
         ]
         background = _background(shown[0], height, width, draw, style)
@@ -167,7 +174,7 @@ class RandomScene(LayeredScene):
             layers.append(_object(image, height, width, draw, speed))
             if draw.happens(style.parallax):
                 layers[-1] = _in_scenery(layers[-1], background, draw)
-            if speed and draw.happens(style.limbs):
+            if speed and image.ndim == 2 and draw.happens(style.limbs):
                 layers.append(_limb(layers[-1], draw))
         light = draw.log_uniform(*style.brightness)
         brightness = draw.flicker(light) if draw.happens(style.flicker) else light
@@ -313,13 +320,10 @@ def _background(image: Tensor, height: int, width: int, draw: _Draw, style: Scen
 
 
 def _object(image: Tensor, height: int, width: int, draw: _Draw, speed: float) -> Layer:
-    """A soft-edged cut-out of a photograph that crosses the scene."""
+    """A cut-out, or a soft-edged part of a photograph, that crosses the scene."""
     side = max(8, round(draw.log_uniform(0.15, 0.5) * min(height, width)))
-    whole = max(1.0, min(image.shape) / (1.5 * side))
-    texture = _reduced(image, draw.log_uniform(min(float(DETAIL), whole), whole) / DETAIL)
-    size = min(2 * side * DETAIL, *texture.shape)
-    top, left = (draw.whole(0, length - size) for length in texture.shape)
-    texture = _oriented(texture[top : top + size, left : left + size], draw)
+    picture = _part(image, side, draw) if image.ndim == 2 else _outlined(image, side)
+    picture = _oriented(picture, draw)
     path = _path(
         draw,
         speed=speed / MOTION_SPAN,
@@ -328,8 +332,34 @@ def _object(image: Tensor, height: int, width: int, draw: _Draw, speed: float) -
         radius=0.5 * side,
         spin=draw.uniform(0, 0.5),
     )
-    outline = _outline(size, 0.5 * min(side * DETAIL, 0.9 * size), draw)
-    return Layer(torch.stack((texture, outline.to(texture.device))), path, detail=DETAIL)
+    if image.ndim == 2:
+        size = len(picture)
+        outline = _outline(size, 0.5 * min(side * DETAIL, 0.9 * size), draw)
+        picture = torch.stack((picture, outline.to(picture.device)))
+    return Layer(picture, path, detail=DETAIL)
+
+
+def _part(image: Tensor, side: int, draw: _Draw) -> Tensor:
+    """A square of a photograph, at a scale of its own: at most twice `side` pixels of the scene."""
+    whole = max(1.0, min(image.shape) / (1.5 * side))
+    texture = _reduced(image, draw.log_uniform(min(float(DETAIL), whole), whole) / DETAIL)
+    size = min(2 * side * DETAIL, *texture.shape)
+    top, left = (draw.whole(0, length - size) for length in texture.shape)
+    return texture[top : top + size, left : left + size]
+
+
+def _outlined(image: Tensor, side: int) -> Tensor:
+    """A cut-out whose longer side is `side` pixels of the scene, or its own length if that is less.
+
+    What is transparent, and a rim that is added for the sampling, takes the mean of what is opaque:
+    pictures may hold any colour there.
+    """
+    grey, opacity = image
+    mean = ((grey * opacity).sum() / opacity.sum()).item()
+    reduction = max(1.0, max(opacity.shape) / (side * DETAIL))
+    texture = _reduced(grey.where(opacity > LEAST_OPACITY, mean), reduction)
+    texture = F.pad(texture, (RIM,) * 4, value=mean)
+    return torch.stack((texture, F.pad(_reduced(opacity, reduction), (RIM,) * 4)))
 
 
 def _steadied(layer: Layer, speed: float, time: float, draw: _Draw) -> Layer:
@@ -450,13 +480,20 @@ def _reduced(image: Tensor, reduction: float) -> Tensor:
 
 def _oriented(image: Tensor, draw: _Draw) -> Tensor:
     """Mirrored left to right, or not."""
-    return image.flip(1) if draw.whole(0, 1) else image
+    return image.flip(-1) if draw.whole(0, 1) else image
 
 
-def _checked(images: Sequence[Tensor], index: int) -> Tensor:
+def _linear(image: Tensor, gamma: float) -> Tensor:
+    """A photograph, or a cut-out, whose grey values are raised to a power."""
+    return image**gamma if image.ndim == 2 else torch.stack((image[0] ** gamma, image[1]))
+
+
+def _checked(images: Sequence[Tensor], index: int, *, may_be_cut_out: bool = False) -> Tensor:
     """One of the images. Only those that a scene shows are checked: a set may hold many."""
     image = images[index]
-    if image.ndim != 2 or not image.is_floating_point() or min(image.shape) < 8:
+    is_cut_out = may_be_cut_out and image.ndim == 3 and len(image) == 2
+    is_grey = image.ndim == 2 or is_cut_out
+    if not is_grey or not image.is_floating_point() or min(image.shape[-2:]) < 8:
         raise InputError(
             f"images[{index}] must be a grey float image (h, w) of at least 8 × 8, found "
             f"{tuple(image.shape)} {image.dtype}."
