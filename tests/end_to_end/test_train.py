@@ -68,6 +68,11 @@ def assert_same_end(whole: Path, continued: Path) -> None:
     for figure in ("best", "steps", "epochs"):
         assert reports[0][figure] == reports[1][figure]
     assert curves(whole) == curves(continued)
+    for run in (whole, continued):
+        rows = read_rows(run / "metrics.csv").values()
+        seconds = [float(row["time/training"]) for row in rows if "val/psnr" in row]
+        assert seconds == sorted(seconds)
+        assert seconds[0] > 0
     assert torch.equal(
         next(iter(checkpoint(whole, "best")["state_dict"].values())),
         next(iter(checkpoint(continued, "best")["state_dict"].values())),

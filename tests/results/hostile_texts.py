@@ -52,7 +52,15 @@ def hostile_record(text: str, number: int = 0) -> Record:
             "params": 5,
             "latency": [{"size": [1, 2], "median_ms": 1.0, "device": label}],
         },
-        training={"data": [text], "samples": 5, "seconds": 5.0, "machine": text},
+        training={
+            **{"data": [text], "samples": 5, "seconds": 5.0, "machine": text, "crop": [text]},
+            "budget": {"seconds": 5.0, "clock": text, "machine": text},
+            "curve": {
+                **{"clock": "wall", "is_measured": False},
+                **{"samples": [1, 2], "seconds": [1.0, 2.0], "psnr": [20.0, 21.0]},
+                "validation": {"sets": [text], "samples": 1, "digest": text},
+            },
+        },
         config=about,
         code={"version": text, "revision": text},
         environment=about,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,45 @@ def make_record(
         "created": "2026-01-02T03:04:05+00:00",
     }
     return Record(**fields | changes)
+
+
+def trained_record(
+    name: str,
+    /,
+    *,
+    psnr: Sequence[float] = (20.0, 25.0, 27.0, 28.0),
+    seconds: Sequence[float] | None = (45.0, 90.0, 135.0, 180.0),
+    clock: str = "wall",
+    is_measured: bool = True,
+    digest: str = "a" * 16,
+    sets: Sequence[str] = ("photos",),
+    budget: Mapping[str, Any] | None = MappingProxyType(
+        {"seconds": 180.0, "clock": "wall", "machine": "Test CPU"}
+    ),
+) -> Record:
+    """A record of weights whose training is known validation by validation.
+
+    Args:
+        name: label of the record.
+        psnr: of each validation.
+        seconds: of training until each of them.
+        clock: by which they are counted.
+        is_measured: see `spikerec.training.learning.LearningCurve`.
+        digest: of the validation.
+        sets: its data sets.
+        budget: of the training.
+    """
+    curve = {
+        "clock": clock,
+        "is_measured": is_measured,
+        "samples": [100 * (place + 1) for place in range(len(psnr))],
+        "seconds": seconds,
+        "psnr": list(psnr),
+        "validation": {"sets": list(sets), "samples": 8, "digest": digest},
+    }
+    training = {"data": {"photos": "abc"}, "samples": 400, "seconds": 200.0, "crop": [96, 96]}
+    training |= {"machine": "Test CPU", "curve": curve}
+    return make_record(name, training=training | ({} if budget is None else {"budget": budget}))
 
 
 #: Levels of the factors of `factor_record`; the middle is light 0.4 with an ideal camera.

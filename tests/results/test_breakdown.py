@@ -13,7 +13,7 @@ from rich.console import Console
 
 from spikerec.results import Record, Samples
 from spikerec.results.boards import Board, Choice, gather
-from spikerec.results.breakdown import board_tables, breakdown_table, breakdowns, rule
+from spikerec.results.breakdown import breakdown_table, breakdowns, rule
 from spikerec.results.curves import (
     BINS,
     MOST_AXES,
@@ -23,7 +23,7 @@ from spikerec.results.curves import (
     factors,
     means,
 )
-from spikerec.results.formats import csv_rows, markdown
+from spikerec.results.formats import board_tables, csv_rows, markdown
 from spikerec.results.statistics import intervals, scenes
 from spikerec.results.tables import Table, standings
 from spikerec.results.terminal import terminal_breakdowns

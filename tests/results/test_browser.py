@@ -20,7 +20,13 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 import spikerec
 from spikerec.apps.leaderboard import run
 from tests.results.hostile_texts import MARK, TEXTS, hostile_record
-from tests.results.records import factor_record, video_record, write_demo
+from tests.results.records import (
+    factor_record,
+    make_record,
+    trained_record,
+    video_record,
+    write_demo,
+)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -416,6 +422,38 @@ def test_a_point_of_a_curve_opens_its_record(
 
 
 @pytest.fixture(scope="module")
+def learning_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("learning")
+    records = [
+        trained_record("STIR"),
+        trained_record("WGSE", psnr=(20.0, 21.0, 22.0, 23.0)),
+        trained_record("SSIR", clock="processor", seconds=None, budget=None),
+        make_record("TFI"),
+    ]
+    return spikerec.leaderboard(records).save(folder / "leaderboard.html")
+
+
+def test_curves_against_training_are_drawn_budget_by_budget(
+    chromium: webdriver.Chrome, learning_page: Path
+) -> None:
+    _screen(chromium, 1280, 900)
+    chromium.get(learning_page.as_uri())
+    assert _texts(chromium, "#learning-key button") == ["STIR", "WGSE"]
+    assert len(chromium.find_elements("css selector", "#learning .series")) == 2
+    assert "budget of 3 min, on Test CPU" in _find(chromium, "#learning-what").text
+    cells = [cell.text for cell in chromium.find_elements("css selector", "#learning-table td")]
+    assert cells[-7:] == ["400 of 96×96", "3 min", "20.00", "21.00", "22.00", "23.00", "+1.00"]
+    _find(chromium, "#learning-key button").click()
+    assert len(chromium.find_elements("css selector", "#learning .series")) == 1
+    _choose(chromium, "learning-x", "Samples seen")
+    assert _texts(chromium, "#learning .title") == ["Samples seen →"]
+    _choose(chromium, "learning-group", "2. no budget")
+    assert _texts(chromium, "#learning-key button") == ["SSIR"]
+    assert _texts(chromium, "#learning-x option") == ["Samples seen"]
+    assert chromium.get_log("browser") == []
+
+
+@pytest.fixture(scope="module")
 def videos_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("videos")
     (folder / "results").mkdir()
@@ -502,10 +540,14 @@ return cut;
 
 
 def test_a_phone_shows_names_titles_and_choices_whole(
-    chromium: webdriver.Chrome, page: Path, factors_page: Path, videos_page: Path
+    chromium: webdriver.Chrome,
+    page: Path,
+    factors_page: Path,
+    learning_page: Path,
+    videos_page: Path,
 ) -> None:
     _screen(chromium, 420, 900)
-    for one in (page, factors_page, videos_page):
+    for one in (page, factors_page, learning_page, videos_page):
         chromium.get(one.as_uri())
         assert chromium.execute_script(CUT) == []
         assert chromium.execute_script("return document.documentElement.scrollWidth") <= 420

@@ -58,7 +58,8 @@ def call(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
 
 def start(command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, warnings shown but not errors."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])  # of this tree, whatever is installed
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | variables
     program = Path(sys.executable).with_name("spikerec")
     return subprocess.run(
         [program, *command], env=environment, capture_output=True, text=True, check=False

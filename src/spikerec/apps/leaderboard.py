@@ -13,8 +13,8 @@ from rich.console import Console
 
 from spikerec.errors import ConfigError, ResultsError
 from spikerec.results.boards import Board, Choice, gather
-from spikerec.results.breakdown import board_tables, breakdown_table
-from spikerec.results.formats import comma_separated, csv_rows, latex, markdown, slug
+from spikerec.results.breakdown import breakdown_table
+from spikerec.results.formats import board_tables, comma_separated, csv_rows, latex, markdown, slug
 from spikerec.results.page import render
 from spikerec.results.references import references
 from spikerec.results.store import Problem, scan

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from spikerec.errors import printable
 from spikerec.results.boards import BASELINE, BASELINE_METRIC, Board
 from spikerec.results.curves import Axis, factors, means
-from spikerec.results.tables import Column, Figure, Standings, Table, board_table
+from spikerec.results.tables import Column, Figure, Table
 
 MOST_LOST = 3.0  # dB: half of the quality, as twice the mean squared error
 HOLDS = "none"  # the cell of a method that holds to both ends
@@ -82,12 +82,6 @@ def breakdown_table(board: Board) -> Table | None:
     }
     columns = [Column(name, printable(axes[name].title)) for name in found]
     return Table(f"{board.name}: breaks down at", columns, rows, [rule(board)], is_board=False)
-
-
-def board_tables(boards: Sequence[Board], stands: Standings) -> list[Table]:
-    """The table of each board, followed by that of its breakdowns where there are factors."""
-    pairs = ((board_table(board, stands), breakdown_table(board)) for board in boards)
-    return [table for pair in pairs for table in pair if table is not None]
 
 
 def shown(places: Sequence[Breakdown]) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from spikerec.errors import printable
 from spikerec.results.boards import Board
-from spikerec.results.breakdown import breakdowns, shown
+from spikerec.results.breakdown import breakdown_table, breakdowns, shown
 from spikerec.results.folds import weights_digests
+from spikerec.results.learning import learning_tables
 from spikerec.results.tables import (
     EFFICIENCY,
     TRAINED,
@@ -35,6 +36,16 @@ LEGEND = (
     "multiply-accumulates, as the papers count them. Trained on: data · samples seen · time · "
     "where the weights come from."
 )
+
+
+def board_tables(boards: Sequence[Board], stands: Standings) -> list[Table]:
+    """The table of each board, and after it those of its breakdowns and learning curves."""
+    found: list[Table] = []
+    for board in boards:
+        breaks = breakdown_table(board)
+        found += [board_table(board, stands), *([] if breaks is None else [breaks])]
+        found += learning_tables(board)
+    return found
 
 
 def markdown(tables: Sequence[Table]) -> str:

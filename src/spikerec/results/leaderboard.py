@@ -12,8 +12,7 @@ import pandas as pd
 from spikerec.errors import ResultsError
 from spikerec.kinds import checked
 from spikerec.results.boards import Choice, gather
-from spikerec.results.breakdown import board_tables
-from spikerec.results.formats import comma_separated, csv_rows, markdown
+from spikerec.results.formats import board_tables, comma_separated, csv_rows, markdown
 from spikerec.results.page import render
 from spikerec.results.record import Record
 from spikerec.results.references import references

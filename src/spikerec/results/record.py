@@ -88,8 +88,8 @@ class Record(Stated):
         undefined: metric that has no value for some samples → why.
         efficiency: `params`, `macs` and `memory_bytes` (for one image of `size` [H, W]), and
             `latency`: a list of {`size` [H, W], `median_ms`, `device`, …}. All optional.
-        training: budget of the training run (data, samples seen, seconds, machine); empty if
-            unknown.
+        training: budget of the training run (data, samples seen, seconds, machine) and its
+            `curve` (see `spikerec.training.learning.LearningCurve`); empty if unknown.
         config: the resolved config, as plain values.
         code: see `code_revision`.
         environment: see `environment`.

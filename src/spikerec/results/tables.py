@@ -297,15 +297,19 @@ def cut_notes(board: Board) -> list[str]:
     """The rows and metrics that a board has beyond those it shows."""
     found = []
     if more := board.more_rows:
-        named = ", ".join(more[:MOST_NAMED])
-        named += f" and {len(more) - MOST_NAMED} more" if more[MOST_NAMED:] else ""
         found.append(
             f"The {len(board.rows)} best of {len(board.rows) + len(more)} rows are shown, here and "
-            f"in every file. Raise rows to show {named}."
+            f"in every file. Raise rows to show {named(more)}."
         )
     if board.more_metrics:
         found.append(f"{board.more_metrics} more metrics, which fewer rows have, are left out.")
     return found
+
+
+def named(labels: Sequence[str]) -> str:
+    """The labels of some rows in a note: at most `MOST_NAMED`, and the number of the rest."""
+    more = len(labels) - MOST_NAMED
+    return ", ".join(labels[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def too_few_scenes(units: int, pairs: int) -> str:

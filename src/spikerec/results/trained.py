@@ -38,7 +38,7 @@ class Training(NamedTuple):
         """`photos_medium · 77 k samples · 16 min`."""
         if not self.source:
             return "no training"
-        seen, took = f"{_count(self.samples)} samples", _duration(self.seconds)
+        seen, took = f"{count(self.samples)} samples", duration(self.seconds)
         if self.runs > 1:
             return f"{self.data} · {self.runs} runs, in all {seen} · {took}"
         return f"{self.data} · {seen} · {took}"
@@ -61,31 +61,32 @@ def training_of(row: Row) -> Training:
     if isinstance(record, CrossValidated) and len(record.trainings) > 1:
         sources = record.trainings
     source = ", ".join(printable(one)[:MOST_TEXT] for one in sources)
-    samples = _number(about.get("samples"))
+    samples = number_in(about.get("samples"))
     return Training(
-        data=_names(about.get("data")),
+        data=names_in(about.get("data")),
         samples=None if samples is None else int(samples),
-        seconds=_number(about.get("seconds")),
-        machine=_names(about.get("machine") or about.get("device")),
+        seconds=number_in(about.get("seconds")),
+        machine=names_in(about.get("machine") or about.get("device")),
         source=source if len(sources) == 1 else f"runs {source}",
         runs=len(sources),
     )
 
 
-def _names(value: object) -> str:
+def names_in(value: object) -> str:
     """Text, or the names in a list or a mapping; unknown for anything else."""
     if isinstance(value, list | tuple | Mapping):
         value = ", ".join(str(name) for name in value)
     return printable(value)[:MOST_TEXT] if isinstance(value, str) and value else UNKNOWN
 
 
-def _number(value: object) -> float | None:
+def number_in(value: object) -> float | None:
+    """A number of a record that may be a count or a time; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value < 1e18 and math.isfinite(value) else None
 
 
-def _count(samples: int | None) -> str:
+def count(samples: int | None) -> str:
     """`840`, `77 k`, `1.2 M`."""
     if samples is None:
         return UNKNOWN
@@ -94,7 +95,7 @@ def _count(samples: int | None) -> str:
     return f"{samples / 1e3:.0f} k" if samples < 999_500 else f"{samples / 1e6:.1f} M"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """`95 s`, `16 min`, `5.2 h`, `3.1 days`."""
     if seconds is None:
         return UNKNOWN

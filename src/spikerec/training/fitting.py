@@ -61,6 +61,7 @@ from spikerec.training.standard import (
     standard_callbacks,
     standard_loggers,
 )
+from spikerec.training.training_clock import TrainingClock
 from spikerec.weights import digest
 from spikerec.weights.trained import restore, weights_file
 
@@ -344,7 +345,8 @@ def _train(
     L.seed_everything(plan.seed, workers=True, verbose=False)
     budget = _budget(plan, run)
     guard = FiniteSteps(run.folder, plan.monitor.name)
-    callbacks = [*standard(run.folder, plan.monitor), *plan.callbacks, guard, BestIsThere()]
+    own = (guard, BestIsThere(), TrainingClock(plan.budget_clock))
+    callbacks = [*standard(run.folder, plan.monitor), *plan.callbacks, *own]
     trainer = plan.trainers.join(run.folder, callbacks, [*curves(run.folder), *loggers])
     if prefers_channels_last(trainer.strategy.root_device):  # a fifth of a step of STIR, with both
         keep_freed_memory()

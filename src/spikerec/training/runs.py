@@ -32,15 +32,19 @@ from spikerec.kinds import checked
 from spikerec.parsing import RUN_DOCUMENT, read_json, read_yaml
 from spikerec.spikes.files import atomic_path, lock_folder
 from spikerec.training.identity import NEUTRAL, Identity, settings_of
+from spikerec.training.learning import learning_curve
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: The curves of a run.
+METRICS = "metrics.csv"
 
 #: Files and folders that a run writes, and that `clear` removes.
 OWN_FILES = (
     *("config.yaml", "identity.json", "finished.json", "failed.json", "pruned.json"),
     "tested.json",
-    *("budget.json", "nonfinite.json", "metrics.csv", "fit-profile.txt"),
+    *("budget.json", "nonfinite.json", METRICS, "fit-profile.txt"),
     *("checkpoints", "images", "tensorboard", "wandb"),
 )
 
@@ -124,7 +128,7 @@ class Run:
 
         from spikerec.training.curves import read_rows
 
-        path = self.folder / "metrics.csv"
+        path = self.folder / METRICS
         if not path.exists():
             return pd.DataFrame(index=pd.Index([], name="step", dtype=int))
         rows = {
@@ -179,11 +183,14 @@ class Run:
         return ((_read_json(self.folder / "identity.json") or {}).get("facts") or {}).get(name)
 
     def budget(self) -> dict[str, Any]:
-        """Training data, recipe and cost of the finished run, for records and weights.
+        """Training data, recipe, cost and learning curve of the run, for records and weights.
 
-        Data, samples seen, seconds, machine, a digest of the recipe; no path. Empty while it is
-        unfinished, and with a warning where the checkpoint is not the one with which it ended.
+        Data, samples seen, seconds, machine, a digest of the recipe, the curve where there is one
+        (`spikerec.training.learning`); no path. Empty while it is unfinished, and with a warning
+        where the checkpoint is not the one with which it ended.
         """
+        from spikerec.training.curves import read_rows
+
         report = self.finished() or {}
         if (fault := self._fault(report)) is not None:
             _log.warning("%s", fault)
@@ -193,6 +200,8 @@ class Run:
         settings, facts = stored.get("settings"), stored.get("facts")
         if not report or not isinstance(settings, dict) or not isinstance(facts, dict):
             return told
+        curve = learning_curve(read_rows(self.folder / METRICS), report, settings, facts)
+        told |= {} if curve is None else {"curve": curve}
         return told | {"recipe": Identity(settings, facts).recipe}
 
     def _fault(self, report: Mapping[str, Any]) -> str | None:

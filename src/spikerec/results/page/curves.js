@@ -15,12 +15,12 @@ globalThis.curveCharts = ({ element, svg, fixed, ticks, isNumber, showPoint }) =
     return { colour: COLOURS[row % COLOURS.length], dash: DASHES[Math.floor(row / COLOURS.length) % DASHES.length] };
   }
 
-  /** The rows that are drawn at first: the best ones. */
-  const firstDrawn = (rows) => new Set(rows.slice(0, MOST_DRAWN).map((_, i) => i));
+  /** The numbers of rows that are drawn at first: those of the best ones. */
+  const firstDrawn = (numbers) => new Set([...numbers].slice(0, MOST_DRAWN));
 
-  /** A button for each row, which shows or hides its line. */
-  function drawKey(node, rows, drawn, onChange) {
-    node.replaceChildren(...rows.map((row, i) => {
+  /** A button for each row, or for those of some numbers, which shows or hides its line. */
+  function drawKey(node, rows, drawn, onChange, numbers = rows.keys()) {
+    node.replaceChildren(...[...numbers].map((i) => {
       const { colour, dash } = look(i);
       const sample = svg("svg", { width: 22, height: 10, "aria-hidden": "true" },
         svg("line", { x1: 1, x2: 21, y1: 5, y2: 5, stroke: colour, "stroke-width": 3, "stroke-dasharray": dash }));
@@ -28,7 +28,7 @@ globalThis.curveCharts = ({ element, svg, fixed, ticks, isNumber, showPoint }) =
         type: "button", "aria-pressed": String(drawn.has(i)),
         onclick: () => { if (!drawn.delete(i)) drawn.add(i); onChange(); },
         onpointerenter: () => light(i), onpointerleave: () => light(null),
-      }, sample, row.label);
+      }, sample, rows[i].label);
     }));
   }
 
@@ -136,5 +136,5 @@ globalThis.curveCharts = ({ element, svg, fixed, ticks, isNumber, showPoint }) =
     return group;
   }
 
-  return { chart, drawKey, firstDrawn, rangeOf };
+  return { chart, drawKey, firstDrawn, light, look, rangeOf };
 };

@@ -2,7 +2,7 @@
 
 /*
  * The leaderboard's behaviour. All text from records enters the page as text nodes, never as HTML.
- * Sections: elements · state · table · provenance · curves · plot · comparison · pictures · the rest.
+ * Sections: elements · state · table · provenance · curves · plot · learning · comparison · pictures · the rest.
  */
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent, bare);
@@ -53,9 +53,10 @@
 
   // ------------------------------------------------------------------------------- state
 
-  const state = { board: null, sort: null, ascending: false, view: "slider", drawn: null };
+  const state = { board: null, sort: null, ascending: false, view: "slider", drawn: null, learning: null };
   const stage = pictureStage($("stage"), showBorder);
   const curves = curveCharts({ element, svg, fixed, ticks, isNumber, showPoint });
+  const trainings = learningChart({ svg, fixed, ticks, light: curves.light, look: curves.look });
   const player = videoPlayer($("videos-section"), data.images, { element, svg, options, fixed, isNumber });
 
   const EFFICIENCY = [
@@ -110,6 +111,7 @@
     drawTable();
     setUpCurves();
     setUpPlot();
+    setUpLearning();
     setUpComparison();
     player.show(state.board);
   }
@@ -338,7 +340,7 @@
     const { board } = state;
     const drawable = (axes) => board.metrics
       .filter(({ key }) => axes.some((axis) => axis.curves[key])).map((m) => [m.key, m.title]);
-    state.drawn = curves.firstDrawn(board.rows);
+    state.drawn = curves.firstDrawn(board.rows.keys());
     $("factors-section").hidden = !board.factors.length;
     $("covariate-section").hidden = !board.covariates.length;
     options($("factors-metric"), drawable(board.factors), $("factors-metric").value);
@@ -642,6 +644,49 @@
     return mark;
   }
 
+  // ---------------------------------------------------------------------------- learning
+
+  function setUpLearning() {
+    const groups = state.board.learning;
+    $("learning-section").hidden = !groups.length;
+    options($("learning-group"), groups.map(({ name }, i) => [i, `${i + 1}. ${name}`]), 0);
+    if (groups.length) chooseTrainings();
+  }
+
+  const chosenTrainings = () => state.board.learning[$("learning-group").value];
+
+  function chooseTrainings() {
+    const group = chosenTrainings();
+    state.learning = curves.firstDrawn(group.curves.map(({ row }) => row));
+    $("learning-what").textContent = group.title;
+    options($("learning-x"), trainings.axesOf(group), $("learning-x").value);
+    $("learning-table").replaceChildren(...learningTable(group.table));
+    drawLearning();
+  }
+
+  function drawLearning() {
+    const group = chosenTrainings();
+    if (!group) return;
+    const { rows } = state.board;
+    curves.drawKey($("learning-key"), rows, state.learning, drawLearning, group.curves.map(({ row }) => row));
+    const width = $("learning").clientWidth || 700;
+    const size = { width, height: Math.round(Math.min(380, Math.max(260, width * 0.45))) };
+    const [x, title] = [$("learning-x").value, $("learning-x").selectedOptions[0].textContent];
+    $("learning").replaceChildren(trainings.chart(group, x, title, { drawn: state.learning, size, rows }));
+  }
+
+  /** The scores at parts of each training, and what is to be known of them. */
+  function learningTable({ columns: titles, rows, notes }) {
+    const head = element("tr", {}, ["Method", ...titles].map((title) => element("th", { scope: "col", class: "plain" }, title)));
+    const body = rows.map(([label, ...cells]) => element("tr", {},
+      element("th", { scope: "row" }, label), cells.map((cell) => element("td", { class: "plain" }, cell))));
+    return [
+      element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Quality against training" },
+        element("table", {}, element("thead", {}, head), element("tbody", {}, body))),
+      ...[...notes, state.board.withoutCurve].filter(Boolean).map((note) => element("p", { class: "muted small" }, note)),
+    ];
+  }
+
   // -------------------------------------------------------------------------- comparison
 
   function setUpComparison() {
@@ -867,6 +912,8 @@
     on("spread", "change", () => { drawTable(); drawCurves(); });
     on("factors-metric", "change", drawFactors);
     for (const id of ["covariate-x", "covariate-y"]) on(id, "change", drawCovariate);
+    on("learning-group", "change", chooseTrainings);
+    on("learning-x", "change", drawLearning);
     on("reported", "change", () => { drawTable(); drawPlot(); });
     on("plot-x", "change", drawPlot);
     on("plot-y", "change", drawPlot);
@@ -892,6 +939,7 @@
       drawTable();
       drawCurves();
       drawPlot();
+      drawLearning();
       drawComparison();
       markBar();
     });

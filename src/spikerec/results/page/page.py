@@ -27,6 +27,7 @@ from spikerec.results.boards import Board
 from spikerec.results.breakdown import breakdowns, rule, shown
 from spikerec.results.curves import Axis, covariates, curves, factors
 from spikerec.results.folds import CrossValidated
+from spikerec.results.learning import Learning, learning, without_curve
 from spikerec.results.page.videos import MOST_SIDE, Strip, board_videos, filmstrip, is_video
 from spikerec.results.record import Record
 from spikerec.results.references import (
@@ -153,6 +154,8 @@ def _board(
         "factors": [_axis(board, axis) for axis in factors(board)],
         "covariates": [_axis(board, axis) for axis in covariates(board)] if has_values else [],
         "breakdown": _breakdown(board),
+        "learning": [_learning(group, labels) for group in learning(board)],
+        "withoutCurve": without_curve(board),
         "videos": board_videos(board, _videos(board, album, most_images), most_images),
     }
 
@@ -205,6 +208,34 @@ def _breakdown(board: Board) -> dict[str, Any] | None:
     return {"factors": list(found), "rows": rows, "rule": rule(board)}
 
 
+def _learning(group: Learning, labels: Mapping[str, int]) -> dict[str, Any]:
+    """Learning curves that may be compared, and their table."""
+    return {
+        "title": group.title,
+        "name": group.budget,
+        "budget": group.together.seconds,
+        "clock": group.together.clock,
+        "curves": [
+            {"row": labels[label], "samples": curve.samples, "seconds": curve.seconds}
+            | {"psnr": curve.psnr}
+            for label, curve in group.curves.items()
+        ],
+        "table": _texts(group.table()),
+    }
+
+
+def _texts(table: Table) -> dict[str, Any]:
+    """A table whose cells are texts, each row with its label first."""
+    return {
+        "columns": [column.title for column in table.columns],
+        "rows": [
+            [label, *(row[column.key].plain(column.digits) for column in table.columns)]
+            for label, row in table.rows.items()
+        ],
+        "notes": table.notes,
+    }
+
+
 def _metric(metric: Metric, stands: Mapping[str, Standing]) -> dict[str, Any]:
     return {
         "key": metric.key,
@@ -252,6 +283,7 @@ def _provenance(row: Row) -> dict[str, Any]:
     content = {k: v for k, v in row.record.content.items() if k not in left_out}
     content["code"] = {k: None if v is None else str(v) for k, v in content["code"].items()}
     content |= {name: row.aspect(name) for name in ("efficiency", "training")}
+    content["training"] = {k: v for k, v in content["training"].items() if k != "curve"}  # drawn
     folds = row.record.folds if isinstance(row.record, CrossValidated) else ()
     return {name: _bounded(part) for name, part in content.items()} | {
         "folds": {
