@@ -7,7 +7,7 @@ import torch
 
 from spikerec.simulation import LayeredScene, RandomScene, SceneStyle
 from spikerec.simulation.flow import along, kept_pixels
-from spikerec.simulation.layers import Layer, Wave
+from spikerec.simulation.layers import Layer, Turn, Wave
 from tests.simulation.test_scenes import constant, path, smooth_image, wave
 
 SIZE = 40
@@ -49,6 +49,10 @@ def test_nothing_is_kept_where_the_light_changes() -> None:
     layers = two_layers().layers
     flickering = LayeredScene(layers, height=SIZE, width=SIZE, brightness=wave(0.2, 40))
     assert not kept_pixels(flickering, 0, TIME)[1].any()
+    turn = Turn(1.0, 0.5, 1.0, time=TIME / 2, duration=TIME)
+    turning = LayeredScene(layers, height=SIZE, width=SIZE, brightness=turn)
+    assert not kept_pixels(turning, 0, TIME)[1].any()
+    assert kept_pixels(turning, TIME, TIME + 1)[1].any()
     steady = LayeredScene(layers, height=SIZE, width=SIZE, brightness=constant(0.5))
     assert kept_pixels(steady, 0, TIME)[1].any()
 

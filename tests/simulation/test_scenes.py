@@ -244,6 +244,7 @@ def test_without_motion_nothing_moves() -> None:
         ({"objects": (-1, 1)}, r"objects must"),
         ({"warp": -1.0}, r"warp must"),
         ({"still": 1.5}, r"still must be in \[0, 1\], found 1.5"),
+        ({"defocus": -0.1}, r"defocus must be in \[0, 1\], found -0.1"),
     ],
 )
 def test_an_impossible_style_is_named(style: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikerec.kinds import checked
-from spikerec.simulation.layers import LayeredScene, Wave, pixel_centres
+from spikerec.simulation.layers import LayeredScene, Turn, Wave, pixel_centres
 
 #: Opacity below which a layer does not colour what is behind it, and 1 less that above which it
 #: hides it: half a grey level of 255.
@@ -37,7 +37,8 @@ def kept_pixels(scene: LayeredScene, start: float, stop: float) -> tuple[Tensor,
     flow = scene.flow(start, stop)
     times = torch.tensor((start, stop), dtype=torch.float64)
     is_kept = torch.zeros(flow.shape[:2], dtype=torch.bool, device=flow.device)
-    if isinstance(scene.brightness, Wave) and len(set(scene.brightness(times).tolist())) > 1:
+    light = scene.brightness
+    if isinstance(light, Wave | Turn) and len(set(light(times).tolist())) > 1:
         return flow, is_kept
     owners = _owners(scene, times)
     for layer in range(len(scene.layers)):

@@ -90,6 +90,31 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """Light that changes once, smoothly, from one level to another.
+
+    Attributes:
+        light: what the levels are factors on.
+        before: factor before the change, in (0, 1].
+        after: factor after it, in (0, 1].
+        time: middle of the change, in readouts.
+        duration: readouts from the one level to the other.
+    """
+
+    light: float | Wave
+    before: float
+    after: float
+    time: float
+    duration: float
+
+    def __call__(self, times: Tensor) -> Tensor:
+        """Values at times (T,): (T,) float64."""
+        share = (0.5 + (times - self.time) / self.duration).clamp(0, 1)
+        factor = self.before + (self.after - self.before) * share**2 * (3 - 2 * share)
+        return factor * (self.light(times) if isinstance(self.light, Wave) else self.light)
+
+
+@dataclass(frozen=True)
 class Path:
     """A path of homographies from the scene's plane to a photograph's.
 
@@ -188,17 +213,33 @@ class Layer:
         warp: how it bends; None where it does not.
         detail: pixels of the picture for one of the scene, a side, where `path` neither zooms nor
             tilts.
+        refocused: the picture as it is seen at another focus; None where the focus stays.
+        focus: share of `refocused` in what is seen, in [0, 1]; beyond that range it is held.
     """
 
     picture: Tensor
     path: Path | JointedPath
     warp: Warp | None = None
     detail: int = 1
+    refocused: Tensor | None = None
+    focus: Wave | None = None
+
+    @property
+    def pictures(self) -> Tensor:
+        """The picture, and below it the refocused one where there is one: (C or 2·C, h, w)."""
+        return self.picture if self.refocused is None else torch.cat((self.picture, self.refocused))
+
+    def showing(self, pictures: Tensor) -> Layer:
+        """The layer with other pictures, in the form of `pictures`."""
+        if self.refocused is None:
+            return replace(self, picture=pictures)
+        picture, refocused = pictures.chunk(2)
+        return replace(self, picture=picture, refocused=refocused)
 
     def to(self, device: torch.device | str) -> Layer:
         """The layer on another device."""
         warp = self.warp and Warp(self.warp.fields.to(device), self.warp.waves)
-        return replace(self, picture=self.picture.to(device), warp=warp)
+        return replace(self.showing(self.pictures.to(device)), warp=warp)
 
     def is_seen(self, readout: int) -> bool:
         """True: a layer is exact at all readouts, unless it is filmed."""
@@ -231,17 +272,20 @@ class Layer:
         if self.warp is not None:
             where = where + self.warp(times, place)
         size = torch.tensor(self.picture.shape[:0:-1], device=points.device)  # (w, h)
-        channels, height, width = self.picture.shape
-        picture = self.picture.expand(len(times), channels, height, width)
         # Beyond its border a photograph goes on mirrored, and a cut-out is transparent.
-        beyond = "reflection" if channels == 1 else "zeros"
-        return F.grid_sample(
-            picture,
+        beyond = "reflection" if len(self.picture) == 1 else "zeros"
+        shown = F.grid_sample(
+            self.pictures.expand(len(times), -1, -1, -1),
             where * (2 * self.detail / size),
             "bicubic",
             padding_mode=beyond,
             align_corners=False,
         )
+        if self.focus is None:
+            return shown
+        share = self.focus(times).clamp(0, 1).to(shown)
+        first, second = shown.chunk(2, 1)
+        return torch.lerp(first, second, share[:, None, None, None])
 
 
 @checked
@@ -254,13 +298,22 @@ class LayeredScene:
         width: columns of the scene.
         brightness: factor on the intensity of the photographs, in (0, 1]; a function of time where
             the light changes.
+        brightest: largest intensity of the layers, before that factor, 1 or above. What is above 1
+            after it is clipped: the sensor cannot follow it.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], *, height: int, width: int, brightness: float | Wave = 1.0
+        self,
+        layers: Sequence[Layer],
+        *,
+        height: int,
+        width: int,
+        brightness: float | Wave | Turn = 1.0,
+        brightest: float = 1.0,
     ) -> None:
         self.layers = tuple(layers)
         self.brightness = brightness
+        self.brightest = brightest
         self.height = height
         self.width = width
 
@@ -301,10 +354,12 @@ class LayeredScene:
         for layer in self.layers[1:]:
             picture, opacity = layer.render(times, points, place).unbind(1)
             intensity = torch.lerp(intensity, picture, opacity.clamp_(0, 1))
-        intensity = intensity.clamp_(0, 1)
-        if isinstance(self.brightness, Wave):
-            return intensity.mul_(self.brightness(times).to(intensity)[:, None, None])
-        return intensity.mul_(self.brightness)
+        intensity = intensity.clamp_(0, self.brightest)
+        if isinstance(self.brightness, Wave | Turn):
+            intensity.mul_(self.brightness(times).to(intensity)[:, None, None])
+        else:
+            intensity.mul_(self.brightness)
+        return intensity.clamp_(max=1)
 
     @checked
     def flow(self, start: float, stop: float) -> Tensor:

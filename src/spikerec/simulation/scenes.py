@@ -32,10 +32,13 @@ from spikerec.simulation.layers import (
     LayeredScene,
     Line,
     Path,
+    Turn,
     Warp,
     Wave,
     pixel_centres,
 )
+from spikerec.simulation.lettering import LETTERS, lettered
+from spikerec.simulation.optics import out_of_focus, with_highlights, with_lamp
 
 MOTION_SPAN = 61  # readouts over which motion is stated: the window of STIR
 LARGEST_ZOOM = 1.15  # photographs are prepared at one scale: more would show blur
@@ -46,7 +49,19 @@ FARTHEST = 40.0  # pixels from a frame to the next, unless they are 20 readouts 
 LARGEST_FLOW_ERROR = 0.02  # of the motion that frames are interpolated by
 LEAST_OPACITY = 0.05  # of a cut-out, for its grey value to count
 RIM = 4  # transparent pixels around a cut-out: more than bicubic sampling reaches
+BLUR_RADII = (0.5, 3.0)  # pixels of the scene: of the disc that a point out of focus is
+LIGHT_CHANGES = (0.5, 2.0)  # factors by which the light of a scene may change
+PEAKS = (1.5, 6.0)  # brightest intensity of a scene that saturates the sensor
+HIGHLIGHTS = (0.01, 0.1)  # shares of a picture that are brighter than it was
+LAMP_RADII = (0.7, 8.0)  # pixels of the scene
 DISPLAY_GAMMA = 2.2  # grey values of photographs are light to the power 1 / 2.2, about (sRGB)
+
+
+#: Fields of a style that are probabilities.
+PROBABILITIES = (
+    *("limbs", "still", "parallax", "linear", "flicker", "interpolated"),
+    *("defocus", "exposure", "saturation", "text"),
+)
 
 
 @checked
@@ -71,6 +86,15 @@ class SceneStyle:
         interpolated: probability that the scene is exact at every 20 to 150 readouts alone, and
             interpolated between them, as sets made from video are (`spikerec.simulation.filmed`),
             in [0, 1]. The light that changes is exact at all readouts.
+        defocus: probability that the background, and each object, is out of focus, in [0, 1]: every
+            point is a disc of 0.5 to 3 pixels radius, which in half of them changes slowly.
+        exposure: probability that the light changes once within 60 readouts of the key readout, by
+            a factor of 0.5 to 2 over 2 to 200 readouts, in [0, 1]. The brighter level is that which
+            `brightness` draws.
+        saturation: probability that up to a tenth of each thing, and up to three lamps, are
+            brighter than the sensor can follow, 1.5 to 6 before intensity is clipped at 1, in
+            [0, 1].
+        text: probability that an object is a line of text, bare or on a sign, in [0, 1].
 
     Raises:
         ConfigError: a range that is empty or negative, or a value outside its range.
@@ -87,6 +111,10 @@ class SceneStyle:
     linear: float = 0.0
     flicker: float = 0.0
     interpolated: float = 0.0
+    defocus: float = 0.0
+    exposure: float = 0.0
+    saturation: float = 0.0
+    text: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("motion", "object_motion", "objects"):
@@ -97,7 +125,7 @@ class SceneStyle:
                 )
         if self.warp < 0:
             raise ConfigError(f"warp must be 0 or above, found {self.warp}.")
-        for name in ("limbs", "still", "parallax", "linear", "flicker", "interpolated"):
+        for name in PROBABILITIES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be in [0, 1], found {getattr(self, name)}.")
         if len(self.brightness) != 2 or not 0 < self.brightness[0] <= self.brightness[1] <= 1:
@@ -135,7 +163,8 @@ class RandomScene(LayeredScene):
         width: columns of the scene.
         seed: of everything that is drawn.
         style: how much happens.
-        key_readout: readout that is exact where the scene is interpolated.
+        key_readout: readout that is exact where the scene is interpolated, and about which the
+            light changes where it does.
         device: where frames are computed.
 
     Raises:
@@ -167,25 +196,31 @@ class RandomScene(LayeredScene):
             _linear(_checked(images, order[index % len(order)], may_be_cut_out=index > 0), gamma)
             for index in range(1 + draw.whole(*style.objects))
         ]
-        background = _background(shown[0], height, width, draw, style)
-        layers = [background]
-        for image in shown[1:]:
-            speed = draw.speed(style.object_motion, style.still)
-            layers.append(_object(image, height, width, draw, speed))
-            if draw.happens(style.parallax):
-                layers[-1] = _in_scenery(layers[-1], background, draw)
-            if speed and image.ndim == 2 and draw.happens(style.limbs):
-                layers.append(_limb(layers[-1], draw))
+        things = _things(shown, height, width, draw, style)
         light = draw.log_uniform(*style.brightness)
         brightness = draw.flicker(light) if draw.happens(style.flicker) else light
-        layers = [_seen_by_pixels(one.to(device)) for one in layers]
-        super().__init__(layers, height=height, width=width, brightness=brightness)
         # What options of later versions draw comes apart, so that a seed's scenes stay as they are.
-        apart = draw.apart("interpolated")
-        if apart.happens(style.interpolated):
+        highlights = draw.apart("saturation")
+        brightest = 1.0
+        if highlights.happens(style.saturation):
+            brightest = highlights.log_uniform(*PEAKS) / light
+            things = _highlit(things, brightest, height, width, highlights)
+        focus = draw.apart("defocus")
+        things = [_defocused(one, focus) if focus.happens(style.defocus) else one for one in things]
+        exposure = draw.apart("exposure")
+        is_steady = not exposure.happens(style.exposure)
+        super().__init__(
+            [_seen_by_pixels(layer.to(device)) for thing in things for layer in thing],
+            height=height,
+            width=width,
+            brightness=brightness if is_steady else exposure.turn(brightness, key_readout),
+            brightest=brightest,
+        )
+        video = draw.apart("interpolated")
+        if video.happens(style.interpolated):
             speed = float(self.flow(key_readout, key_readout + 1).norm(dim=-1).max())
-            film = Film(key_readout, apart.interval(speed))
-            error = apart.bumps(height, width)[0, ..., 0] * apart.uniform(0, LARGEST_FLOW_ERROR)
+            film = Film(key_readout, video.interval(speed))
+            error = video.bumps(height, width)[0, ..., 0] * video.uniform(0, LARGEST_FLOW_ERROR)
             self.layers = tuple(filmed(one, film, error.to(device)) for one in self.layers)
 
 
@@ -276,6 +311,13 @@ class _Draw:
         drawn = min(self.log_uniform(least, most), FARTHEST / max(speed, FARTHEST / most))
         return max(least, IMAGE_STEP * round(drawn / IMAGE_STEP))
 
+    def turn(self, light: float | Wave, key_readout: int) -> Turn:
+        """Light that changes once near a readout, from or to the light as it is."""
+        factor = self.log_uniform(*LIGHT_CHANGES)
+        time = key_readout + self.uniform(-60, 60)
+        duration = self.log_uniform(2, 200)
+        return Turn(light, min(1.0, 1 / factor), min(1.0, factor), time, duration)
+
     def order(self, count: int) -> list[int]:
         return [int(one) for one in torch.randperm(count, generator=self.generator)]
 
@@ -295,6 +337,26 @@ class _Draw:
         amplitudes = torch.tensor((amplitude, 0.06 * amplitude), dtype=torch.float64)
         phases = 2 * math.pi * torch.rand(2, generator=self.generator, dtype=torch.float64)
         return Wave(offset, amplitudes, periods, phases)
+
+
+def _things(
+    images: Sequence[Tensor], height: int, width: int, draw: _Draw, style: SceneStyle
+) -> list[list[Layer]]:
+    """The background and the objects, far to near, each with its layers."""
+    background = _background(images[0], height, width, draw, style)
+    things = [[background]]
+    letters = draw.apart("text")
+    for image in images[1:]:
+        speed = draw.speed(style.object_motion, style.still)
+        body = _object(image, height, width, draw, speed)
+        if draw.happens(style.parallax):
+            body = _in_scenery(body, background, draw)
+        things.append([body])
+        if speed and image.ndim == 2 and draw.happens(style.limbs):
+            things[-1].append(_limb(body, draw))
+        if letters.happens(style.text):
+            things[-1] = [_lettered(body, height, width, letters)]
+    return things
 
 
 def _background(image: Tensor, height: int, width: int, draw: _Draw, style: SceneStyle) -> Layer:
@@ -410,6 +472,38 @@ def _limb(body: Layer, draw: _Draw) -> Layer:
     return Layer(torch.stack((texture, outline)), path, detail=body.detail)
 
 
+def _lettered(body: Layer, height: int, width: int, draw: _Draw) -> Layer:
+    """A line of text that moves as the body does."""
+    size = draw.log_uniform(6, max(8.0, 0.25 * height))
+    fitting = round(2 * width / size)  # a character is about half as wide as its size
+    count = draw.whole(2, max(2, min(14, fitting)))
+    text = "".join(LETTERS[draw.whole(0, len(LETTERS) - 1)] for _ in range(count))
+    ink = draw.uniform(0, 1)
+    paper = (ink + draw.uniform(0.3, 0.7)) % 1 if draw.happens(0.5) else None
+    picture = lettered(text, round(DETAIL * size), ink=ink, paper=paper)
+    return replace(body, picture=picture.to(body.picture.device))
+
+
+def _highlit(
+    things: list[list[Layer]], peak: float, height: int, width: int, draw: _Draw
+) -> list[list[Layer]]:
+    """The things of a scene with highlights, and lamps on the background."""
+    share = draw.log_uniform(*HIGHLIGHTS)
+    lit = [[with_highlights(layer, share, peak) for layer in thing] for thing in things]
+    for _ in range(draw.whole(0, 3)):
+        place = draw.uniform(-0.5, 0.5) * width, draw.uniform(-0.5, 0.5) * height
+        lit[0] = [with_lamp(lit[0][0], place, draw.log_uniform(*LAMP_RADII), peak)]
+    return lit
+
+
+def _defocused(thing: list[Layer], draw: _Draw) -> list[Layer]:
+    """The layers of a thing out of focus alike."""
+    radii = draw.uniform(*BLUR_RADII), draw.uniform(*BLUR_RADII)
+    changes = draw.happens(0.5)
+    focus = draw.wave(0.5, draw.uniform(200, 800), 0.5) if changes else None
+    return [out_of_focus(layer, radii, focus) for layer in thing]
+
+
 def _seen_by_pixels(layer: Layer) -> Layer:
     """The layer with its picture averaged over the square of a pixel of the scene, everywhere.
 
@@ -417,8 +511,8 @@ def _seen_by_pixels(layer: Layer) -> Layer:
     """
     weights = torch.tensor((0.25, 0.5, 0.25), device=layer.picture.device)
     kernel = torch.outer(weights, weights)[None, None]
-    padded = F.pad(layer.picture[:, None], (1, 1, 1, 1), mode="replicate")
-    return replace(layer, picture=F.conv2d(padded, kernel)[:, 0])
+    padded = F.pad(layer.pictures[:, None], (1, 1, 1, 1), mode="replicate")
+    return layer.showing(F.conv2d(padded, kernel)[:, 0])
 
 
 def _path(
