@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from spikerec import spikes
+from spikerec.simulation import bundled_images
+from spikerec.simulation.scenes import SteadyScene
 from spikerec.spikes import Geometry
 
 
@@ -19,6 +22,30 @@ def fake_spikes(
     """Random spikes (T, H, W)."""
     random = np.random.default_rng(seed)
     return (random.random((num_readouts, height, width)) < rate).astype(np.uint8)
+
+
+def moving_photograph(
+    speed: float,
+    num_readouts: int = 161,
+    *,
+    height: int = 96,
+    width: int = 112,
+    name: str = "astronaut.png",
+) -> Tensor:
+    """Light of a photograph and a cut-out of another that move across the view: (T, H, W).
+
+    Whatever the speed, in pixels a readout, the picture in the middle is the same.
+    """
+    images = {one.name: one.image for one in bundled_images()}
+    scene = SteadyScene(
+        [images[name], images["coffee.png"]],
+        height=height,
+        width=width,
+        seed=3,
+        speed=speed,
+        key_readout=num_readouts // 2,
+    )
+    return scene.frames(0, num_readouts)
 
 
 def fake_image(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

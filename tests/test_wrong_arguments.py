@@ -82,6 +82,12 @@ CASES = (
     ("reconstruct car.dat o.npy layout=sps10", "did you mean sps100?"),
     ("reconstruct car.dat o.npy partial=keep", "is unknown"),
     ("reconstruct car.dat o.npy calibration.dark=no.dat", "does not exist"),
+    ("reconstruct car.dat o.npy calibration.moving=no.dat", "does not exist"),
+    (
+        "reconstruct car.dat o.npy calibration.moving=car.dat calibration.flat=car.dat",
+        "expected one of them",
+    ),
+    ("reconstruct car.dat o.npy estimate_pattern=maybe", "must be true or false"),
     ("reconstruct car.dat o.npy model.window=ten", "must be a whole number"),
     ("reconstruct *.txt o", "matches no spike stream"),
     ("reconstruct car.dat o.npy light_scale=-1", "must be a number above 0"),

@@ -49,7 +49,10 @@ _ASKED = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 INFORMATION = {"--cfg": _SHOWN, "-c": _SHOWN, "--info": _ASKED, "-i": _ASKED}
 
 #: Keys that name a file or folder which is read.
-FILES = ("input", "checkpoint", "start_from", "calibration.dark", "calibration.flat")
+FILES = (
+    *("input", "checkpoint", "start_from"),
+    *("calibration.dark", "calibration.flat", "calibration.moving"),
+)
 
 #: Other names of options, with their value where they take none.
 ALIASES = {"method": ("model", None), "top_down": ("geometry.bottom_up", "false")}

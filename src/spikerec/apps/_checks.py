@@ -163,7 +163,12 @@ def _reconstruct(config: DictConfig) -> None:
     check_is_set(config, "input", "output")
     for output in texts(config.output):
         check_output(Path(output), is_one=config.at is not None or config.stop is not None)
-    for path in filter(None, (config.calibration.dark, config.calibration.flat)):
+    if config.calibration.flat and config.calibration.moving:
+        raise ConfigError(
+            f"calibration.flat={config.calibration.flat} beside calibration.moving="
+            f"{config.calibration.moving}: expected one of them, as either states the gain."
+        )
+    for path in filter(None, config.calibration.values()):
         open_stream(config, Path(path)).close()
     recordings, are_several = recordings_of(config)
     _check_weights(config)

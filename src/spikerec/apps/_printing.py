@@ -23,6 +23,11 @@ def say(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text.translate(ESCAPES), style=style), soft_wrap=True)
 
 
+def pattern_taken(spread: float) -> str:
+    """The line about an estimated fixed pattern, by its standard deviation."""
+    return f"a fixed pattern of {spread:.1%} was estimated and taken out (estimate_pattern)"
+
+
 def shell_word(text: str) -> str:
     r"""Return a text as it is typed in a shell: in quotes where it has to be.
 

@@ -24,12 +24,13 @@ from rich.text import Text
 
 from spikerec.apps._checks import FOLDER_SUFFIX, check_is_set, open_stream, recordings_of, texts
 from spikerec.apps._networks import choice, trained_network
-from spikerec.apps._printing import say, shell_word
+from spikerec.apps._printing import pattern_taken, say, shell_word
 from spikerec.configs import plain
 from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.memory import keep_freed_memory
 from spikerec.models.base import Network, default_label
 from spikerec.overrides import quoted, text_words, unquoted
+from spikerec.spikes.pattern import FEWEST_READOUTS
 from spikerec.spikes.recordings import output_paths, placed
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
 from spikerec.weights.trained import load
@@ -178,6 +179,8 @@ def _report(
     )
     exposure = f"; {video.exposure}" if made else ""  # it may have to be measured
     say(console, f"by {', '.join(by)}{exposure}")
+    if video.calibration and video.calibration.spread:
+        say(console, pattern_taken(video.calibration.spread))
     say(console, f"to see its settings: spikerec data inspect {shell_word(str(paths[0]))}")
 
 
@@ -288,6 +291,7 @@ def _video(
                 "at",
                 "exposure",
                 "mask_defects",
+                "estimate_pattern",
             ),
             *("show_spikes", "caption", "batch_size", "device", "devices"),
             *("tile", "tile_overlap", "optimise", "engine", "precision", "carry"),
@@ -338,9 +342,23 @@ def _several() -> list[str]:
 
 
 def _calibration(config: DictConfig) -> FixedPattern | None:
-    paths = {name: config.calibration[name] for name in ("dark", "flat")}
-    if not any(paths.values()):
-        return None
-    return FixedPattern.measured(
-        **{name: path and open_stream(config, Path(path)) for name, path in paths.items()}
+    """The fixed pattern of the recordings that measure it; None where none is named.
+
+    Raises:
+        ConfigError: no pattern can be estimated from `calibration.moving`.
+    """
+    dark, flat, moving = (
+        path and open_stream(config, Path(path))
+        for path in map(config.calibration.get, ("dark", "flat", "moving"))
     )
+    measured = FixedPattern.measured(dark, flat) if dark or flat else None
+    if not moving:
+        return measured
+    found = FixedPattern.estimated(moving, measured)
+    if found is None:
+        raise ConfigError(
+            f"calibration.moving={config.calibration.moving}: its scene hardly moves, or it shows "
+            f"no fixed pattern. Expected {FEWEST_READOUTS} readouts or more in which a third "
+            "of the picture moves at least; or name calibration.flat."
+        )
+    return found

@@ -13,7 +13,7 @@ from spikerec.apps._arguments import (
     opening,
     stated,
 )
-from spikerec.apps._printing import say
+from spikerec.apps._printing import pattern_taken, say
 from spikerec.errors import ConfigError
 
 MOST_PORT = 65535
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
         "(default: tfp and fast)",
     )
     add_stream_options(parser)
-    for key in ("ends", "engine", "precision"):
+    for key in ("ends", "estimate_pattern", "engine", "precision"):
         add_option(parser, "reconstruct", key)
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
     options = parser.parse_args(arguments)
@@ -54,13 +54,20 @@ def main(arguments: list[str]) -> None:
     networks = {name: load(name, checkpoint or None) for name, checkpoint in methods}
     share_freed_memory()  # each request has a thread of its own
     viewer = Viewer(
-        stream, networks, options.ends, engine=options.engine, precision=options.precision
+        stream,
+        networks,
+        options.ends,
+        estimate_pattern=options.estimate_pattern,
+        engine=options.engine,
+        precision=options.precision,
     )
     with serve(viewer, options.port) as server:
         console = Console()
         if options.engine == "auto":
             taken = (f"{name} by {engine}" for name, engine in viewer.engines.items())
             say(console, f"engine=auto takes {', '.join(taken)}")
+        if viewer.spread:
+            say(console, pattern_taken(viewer.spread))
         say(console, f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
         for concern in viewer.concerns:
             say(console, f"{stream.path.name}: {concern}", "yellow")

@@ -21,7 +21,7 @@ from spikerec.spikes.stream import SpikeStream
 if TYPE_CHECKING:
     from torch import Tensor
 
-Spikes = TypeVar("Spikes", "Tensor", NDArray[np.uint8])
+Spikes = TypeVar("Spikes", "Tensor", NDArray[np.uint8], NDArray[np.float32])
 
 #: A broken pixel is this many times its neighbours, or this many times below them …
 RATIO = 2.0
@@ -232,7 +232,7 @@ class Repair:
         self._source = tuple(np.concatenate(whole_pixels).T)
 
     def __call__(self, spikes: Spikes) -> Spikes:
-        """Replace the broken pixels of (..., H, W), in place."""
+        """Replace the broken pixels of (..., H, W), in place; of spikes, or of their rates."""
         rows, columns = self._broken
         spikes[..., rows, columns] = spikes[..., self._source[0], self._source[1]]
         return spikes

@@ -16,6 +16,7 @@ from spikerec.kinds import checked
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.bayer import BayerPattern, mosaic
 from spikerec.spikes.defects import Sample
+from spikerec.spikes.pattern import estimate_pattern
 
 Curve = Literal["linear", "reinhard", "log"]
 CURVES = ("linear", "reinhard", "log")
@@ -123,6 +124,8 @@ class FixedPattern:
 
     corrected = (rate − dark) / (flat − dark) · mean(flat − dark)
 
+    Without an evenly lit stream the gain may be estimated from one in which the scene moves.
+
     Behind a Bayer mosaic the mean is that of the pixel's own colour: the evenly lit surface need
     not be white, and its colour is no part of the pattern.
 
@@ -130,11 +133,14 @@ class FixedPattern:
         dark: (H, W) firing rate without light.
         gain: (H, W), mean(flat − dark) / (flat − dark); 1 where flat is no brighter than dark.
         bayer: colours of the pixels by which the gain was measured; None where it holds for any.
+        spread: standard deviation of the pixels' responses, of an estimated gain; None of a
+            measured one.
     """
 
     dark: NDArray[np.float32]
     gain: NDArray[np.float32]
     bayer: BayerPattern | Literal["grey"] | None = None
+    spread: float | None = None
 
     @classmethod
     @checked
@@ -170,6 +176,37 @@ class FixedPattern:
                 gain[lit] = response[lit].mean() / response[lit]
         return cls(offset, gain, flat.bayer or "grey")
 
+    @classmethod
+    @checked
+    def estimated(
+        cls, moving: SpikeStream, dark: FixedPattern | None = None
+    ) -> FixedPattern | None:
+        """From a stream in which the scene moves (see `spikes.pattern`).
+
+        Args:
+            moving: the stream that is to be corrected, or another one of the same camera.
+            dark: states the firing rates without light; None for none.
+
+        Returns:
+            The pattern; None where the scene does not move enough, or where no pattern is seen.
+
+        Raises:
+            GeometryError: they differ in size.
+        """
+        if dark is not None:
+            dark.check(moving)
+        pattern = estimate_pattern(moving, None if dark is None else dark.dark)
+        if pattern is None:
+            return None
+        offset = np.zeros_like(pattern.response) if dark is None else dark.dark
+        gain = np.reciprocal(pattern.response)
+        return cls(offset, gain, moving.bayer or "grey", pattern.spread)
+
+    @property
+    def has_gain(self) -> bool:
+        """False if only the firing rates without light are known."""
+        return self.bayer is not None
+
     def __call__(self, intensity: NDArray[np.float32], light_scale: float) -> NDArray[np.float32]:
         """Correct intensity (..., H, W) of a stream of this light scale.
 
@@ -186,14 +223,15 @@ class FixedPattern:
 
         Raises:
             GeometryError: the size is not that of the pattern.
-            ConfigError: the evenly lit stream states other colours.
+            ConfigError: the stream of the gain states other colours.
         """
         self._check_size(stream.height, stream.width)
         if self.bayer not in (None, stream.bayer or "grey"):
             stated = "no colours" if self.bayer == "grey" else f"bayer={self.bayer}"
+            source = "flat" if self.spread is None else "moving"
             raise ConfigError(
-                f"calibration.flat states {stated}, but {stream.path} bayer={stream.bayer}: state "
-                "the same for both, beside the files or by bayer=PATTERN."
+                f"calibration.{source} states {stated}, but {stream.path} bayer={stream.bayer}: "
+                "state the same for both, beside the files or by bayer=PATTERN."
             )
 
     def _check_size(self, height: int, width: int) -> None:

@@ -94,6 +94,9 @@ class Video:
         mask_defects: replace the spikes of hot and dead pixels, found from the stream, by a
             neighbour's; None for those that are so beyond doubt (`find_sure_defects`).
         calibration: fixed pattern to take out; None for none.
+        estimate_pattern: where the calibration states no gain, estimate that of each pixel from the
+            stream (`FixedPattern.estimated`). Nothing changes where the scene does not move enough
+            or no pattern is seen.
         show_spikes: put the key readout itself beside the images.
         caption: write time and playback speed below each frame.
         batch_size: windows that go through a network at once; None for what is fastest: on a CPU
@@ -118,6 +121,7 @@ class Video:
     Attributes:
         engine: the program that computes the networks, also where `auto` was asked for.
         precisions: the numbers that each network is computed in, by the network's name.
+        calibration: the fixed pattern that is taken out, also where it was estimated.
 
     Raises:
         ConfigError: an exposure that is not one of these, or unknown of this stream; a state to
@@ -135,6 +139,7 @@ class Video:
         white_balance: WhiteBalance = None,
         mask_defects: bool | None = None,
         calibration: FixedPattern | None = None,
+        estimate_pattern: bool = True,
         show_spikes: bool = False,
         caption: bool = False,
         batch_size: int | None = None,
@@ -155,7 +160,6 @@ class Video:
         self.tone = tone or Tone()
         self.show_spikes = show_spikes
         self.caption = caption
-        self._calibration = calibration
         repair: Repair | None = None
         looked_at: Sample | None = None
         broken: NDArray[np.bool_] | None = None
@@ -174,13 +178,16 @@ class Video:
             self.defects = find_masked(looked_at, mask_defects, is_mosaic=is_mosaic)
             broken = self.defects.broken
             repair = Repair(broken, is_mosaic=is_mosaic) if broken.any() else None
+        if estimate_pattern and not (calibration and calibration.has_gain):
+            calibration = FixedPattern.estimated(stream, calibration) or calibration
+        self.calibration = calibration
         self._repair: Repair | Calibrated | None = repair
+        self._from_images = calibration  # where it is not taken out of the spikes
         if calibration is not None:
             calibration.check(stream)
             if all(network.starts_linear for network in networks.values()):
                 self._repair = Calibrated(calibration, repair)
-                self._calibration = None  # nothing is left to take out of the images
-        self._is_calibrated = calibration is not None
+                self._from_images = None
         self._balance = None
         if pattern is not None:
             balance = balance_gains(white_balance, pattern, looked_at, broken)
@@ -362,8 +369,8 @@ class Video:
 
     def _corrected(self, images: Tensor) -> Tensor:
         """Images of the networks (M, H, W), without the fixed pattern and in colour."""
-        if self._calibration is not None:
-            images = torch.from_numpy(self._calibration(images.numpy(), self.light_scale))
+        if self._from_images is not None:
+            images = torch.from_numpy(self._from_images(images.numpy(), self.light_scale))
         if self._balance is not None and self.stream.bayer is not None:
             balanced = (images * self._balance).numpy()
             images = torch.from_numpy(demosaic(balanced, self.stream.bayer))
@@ -558,12 +565,19 @@ class Video:
             "measured": self._is_measured,
             "tone": asdict(self._display),
             "mask_defects": self._masks_defects,
-            "calibrated": self._is_calibrated,
+            "calibrated": self.calibration is not None,
+            **self._pattern_facts(),
             "show_spikes": self.show_spikes,
             "caption": self.caption,
             **(self._colours if self._balance is not None else {}),
             **({"at": list(listed)} if (listed := self.key_readouts.listed) else {}),
         }
+
+    def _pattern_facts(self) -> dict[str, float]:
+        """The strength of an estimated pattern, if there is one."""
+        if self.calibration is None or self.calibration.spread is None:
+            return {}
+        return {"estimated_pattern": round(self.calibration.spread, 4)}
 
     @checked
     def about(self, fps: float = 25) -> dict[str, Any]:

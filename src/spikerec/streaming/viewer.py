@@ -54,6 +54,7 @@ class Viewer:
         stream: to look at.
         networks: methods to look at it by, in eval mode, by name.
         ends: as of `spikerec.reconstruct`.
+        estimate_pattern: likewise.
         engine: likewise.
         precision: likewise.
     """
@@ -64,25 +65,34 @@ class Viewer:
         networks: Mapping[str, Network],
         ends: Ends = "reflect",
         *,
+        estimate_pattern: bool = True,
         engine: Engine | Literal["auto"] = "torch",
         precision: Precision | Literal["auto"] = "auto",
     ) -> None:
         self.stream = stream
         self.networks = dict(networks)
         self.key_readouts = KeyReadouts.of(stream, list(networks.values()), 1, ends=ends)
-        self._videos = {
-            name: Video(
+        self._videos: dict[str, Video] = {}
+        for name, network in networks.items():
+            first = next(iter(self._videos.values()), None)
+            self._videos[name] = Video(
                 stream,
                 {name: network},
                 self.key_readouts,
+                calibration=None if first is None else first.calibration,
+                estimate_pattern=estimate_pattern and first is None,
                 batch_size=1,  # a page asks for one image at a time
                 engine=engine,
                 precision=precision,
             )
-            for name, network in networks.items()
-        }
         self.is_closing = False
         self._lock = Lock()  # one image at a time: a network takes all cores anyway
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the estimated pattern that is taken out; None for none."""
+        calibration = next(iter(self._videos.values())).calibration
+        return None if calibration is None else calibration.spread
 
     @property
     def engines(self) -> dict[str, Engine]:
