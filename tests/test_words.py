@@ -70,6 +70,16 @@ def test_one_command_in_every_spelling(line: str) -> None:
             "trainer.devices=auto optimizer.lr=1",
             ["trainer.devices=auto", "optimizer.lr=1"],
         ),
+        (
+            "train",
+            "+sweep=fast_parts sweep.parts=two budget.seconds=9",
+            ["+sweep=fast_parts", "sweep.parts=two", "+budget.seconds=9"],
+        ),
+        (
+            "train",
+            "experiment=budget/cpu budget.clock=processor",
+            ["experiment=budget/cpu", "budget.clock=processor"],
+        ),
         ("train", "overwrite=yes find_lr=OFF", ["overwrite=true", "find_lr=false"]),
         ("train", "batch_size=4 ~callbacks.best", ["data.batch_size=4", "~callbacks.best"]),
         ("train", "-m seed=0,1e1 model=stir,ssir", ["-m", "seed=0,10", "model=stir,ssir"]),

@@ -475,7 +475,8 @@ def _composed(offered: Offer, words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         key, equals, value = word.partition("=")
         bare = key.lstrip("+~")
-        if equals and bare in offered.groups and "(" not in value:
+        is_added = key != bare and bare != "hydra" and (config_dir() / bare).is_dir()  # +sweep=
+        if equals and (bare in offered.groups or is_added) and "(" not in value:
             is_list = value.startswith("[")
             choices.append(word if is_list else f"{key}={split_at_commas(value)[0]}")
     chosen = {_key(word) for word in choices}
@@ -503,6 +504,8 @@ def _place(
         if isinstance(node, int | float):
             above = ".".join(parts[:depth])
             raise ConfigError(f"{key} is no option: {above} is one value, as in {above}={node}.")
+        if node is None and depth:  # `budget.seconds=5` where `budget` is null
+            return prefix or "+", set()
         if not isinstance(node, Mapping):
             return prefix, set()
         target = node.get("_target_")

@@ -26,6 +26,7 @@ from spikerec.losses.pixel import L1
 from spikerec.models.base import Network, Reconstruction
 from spikerec.results.evaluation import COST, evaluate
 from spikerec.training import ReconstructionModule, Run, budgets, fit
+from spikerec.training.clocks import Clock
 from spikerec.training.rehearsal import rehearse
 from spikerec.training.scores import Monitor
 from spikerec.training.standard import named_protocol, standard_callbacks, standard_loggers
@@ -79,7 +80,7 @@ def train(reds: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
 
 @pytest.mark.parametrize(("clock", "steps"), [("wall", 2), ("processor", 8)])
 def test_a_budget_is_counted_by_its_clock(
-    clock: budgets.Clock,
+    clock: Clock,
     steps: int,
     train: Callable[..., Run],
     reds: Path,

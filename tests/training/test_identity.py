@@ -87,6 +87,14 @@ def test_what_moves_a_result_is_named_where_it_differs(changes: dict[str, Any], 
     assert found.startswith(key)
 
 
+def test_a_run_from_before_a_setting_was_added_is_the_run_with_its_default() -> None:
+    before, now, other = (
+        Identity(settings_of(config(budget={"seconds": 60} | clock)))
+        for clock in ({}, {"clock": "wall"}, {"clock": "processor"})
+    )
+    assert before.digest == now.digest != other.digest
+
+
 def step(network: nn.Module, **changes: Any) -> dict[str, Any]:
     facts = {"batch_size": 8, "processes": 1, "accumulated": 1, "learning_rate": 1e-3}
     return step_facts(network, **{**facts, "sync_batchnorm": False, **changes})  # type: ignore[arg-type]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import logging
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -26,6 +27,7 @@ from spikerec.errors import ConfigError
 from spikerec.options import Option, offer
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.recordings import find_recordings, is_several, output_paths
+from spikerec.training.clocks import Clock
 from spikerec.values import expected_value, takes_one
 
 #: Format of the videos in a folder of several recordings' results.
@@ -259,6 +261,11 @@ def _export(config: DictConfig) -> None:
 
 
 def _train(config: DictConfig) -> None:
+    every = config.detach_every
+    if every is not None and (isinstance(every, bool) or not isinstance(every, int)):
+        raise ConfigError(
+            f"detach_every must be a whole number of windows, or null, found {every}."
+        )
     budget = config.budget
     if budget is None:
         return
@@ -267,6 +274,14 @@ def _train(config: DictConfig) -> None:
         raise ConfigError(
             "budget must be {seconds: NUMBER}, {seconds: NUMBER, clock: wall | processor}, or "
             f"null, found {budget}."
+        )
+    seconds, clock = budget.seconds, budget.get("clock", "wall")
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not 0 < seconds < math.inf:
+        raise ConfigError(f"budget.seconds must be a number above 0, found {seconds}.")
+    if clock not in get_args(Clock):
+        raise ConfigError(
+            f"budget.clock must be one of {', '.join(get_args(Clock))}, found {clock}."
         )
 
 

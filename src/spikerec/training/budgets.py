@@ -6,20 +6,18 @@ found once for a run and written to RUN/budget.json, so that a run which is cont
 machine too, keeps them, and so does its learning-rate schedule.
 
 Seconds are those of the clock on the wall, or those that processors spent on this process
-(`CLOCKS`). Other work on the machine lengthens the first by all that it takes, the second only by
-what it costs in caches and shared cores.
+(`spikerec.training.clocks`). Other work on the machine lengthens the first by all that it takes,
+the second only by what it costs in caches and shared cores.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
@@ -34,13 +32,8 @@ from spikerec.losses import Loss
 from spikerec.models.base import Network
 from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
+from spikerec.training.clocks import CLOCKS, Clock
 from spikerec.training.module import ReconstructionModule
-
-#: Clocks that count a budget's seconds: time on the wall, or this process's time on all cores.
-Clock = Literal["wall", "processor"]
-CLOCKS: Mapping[Clock, Callable[[], float]] = MappingProxyType(
-    {"wall": time.perf_counter, "processor": time.process_time}
-)
 
 #: Steps that run before time is taken: memory is allocated, kernels are chosen.
 WARMUP_STEPS = 3

@@ -32,8 +32,9 @@ from spikerec.metrics.efficiency import countable, macs, parameters
 from spikerec.metrics.sizes import PAPER_SIZE
 from spikerec.models.base import Network
 from spikerec.models.modes import modes_kept
-from spikerec.training.budgets import Budget, Clock, check_budget, measure_budget
+from spikerec.training.budgets import Budget, check_budget, measure_budget
 from spikerec.training.checkpoints import BestIsThere, LastCheckpoint, Preempted
+from spikerec.training.clocks import Clock
 from spikerec.training.continuation import check_conditions, conditions
 from spikerec.training.distributed import Scaling, describe_batch, is_first, scaled_rate
 from spikerec.training.faults import explain

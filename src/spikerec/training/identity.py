@@ -38,6 +38,10 @@ NEUTRAL = (
     *("callbacks.facts", "callbacks.times", "callbacks.progress"),
 )
 
+#: Settings that were added to our configurations later, with the value that they had before: left
+#: out, so that the runs of earlier versions stay the runs that they are.
+ADDED = {"budget.clock": "wall"}
+
 #: Settings that an identity replaces by facts that follow from them (`step_facts`).
 DERIVED = (
     *("data.batch_size", "trainer.accumulate_grad_batches", "lr_scaling"),
@@ -157,7 +161,9 @@ def settings_of(
     flat = _flat(config)
     places = [(str(flat[key]).rstrip("/"), key) for key in PLACES if flat.get(key)]
     return {
-        key: _placed(value, places) for key, value in flat.items() if not _is_part(key, neutral)
+        key: _placed(value, places)
+        for key, value in flat.items()
+        if not _is_part(key, neutral) and not (key in ADDED and ADDED[key] == value)
     }
 
 

@@ -12,8 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
+from spikerec.training.clocks import Clock
 from spikerec.training.identity import DATA
 
 #: Validations of a curve; of longer trainings they are chosen evenly, the first and the last among
@@ -67,7 +68,7 @@ class LearningCurve:
             finite or do not rise.
     """
 
-    clock: Literal["wall", "processor"]
+    clock: Clock
     is_measured: bool
     samples: tuple[int, ...]
     seconds: tuple[float, ...] | None

@@ -8,7 +8,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from spikerec.kernels.devices import wait_for
-from spikerec.training.budgets import CLOCKS, Clock
+from spikerec.training.clocks import CLOCKS, Clock
 
 #: Name of the logged quantity.
 TRAINING_SECONDS = "time/training"
