@@ -113,7 +113,14 @@ def composed_train(words: list[str]) -> object:
 ROOMS = ("models", "data", "losses", "metrics", "simulation", "streaming", "training", "results")
 
 #: Files about a composed configuration itself, or about the parts of a record.
-ABOUT_SETTINGS = ("identity.py", "continuation.py", "runs.py", "record.py", "reading.py")
+ABOUT_SETTINGS = (
+    "identity.py",
+    "continuation.py",
+    "runs.py",
+    "record.py",
+    "reading.py",
+    "learning.py",
+)
 
 PATH = re.compile(
     r"\b(model|data|loss|optimizer|scheduler|trainer|callbacks|protocol|simulation|budget)"

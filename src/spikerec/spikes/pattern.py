@@ -63,7 +63,7 @@ WHITENESS = 0.4
 #: A weaker pattern than this standard deviation of the response is not worth a correction …
 LEAST_SPREAD = 0.01
 #: … and one that is not this many standard errors away from none, in each band, is not there.
-DEVIATIONS = 2.5
+DEVIATIONS = 4.0
 #: Standard deviation of the Gaussian that takes coarse detail out of the mean, in pixels.
 DETAIL = 2.0
 #: Standard deviation of the smoothing of a block's power, in frequencies, and the share of it that
