@@ -14,7 +14,8 @@ from pathlib import Path
 from spikerec.data.clips import SpikeSet
 from spikerec.data.folds import FoldedSet
 from spikerec.errors import ConfigError, about
-from spikerec.training.identity import DATA, fingerprints
+from spikerec.training.facts import DATA
+from spikerec.training.identity import fingerprints
 from spikerec.training.runs import Run
 from spikerec.weights.checkpoint import read_data
 

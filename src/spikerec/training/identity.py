@@ -23,6 +23,7 @@ from torch import nn
 from spikerec.data.clips import Clip, LiveSet, SpikeSet, SplitName
 from spikerec.errors import DataError, errors_about
 from spikerec.spikes import Geometry
+from spikerec.training.facts import DATA
 
 if TYPE_CHECKING:
     from spikerec.models.base import Network
@@ -128,9 +129,6 @@ class Identity:
             and all(_length(new) > _length(old) for old, new in lengths)
         )
 
-
-#: Beginning of the name of a fact about data.
-DATA = "data of "
 
 #: Name of the fact that states the weights which a run started from.
 START = "weights at the start"

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from spikerec.training.clocks import Clock
-from spikerec.training.identity import DATA
+from spikerec.training.facts import DATA
 
 #: Validations of a curve; of longer trainings they are chosen evenly, the first and the last among
 #: them.
