@@ -10,7 +10,8 @@ import torch
 from spikerec.errors import ConfigError, InputError
 from spikerec.simulation import LayeredScene, RandomScene, SceneStyle, SteadyScene
 from spikerec.simulation.layers import JointedPath, Layer, Path, Wave, _sampled, pixel_centres
-from spikerec.simulation.scenes import MOTION_SPAN, _seen_by_pixels
+from spikerec.simulation.scenes import _seen_by_pixels
+from spikerec.simulation.style import MOTION_SPAN
 
 NOTHING = torch.zeros(1, dtype=torch.float64)
 STILL = Wave(0.0, NOTHING, NOTHING + 1, NOTHING)

@@ -49,7 +49,7 @@ from spikerec.simulation import (
 )
 from spikerec.simulation.cards import is_card
 from spikerec.simulation.layout import card_path
-from spikerec.simulation.scenes import MOTION_SPAN, VARIED_STYLE
+from spikerec.simulation.style import MOTION_SPAN, VARIED_STYLE
 from spikerec.simulation.synthesise import CARD, CARD_VERSION, UNFINISHED_CARD, Progress
 from spikerec.spikes.folders import listed
 

@@ -27,7 +27,7 @@ from spikerec.errors import ConfigError, DataError, WeightsError
 from spikerec.models.base import Network
 from spikerec.parsing import SMALL_DOCUMENT, read_json
 from spikerec.simulation import Camera, RandomScene, bundled_images
-from spikerec.simulation.scenes import VARIED_STYLE
+from spikerec.simulation.style import VARIED_STYLE
 from spikerec.spikes.files import atomic_path
 from spikerec.weights.checkpoint import digest
 from spikerec.weights.trained import weights_file

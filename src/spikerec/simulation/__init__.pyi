@@ -3,8 +3,9 @@ from .footage import Footage, read_frames, read_video
 from .images import SourceImage, bundled_images, folder_images
 from .layers import LayeredScene, Scene
 from .layout import Recording, SREDSLayout, StreamLayout, write_scene, write_stream
-from .scenes import RandomScene, SceneStyle, SteadyScene
+from .scenes import RandomScene, SteadyScene
 from .sensor import SensorMaps, draw_maps, read_maps
+from .style import SceneStyle
 from .synthesise import deal_images, write_set
 from .video import VideoScene
 

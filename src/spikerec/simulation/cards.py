@@ -18,7 +18,7 @@ import yaml
 from spikerec.errors import DataError
 from spikerec.parsing import Bounds, read_yaml
 from spikerec.simulation.camera import Camera
-from spikerec.simulation.scenes import SceneStyle
+from spikerec.simulation.style import SceneStyle
 from spikerec.spikes.files import atomic_path
 
 #: Bounds of a card, which may list the photographs of a set.

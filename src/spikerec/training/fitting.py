@@ -214,6 +214,7 @@ class _Plan:
         _check_factory(self.optimizer, Optimizer, "optimizer")
         if self.scheduler is not None:
             _check_factory(self.scheduler, LRScheduler, "scheduler")
+        _ = self.rate  # a wrong one is refused before data are made
         trainer: Any = self.trainers.probe  # Lightning takes null, and fails later
         if trainer.accumulate_grad_batches is None:
             told = "accumulate_grad_batches must be a whole number from 1 up, found null."

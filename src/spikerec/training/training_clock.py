@@ -9,9 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from spikerec.kernels.devices import wait_for
 from spikerec.training.clocks import CLOCKS, Clock
-
-#: Name of the logged quantity.
-TRAINING_SECONDS = "time/training"
+from spikerec.training.learning import SECONDS
 
 
 class TrainingClock(Callback):
@@ -65,7 +63,7 @@ class TrainingClock(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the seconds; those of several processes as their mean."""
         if self._seconds is not None and not trainer.sanity_checking:
-            pl_module.log(TRAINING_SECONDS, self._seconds, sync_dist=True)
+            pl_module.log(SECONDS, self._seconds, sync_dist=True)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go on counting after a validation within an epoch."""
