@@ -390,6 +390,6 @@ def test_numbers_too_large_for_a_step_end_before_it(
 def test_a_rate_that_is_no_number_is_named_before_data_are_made(
     train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SpikeDataModule, "prepare_data", lambda self: pytest.fail("data are made"))
+    monkeypatch.setattr(SpikeDataModule, "prepare_data", lambda _self: pytest.fail("data are made"))
     with pytest.raises(ConfigError, match=r"lr must be a number, found '\.inf'"):
         train(folder=tmp_path / "run", optimizer=partial(torch.optim.Adam, lr=".inf"))
