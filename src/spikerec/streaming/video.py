@@ -6,6 +6,9 @@
 
 Nothing is computed before it is asked for. In a notebook a video shows its middle frame, and
 `video[10]` is a Pillow image.
+
+A video puts parts together: `correction` takes the sensor's faults out, `preparation` makes the
+networks ready, `engine` and `processes` make the frames, and `sinks` write them.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from functools import cache, cached_property
+from functools import cached_property
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -29,28 +32,17 @@ from torch import Tensor
 from spikerec import __version__
 from spikerec.describing import arguments
 from spikerec.errors import ConfigError, InputError
-from spikerec.inference.ready import Engine, Precision, choose_precision, ready
+from spikerec.inference.ready import Engine, Precision
 from spikerec.kinds import checked
-from spikerec.models.base import Network, carries_none
-from spikerec.models.carrying import Carry, check_carry
+from spikerec.models.base import Network
+from spikerec.models.carrying import Carry
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.bayer import plane_size
-from spikerec.spikes.defects import (
-    Defects,
-    Repair,
-    Sample,
-    find_masked,
-    sample,
-)
+from spikerec.spikes.defects import Sample, sample
 from spikerec.spikes.grey import grey_levels
-from spikerec.streaming.calibrated import Calibrated
-from spikerec.streaming.colour import (
-    WhiteBalance,
-    balance_gains,
-    demosaic,
-    gain_map,
-)
+from spikerec.streaming.colour import WhiteBalance
 from spikerec.streaming.concerns import find_concerns
+from spikerec.streaming.correction import Correction
 from spikerec.streaming.engine import Frame, make_frames
 from spikerec.streaming.exposure import (
     Exposure,
@@ -67,6 +59,7 @@ from spikerec.streaming.fastest import fastest_engine
 from spikerec.streaming.key_readouts import KeyReadouts
 from spikerec.streaming.light import FixedPattern, Tone
 from spikerec.streaming.panels import side_by_side
+from spikerec.streaming.preparation import Preparation
 from spikerec.streaming.processes import choose_devices, distribute_frames
 from spikerec.streaming.sinks import open_sink
 from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_layout
@@ -160,85 +153,47 @@ class Video:
         self.tone = tone or Tone()
         self.show_spikes = show_spikes
         self.caption = caption
-        repair: Repair | None = None
-        looked_at: Sample | None = None
-        broken: NDArray[np.bool_] | None = None
         self._is_measured = is_measured(exposure, stream)
-        pattern = stream.bayer
-        if white_balance is not None and pattern is None:
-            raise ConfigError(
-                f"white_balance is for colour cameras, but {stream.path} states no colours: set "
-                "bayer, as bayer=rggb."
-            )
-        if mask_defects is not False or self._is_measured or white_balance == "gray_world":
-            looked_at = self.looked_at
-        self.defects: Defects | None = None
-        if mask_defects is not False and looked_at is not None:
-            is_mosaic = pattern is not None
-            self.defects = find_masked(looked_at, mask_defects, is_mosaic=is_mosaic)
-            broken = self.defects.broken
-            repair = Repair(broken, is_mosaic=is_mosaic) if broken.any() else None
-        if estimate_pattern and not (calibration and calibration.has_gain):
-            calibration = FixedPattern.estimated(stream, calibration) or calibration
-        self.calibration = calibration
-        self._repair: Repair | Calibrated | None = repair
-        self._from_images = calibration  # where it is not taken out of the spikes
-        if calibration is not None:
-            calibration.check(stream)
-            if all(network.starts_linear for network in networks.values()):
-                self._repair = Calibrated(calibration, repair)
-                self._from_images = None
-        self._balance = None
-        if pattern is not None:
-            balance = balance_gains(white_balance, pattern, looked_at, broken)
-            self._balance = gain_map(balance, pattern, (stream.height, stream.width))
-            self._colours = {"bayer": pattern, "white_balance": balance.tolist()}
-        self.light_scale, gain = choose_light(exposure, stream, looked_at, broken, self._balance)
+        self._correction = Correction(
+            stream,
+            networks.values(),
+            lambda: self.looked_at,
+            white_balance=white_balance,
+            mask_defects=mask_defects,
+            calibration=calibration,
+            estimate_pattern=estimate_pattern,
+        )
+        self.defects = self._correction.defects
+        self.calibration = self._correction.calibration
+        self.light_scale, gain = choose_light(
+            exposure,
+            stream,
+            self.looked_at if self._is_measured else None,
+            self._correction.broken,
+            self._correction.balance,
+        )
         self._display = Tone(**{**asdict(self.tone), "gain": self.tone.gain * gain})
         self._batch_size = batch_size
         self._devices = choose_devices(device, devices)
-        self._as_published = self.networks
-        check_carry(carry)
-        carries = {name: carry for name, one in networks.items() if one.hop is not None}
-        if carry is not None and not carries:
-            raise carries_none(next(iter(networks.values())))
-        self._carry = carry
         self._tile: dict[str, Any] = {"tile": tile, "tile_overlap": tile_overlap}
-
-        @cache
-        def prepared(engine: Engine) -> tuple[dict[str, str], dict[str, Network]]:
-            chosen = {
-                name: choose_precision(one, self._devices[0], engine, precision, carries.get(name))
-                for name, one in networks.items()
-            }
-            made = {
-                name: ready(
-                    network,
-                    self._devices[0],
-                    optimise=optimise,
-                    engine=engine,
-                    precision=chosen[name],
-                    carry=carries.get(name),
-                )
-                for name, network in networks.items()
-            }
-            return chosen, made
-
+        self._as_published = self.networks
+        self._carry = carry
+        preparation = Preparation(
+            networks, self._devices[0], optimise=optimise, precision=precision, carry=carry
+        )
         if engine == "auto":
             batch_size, tilings = self._layout_of(networks)
             engine = fastest_engine(
                 stream,
                 list(networks.values()),
                 key_readouts,
-                lambda one: list(prepared(one)[1].values()),
+                lambda one: list(preparation.by(one).networks.values()),
                 device=self._devices[0],
                 batch_size=batch_size,
                 tilings=tilings,
                 facts=[precision, optimise],
             )
-        self.engine: Engine = engine
-        self.precisions, self.networks = prepared(engine)
-        self._masks_defects = repair is not None if mask_defects is None else mask_defects
+        self.engine, self.precisions, self.networks = preparation.by(engine)
         if tile is not None:  # a wrong one is refused here, not at the first frame
             _ = self._layout
 
@@ -284,7 +239,7 @@ class Video:
                 light_scale=self.light_scale,
                 batch_size=batch_size,
                 tilings=tilings,
-                repair=self._repair,
+                repair=self._correction.of_spikes,
             )
             with closing(source):
                 for frame in source:
@@ -308,7 +263,7 @@ class Video:
     def _computed_size(self) -> tuple[int, int]:
         """Height and width of the pictures that networks see: of a colour camera, of a plane."""
         height, width = self.stream.height, self.stream.width
-        return (height, width) if self._balance is None else plane_size(height, width, 0, 0)
+        return (height, width) if self.stream.bayer is None else plane_size(height, width, 0, 0)
 
     @cached_property
     def _factors(self) -> tuple[Tensor, Tensor]:
@@ -322,8 +277,10 @@ class Video:
         images = self._images_over_clip()
         for place, network in enumerate(self.networks.values()):
             units[place] = measured_unit(images[:, place].numpy(), network)
-        pixels = np.stack([self._corrected(one * units).numpy() for one in images])
-        if self._balance is not None:
+        pixels = np.stack(
+            [self._correction.of_images(one * units, self.light_scale).numpy() for one in images]
+        )
+        if self.stream.bayer is not None:
             pixels = pixels.max(-1)  # white where one of its colours is
         for place, network in enumerate(self.networks.values()):
             gains[place] = measured_gain(pixels[:, place], network, self.light_scale)
@@ -342,7 +299,7 @@ class Video:
                 batch_size=batch_size,
                 device=self._devices[0],
                 tilings=tilings,
-                repair=self._repair,
+                repair=self._correction.of_spikes,
             )
             images += [self._finite(frame).images for frame in frames]
         return torch.stack(images)
@@ -364,17 +321,8 @@ class Video:
 
     def _exposed(self, frame: Frame) -> Frame:
         units, gains = self._factors
-        images = self._corrected(frame.images * units)
+        images = self._correction.of_images(frame.images * units, self.light_scale)
         return frame._replace(images=images * (gains if images.ndim == 3 else gains[..., None]))
-
-    def _corrected(self, images: Tensor) -> Tensor:
-        """Images of the networks (M, H, W), without the fixed pattern and in colour."""
-        if self._from_images is not None:
-            images = torch.from_numpy(self._from_images(images.numpy(), self.light_scale))
-        if self._balance is not None and self.stream.bayer is not None:
-            balanced = (images * self._balance).numpy()
-            images = torch.from_numpy(demosaic(balanced, self.stream.bayer))
-        return images
 
     def __iter__(self) -> Iterator[Image.Image]:
         """The frames in order as they would be drawn, 8 bits, in one run through the stream."""
@@ -504,7 +452,7 @@ class Video:
             DataError: another output that is there already, one begun with other settings, or one
                 that cannot be written.
         """
-        if bits != 8 and self._balance is not None:
+        if bits != 8 and self.stream.bayer is not None:
             raise ConfigError(
                 f"bits={bits}: PNGs in colour have 8 bits. Set bits=8, or write .npy or .h5."
             )
@@ -564,20 +512,12 @@ class Video:
             "light_scale": self.light_scale,
             "measured": self._is_measured,
             "tone": asdict(self._display),
-            "mask_defects": self._masks_defects,
-            "calibrated": self.calibration is not None,
-            **self._pattern_facts(),
+            **self._correction.settings(),
             "show_spikes": self.show_spikes,
             "caption": self.caption,
-            **(self._colours if self._balance is not None else {}),
+            **self._correction.colours(),
             **({"at": list(listed)} if (listed := self.key_readouts.listed) else {}),
         }
-
-    def _pattern_facts(self) -> dict[str, float]:
-        """The strength of an estimated pattern, if there is one."""
-        if self.calibration is None or self.calibration.spread is None:
-            return {}
-        return {"estimated_pattern": round(self.calibration.spread, 4)}
 
     @checked
     def about(self, fps: float = 25) -> dict[str, Any]:
