@@ -257,6 +257,18 @@ class LastCheckpoint(Checkpoint):
         self._stopping = state_dict["stopping"]
 
 
+def last_checkpoint(trainer: L.Trainer) -> LastCheckpoint | None:
+    """The callback that writes last.ckpt; None where it is switched off."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Trainer's own list
+    return next((one for one in callbacks if isinstance(one, LastCheckpoint)), None)
+
+
+def saved(trainer: L.Trainer) -> str:
+    """Say what of a training is safe on the disk, and how to go on."""
+    last = last_checkpoint(trainer)
+    return last.saved if last else "Nothing was saved: the callback `last` is switched off"
+
+
 def _save_logs(trainer: L.Trainer) -> None:
     for logger in trainer.loggers:
         logger.save()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +12,30 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.tuner.tuning import Tuner
-from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule
-from spikerec.describing import Named, describe
-from spikerec.errors import ConfigError, RunError, SpikerecError, about, errors_about
-from spikerec.kernels.devices import device_name, prefers_channels_last, takes_processor_time
+from spikerec.errors import ConfigError, RunError, SpikerecError
+from spikerec.kernels.devices import prefers_channels_last
 from spikerec.kinds import checked
 from spikerec.losses import Loss
 from spikerec.memory import keep_freed_memory
 from spikerec.metrics import Protocol
-from spikerec.metrics.efficiency import countable, macs, parameters
-from spikerec.metrics.sizes import PAPER_SIZE
 from spikerec.models.base import Network
 from spikerec.models.modes import modes_kept
-from spikerec.training.budgets import Budget, check_budget, measure_budget
-from spikerec.training.checkpoints import BestIsThere, LastCheckpoint, Preempted
+from spikerec.training.budgets import Budget, measure_budget
+from spikerec.training.checkpoints import BestIsThere, Preempted, saved
 from spikerec.training.clocks import Clock
 from spikerec.training.continuation import check_conditions, conditions
-from spikerec.training.distributed import Scaling, describe_batch, is_first, scaled_rate
+from spikerec.training.distributed import Scaling, describe_batch, is_first
 from spikerec.training.faults import explain
 from spikerec.training.finite import FiniteSteps
-from spikerec.training.held_out import check_held_out
-from spikerec.training.identity import (
-    LENGTHS,
-    START,
-    Identity,
-    data_facts,
-    fingerprints,
-    settings_of,
-    step_facts,
-)
 from spikerec.training.module import ReconstructionModule
 from spikerec.training.noise import without_noise
-from spikerec.training.own_code import code_facts
-from spikerec.training.rehearsal import check_carried, check_trainable, rehearse
+from spikerec.training.plan import MakeOptimizer, MakeScheduler, Plan, base_rate
+from spikerec.training.report import best_score, training_report
 from spikerec.training.runs import Run
-from spikerec.training.scores import Monitor, choose_monitor
+from spikerec.training.scores import Monitor
 from spikerec.training.standard import (
     TrainerMaker,
     check_metrics,
@@ -63,11 +44,7 @@ from spikerec.training.standard import (
     standard_loggers,
 )
 from spikerec.training.training_clock import TrainingClock
-from spikerec.weights import digest
-from spikerec.weights.trained import restore, weights_file
-
-MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
-MakeScheduler = Callable[[Optimizer], LRScheduler]
+from spikerec.weights.trained import restore
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +134,7 @@ def fit(
         raise ConfigError(f"budget_seconds must be above 0, found {budget_seconds:g}.")
     run = Run(folder)
     with run.claimed(), without_noise(), modes_kept(network):
-        plan = _Plan(
+        plan = Plan(
             network,
             data,
             loss=build("loss", loss) if isinstance(loss, str) else loss,
@@ -189,153 +166,8 @@ def fit(
     return run
 
 
-@dataclass
-class _Plan:
-    """The parts of a training, each as an object."""
-
-    network: Network
-    data: SpikeDataModule
-    loss: Loss
-    optimizer: MakeOptimizer
-    scheduler: MakeScheduler | None
-    protocol: Protocol
-    monitor: Monitor
-    trainers: TrainerMaker
-    seed: int
-    lr_scaling: Scaling
-    find_rate: bool
-    budget_seconds: float | None
-    budget_clock: Clock
-    detach_every: int | None
-    callbacks: Sequence[Callback]
-
-    def settle(self, *, will_train: bool) -> None:
-        """Check the parts against one another, and make or check the data."""
-        _check_factory(self.optimizer, Optimizer, "optimizer")
-        if self.scheduler is not None:
-            _check_factory(self.scheduler, LRScheduler, "scheduler")
-        _ = self.rate  # a wrong one is refused before data are made
-        trainer: Any = self.trainers.probe  # Lightning takes null, and fails later
-        if trainer.accumulate_grad_batches is None:
-            told = "accumulate_grad_batches must be a whole number from 1 up, found null."
-            raise about(trainer, ConfigError(told))
-        if not self.network.training:  # evaluated before; parts frozen in training mode stay so
-            self.network.train()
-        check_trainable(self.network, self.data)
-        check_carried(self.network, self.data, self.loss, self.detach_every)
-        self.monitor = choose_monitor(self.monitor, self.data, self.protocol)
-        if not will_train:
-            return
-        rehearse(
-            self.network,
-            self.loss,
-            (self.data.crop.height, self.data.crop.width),
-            samples=self.data.batch_size,
-            has_target=self.data.has_targets,
-            carries=self.data.sequences is not None,
-        )
-        if is_first():
-            self.data.prepare_data()  # its content is part of what the run is
-        check_held_out(self.data.sets, weights_file(self.network), self.data)
-
-    @property
-    def rate(self) -> float | None:
-        """The learning rate for all processes; None where the optimizer does not state one."""
-        rate = base_rate(self.optimizer)
-        processes = self.trainers.probe.world_size
-        if rate is None and self.lr_scaling != "none":
-            raise ConfigError(
-                f"lr_scaling={self.lr_scaling} needs the optimizer's learning rate: give "
-                "functools.partial(Optimizer, lr=…)."
-            )
-        return None if rate is None else scaled_rate(rate, processes, self.lr_scaling)
-
-    @property
-    def is_trial(self) -> bool:
-        """True for a trial of one batch, which leaves nothing behind."""
-        return bool(getattr(self.trainers.probe, "fast_dev_run", False))
-
-    def identity(
-        self, run: Run, given: Mapping[str, Any], growing: Iterable[str]
-    ) -> tuple[Identity, dict[str, Any]]:
-        """The run that these parts are, and its settings as plain values."""
-        named: Named = {}
-        described = self._described(given, named)
-        settings, trainer = settings_of(described), self.trainers.probe
-        facts = step_facts(
-            self.network,
-            batch_size=self.data.batch_size,
-            processes=trainer.world_size,
-            accumulated=trainer.accumulate_grad_batches,
-            learning_rate=self.rate,
-            sync_batchnorm=bool(described["trainer"].get("sync_batchnorm")),
-        )
-        if self.budget_seconds is not None:
-            with errors_about(self.data), errors_about(trainer):
-                check_budget(
-                    processes=trainer.world_size,
-                    samples_per_epoch=self.data.samples_per_epoch,
-                    epochs=trainer.max_epochs,
-                    clock=self.budget_clock,
-                    accelerated=not takes_processor_time(trainer.strategy.root_device),
-                    workers=self.data.num_workers,
-                )
-        # A longer training under the same budget would be more than the budget.
-        lengths = () if self.budget_seconds is not None else (*LENGTHS, *growing)
-        facts |= data_facts(self.data.sets) | code_facts(settings, named)
-        if (start := self._start(run)) is not None:
-            facts[START] = start
-        return Identity(settings, facts, growing=frozenset(lengths)), described
-
-    def _described(self, given: Mapping[str, Any], named: Named) -> dict[str, Any]:
-        sets = self.data.sets.items()
-        parts: dict[str, Callable[[], Any]] = {
-            "seed": lambda: self.seed,
-            "model": lambda: describe(self.network, "network", named),
-            "data": lambda: (
-                describe(self.data, "data", named)
-                | {"sets": {name: describe(one, f"data.{name}", named) for name, one in sets}}
-            ),
-            "loss": lambda: describe(self.loss, "loss", named),
-            "optimizer": lambda: describe(self.optimizer, "optimizer", named),
-            "scheduler": lambda: describe(self.scheduler, "scheduler", named),
-            "protocol": self.protocol.describe,
-            "trainer": self.trainers.settings,
-            "callbacks": lambda: {
-                f"{type(one).__name__}.{index}": describe(one, f"callbacks.{index}", named)
-                for index, one in enumerate(self.callbacks)
-            },
-            "lr_scaling": lambda: self.lr_scaling,
-            "find_lr": lambda: self.find_rate,
-            "budget": self._described_budget,
-            "detach_every": lambda: self.detach_every,
-        }
-        described = {key: make() for key, make in parts.items() if key not in given}
-        return {**described, **given, "monitor": self.monitor._asdict()}
-
-    def _described_budget(self) -> dict[str, Any] | None:
-        if self.budget_seconds is None:
-            return None
-        clock = {} if self.budget_clock == "wall" else {"clock": self.budget_clock}
-        return {"seconds": self.budget_seconds} | clock
-
-    def _start(self, run: Run) -> str | None:
-        """Digest of the weights that were loaded before training; None for weights drawn anew.
-
-        The weights that this very run ended with, which a network has after the call, are its
-        result: the call again is the same run.
-        """
-        if not self.network.is_loaded:
-            return None
-        own, file = digest(self.network.state_dict()), weights_file(self.network)
-        if file is not None and file.resolve() in (run.best.resolve(), run.last.resolve()):
-            before: str | None = run.stored_fact(START)
-            return before
-        return own
-
-
 def _train(
-    plan: _Plan,
+    plan: Plan,
     run: Run,
     described: Mapping[str, Any],
     *,
@@ -379,20 +211,6 @@ def _train(
         _log.info("best %s %.4g: %s", monitor.name, best, run.best)
 
 
-def _check_factory(made_by: object, kind: type, argument: str) -> None:
-    """Refuse an optimizer or a schedule that is made already.
-
-    Raises:
-        ConfigError: naming the argument.
-    """
-    if isinstance(made_by, kind) or not callable(made_by):
-        raise ConfigError(
-            f"{argument} must be what makes one, found a {type(made_by).__name__}: give "
-            f"functools.partial({type(made_by).__name__}, …), so that it is made for the network "
-            "where that is trained."
-        )
-
-
 def _validation_protocol(protocol: str | Protocol, metrics: Sequence[str]) -> Protocol:
     if isinstance(protocol, str):
         return named_protocol(protocol, metrics)
@@ -400,26 +218,7 @@ def _validation_protocol(protocol: str | Protocol, metrics: Sequence[str]) -> Pr
     return protocol if set(metrics) == set(protocol.names) else protocol.only(metrics)
 
 
-def base_rate(optimizer: MakeOptimizer) -> float | None:
-    """The learning rate that what makes an optimizer states, or its class by default; else None.
-
-    Raises:
-        ConfigError: it is no number.
-    """
-    if isinstance(optimizer, partial) and "lr" in optimizer.keywords:
-        stated_rate = optimizer.keywords["lr"]
-        try:
-            return float(stated_rate)
-        except (TypeError, ValueError, OverflowError):
-            raise about(
-                optimizer, ConfigError(f"lr must be a number, found {str(stated_rate)[:40]!r}.")
-            ) from None
-    stated = inspect.signature(optimizer).parameters.get("lr")
-    rate = None if stated is None else stated.default
-    return float(rate) if isinstance(rate, int | float) else None
-
-
-def _budget(plan: _Plan, run: Run) -> Budget | None:
+def _budget(plan: Plan, run: Run) -> Budget | None:
     """Give the data module the samples of an epoch that the budget holds, measured once."""
     if plan.budget_seconds is None:
         return None
@@ -452,7 +251,7 @@ def _budget(plan: _Plan, run: Run) -> Budget | None:
     return budget
 
 
-def _log_batch(trainer: L.Trainer, plan: _Plan) -> None:
+def _log_batch(trainer: L.Trainer, plan: Plan) -> None:
     _log.info(
         "effective batch %(effective)d = %(processes)d processes × %(batch)d samples "
         "× %(accumulated)d accumulated",
@@ -530,53 +329,3 @@ def _run_trainer(
         raise RunError(
             f"training ended at step {trainer.global_step}: {told}. {saved(trainer)}."
         ) from error
-
-
-def saved(trainer: L.Trainer) -> str:
-    """Say what of a training is safe on the disk, and how to go on."""
-    last = last_checkpoint(trainer)
-    return last.saved if last else "Nothing was saved: the callback `last` is switched off"
-
-
-def last_checkpoint(trainer: L.Trainer) -> LastCheckpoint | None:
-    """The callback that writes last.ckpt; None where it is switched off."""
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Trainer's own list
-    return next((one for one in callbacks if isinstance(one, LastCheckpoint)), None)
-
-
-def best_score(trainer: L.Trainer) -> float | None:
-    """The best validation score; None where nothing was validated."""
-    for callback in trainer.checkpoint_callbacks:
-        score = getattr(callback, "best_model_score", None)
-        if getattr(callback, "monitor", None) is not None and score is not None:
-            return float(score)
-    return None
-
-
-def training_report(
-    trainer: L.Trainer, module: ReconstructionModule, data: SpikeDataModule, run: Run
-) -> dict[str, Any]:
-    """Facts of a finished run: its training data, its duration, and its network's cost.
-
-    Plain values without a path, the checkpoint's apart; `spikerec evaluate` copies them into
-    records, so that a board can say what each row's training was.
-    """
-    last = last_checkpoint(trainer)
-    batch = describe_batch(trainer, data.batch_size)
-    return {
-        "checkpoint": str(run.checkpoint),
-        "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
-        "samples": trainer.global_step * batch["effective"],
-        "batch": batch["effective"],
-        "crop": [data.crop.height, data.crop.width],
-        **({} if data.sequences is None else {"sequence": data.sequences.length}),
-        "data": fingerprints(data.sets),
-        "seconds": round(last.seconds, 1) if last else None,
-        "device": str(trainer.strategy.root_device),
-        "machine": device_name(trainer.strategy.root_device),
-        "processes": trainer.world_size,
-        "precision": str(trainer.precision),
-        "parameters": parameters(module.network),
-        **countable(lambda: {"macs": macs(module.network, PAPER_SIZE)}),
-    }
