@@ -15,12 +15,15 @@ from rich.console import Console
 from rich.table import Table
 
 import spikerec
+from benchmarks.figures.measuring import loaded, shipped
+from benchmarks.figures.pages import table as markdown
 from spikerec.metrics.psnr import PSNR
 from spikerec.models.base import Network
 from spikerec.simulation import Camera, RandomScene, SceneStyle, bundled_images
 from spikerec.spikes import reflect
 
 DISTANCES = (0, 1, 2, 3, 5, 8, 12, 16, 20, 25, 30)
+SCENES = 8
 SIDE = 160
 #: Readouts simulated on either side of the one that is reconstructed: half of 61.
 REACH = 30
@@ -38,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
         default=["fast", "fast_wide", "tfp"],
         help="choices of conf/model, NAME=CHECKPOINT for weights of one's own",
     )
-    parser.add_argument("--scenes", type=int, default=8)
+    parser.add_argument("--scenes", type=int, default=SCENES)
     options = parser.parse_args(arguments)
     table = Table(box=None, header_style="bold")
     scenes = [simulated(seed) for seed in range(options.scenes)]
@@ -56,6 +59,18 @@ def main(arguments: list[str] | None = None) -> None:
     console.print(
         f"{options.scenes} scenes of {SIDE} × {SIDE}, light scale {LIGHT_SCALE}, {moved}."
     )
+
+
+def figures() -> str:
+    """The table of the networks that ship and of fixed filters, in Markdown."""
+    names = (*reversed(shipped()), "hann", "tfp", "tfi")
+    scenes = [simulated(seed) for seed in range(SCENES)]
+    columns = [measure(loaded(name), scenes) for name in names]
+    rows = [
+        [str(distance), *(f"{column[index]:.2f}" for column in columns)]
+        for index, distance in enumerate(DISTANCES)
+    ]
+    return markdown(["readouts to the end", *names], rows)
 
 
 def simulated(seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -322,7 +322,7 @@ class Robustness(MadeSet):
             path = self._stream(index, condition)
             if not path.is_file():
                 light = frames[condition.motion][: self.key_readout + 1 + condition.readouts_after]
-                spiked = condition.camera.expose(light, seed=self._seed(index))
+                spiked = condition.camera.expose(light, seed=self.scene_seed(index))
                 path.with_suffix(".yaml").unlink(missing_ok=True)  # of a run that was killed
                 spikes.save(path, spiked.numpy(), light_scale=condition.camera.light_scale)
 
@@ -341,13 +341,14 @@ class Robustness(MadeSet):
             [images[far], images[near]],
             height=self.height,
             width=self.width,
-            seed=self._seed(scene),
+            seed=self.scene_seed(scene),
             speed=motion,
             key_readout=self.key_readout,
         )
         return shown.frames(0, 2 * self.key_readout + 1)
 
-    def _seed(self, scene: int) -> int:
+    def scene_seed(self, scene: int) -> int:
+        """The seed of a scene, of its sensor and of its noise."""
         digest = hashlib.sha256(f"{self.seed}/{scene}".encode()).digest()
         return int.from_bytes(digest[:8], "big") >> 2
 
