@@ -42,7 +42,7 @@ FIGURES: Mapping[str, Figures] = {
     "videos": Figures(DOCS / "video_metrics.md", videos.measured),
     "ends": Figures(ROOT / "benchmarks" / "RESULTS.md", ends.figures),
 }
-#: What is done before all tables, and after them.
+#: Parts that come before all tables, and after them.
 RECORDS, ZOO = "records", "zoo"
 
 

@@ -27,7 +27,7 @@ from spikerec.spikes.files import atomic_path
 from spikerec.weights.checkpoint import digest, read_metadata
 from spikerec.weights.writing import save_state
 
-#: What is measured: the data, the split, and the readouts that a window has on both sides at least.
+#: Precisions that are measured.
 FEWER: tuple[Precision, ...] = ("bf16", "int8")
 
 
@@ -42,7 +42,7 @@ def bits() -> str:
         if not _has_ranges(path, loaded(name)):
             write_ranges(loaded(name), path, overwrite=True)
         losses = _losses(name)
-        for precision in ("bf16", "int8"):
+        for precision in FEWER:
             by_engine = losses[precision]
             most = max(loss for key, loss in by_engine.items() if key[0] in ("REDS", "simulated"))
             _state(path, precision, round(most, 3))
@@ -72,7 +72,7 @@ def _cells(losses: dict[tuple[str, str], float]) -> Iterator[str]:
 def _losses(name: str) -> dict[str, dict[tuple[str, str], float]]:
     """Precision → (data, engine) → mean loss against PyTorch in float32."""
     network = loaded(name)
-    found: dict[str, dict[tuple[str, str], float]] = {"bf16": {}, "int8": {}}
+    found: dict[str, dict[tuple[str, str], float]] = {precision: {} for precision in FEWER}
     with tempfile.TemporaryDirectory() as folder:
         scenes = Photos(
             Path(folder) / "photos",
