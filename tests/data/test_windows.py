@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 
 from spikerec import spikes
 from spikerec.data import REDS, Clip, SpikeDataModule, Windows, decode
-from spikerec.data.windows import Crop, Draw, EpochSampler, apply_symmetry
+from spikerec.data.epochs import EpochSampler
+from spikerec.data.windows import Crop, Draw, apply_symmetry
 from spikerec.errors import ConfigError, DataError, WindowError
 from spikerec.spikes import Geometry
 from tests.fakes import fake_image, fake_spikes, write_dat, write_image
@@ -100,21 +101,6 @@ def test_epochs_draw_other_crops(clip: Clip) -> None:
     windows = Windows([clip], window=5, margin=0, crop=Crop(8, 8, "none", seed=0))
     first, second = (one_batch(windows, [Draw(0, epoch, 0)]) for epoch in (0, 1))
     assert not torch.equal(first["target"], second["target"])
-
-
-@pytest.mark.parametrize("samples", [None, 3, 10, 25])
-def test_processes_share_the_steps_of_one(samples: int | None) -> None:
-    one = list(EpochSampler(10, samples_per_epoch=samples, seed=0))
-    two = [
-        EpochSampler(10, samples_per_epoch=samples, seed=0, rank=r, world_size=2) for r in (0, 1)
-    ]
-    joined = [draw for pair in zip(*two, strict=True) for draw in pair]
-    assert joined == one[: len(one) // 2 * 2]
-
-
-def test_an_epoch_visits_items_evenly() -> None:
-    items = [draw.item for draw in EpochSampler(4, samples_per_epoch=12, seed=0)]
-    assert sorted(items) == sorted([0, 1, 2, 3] * 3)
 
 
 def test_symmetries_are_the_eight_of_the_square() -> None:

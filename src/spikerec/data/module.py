@@ -14,14 +14,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from spikerec.data.clips import Clip, LiveSet, SpikeSet, SplitName, digest
+from spikerec.data.epochs import EpochLoader, EpochSampler
 from spikerec.data.folds import in_folds
 from spikerec.data.frames import Frames
 from spikerec.data.sequences import Sequences, carried_by, needs_hop
 from spikerec.data.windows import (
     Augmentation,
     Crop,
-    EpochLoader,
-    EpochSampler,
     InOrder,
     LiveWindows,
     Windows,
