@@ -72,6 +72,11 @@ class Offer:
         groups = {re.split(r"[/@]", group)[0] for group in self.groups}
         return {key.split(".")[0] for key in self.options} | groups | set(COMMON)
 
+    @property
+    def see_help(self) -> str:
+        """The end of an error that has nothing nearer to suggest than the list of options."""
+        return f": spikerec {self.verb} --help lists them."
+
     def named(self, name: str) -> str | None:
         """The key of a name: itself, or the one key whose last word it is."""
         if name in self.options or name in self.groups:

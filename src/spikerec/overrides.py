@@ -52,7 +52,7 @@ def run_name(overrides: Sequence[str], varying: Container[str] = ()) -> str:
     legible = "_".join(map(_legible, words))
     if all(map(_is_plain, words)) and len(legible) <= LONGEST_NAME and _are_told_apart(words):
         return legible
-    shown = "_".join(_legible(word) for word in words if _key(word) in varying) or legible
+    shown = "_".join(_legible(word) for word in words if key_of(word) in varying) or legible
     return _with_digest(shown, ",".join(words))
 
 
@@ -68,7 +68,7 @@ def job_name(name: str, overrides: Sequence[str], varying: Container[str]) -> st
         >>> job_name("demo", ["model=fast", "seed=0", "data=reds"], {"seed", "data"})
         'demo_data-reds_seed-0'
     """
-    words = [word for word in overrides if _key(word) in varying and not _is_unnamed(word)]
+    words = [word for word in overrides if key_of(word) in varying and not _is_unnamed(word)]
     return "_".join([folder_name(name), *([run_name(words)] if words else [])])
 
 
@@ -122,6 +122,11 @@ def _text_word(word: str, *, sweeps: bool) -> str:
     refers = bare == "name"  # `${…}` in it is a reference, as in name=seed${seed}
     texts = (part if part in nothing else _as_text(part, refers=refers) for part in parts)
     return f"{key}={','.join(texts)}"
+
+
+def key_of(word: str) -> str:
+    """The key that a word sets, adds (`+key=`) or removes (`~key`)."""
+    return word.partition("=")[0].lstrip("+~")
 
 
 def is_text_key(key: str) -> bool:
@@ -198,10 +203,6 @@ def unquoted(value: str) -> str:
     return re.sub(r"(\\+)\$\{", lambda one: one[1][: len(one[1]) // 2] + "${", text)
 
 
-def _key(word: str) -> str:
-    return word.split("=", 1)[0].lstrip("+~")
-
-
 def _as_if_there(word: str) -> str:
     """A word as `text_words` makes it where its path exists: no name depends on what a disk holds.
 
@@ -211,20 +212,20 @@ def _as_if_there(word: str) -> str:
     """
     key, _, value = word.partition("=")
     text = unquoted(value)
-    is_path = is_text_key(_key(word)) and _key(word) not in SINGLE_TEXT_KEYS
-    is_name = _key(word) == "start_from" and text.isidentifier()  # weights, not a file
+    is_path = is_text_key(key_of(word)) and key_of(word) not in SINGLE_TEXT_KEYS
+    is_name = key_of(word) == "start_from" and text.isidentifier()  # weights, not a file
     is_more = "${" in value or value[:1] in ("[", "{") or len(split_at_commas(value)) != 1
     return word if not is_path or is_name or is_more or text == "null" else f"{key}={quoted(text)}"
 
 
 def _is_unnamed(word: str) -> bool:
-    return _key(word) in UNNAMED or _key(word).startswith("logger.")
+    return key_of(word) in UNNAMED or key_of(word).startswith("logger.")
 
 
 def _legible(word: str) -> str:
     """`optimizer.lr=1e-3` → `lr-1e-3`, `~callbacks.video` → `no-video`."""
     key, _, value = word.partition("=")
-    short = re.split(r"[./@]", _key(key))[-1]
+    short = re.split(r"[./@]", key_of(key))[-1]
     return _plain_letters(f"no-{short}" if key.startswith("~") else f"{short}-{value}")
 
 

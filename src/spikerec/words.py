@@ -8,20 +8,26 @@ nor Lightning, so that the answer comes at once.
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
-from spikerec.configs import compose_verb, config_dir, config_names, renamed_key
-from spikerec.errors import ConfigError, DataNotFoundError
-from spikerec.options import COMMON, PLACES, Offer, Option, check_choice, flat, offer
-from spikerec.overrides import quoted, split_at_commas, text_words, unquoted
-from spikerec.signatures import class_arguments
+from spikerec.checking import (
+    check_choices,
+    check_files,
+    check_flags,
+    check_no_null,
+    check_outputs,
+    check_paths,
+    checked_words,
+)
+from spikerec.configs import config_names
+from spikerec.errors import ConfigError
+from spikerec.options import PLACES, Offer, offer
+from spikerec.overrides import key_of, quoted, split_at_commas, text_words, unquoted
 from spikerec.spelling import suggestion
-from spikerec.values import FALSE, TRUE, annotated_kinds, kinds_of, written_value
+from spikerec.values import FALSE, TRUE, kinds_of
 
 #: Hydra's own options: those without a value, and those that take one.
 FLAGS = (
@@ -42,17 +48,6 @@ VALUED = (
 
 #: Those by which configuration of the user's own is added: its choices and keys are not known here.
 OWN = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
-
-#: The values that some of them may have.
-_SHOWN = ("job", "hydra", "all")
-_ASKED = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-INFORMATION = {"--cfg": _SHOWN, "-c": _SHOWN, "--info": _ASKED, "-i": _ASKED}
-
-#: Keys that name a file or folder which is read.
-FILES = (
-    *("input", "checkpoint", "start_from"),
-    *("calibration.dark", "calibration.flat", "calibration.moving"),
-)
 
 #: Other names of options, with their value where they take none.
 ALIASES = {"method": ("model", None), "top_down": ("geometry.bottom_up", "false")}
@@ -101,70 +96,25 @@ def words_of(
     is_own = any(word.partition("=")[0] in OWN or "searchpath" in word for word in arguments)
     flags, words, placed = _sorted_out(offered, arguments)
     words = [one for word in words for one in _pair(_completed(offered, word))]
-    by_place = _by_place(offered, placed, {_key(word) for word in words})
-    _check_flags(flags)
-    _check_outputs(by_place, words)
+    by_place = _by_place(offered, placed, {key_of(word) for word in words})
+    check_flags(flags)
+    check_outputs(by_place, words)
     if not sweeps and "--cfg" not in flags:
-        _check_files([f"{name}={text}" for name, texts in by_place.items() for text in texts])
-        _check_files(words)
+        check_files([f"{name}={text}" for name, texts in by_place.items() for text in texts])
+        check_files(words)
     words += [_listed(name, texts, sweeps=sweeps) for name, texts in by_place.items()]
     if sweeps and expand is not None:
-        values = {_key(word): word.partition("=")[2] for word in words}
+        values = {key_of(word): word.partition("=")[2] for word in words}
         folder = None if (kind := values.get("folder")) == "null" else kind
-        words = [_swept(word, expand, folder) if _key(word) == "input" else word for word in words]
-    _check_no_null(words)
-    _check_paths(words)
+        words = [
+            _swept(word, expand, folder) if key_of(word) == "input" else word for word in words
+        ]
+    check_no_null(words)
+    check_paths(words)
     if not is_own:
-        _check_choices(words, sweeps=sweeps)
-        words = _checked(offered, words, sweeps=sweeps)
+        check_choices(words, sweeps=sweeps)
+        words = checked_words(offered, words, sweeps=sweeps)
     return [*flags, *text_words(words, sweeps=sweeps)]
-
-
-def _check_flags(flags: Sequence[str]) -> None:
-    """Check the values of Hydra's own options, about which Hydra prints many lines.
-
-    Raises:
-        ConfigError: one that is none of its choices.
-        DataNotFoundError: a folder of configuration that is not there.
-    """
-    for flag, value in itertools.pairwise([*flags, ""]):
-        name, equals, inside = flag.partition("=")
-        given = inside if equals else value
-        if name in INFORMATION and given not in INFORMATION[name]:
-            near = difflib.get_close_matches(given, INFORMATION[name], 1)
-            meant = f"did you mean {near[0]}? Expected" if near else "expected"
-            raise ConfigError(f"{name} {given}: {meant} one of {', '.join(INFORMATION[name])}.")
-        if name in ("--config-dir", "-cd", "--config-path", "-cp") and not Path(given).is_dir():
-            raise DataNotFoundError(f"{name} {given}: no such folder. Check the path.")
-
-
-def _check_outputs(by_place: Mapping[str, Sequence[str]], words: Sequence[str]) -> None:
-    """Refuse `-`, by which other programs mean the standard output.
-
-    Raises:
-        ConfigError: an output is called so.
-    """
-    if "-" in by_place.get("output", ()) or "output=-" in words:
-        raise ConfigError(
-            "output=- would be the standard output, to which spikerec writes no result: name a "
-            "file. (A folder of that name is ./-.)"
-        )
-
-
-def _check_files(words: Sequence[str]) -> None:
-    """Check that the files which a command reads are there, before seconds of imports.
-
-    Raises:
-        DataNotFoundError: one is not.
-    """
-    for word in words:
-        key, _, value = word.partition("=")
-        is_grammar = value[:1] in ("[", "{", "'", '"', "") or "${" in value
-        # start_from takes names of weights, too, which only the catalogue knows
-        is_word = value in ("null", "???") or (key == "start_from" and value.isidentifier())
-        is_pattern = re.search(r"[*?\[]", value) is not None
-        if key in FILES and not (is_grammar or is_word or is_pattern) and _is_missing(value):
-            raise DataNotFoundError(f"{key}={value} does not exist: check the path.")
 
 
 def _sorted_out(offered: Offer, arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
@@ -220,16 +170,6 @@ def _is_there(word: str) -> bool:
         return False
 
 
-def _is_missing(name: str) -> bool:
-    """True for a file that is not there; False also where this user may not look."""
-    try:
-        return not Path(name).exists()
-    except PermissionError:  # whoever opens it says so
-        return False
-    except (OSError, ValueError):
-        return True
-
-
 def _is_assignment(offered: Offer, word: str) -> bool:
     """True for `key=value`; False for a path, which may hold an equals sign too."""
     key, equals, _ = word.partition("=")
@@ -247,7 +187,7 @@ def _is_assignment(offered: Offer, word: str) -> bool:
 def _has_suffix(offered: Offer, word: str) -> bool:
     """True for a word that ends as the files do which a verb takes by their place."""
     is_known = Path(word).suffix.lower() in PATH_SUFFIXES
-    return offered.verb in PLACES and is_known and not suggestion(_key(word), offered.options)
+    return offered.verb in PLACES and is_known and not suggestion(key_of(word), offered.options)
 
 
 def _long(offered: Offer, word: str, left: deque[str]) -> str:
@@ -264,7 +204,9 @@ def _long(offered: Offer, word: str, left: deque[str]) -> str:
     if found is None:
         near = suggestion(key, [*offered.options, *offered.groups, *ALIASES])
         shown = re.sub(r"[\w.]+(?= or |\?)", lambda one: "--" + one[0].replace("_", "-"), near)
-        raise ConfigError(f"{word} is no option of spikerec {offered.verb}{shown or _see(offered)}")
+        raise ConfigError(
+            f"{word} is no option of spikerec {offered.verb}{shown or offered.see_help}"
+        )
     if equals:
         return f"{found}={value}"
     if stands_for is not None:
@@ -276,14 +218,6 @@ def _long(offered: Offer, word: str, left: deque[str]) -> str:
     if not left or (left[0].startswith("--") and not _is_there(left[0])):
         raise ConfigError(f"{word} needs a value: {word} VALUE, or {found}=VALUE.")
     return f"{found}={left.popleft()}"
-
-
-def _see(offered: Offer) -> str:
-    return f": spikerec {offered.verb} --help lists them."
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
 
 
 def _by_place(offered: Offer, placed: list[str], stated: Collection[str]) -> dict[str, list[str]]:
@@ -348,7 +282,7 @@ def _meant(offered: Offer, word: str) -> str:
     near = difflib.get_close_matches(word, [one.partition("=")[2] for one in everything], 1, 0.75)
     near += difflib.get_close_matches(f"{word}=VALUE", everything, 1, 0.75)
     full = sorted(one for one in everything if near and one.endswith(near[0]))
-    return f": did you mean {full[0]}?" if full else _see(offered)
+    return f": did you mean {full[0]}?" if full else offered.see_help
 
 
 def _completed(offered: Offer, word: str) -> str:
@@ -373,160 +307,3 @@ def _pair(word: str) -> list[str]:
     if key != "geometry" or pair is None:
         return [word]
     return [f"geometry.height={pair[1]}", f"geometry.width={pair[2]}"]
-
-
-def _check_no_null(words: Sequence[str]) -> None:
-    """Refuse null in place of a choice of a group, which Hydra takes for no name.
-
-    Raises:
-        ConfigError: a group, one of Hydra's own included, is set to null, or to a list with it.
-    """
-    for word in words:
-        key, _, value = word.partition("=")
-        group = _key(word).partition("@")[0]
-        is_group = group.startswith("hydra/") or (config_dir() / group).is_dir()
-        if is_group and "null" in (one.strip() for one in value.strip("[]").split(",")):
-            names = config_names(group)
-            expected = f"expected one of {', '.join(names)}" if names else "expected a name"
-            raise ConfigError(
-                f"{word}: null is no choice of {group}: {expected}. Leave {key}=… out for the "
-                "default."
-            )
-
-
-def _check_paths(words: Sequence[str]) -> None:
-    """Refuse what is no path for a folder that Hydra makes before a verb can look.
-
-    Raises:
-        ConfigError: `run` or one of `paths` has no value, or null, a list or a mapping.
-    """
-    for word in words:
-        key, equals, value = _key(word), "=" in word, word.partition("=")[2]
-        is_none = value in ("", "null") or value[:1] in ("[", "{")
-        if equals and is_none and (key == "run" or key.startswith("paths.")):
-            raise ConfigError(f"{key} must be a path, found {value or 'nothing'}.")
-
-
-def _check_choices(words: Sequence[str], *, sweeps: bool) -> None:
-    """Check that each choice of a group is one of `conf/`."""
-    for word in words:
-        key, equals, value = word.partition("=")
-        group = key.lstrip("+~").partition("@")[0]
-        if not equals or not (config_dir() / group).is_dir() or "${" in value:
-            continue
-        is_call = sweeps and re.match(r"\w+\(", value)
-        chosen = [] if is_call else re.split(r",", value.strip("[]"))
-        for name in (one.strip().strip("'\"") for one in chosen):
-            name = name.removesuffix(".yaml")
-            if value == "" and not group.startswith("hydra"):
-                raise ConfigError(
-                    f"{group}= has no value: expected one of {', '.join(config_names(group))}."
-                )
-            if name and not group.startswith("hydra"):
-                check_choice(group, name)
-
-
-def _checked(offered: Offer, words: Sequence[str], *, sweeps: bool) -> list[str]:
-    """The words with their keys and values checked, against the composed choices where need be."""
-    deep = [word for word in words if not _is_own(offered, _key(word))]
-    composed = _composed(offered, words) if deep else {}
-    checked = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        prefix, bare = key[: len(key) - len(_key(word))], _key(word)
-        if bare in offered.options and equals:
-            option = offered.options[bare]
-            _check_part(offered, option, value)
-            value = written_value(bare, value, kinds_of(option), sweeps=sweeps)
-        elif word in deep and "~" not in prefix:
-            prefix, kinds = _place(offered, composed, bare, prefix)
-            value = written_value(bare, value, kinds, sweeps=sweeps)
-        checked.append(f"{prefix}{bare}{equals}{value}")
-    return checked
-
-
-def _check_part(offered: Offer, option: Option, value: str) -> None:
-    """Refuse one value for an option that is made of several: `tone=reinhard`.
-
-    Raises:
-        ConfigError: there is one; the message names the parts.
-    """
-    if not isinstance(option.default, Mapping) or value[:1] in ("{", "") or "${" in value:
-        return
-    if value.lower() in ("null", "none"):
-        return
-    parts = [key for key in offered.options if key.startswith(f"{option.key}.")]
-    if parts:
-        raise ConfigError(
-            f"{option.key}={value}: {option.key} is made of {', '.join(parts)}. Set one of these, "
-            f"as {parts[0]}=VALUE."
-        )
-
-
-def _is_own(offered: Offer, key: str) -> bool:
-    """True for an option of the verb itself, a choice of a group, and what is Hydra's."""
-    is_group = "@" in key or "/" in key or key in offered.groups
-    return is_group or key in offered.options or key.split(".")[0] in ("hydra", *COMMON)
-
-
-def _composed(offered: Offer, words: Sequence[str]) -> dict[str, Any]:
-    """The verb's configuration as the command's choices make it."""
-    choices = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        bare = key.lstrip("+~")
-        is_added = key != bare and bare != "hydra" and (config_dir() / bare).is_dir()  # +sweep=
-        if equals and (bare in offered.groups or is_added) and "(" not in value:
-            is_list = value.startswith("[")
-            choices.append(word if is_list else f"{key}={split_at_commas(value)[0]}")
-    chosen = {_key(word) for word in choices}
-    for group, default in offered.groups.items():
-        if default == "???" and group not in chosen:  # any does, to know the other keys
-            choices.append(f"{group}={config_names(group)[0]}")
-    return compose_verb(offered.verb, choices)
-
-
-def _place(
-    offered: Offer, composed: Mapping[str, Any], key: str, prefix: str
-) -> tuple[str, set[str]]:
-    """The prefix that Hydra needs to set a key, and the kinds of value that it takes.
-
-    Raises:
-        ConfigError: no such key, nor an argument of the class whose key it would be.
-    """
-    if renamed := renamed_key(key):
-        raise ConfigError(renamed)
-    node: Any = composed
-    parts = key.split(".")
-    for depth, part in enumerate(parts):
-        if isinstance(node, list) and part.isdecimal():
-            return prefix, set()
-        if isinstance(node, int | float):
-            above = ".".join(parts[:depth])
-            raise ConfigError(f"{key} is no option: {above} is one value, as in {above}={node}.")
-        if node is None and depth:  # `budget.seconds=5` where `budget` is null
-            return prefix or "+", set()
-        if not isinstance(node, Mapping):
-            return prefix, set()
-        target = node.get("_target_")
-        arguments = class_arguments(target) if isinstance(target, str) else None
-        if part in node:
-            last = depth == len(parts) - 1
-            if last and arguments and part in arguments:
-                return prefix, annotated_kinds(arguments[part])
-            node = node[part]
-            continue
-        if arguments is not None and part in arguments:
-            kinds = annotated_kinds(arguments[part]) if depth == len(parts) - 1 else set()
-            return prefix or "+", kinds
-        if (prefix and arguments is None) or (arguments is None and target is not None):
-            return prefix, set()
-        above = ".".join(parts[:depth])
-        known = [key for key, value in flat(composed) if not key.endswith("_target_")]
-        known += [f"{above}.{name}" for name in arguments or ()]
-        near = suggestion(key, known)
-        if not near and above:
-            here = [name for name in node if name != "_target_"]
-            near = f": expected one of {', '.join(dict.fromkeys([*here, *(arguments or ())]))}."
-        raise ConfigError(f"{key} is no option of spikerec {offered.verb}{near or _see(offered)}")
-    return prefix, set()
