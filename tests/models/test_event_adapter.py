@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from spikerec.errors import ConfigError, InputError, WindowError
-from spikerec.models.base import Blocks
+from spikerec.models.blocks import Blocks
 from spikerec.models.event_adapter import (
     EventCore,
     EventNetwork,

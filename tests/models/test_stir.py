@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikerec.configs import build
 from spikerec.errors import ConfigError
-from spikerec.models.base import Blocks
+from spikerec.models.blocks import Blocks
 from spikerec.models.stir import STIR, ResidualBlock, warp
 from spikerec.weights import load_published
 from tests.golden_cases import GoldenCase, load_case

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from spikerec import spikes
 from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, WindowError
-from spikerec.models.base import BlockNetwork, Network, Reconstruction
+from spikerec.models.base import Network, Reconstruction
+from spikerec.models.blocks import BlockNetwork
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.streaming import KeyReadouts, Tiling, make_frames, reconstruct
 from spikerec.streaming.ahead import ahead
@@ -191,7 +192,7 @@ class Counting(BlockNetwork):
 
 
 def spikes_blocks() -> object:
-    from spikerec.models.base import Blocks
+    from spikerec.models.blocks import Blocks
 
     return Blocks(length=5, stride=4, count=3)
 

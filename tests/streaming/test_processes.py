@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from spikerec import spikes
 from spikerec.configs import build
 from spikerec.errors import ConfigError, DataError, ProcessError
-from spikerec.models.base import BlockNetwork, Blocks, Network, Reconstruction
+from spikerec.models.base import Network, Reconstruction
+from spikerec.models.blocks import BlockNetwork, Blocks
 from spikerec.spikes import SpikeStream
 from spikerec.streaming import reconstruct
 from spikerec.streaming.processes import choose_devices, part_length

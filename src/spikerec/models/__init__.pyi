@@ -1,5 +1,6 @@
-from .base import BlockNetwork, Blocks, Network, Reconstruction
+from .base import Network, Reconstruction
 from .base_net import BaseNet
+from .blocks import BlockNetwork, Blocks
 from .bsf import BSF
 from .etnet import ETNet
 from .fast import Fast

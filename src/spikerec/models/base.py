@@ -19,7 +19,6 @@ import itertools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -34,10 +33,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from spikerec.describing import Described
 from spikerec.errors import ConfigError, InputError, WindowError
 from spikerec.kernels.devices import can_branch
-from spikerec.kinds import checked
 from spikerec.models.modes import in_eval_mode
 from spikerec.models.padding import Margins, Padding
-from spikerec.models.reconstructors import ByBlocks, ByWindows, Reconstructor
+from spikerec.models.reconstructors import ByWindows, Reconstructor
 from spikerec.spikes.geometry import check_light_scale
 from spikerec.spikes.grey import grey_levels
 from spikerec.spikes.stream import SpikeStream
@@ -76,30 +74,6 @@ class Reconstruction(NamedTuple):
         buffer = BytesIO()
         Image.fromarray(grey_levels(np.hstack(list(picture)))).save(buffer, "PNG")
         return buffer.getvalue()
-
-
-@checked
-@dataclass(frozen=True)
-class Blocks:
-    """The blocks of readouts into which a network cuts its window, and which it encodes alike.
-
-    Block k is readouts [k·stride, k·stride + length). Windows that share a block share its
-    features, so a streaming engine encodes each block once (`Network.encode`) and joins the
-    features of `count` blocks for every image (`Network.join`).
-    """
-
-    length: int
-    stride: int
-    count: int
-
-    def are_shared(self, stride: int) -> bool:
-        """True if a later window holds a block of an earlier one, when they are `stride` apart."""
-        return any(k * self.stride % stride == 0 for k in range(1, self.count))
-
-    def split(self, spikes: Tensor) -> list[Tensor]:
-        """The blocks of a window: (B, T, H, W) → `count` views of (B, length, H, W)."""
-        starts = (k * self.stride for k in range(self.count))
-        return [spikes[:, start : start + self.length] for start in starts]
 
 
 class Network(Described, nn.Module, ABC):
@@ -452,39 +426,6 @@ def carries_none(network: Network) -> ConfigError:
         f"{type(network).__name__} carries no state from window to window: leave out carry and "
         "sequence, or take a network that does, such as ssir, etnet or hypere2vid."
     )
-
-
-class BlockNetwork(Network):
-    """A network that encodes blocks of its window alike, and joins their features.
-
-    Attributes:
-        blocks: how the window is cut; the constructor sets it.
-    """
-
-    blocks: Blocks
-
-    @abstractmethod
-    def encode(self, block: Tensor) -> tuple[Tensor, ...]:
-        """Features of blocks (B, blocks.length, H, W), each sample and block on its own.
-
-        In eval mode the features of a block depend on nothing else, so they may be kept and
-        joined again for every window that shares the block.
-        """
-
-    @abstractmethod
-    def join(self, features: Sequence[tuple[Tensor, ...]]) -> Reconstruction:
-        """The reconstruction from the features of `blocks.count` successive blocks."""
-
-    def along(self, stride: int) -> Reconstructor:
-        """Encode each block once, where windows share blocks (see `Network.along`)."""
-        return ByBlocks(self) if self.blocks.are_shared(stride) else super().along(stride)
-
-    def forward(self, spikes: Tensor) -> Reconstruction:
-        """Encode all blocks as one batch, then join them (see `Network.forward`)."""
-        check_window(spikes, self.window, self.multiple)
-        stacked = torch.cat(self.blocks.split(spikes))  # (count·B, length, H, W)
-        features = (feature.chunk(self.blocks.count) for feature in self.encode(stacked))
-        return self.join(list(zip(*features, strict=True)))
 
 
 def darken(image: Tensor, spikes: Tensor, key_readout: int) -> Tensor:

@@ -20,12 +20,11 @@ from torch.utils._pytree import tree_map_only
 
 from spikerec.errors import ConfigError
 from spikerec.models.base import (
-    BlockNetwork,
-    Blocks,
     Reconstruction,
     StatefulNetwork,
     check_window,
 )
+from spikerec.models.blocks import BlockNetwork, Blocks
 from spikerec.models.padding import Padding
 from spikerec.models.recurrent import RecurrentState
 

@@ -22,7 +22,8 @@ from spikerec.kernels.devices import keeps_threads_busy
 from spikerec.kernels.threads import each_alone
 
 if TYPE_CHECKING:
-    from spikerec.models.base import BlockNetwork, Network
+    from spikerec.models.base import Network
+    from spikerec.models.blocks import BlockNetwork
     from spikerec.models.padding import Margins
 
 

@@ -23,7 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikerec.errors import ConfigError
-from spikerec.models.base import BlockNetwork, Blocks, Reconstruction
+from spikerec.models.base import Reconstruction
+from spikerec.models.blocks import BlockNetwork, Blocks
 from spikerec.models.deform import DeformConv2d
 from spikerec.models.padding import Padding
 from spikerec.models.short_windows import check_levels, conv, fusion, upsample, window_length

@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikerec.errors import ConfigError
-from spikerec.models.base import BlockNetwork, Blocks, Reconstruction
+from spikerec.models.base import Reconstruction
+from spikerec.models.blocks import BlockNetwork, Blocks
 from spikerec.spikes.representations import nested_means
 
 Representation = Literal["hybrid", "tfp", "learned"]
