@@ -16,7 +16,7 @@ from spikerec.data.epochs import EpochSampler
 from spikerec.data.windows import Crop, Draw, apply_symmetry
 from spikerec.errors import ConfigError, DataError, WindowError
 from spikerec.spikes import Geometry
-from tests.fakes import fake_image, fake_spikes, write_dat, write_image
+from tests.fakes import fake_image, fake_reds, fake_spikes, write_dat, write_image
 
 
 @pytest.fixture
@@ -235,3 +235,24 @@ def test_save_then_window_round_trips_through_npz(tmp_path: Path) -> None:
 def test_key_readouts_of_a_clip_rise_in_whatever_order_they_are_stated(clip: Clip) -> None:
     stated = Clip("a", clip.files, 0.6, Geometry(21, 43), key_readouts=[30, 10, 20])
     assert [readout for _, readout in Windows([stated], window=5, margin=0).items] == [10, 20, 30]
+
+
+def test_sets_whose_clips_have_one_name_mix(tmp_path: Path) -> None:
+    sets = []
+    for name in ("one", "other"):
+        fake_reds(tmp_path / name, num_readouts=41)
+        sets.append(REDS(tmp_path / name, height=24, width=40, name=name))
+    data = SpikeDataModule(sets, window=11, crop=(16, 16), samples_per_epoch=8)
+    data.setup("fit")
+    assert isinstance(data.train_windows, Windows)
+    names = [clip.name for clip in data.train_windows.clips]
+    assert len(set(names)) == len(names)
+    assert {name.partition("/")[0] for name in names} == {"one", "other"}
+    first, second = (one.clips("train") for one in sets)
+    assert [clip.files for clip in data.train_windows.clips] == [
+        clip.files for clip in (*first, *second)
+    ]
+    alone = SpikeDataModule(sets[0], window=11, crop=(16, 16), samples_per_epoch=8)
+    alone.setup("fit")
+    assert isinstance(alone.train_windows, Windows)
+    assert [clip.name for clip in alone.train_windows.clips] == [clip.name for clip in first]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -198,7 +199,11 @@ class SpikeDataModule(Described, L.LightningDataModule):
             return self.sets[name].clips(split)
 
     def _training_clips(self) -> list[Clip]:
-        return [clip for name in self.sets for clip in self._clips(name, "train")]
+        """Clips of all sets, named SET/CLIP where two sets have clips of one name."""
+        clips = [(name, clip) for name in self.sets for clip in self._clips(name, "train")]
+        if len({clip.name for _, clip in clips}) < len(clips):
+            return [replace(clip, name=f"{name}/{clip.name}") for name, clip in clips]
+        return [clip for _, clip in clips]
 
     def _windows(self, clips: Sequence[Clip]) -> Windows:
         return Windows(
