@@ -97,5 +97,34 @@ def test_a_still_recording_calibrates_nothing(
             monkeypatch, recordings, "moving_uneven.dat", "calibration.moving=still_uneven.dat"
         )
     told = capsys.readouterr().err
-    assert "calibration.moving=still_uneven.dat: its scene hardly moves" in told
+    assert "calibration.moving=still_uneven.dat shows no fixed pattern, or its scene" in told
     assert told.count("\n") == 1
+
+
+def test_another_calibration_is_another_result(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(recordings / "calibrated.npy")
+    words = ["spikerec", "reconstruct", "still_uneven.dat", output, "at=80", "model=hann"]
+    monkeypatch.chdir(recordings)
+    for flat, answer in (("moving_even", "1 frame"), ("moving_even", "done before")):
+        monkeypatch.setattr(sys, "argv", [*words, f"calibration.flat={flat}.dat"])
+        cli.main()
+        assert answer in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [*words, "calibration.flat=moving_uneven.dat"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "made with other settings (calibration)" in capsys.readouterr().err
+
+
+def test_the_pattern_of_each_of_several_recordings_is_told(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(recordings)
+    names = ("moving_even.dat", "moving_uneven.dat")
+    words = ["spikerec", "reconstruct", *names, "videos", "at=80", "model=hann"]
+    monkeypatch.setattr(sys, "argv", words)
+    cli.main()
+    even, uneven = (one for one in capsys.readouterr().out.splitlines() if " → " in one)
+    assert even.endswith(": 1 frame")
+    assert "1 frame; a fixed pattern of" in uneven

@@ -5,9 +5,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from spikerec.errors import InputError
 from spikerec.simulation import Camera, bundled_images
+from spikerec.spikes.bayer import BayerPattern
 from spikerec.spikes.formats import as_stream
-from spikerec.spikes.pattern import FEWEST_READOUTS, Pattern, estimate_pattern
+from spikerec.spikes.pattern import FEWEST_READOUTS, Pattern, estimate_pattern, unfit
 from tests.fakes import moving_photograph
 
 HEIGHT, WIDTH = 96, 112
@@ -98,6 +100,33 @@ def test_a_stream_too_short_or_too_small_has_none() -> None:
     assert estimated(UNEVEN, light[:FEWEST_READOUTS]) is not None
     assert estimated(UNEVEN, light[: FEWEST_READOUTS - 1]) is None
     assert estimated(UNEVEN, light[:, :31]) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "bayer", "told"),
+    [
+        ((112, 64, 64), None, None),
+        ((111, 64, 64), None, "holds 111 readouts, expected 112 or more"),
+        ((112, 31, 400), None, "is 31 × 400, expected pictures of 64 × 64 pixels or more"),
+        ((112, 63, 64), None, "expected pictures of 64 × 64 pixels or more"),
+        ((112, 63, 400), "rggb", "expected pictures of 128 × 128 pixels or more"),
+        ((112, 128, 128), "rggb", None),
+        ((112, 1700, 1700), None, "expected pictures of 2.8 million pixels at most"),
+    ],
+)
+def test_a_stream_that_cannot_show_a_pattern_is_told_why(
+    shape: tuple[int, int, int], bayer: BayerPattern | None, told: str | None
+) -> None:
+    stream = as_stream(np.broadcast_to(np.uint8(0), shape))
+    stream.bayer = bayer
+    reason = unfit(stream)
+    assert reason is None if told is None else told in str(reason)
+
+
+def test_a_dark_rate_of_another_size_is_refused() -> None:
+    stream = as_stream(np.zeros((FEWEST_READOUTS, HEIGHT, WIDTH), np.uint8))
+    with pytest.raises(InputError, match=r"dark must be 96 × 112 as the stream, found .* 3 × 4"):
+        estimate_pattern(stream, np.zeros((3, 4), np.float32))
 
 
 def test_hot_pixels_of_an_even_sensor_are_no_pattern() -> None:

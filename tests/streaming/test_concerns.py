@@ -19,7 +19,7 @@ from spikerec.spikes import Geometry
 from spikerec.spikes.bayer import mosaic
 from spikerec.spikes.dat import encode_readouts
 from spikerec.spikes.plausibility import better_row
-from spikerec.streaming import reconstruct
+from spikerec.streaming import FixedPattern, reconstruct
 from spikerec.streaming.viewer import Viewer
 from spikerec.weights.trained import load
 from tests.fakes import fake_spikes
@@ -65,6 +65,14 @@ def test_a_dark_or_bright_clip_is_not_taken_for_a_broken_one(
 )
 def test_what_spoils_the_pictures_is_told(rate: float, words: str) -> None:
     assert words in told(fake_spikes(200, 20, 20, rate=rate))
+
+
+def test_a_calibration_as_bright_as_the_recording_is_told() -> None:
+    stream = spikes.open(clip())
+    for dark, is_told in ((np.zeros_like(clip()), False), (clip(), True)):
+        calibration = FixedPattern.measured(spikes.open(dark), None)
+        told = reconstruct(stream, "tfi", calibration=calibration).concerns
+        assert any("no more often than in calibration.dark" in one for one in told) is is_told
 
 
 def test_broken_pixels_are_counted() -> None:

@@ -148,3 +148,24 @@ def test_calibration_of_another_camera_is_refused(tmp_path: Path) -> None:
         FixedPattern.measured(a, None)(np.ones((8, 9), np.float32), 1.0)
     with pytest.raises(ConfigError, match=r"calibration.dark, calibration.flat, or both"):
         FixedPattern.measured(None, None)
+
+
+@pytest.mark.parametrize(
+    ("dark", "flat", "told"),
+    [
+        (None, 0.0, "no brighter than without light in half of its pixels and more"),
+        (0.4, 0.02, "no brighter than without light"),
+        (None, 1.0, "is saturated in half of its pixels and more, found a median rate of 1,"),
+    ],
+)
+def test_a_flat_field_that_shows_no_response_is_refused(
+    dark: float | None, flat: float, told: str
+) -> None:
+    """Black, taken for the dark one, and overexposed."""
+    random = np.random.default_rng(0)
+    lit, covered = (
+        None if rate is None else spikes.open((random.random((64, 8, 8)) < rate).astype(np.uint8))
+        for rate in (flat, dark)
+    )
+    with pytest.raises(ConfigError, match=f"calibration.flat: .*{told}"):
+        FixedPattern.measured(covered, lit)

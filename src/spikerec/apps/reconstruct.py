@@ -30,7 +30,7 @@ from spikerec.errors import ConfigError, DataError, one_line
 from spikerec.memory import keep_freed_memory
 from spikerec.models.base import Network, default_label
 from spikerec.overrides import quoted, text_words, unquoted
-from spikerec.spikes.pattern import FEWEST_READOUTS
+from spikerec.spikes.pattern import unfit
 from spikerec.spikes.recordings import output_paths, placed
 from spikerec.streaming import FixedPattern, Tone, Video, reconstruct
 from spikerec.weights.trained import load
@@ -86,7 +86,10 @@ def _run_many(
                     say(console, f"failed: {recording}: {failed[-1][1]}", "red")
                 else:
                     made, done = made + bool(frames), done + (not frames)
-                    state = f"{len(video)} frames" if frames else "done before"
+                    count = len(video)
+                    state = f"{count} frame{'s' * (count != 1)}" if frames else "done before"
+                    if taken := _pattern_taken(video):
+                        state += f"; {taken}"
                     say(console, f"{recording} → {', '.join(map(str, paths))}: {state}")
                 progress.advance(whole)
         except KeyboardInterrupt:
@@ -100,6 +103,12 @@ def _run_many(
             f"{len(failed)} of {_counted(len(recordings))} failed: {failed[0][0]} "
             f"({failed[0][1].rstrip('.')}){more}. The same command tries them again."
         )
+
+
+def _pattern_taken(video: Video) -> str:
+    """The line about an estimated fixed pattern; empty where none was taken out."""
+    spread = video.calibration and video.calibration.spread
+    return pattern_taken(spread) if spread else ""
 
 
 def _counted(number: int) -> str:
@@ -179,8 +188,8 @@ def _report(
     )
     exposure = f"; {video.exposure}" if made else ""  # it may have to be measured
     say(console, f"by {', '.join(by)}{exposure}")
-    if video.calibration and video.calibration.spread:
-        say(console, pattern_taken(video.calibration.spread))
+    if taken := _pattern_taken(video):
+        say(console, taken)
     say(console, f"to see its settings: spikerec data inspect {shell_word(str(paths[0]))}")
 
 
@@ -356,9 +365,12 @@ def _calibration(config: DictConfig) -> FixedPattern | None:
         return measured
     found = FixedPattern.estimated(moving, measured)
     if found is None:
+        reason = unfit(moving) or (
+            "shows no fixed pattern, or its scene hardly moves: expected a recording in which a "
+            "third of the picture moves at least"
+        )
         raise ConfigError(
-            f"calibration.moving={config.calibration.moving}: its scene hardly moves, or it shows "
-            f"no fixed pattern. Expected {FEWEST_READOUTS} readouts or more in which a third "
-            "of the picture moves at least; or name calibration.flat."
+            f"calibration.moving={config.calibration.moving} {reason}. Name another, or "
+            "calibration.flat."
         )
     return found

@@ -28,6 +28,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from spikerec.errors import InputError
 from spikerec.kinds import checked
 from spikerec.spikes.bayer import PLANES
 from spikerec.spikes.defects import Repair, find_defects
@@ -96,27 +97,33 @@ def estimate_pattern(
     Broken pixels (`spikes.defects`) have the response of a neighbour.
 
     Args:
-        stream: of `FEWEST_READOUTS` (112) at least, or there is no pattern.
+        stream: of a length and size in which a pattern can be seen (see `unfit`), or there is none.
         dark: (H, W) firing rate without light; None for no such pixel.
 
     Returns:
         The pattern; None where the scene does not move enough, or where no pattern is seen.
+
+    Raises:
+        InputError: `dark` has another size.
     """
+    if dark is not None and dark.shape != (stream.height, stream.width):
+        raise InputError(
+            f"dark must be {stream.height} × {stream.width} as the stream, found an array "
+            f"{' × '.join(map(str, dark.shape))}."
+        )
+    if unfit(stream) is not None:
+        return None
     count = min(
         (stream.num_readouts - WINDOW) // HOP + 1,
         MOST_WINDOWS,
         MOST_PIXELS // (WINDOW * stream.height * stream.width),
     )
-    if count < FEWEST_WINDOWS:
-        return None
     rates = _rates(stream, count)
     if dark is not None:
         rates = np.maximum(rates - dark, 0)
     step = 1 if stream.bayer is None else 2
     places = PLANES if step == 2 else ((0, 0),)
     planes = [_repaired(rates[:, top::step, left::step]) for top, left in places]
-    if min(planes[-1].shape[1:]) < BLOCK:
-        return None
     seen = [_see(plane) for plane in planes]
     variance = _variance(*(np.concatenate(part, -1) for part in zip(*seen, strict=True)))
     if variance is None:
@@ -125,6 +132,24 @@ def estimate_pattern(
     for (top, left), plane in zip(places, planes, strict=True):
         response[top::step, left::step] = np.exp(_separated(_mean(plane), variance))
     return Pattern(response, math.sqrt(variance))
+
+
+@checked
+def unfit(stream: SpikeStream) -> str | None:
+    """Return the reason why a stream of this length and size shows no pattern; None if it may."""
+    size = f"{stream.height} × {stream.width}"
+    if stream.num_readouts < FEWEST_READOUTS:
+        return f"holds {stream.num_readouts} readouts, expected {FEWEST_READOUTS} or more"
+    step, places = (1, 1) if stream.bayer is None else (2, len(PLANES))
+    rows, columns = (side // step for side in (stream.height, stream.width))
+    blocks = places * math.prod((side - BLOCK) // (BLOCK // 2) + 1 for side in (rows, columns))
+    if min(rows, columns) < BLOCK or blocks < FEWEST_MOVED:
+        least = step * 2 * BLOCK
+        return f"is {size}, expected pictures of {least} × {least} pixels or more"
+    if stream.height * stream.width > MOST_PIXELS // (WINDOW * FEWEST_WINDOWS):
+        most = MOST_PIXELS // (WINDOW * FEWEST_WINDOWS) / 1e6
+        return f"is {size}, expected pictures of {most:.1f} million pixels at most"
+    return None
 
 
 def _rates(stream: SpikeStream, count: int) -> NDArray[np.float32]:

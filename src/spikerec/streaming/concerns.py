@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
@@ -19,22 +20,27 @@ from spikerec.spikes.defects import Defects, Sample, find_defects, mean_rate
 from spikerec.spikes.motion import fastest_motion
 from spikerec.spikes.plausibility import Succession, better_row, is_reversed
 from spikerec.spikes.turned import TurnedStream
+from spikerec.streaming.light import SATURATED_RATE
 
 #: Spikes of the median pixel in a window, below which a picture is mostly noise.
 FEWEST_SPIKES = 2.0
-#: Firing rate from which a pixel counts as saturated, and the share of a picture from which it is
-#: reported.
-SATURATED_RATE = 0.97
+#: Share of a picture from which its saturated pixels are reported.
 SATURATED_SHARE = 0.01
 #: Share of the pixels that may be broken, or detail of the scene, above which they are reported.
 UNSURE_SHARE = 1e-4
+#: Share of the pixels that fire no more often than without light, from which it is reported.
+COVERED_SHARE = 0.5
 #: Runs of readouts in a row that are looked at, and their length.
 RUNS = 4
 RUN_READOUTS = 48
 
 
 def find_concerns(
-    stream: SpikeStream, networks: Mapping[str, Network], seen: Sample, masked: Defects | None
+    stream: SpikeStream,
+    networks: Mapping[str, Network],
+    seen: Sample,
+    masked: Defects | None,
+    dark: NDArray[np.float32] | None = None,
 ) -> list[str]:
     """List what would spoil the pictures of a clip, the worst first; empty if nothing is seen.
 
@@ -43,6 +49,7 @@ def find_concerns(
         networks: the methods, by name.
         seen: the sample of the clip.
         masked: pixels whose spikes are replaced by a neighbour's; None for none.
+        dark: (H, W) firing rates without light that are taken out; None for none.
     """
     if not seen.rates.any():
         return ["no pixel fires in the part that was looked at: its pictures are black."]
@@ -51,6 +58,7 @@ def find_concerns(
         return [layout]  # the rest would describe a picture that there is not
     told = [
         *_mosaic(stream, seen),
+        *_covered(seen, dark),
         *_darkness(networks, seen),
         *_saturation(seen),
         *_motion(networks, runs.speed),
@@ -146,6 +154,18 @@ def _darkness(networks: Mapping[str, Network], seen: Sample) -> list[str]:
     return [
         f"half of the pixels fire {count} in a window of {window} readouts: the pictures will be "
         "noisy; a method with a longer window sees more."
+    ]
+
+
+def _covered(seen: Sample, dark: NDArray[np.float32] | None) -> list[str]:
+    if dark is None or not dark.any():
+        return []
+    covered = float((seen.rate <= dark).mean())
+    if covered <= COVERED_SHARE:
+        return []
+    return [
+        f"{covered:.0%} of the pixels fire no more often than in calibration.dark: they will be "
+        "black. Is it a recording of this camera with the lens covered?"
     ]
 
 

@@ -75,6 +75,7 @@ class Correction:
             broken = self.defects.broken
             repair = Repair(broken, is_mosaic=is_mosaic) if broken.any() else None
         self._masks_defects = repair is not None if mask_defects is None else mask_defects
+        self._given = calibration
         if estimate_pattern and not (calibration and calibration.has_gain):
             calibration = FixedPattern.estimated(stream, calibration) or calibration
         self.calibration = calibration
@@ -120,6 +121,7 @@ class Correction:
         return {
             "mask_defects": self._masks_defects,
             "calibrated": self.calibration is not None,
+            **({} if self._given is None else {"calibration": self._given.digest}),
             **({} if spread is None else {"estimated_pattern": round(spread, 4)}),
         }
 

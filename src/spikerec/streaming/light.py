@@ -6,6 +6,7 @@ The gain is one for a whole clip: what flickers in the video flickered in the sc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,8 @@ WHITE_PERCENTILE = 99.5
 #: Side of the squares over which rates are averaged before the percentile is taken: at a rate of
 #: 3 %, 64 readouts of one pixel give it to 70 %, of 16 pixels to 17 %.
 SQUARE = 4
+#: Firing rate from which a pixel is saturated, so that its rate no longer follows the light.
+SATURATED_RATE = 0.97
 #: Largest gain, white or gamma; 1 / STRONGEST is the smallest.
 STRONGEST = 1e6
 #: Steepness of the logarithmic curve.
@@ -152,7 +155,8 @@ class FixedPattern:
             flat: of an evenly lit surface; None to multiply by 1.
 
         Raises:
-            ConfigError: neither is given.
+            ConfigError: neither is given, or `flat` shows no response: in most pixels it is no
+                brighter than `dark`, or fires at almost every readout.
             GeometryError: they differ in size.
         """
         streams = [stream for stream in (dark, flat) if stream is not None]
@@ -167,7 +171,9 @@ class FixedPattern:
         offset = np.zeros(streams[0].shape[1:], np.float32) if dark is None else mean_rate(dark)
         if flat is None:
             return cls(offset, np.ones_like(offset))
-        response = mean_rate(flat) - offset
+        rates = mean_rate(flat)
+        response = rates - offset
+        _check_lit(flat, float(np.median(rates)), float(np.median(response)))
         is_lit = response > 0
         gain = np.ones_like(offset)
         colours = None if flat.bayer is None else mosaic(flat.bayer, flat.height, flat.width)
@@ -201,6 +207,11 @@ class FixedPattern:
         offset = np.zeros_like(pattern.response) if dark is None else dark.dark
         gain = np.reciprocal(pattern.response)
         return cls(offset, gain, moving.bayer or "grey", pattern.spread)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the offsets and gains, by which two patterns are told apart."""
+        return sha256(self.dark.tobytes() + self.gain.tobytes()).hexdigest()[:16]
 
     @property
     def has_gain(self) -> bool:
@@ -240,6 +251,25 @@ class FixedPattern:
                 f"calibration is {self.dark.shape[0]} × {self.dark.shape[1]}, but the stream is "
                 f"{height} × {width}: use the same camera's."
             )
+
+
+def _check_lit(flat: SpikeStream, rate: float, response: float) -> None:
+    """Check the median rate of an evenly lit stream, and the median of what it is above the dark's.
+
+    Raises:
+        ConfigError: it shows no response.
+    """
+    found = f"in half of its pixels and more, found a median rate of {rate:.3g}"
+    if response <= 0:
+        raise ConfigError(
+            f"calibration.flat: {flat.path} is no brighter than without light {found}. Expected a "
+            "recording of an evenly lit surface."
+        )
+    if rate >= SATURATED_RATE:
+        raise ConfigError(
+            f"calibration.flat: {flat.path} is saturated {found}, so that no response is seen. "
+            "Record the surface with less light."
+        )
 
 
 def mean_rate(stream: SpikeStream, readouts_at_once: int = 64) -> NDArray[np.float32]:

@@ -207,10 +207,12 @@ class Video:
     def concerns(self) -> list[str]:
         """Problems of the recording that degrade the pictures, one per line, the worst first.
 
-        A wrong geometry, a mosaic that is not stated, darkness, saturation, motion beyond what a
-        method bears, and hot and dead pixels. Empty if none is found.
+        A wrong geometry, a mosaic that is not stated, a calibration as bright as the recording,
+        darkness, saturation, motion beyond what a method bears, and hot and dead pixels. Empty if
+        none is found.
         """
-        return find_concerns(self.stream, self.networks, self.looked_at, self.defects)
+        dark = None if self.calibration is None else self.calibration.dark
+        return find_concerns(self.stream, self.networks, self.looked_at, self.defects, dark)
 
     def __len__(self) -> int:
         return len(self.key_readouts)
