@@ -178,6 +178,7 @@ FAULTS = {
     errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n 4096)"),
     errno.ENFILE: ("too many files are open on this machine", "close other programs"),
     errno.ENOENT: ("no such file or folder", "check the path"),
+    errno.EEXIST: ("a file of this name is there already", "move it away or name another path"),
     errno.ENOTDIR: ("a part of the path is no folder", "check the path"),
     errno.EISDIR: ("this is a folder, and a file was expected", "check the path"),
     errno.ENAMETOOLONG: ("the name is too long for the disk", "choose a shorter one (name=…)"),

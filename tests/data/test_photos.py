@@ -155,6 +155,28 @@ def test_an_interrupted_set_is_finished_the_same(tmp_path: Path, pictures: Path)
             assert one.files[0].read_bytes() == other.files[0].read_bytes()
 
 
+def test_a_set_that_was_copied_in_part_is_told(tmp_path: Path, pictures: Path) -> None:
+    photos = make(tmp_path / "set", pictures)
+    fetch(photos)
+    (tmp_path / "set" / "train" / "0001.dat").unlink()
+    with pytest.raises(DataError, match=r"holds 1 of the 2 scenes that were made: .* remove"):
+        photos.clips("train")
+    (tmp_path / "set" / "dataset.yaml").unlink()
+    fetch(photos)
+    assert len(photos.clips("train")) == 2
+
+
+def test_a_picture_too_small_for_a_scene_is_named(tmp_path: Path, pictures: Path) -> None:
+    write_image(pictures / "dot.png", fake_image(1, 56, 0))
+    with pytest.raises(DataError, match=r"dot.png is 1 × 56 pixels: expected 8 a side at least"):
+        fetch(make(tmp_path / "set", pictures))
+
+
+def test_groups_are_a_set(tmp_path: Path, pictures: Path) -> None:
+    for groups in (["more", "first"], ["first", "more", "first"]):
+        assert make(tmp_path / "set", pictures, groups=groups).groups == ("first", "more")
+
+
 def test_another_set_in_the_folder_is_not_overwritten(tmp_path: Path, pictures: Path) -> None:
     fetch(make(tmp_path / "set", pictures))
     with pytest.raises(DataError, match="differs in seed"):

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
 from pathlib import Path
@@ -47,8 +48,9 @@ from spikerec.simulation import (
     folder_images,
     write_set,
 )
-from spikerec.simulation.cards import is_card
+from spikerec.simulation.cards import is_card, read_card
 from spikerec.simulation.layout import card_path
+from spikerec.simulation.scenes import LEAST_SIDE
 from spikerec.simulation.style import MOTION_SPAN, VARIED_STYLE
 from spikerec.simulation.synthesise import CARD, CARD_VERSION, UNFINISHED_CARD, Progress
 from spikerec.spikes.folders import listed
@@ -189,7 +191,7 @@ class Photos(MadeSet):
         self.seed = seed
         self.style = style
         self.sources = None if sources is None else Path(sources)
-        self.groups = tuple(groups)
+        self.groups = tuple(one for one in GROUPS if one in groups)  # in one order, each once
         self.own = None if photographs is None else Path(photographs)
         self.layout = layout
         self.speeds = None if speeds is None else tuple(speeds)
@@ -237,7 +239,24 @@ class Photos(MadeSet):
         clips = [self._clip(path) for path in listed(self.root / split, (".dat",))]
         if not clips:
             raise DataError(f"{self.root / split} holds no scene. {self.how_to_get()}")
+        if len(clips) < (made := self._made(split)):
+            raise DataError(
+                f"{self.root / split} holds {len(clips)} of the {made} scenes that were made: copy "
+                f"the others, or remove {self.root / CARD} so that they are made again. "
+                f"{self.how_to_get()}"
+            )
         return clips
+
+    def _made(self, split: SplitName) -> int:
+        """The number of scenes that a split had when the set was finished; 0 if its card is mute.
+
+        A part of a set that was copied has the card, which comes first in the folder.
+        """
+        with suppress(DataError):
+            scenes = read_card(self.root / CARD).get("scenes")
+            stated = scenes.get(split) if isinstance(scenes, dict) else None
+            return stated if isinstance(stated, int) else 0
+        return 0
 
     def _clip(self, path: Path) -> Clip:
         sidecar = spikes.read_sidecar(path)
@@ -393,7 +412,15 @@ def _deal(
 ) -> dict[str, list[SourceImage]]:
     """The photographs of each split."""
     if own is not None:
-        return deal_images(folder_images(own), SHARES, DEAL_SEED)
+        images = folder_images(own)
+        for one in images:
+            height, width = one.image.shape
+            if min(height, width) < LEAST_SIDE:
+                raise DataError(
+                    f"{own / one.name} is {height} × {width} pixels: expected {LEAST_SIDE} a side "
+                    "at least. Move it out of the folder."
+                )
+        return deal_images(images, SHARES, DEAL_SEED)
     if sources is None:
         return deal_images(bundled_images(), SHARES, DEAL_SEED)
     every = photographs(sources, groups=groups) + bundled_images()

@@ -48,6 +48,7 @@ IMAGE_STEP = 10  # readouts between the images of our sets: frames are at some o
 FARTHEST = 40.0  # pixels from a frame to the next, unless they are 20 readouts apart
 LARGEST_FLOW_ERROR = 0.02  # of the motion that frames are interpolated by
 LEAST_OPACITY = 0.05  # of a cut-out, for its grey value to count
+LEAST_SIDE = 8  # pixels of a photograph
 RIM = 4  # transparent pixels around a cut-out: more than bicubic sampling reaches
 BLUR_RADII = (0.5, 3.0)  # pixels of the scene: of the disc that a point out of focus is
 LIGHT_CHANGES = (0.5, 2.0)  # factors by which the light of a scene may change
@@ -475,7 +476,7 @@ def _outline(size: int, radius: float, draw: _Draw) -> Tensor:
 
 def _reduced(image: Tensor, reduction: float) -> Tensor:
     """The photograph at 1 / reduction of its size, without aliasing: (h, w) in [0, 1]."""
-    size = [max(8, round(length / reduction)) for length in image.shape]
+    size = [max(LEAST_SIDE, round(length / reduction)) for length in image.shape]
     reduced = F.interpolate(image[None, None], size, mode="bicubic", antialias=True)
     return reduced[0, 0].clamp(0, 1)
 
@@ -495,10 +496,10 @@ def _checked(images: Sequence[Tensor], index: int, *, may_be_cut_out: bool = Fal
     image = images[index]
     is_cut_out = may_be_cut_out and image.ndim == 3 and len(image) == 2
     is_grey = image.ndim == 2 or is_cut_out
-    if not is_grey or not image.is_floating_point() or min(image.shape[-2:]) < 8:
+    if not is_grey or not image.is_floating_point() or min(image.shape[-2:]) < LEAST_SIDE:
         raise InputError(
-            f"images[{index}] must be a grey float image (h, w) of at least 8 × 8, found "
-            f"{tuple(image.shape)} {image.dtype}."
+            f"images[{index}] must be a grey float image (h, w) of at least {LEAST_SIDE} × "
+            f"{LEAST_SIDE}, found {tuple(image.shape)} {image.dtype}."
         )
     low, high = (value.item() for value in torch.aminmax(image))
     if not (low >= 0 and high <= 1):
