@@ -21,6 +21,10 @@ from spikerec.training.facts import DATA
 #: them.
 MOST_POINTS = 100
 
+#: Largest score in dB, with either sign: that of the least error in float32 is 449. Beyond it a
+#: chart of several curves would show none of them.
+LARGEST_SCORE = 1000.0
+
 #: Columns of RUN/metrics.csv: the score, and the time beside it (`TrainingClock`).
 SCORE, SECONDS = "val/psnr", "time/training"
 
@@ -64,8 +68,8 @@ class LearningCurve:
         validation: on what.
 
     Raises:
-        ValueError: columns of different lengths, none or too many values, or ones that are not
-            finite or do not rise.
+        ValueError: columns of different lengths, none or too many values, ones that are not finite
+            or do not rise, or a score beyond `LARGEST_SCORE`.
     """
 
     clock: Clock
@@ -84,6 +88,8 @@ class LearningCurve:
             raise ValueError(f"must have 1 to {MOST_POINTS} scores")
         if not all(math.isfinite(value) for column in columns for value in column):
             raise ValueError("must be finite")
+        if max(map(abs, self.psnr)) > LARGEST_SCORE:
+            raise ValueError(f"must have scores of {LARGEST_SCORE:g} dB at most")
         for rising in (self.samples, self.seconds or ()):
             if any(second < first for first, second in pairwise((0, *rising))):
                 raise ValueError("must have samples and seconds that rise from 0")
