@@ -33,6 +33,10 @@ FILES = (
     *("calibration.dark", "calibration.flat", "calibration.moving"),
 )
 
+#: Groups of which one run takes several choices, and verb and group of methods side by side.
+JOINED = ("data", "metric", "logger", "callbacks")
+SIDE_BY_SIDE = ("reconstruct", "model")
+
 
 def check_flags(flags: Sequence[str]) -> None:
     """Check the values of Hydra's own options, about which Hydra prints many lines.
@@ -123,8 +127,12 @@ def check_paths(words: Sequence[str]) -> None:
             raise ConfigError(f"{key} must be a path, found {value or 'nothing'}.")
 
 
-def check_choices(words: Sequence[str], *, sweeps: bool) -> None:
-    """Check that each choice of a group is one of `conf/`."""
+def check_choices(verb: str, words: Sequence[str], *, sweeps: bool) -> None:
+    """Check that each choice of a group is one of `conf/`, and without a sweep the only one.
+
+    Raises:
+        ConfigError: one is not.
+    """
     for word in words:
         key, equals, value = word.partition("=")
         group = key.lstrip("+~").partition("@")[0]
@@ -132,6 +140,8 @@ def check_choices(words: Sequence[str], *, sweeps: bool) -> None:
             continue
         is_call = sweeps and re.match(r"\w+\(", value)
         chosen = [] if is_call else re.split(r",", value.strip("[]"))
+        if chosen[1:] and not sweeps and value[:1] not in ("[", "'", '"'):
+            raise _are_several(word, joins=group in JOINED or (verb, group) == SIDE_BY_SIDE)
         for name in (one.strip().strip("'\"") for one in chosen):
             name = name.removesuffix(".yaml")
             if value == "" and not group.startswith("hydra"):
@@ -140,6 +150,13 @@ def check_choices(words: Sequence[str], *, sweeps: bool) -> None:
                 )
             if name and not group.startswith("hydra"):
                 check_choice(group, name)
+
+
+def _are_several(word: str, *, joins: bool) -> ConfigError:
+    """The error of several choices of a group without a sweep; `joins` if one run takes several."""
+    key, _, value = word.partition("=")
+    joined = f", or write '{key}=[{value}]' for one run of them all" if joins else ", or name one"
+    return ConfigError(f"{word} names several choices: add -m to run each in turn{joined}.")
 
 
 def checked_words(offered: Offer, words: Sequence[str], *, sweeps: bool) -> list[str]:

@@ -26,6 +26,12 @@ NUMBERS = (
 #: Keys that are true or false, also where they are null at first.
 BOOLEANS = ("bottom_up", "mask_defects")
 
+#: Keys that hold the name of one file, or of weights.
+TEXTS = (
+    *("calibration.dark", "calibration.flat", "calibration.moving"),
+    *("checkpoint", "output", "start_from", "weights"),
+)
+
 #: Keys that hold a height and a width.
 SIZES = ("size", "crop")
 
@@ -102,7 +108,8 @@ def takes_one(option: Option) -> bool:
     """True for an option whose value is one number, truth or word: no list, and no mapping."""
     last = option.key.rpartition(".")[2]
     is_chosen = option.key in CHOICES and option.key not in BESIDE
-    return last == "device" or is_chosen or bool(kinds_of(option) - {"size"})
+    is_text = option.key in TEXTS
+    return is_text or last == "device" or is_chosen or bool(kinds_of(option) - {"size"})
 
 
 def expected_value(option: Option) -> str:

@@ -112,7 +112,7 @@ def words_of(
     check_no_null(words)
     check_paths(words)
     if not is_own:
-        check_choices(words, sweeps=sweeps)
+        check_choices(verb, words, sweeps=sweeps)
         words = checked_words(offered, words, sweeps=sweeps)
     return [*flags, *text_words(words, sweeps=sweeps)]
 

@@ -186,3 +186,11 @@ def test_the_table_goes_to_wandb_where_the_jobs_log_there(sweep: Command) -> Non
     content = json.loads(tables[0].read_text())
     assert content["columns"][:2] == ["variant", "runs"]
     assert content["data"][0][:2] == ["all", 1]
+
+
+def test_a_sweep_without_m_is_told(spikerec_command: Command) -> None:
+    said = "+sweep=stir_loss without -m runs once"
+    for flags, is_told in (((), True), (("-m",), False)):
+        outcome = spikerec_command("train", *flags, "+sweep=stir_loss", "data=reds", "seed=0")
+        assert outcome.status != 0  # there are no data
+        assert (said in outcome.out) is is_told

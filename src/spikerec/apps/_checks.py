@@ -30,8 +30,17 @@ from spikerec.spikes.recordings import find_recordings, is_several, output_paths
 from spikerec.training.clocks import Clock
 from spikerec.values import expected_value, takes_one
 
+_log = logging.getLogger(__name__)
+
 #: Format of the videos in a folder of several recordings' results.
 FOLDER_SUFFIX = ".mp4"
+
+#: Verb and key of what is one text elsewhere, and the kinds in which it takes several.
+SEVERAL: Mapping[tuple[str, str], tuple[type[Any], ...]] = {
+    ("reconstruct", "checkpoint"): (DictConfig,),
+    ("reconstruct", "output"): (ListConfig,),
+    ("leaderboard", "output"): (ListConfig,),
+}
 
 
 def check(verb: str, config: DictConfig) -> None:
@@ -40,6 +49,7 @@ def check(verb: str, config: DictConfig) -> None:
     Raises:
         SpikerecError: what the verb itself would raise later.
     """
+    _tell_unswept()
     _check_choices(verb, config)
     _check_shapes(verb, config)
     if verb not in _CHECKS:
@@ -51,6 +61,18 @@ def check(verb: str, config: DictConfig) -> None:
         _CHECKS[verb](config)
     finally:
         readers.setLevel(level)
+
+
+def _tell_unswept() -> None:
+    """Warn of a sweep that is chosen without -m, so that what it varies stays as it is."""
+    if not HydraConfig.initialized() or is_swept():
+        return
+    if name := HydraConfig.get().runtime.choices.get("sweep"):
+        _log.warning(
+            "+sweep=%s without -m runs once, with none of the values that it varies: add -m to "
+            "run them all.",
+            name,
+        )
 
 
 def check_is_set(config: DictConfig, *keys: str, example: str = "PATH") -> None:
@@ -93,7 +115,7 @@ def _check_shapes(verb: str, config: DictConfig) -> None:
         value = OmegaConf.select(config, option.key, default=option.default)
         if value == option.default:
             continue
-        fits: tuple[type, ...] = (object,)
+        fits: tuple[type[Any], ...] = (object,)
         if value is None:
             fits = (object,) if "null" in option.help else ()
         elif isinstance(option.default, Mapping):
@@ -102,6 +124,7 @@ def _check_shapes(verb: str, config: DictConfig) -> None:
             fits = (ListConfig,)
         elif takes_one(option):
             fits = (str, int, float)
+        fits += SEVERAL.get((verb, option.key), ())
         if not isinstance(value, fits):
             raise ConfigError(f"{option.key} must be {_shape(option)}, found {_written(value)}.")
     paths = {f"paths.{name}": path for name, path in (config.get("paths") or {}).items()}
