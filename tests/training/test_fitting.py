@@ -25,7 +25,7 @@ from spikerec.losses import Loss
 from spikerec.losses.pixel import L1
 from spikerec.models.base import Network, Reconstruction
 from spikerec.results.evaluation import COST, evaluate
-from spikerec.training import ReconstructionModule, Run, budgets, fit
+from spikerec.training import ReconstructionModule, Run, budgets, fit, training_clock
 from spikerec.training.clocks import Clock
 from spikerec.training.rehearsal import rehearse
 from spikerec.training.scores import Monitor
@@ -99,6 +99,24 @@ def test_a_budget_is_counted_by_its_clock(
     found = json.loads((tmp_path / "budget.json").read_text())
     assert (found["clock"], found["steps"]) == (clock, steps)
     assert (run.finished() or {})["steps"] == steps
+
+
+@pytest.mark.parametrize(("tick", "is_told"), [(0.5, False), (5.0, True)])
+def test_a_training_that_is_slower_than_its_budget_says_so(
+    tick: float,
+    is_told: bool,
+    train: Callable[..., Run],
+    reds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    measured, counted = itertools.count(step=1.0), itertools.count(step=tick)
+    monkeypatch.setattr(budgets, "CLOCKS", {"wall": measured.__next__})
+    monkeypatch.setattr(training_clock, "CLOCKS", {"wall": counted.__next__})
+    data = data_of(reds, samples_per_epoch=None)
+    train(data=data, folder=tmp_path, budget_seconds=2.0)
+    assert ("its budget is 2 s (wall): its steps were slower" in caplog.text) is is_told
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,9 @@ from spikerec.weights.trained import restore
 
 _log = logging.getLogger(__name__)
 
+#: Seconds of a training over those of its budget, above which a run says so.
+LATE = 1.1
+
 
 @checked
 def fit(
@@ -179,7 +182,8 @@ def _train(
     L.seed_everything(plan.seed, workers=True, verbose=False)
     budget = _budget(plan, run)
     guard = FiniteSteps(run.folder, plan.monitor.name)
-    own = (guard, BestIsThere(), TrainingClock(plan.budget_clock))
+    clock = TrainingClock(plan.budget_clock)
+    own = (guard, BestIsThere(), clock)
     callbacks = [*standard(run.folder, plan.monitor), *plan.callbacks, *own]
     trainer = plan.trainers.join(run.folder, callbacks, [*curves(run.folder), *loggers])
     if prefers_channels_last(trainer.strategy.root_device):  # a fifth of a step of STIR, with both
@@ -205,6 +209,12 @@ def _train(
     cost = {} if budget is None else {"budget": budget.describe()}
     scores = {"best": best, "monitor": monitor.name, "mode": monitor.mode}
     run.finish(scores | training_report(trainer, module, plan.data, run) | cost)
+    if budget is not None and (clock.seconds or 0) > LATE * budget.seconds:
+        _log.warning(
+            "training took %.3g s, its budget is %g s (%s): its steps were slower than when they "
+            "were measured. Compare it with runs of as many seconds.",
+            *(clock.seconds, budget.seconds, budget.clock),
+        )
     if best is None:
         _log.info("nothing was validated: the last weights are in %s", run.last)
     else:

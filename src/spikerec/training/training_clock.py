@@ -30,6 +30,11 @@ class TrainingClock(Callback):
         self._since: float | None = None  # None while nothing is trained
         self._is_restored = False
 
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of training so far; None where they are not known."""
+        return self._seconds
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the seconds of a run that goes on from a checkpoint without them."""
         del pl_module
