@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 import spikerec
-from benchmarks.figures.measuring import loaded, psnr, quality, shipped
+from benchmarks.figures.measuring import evenly_lit, loaded, psnr, quality, shipped
 from benchmarks.figures.pages import decibels, table
 from benchmarks.figures.records import all_records, record_of
 from benchmarks.figures.robustness import reconstructed
+from spikerec.data.robustness import CAMERAS
 from spikerec.models.base import Network
 from spikerec.models.hann import Hann
 from spikerec.simulation import Camera, SteadyScene, bundled_images
@@ -33,11 +34,10 @@ SLOW_LIGHT_SCALE = 0.4
 #: Windows of the fixed filters, in readouts.
 WINDOWS = tuple(range(7, 62, 2))
 
-#: The sensor of the fixed pattern, and the readouts of its calibration.
-PATTERN = Camera(0.6, gain_spread=0.056, dark_current=0.0045, dark_spread=0.46)
-NOISE = replace(PATTERN, threshold=255.0, shot_noise=True)
+#: The sensor of the fixed pattern, with shot noise and without.
+NOISE = replace(CAMERAS["rsir"], light_scale=0.6)
+PATTERN = replace(NOISE, threshold=Camera().threshold, shot_noise=False)
 PATTERN_SPEEDS = (0.0, 0.1, 0.3, 1.0)
-CALIBRATION = 400
 
 
 def reds() -> str:
@@ -119,15 +119,11 @@ def pattern() -> str:
 
 def _calibrated(network: Network, camera: Camera, light: Tensor) -> tuple[float, float, float]:
     """PSNR as recorded, calibrated in the picture, and calibrated in the spikes."""
-
-    def even(value: float) -> Tensor:
-        """The spikes of an evenly lit surface by the same sensor, which the seed draws."""
-        return camera.expose(torch.full((CALIBRATION, SIDE, SIDE), value), seed=SEED)
-
     scale, truth = camera.light_scale, light[KEY_READOUT]
     spikes = camera.expose(light, seed=SEED)
     image = network.reconstruct(spikes[None], scale).image[0, 0]
-    measured = FixedPattern.measured(spikerec.open(even(0.0)), spikerec.open(even(1.0)))
+    even = partial(evenly_lit, camera, SIDE, SIDE, seed=SEED)
+    measured = FixedPattern.measured(even(intensity=0.0), even())
     in_picture = torch.from_numpy(measured(image.numpy(), scale))
     stream = spikerec.open(spikes, light_scale=scale)
     in_spikes = reconstructed(network, stream, KEY_READOUT, truth, measured)

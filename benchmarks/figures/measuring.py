@@ -18,12 +18,17 @@ from spikerec.data import SpikeDataModule, SpikeSet
 from spikerec.metrics import PSNR
 from spikerec.models.base import Network
 from spikerec.results import Record
+from spikerec.simulation import Camera
+from spikerec.spikes import SpikeStream
 from spikerec.training.standard import named_protocol
 from spikerec.weights.checkpoint import read_metadata
 
 DATA = ROOT / "data"
 SHIPPED = Path(str(files("spikerec.weights").joinpath("shipped")))
 CARD = SHIPPED / "README.md"
+
+#: Readouts of a calibration.
+CALIBRATION = 400
 
 
 @cache
@@ -55,6 +60,14 @@ def score(
     chosen = named_protocol(protocol).only(metrics)
     found = spikerec.evaluate(network, data, chosen, efficiency=None, **options)
     return found[0] if isinstance(found, list) else found
+
+
+def evenly_lit(
+    camera: Camera, height: int, width: int, *, seed: int, intensity: float = 1.0
+) -> SpikeStream:
+    """Record an evenly lit surface to calibrate by, with the sensor that the seed draws."""
+    light = torch.full((CALIBRATION, height, width), intensity)
+    return spikerec.open(camera.expose(light, seed=seed))
 
 
 @torch.inference_mode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from typing import Any
 
 from benchmarks.figures.measuring import DATA, loaded, parameters, score, shipped
 from benchmarks.figures.pages import decibels, table
@@ -44,7 +45,7 @@ def results() -> str:
 
 
 def _training(record: Record) -> str:
-    training = json.loads(json.dumps(dict(record.training)))
+    training: Mapping[str, Any] = record.training
     data = ", ".join(f"`{name}`" for name in training["data"].split(", versions")[0].split(", "))
     return f"{data}, {training['seconds'] / 60:.0f} minutes"
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-import torch
 from torch import Tensor
 
 import spikerec
-from benchmarks.figures.measuring import DATA, loaded, psnr, score
+from benchmarks.figures.measuring import DATA, evenly_lit, loaded, psnr, score
 from benchmarks.figures.pages import decibels, table
 from benchmarks.figures.records import all_records, record_of
 from benchmarks.zoo import RECORDS
@@ -32,7 +31,6 @@ from spikerec.weights.shipped import DEFAULT_MODEL
 MORE_WINDOWS = (7, 61, 121)
 HOT_PIXELS = (0.0, 0.001, 0.003, 0.01, 0.03)
 FIXED_PATTERNS = (0.05, 0.1, 0.2)
-CALIBRATION = 400  # readouts
 
 #: The scenes by which the estimate of a pattern is measured: background and cut-out.
 PAIRS = (("coffee", "chelsea"), ("astronaut", "coins"), ("grass", "coffee"))
@@ -127,9 +125,8 @@ def fixed_pattern() -> str:
     for level in FIXED_PATTERNS:
         values = []
         for scene, clip in enumerate(_at("fixed_pattern", level)):
-            even = torch.ones(CALIBRATION, set_.height, set_.width)
-            flat = cameras[level].expose(even, seed=set_.scene_seed(scene))
-            calibration = FixedPattern.measured(None, spikerec.open(flat))
+            size, seed = (set_.height, set_.width), set_.scene_seed(scene)
+            calibration = FixedPattern.measured(None, evenly_lit(cameras[level], *size, seed=seed))
             stream = spikerec.open(clip.files[0])
             values.append(_reconstructed(stream, clip, calibration))
         recorded = _recorded("fixed_pattern", level)
@@ -229,8 +226,7 @@ def _by_calibration(
     stream = spikerec.open(camera.expose(light, seed=seed), light_scale=LIGHT_SCALE)
     flat = None
     if camera.has_fixed_pattern:
-        even = torch.ones(CALIBRATION, HEIGHT, WIDTH)
-        flat = FixedPattern.measured(None, spikerec.open(camera.expose(even, seed=seed)))
+        flat = FixedPattern.measured(None, evenly_lit(camera, HEIGHT, WIDTH, seed=seed))
     middle = READOUTS // 2
 
     def by(calibration: FixedPattern | None, *, estimate: bool) -> float:
