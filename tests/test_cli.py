@@ -37,6 +37,28 @@ def test_an_error_due_to_an_interruption_ends_as_one(
     assert captured.err == ""
 
 
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "ValueError"])
+def test_nothing_is_logged_after_the_last_line(error: str) -> None:
+    library = f"""
+import atexit, logging, sys
+from spikerec import cli
+
+def half_imported(_):
+    atexit.register(logging.getLogger("torch").info, "statistics")
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+    logging.info("begun")
+    raise {error}("the last line")
+
+cli._command = half_imported
+cli.main()
+"""
+    outcome = subprocess.run([sys.executable, "-c", library], capture_output=True, text=True)
+    lines = (outcome.stdout + outcome.stderr).splitlines()
+    assert lines[0].endswith("begun")
+    assert "the last line" in lines[1]
+    assert len(lines) == 2
+
+
 def test_help_names_every_verb_and_loads_nothing_heavy() -> None:
     ask = (
         "import sys; sys.argv = ['spikerec', '--help']\n"

@@ -8,6 +8,7 @@ known, so that `spikerec --help` answers at once.
 from __future__ import annotations
 
 import ast
+import atexit
 import difflib
 import functools
 import importlib
@@ -341,7 +342,7 @@ def _end_interrupted(interrupt: KeyboardInterrupt) -> NoReturn:
     """Say what an interruption left, and stop."""
     told = str(interrupt) or "interrupted: finished files are kept, none is left half-written."
     sys.stdout.write(f"{told}\n")
-    sys.exit(130)
+    _leave(130)
 
 
 def _report(error: BaseException, status: int | None = None, program: str = "spikerec") -> NoReturn:
@@ -363,4 +364,13 @@ def _report(error: BaseException, status: int | None = None, program: str = "spi
 
 def _fail(message: str, status: int = WRONG_ARGUMENTS, program: str = "spikerec") -> NoReturn:
     sys.stderr.write(f"{program}: {message}\n")
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """Stop, with nothing logged after the last line: PyTorch has statistics for its exit.
+
+    It keeps them to itself once it is imported, which an interruption can prevent.
+    """
+    atexit.register(logging.disable)
     sys.exit(status)

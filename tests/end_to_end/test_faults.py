@@ -89,7 +89,7 @@ def test_reader_that_leaves() -> None:
 def test_interruption() -> None:
     write_image(Path("car.png"), fake_image(48, 64))
     process = subprocess.Popen(
-        [COMMAND, "simulate", "input=car.png", "output=b", "images=100000"],
+        [COMMAND, "simulate", "input=car.png", "output=b", "images=10000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
