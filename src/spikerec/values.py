@@ -130,9 +130,12 @@ def written_value(key: str, value: str, kinds: set[str], *, sweeps: bool) -> str
     """A value as Hydra should read it.
 
     Raises:
-        ConfigError: text where a number or a truth is expected.
+        ConfigError: text where a number or a truth is expected, or no text where some is.
     """
-    if is_text_key(key):
+    is_text = is_text_key(key)
+    if (is_text or key in TEXTS) and not unquoted(value).strip():
+        raise ConfigError(f"{key}= has no value: name one, or leave {key} out.")
+    if is_text:
         return value
     if key.rpartition(".")[2] in SIZES and not sweeps:
         return _size(key, value)
