@@ -75,6 +75,32 @@ def test_a_calibration_as_bright_as_the_recording_is_told() -> None:
         assert any("no more often than in calibration.dark" in one for one in told) is is_told
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("readouts", [40, 400])
+def test_the_errors_of_a_calibration_are_those_of_counts(readouts: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rates, charge = rng.uniform(0.1, 0.3, (2, 64, 64)), rng.uniform(0, 1, (2, 64, 64))
+    passed = np.arange(readouts + 1)[:, None, None, None] * rates + charge
+    dark, flat = np.moveaxis(np.diff(np.floor(passed), axis=0).astype(np.uint8), 1, 0)
+    measured = FixedPattern.measured(spikes.open(dark), None)
+    assert np.std(measured.dark - rates[0]) == pytest.approx(measured.dark_error, rel=0.05)
+    measured = FixedPattern.measured(None, spikes.open(flat))
+    relative = measured.gain * rates[1] / np.mean(rates[1]) - 1
+    assert np.std(relative) == pytest.approx(measured.gain_error, rel=0.3)
+
+
+@pytest.mark.parametrize("kind", ["dark", "flat"])
+def test_a_short_calibration_is_told(kind: str) -> None:
+    stream = spikes.open(clip())
+    for readouts, is_told in ((20, True), (20_000, False)):
+        recording = spikes.open(fake_spikes(readouts, *stream.shape[1:], rate=0.3, seed=1))
+        given = {"dark": None, "flat": None, kind: recording}
+        told = reconstruct(
+            stream, "tfi", calibration=FixedPattern.measured(given["dark"], given["flat"])
+        ).concerns
+        assert any(f"calibration.{kind} is short" in one for one in told) is is_told
+
+
 def test_broken_pixels_are_counted() -> None:
     array = clip().copy()
     array[:, 7, 8] = 1

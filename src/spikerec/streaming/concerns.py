@@ -6,10 +6,10 @@ few runs of readouts in a row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikerec.models.base import Network
 from spikerec.spikes import SpikeStream
@@ -20,7 +20,7 @@ from spikerec.spikes.defects import Defects, Sample, find_defects, mean_rate
 from spikerec.spikes.motion import fastest_motion
 from spikerec.spikes.plausibility import Succession, better_row, is_reversed
 from spikerec.spikes.turned import TurnedStream
-from spikerec.streaming.light import SATURATED_RATE
+from spikerec.streaming.light import SATURATED_RATE, FixedPattern
 
 #: Spikes of the median pixel in a window, below which a picture is mostly noise.
 FEWEST_SPIKES = 2.0
@@ -30,6 +30,8 @@ SATURATED_SHARE = 0.01
 UNSURE_SHARE = 1e-4
 #: Share of the pixels that fire no more often than without light, from which it is reported.
 COVERED_SHARE = 0.5
+#: Part of the gains, or of the scene's firing rate, that a calibration may be uncertain by.
+UNSURE_CALIBRATION = 0.01
 #: Runs of readouts in a row that are looked at, and their length.
 RUNS = 4
 RUN_READOUTS = 48
@@ -40,7 +42,7 @@ def find_concerns(
     networks: Mapping[str, Network],
     seen: Sample,
     masked: Defects | None,
-    dark: NDArray[np.float32] | None = None,
+    calibration: FixedPattern | None = None,
 ) -> list[str]:
     """List what would spoil the pictures of a clip, the worst first; empty if nothing is seen.
 
@@ -49,7 +51,7 @@ def find_concerns(
         networks: the methods, by name.
         seen: the sample of the clip.
         masked: pixels whose spikes are replaced by a neighbour's; None for none.
-        dark: (H, W) firing rates without light that are taken out; None for none.
+        calibration: the fixed pattern that is taken out; None for none.
     """
     if not seen.rates.any():
         return ["no pixel fires in the part that was looked at: its pictures are black."]
@@ -58,7 +60,7 @@ def find_concerns(
         return [layout]  # the rest would describe a picture that there is not
     told = [
         *_mosaic(stream, seen),
-        *_covered(seen, dark),
+        *([] if calibration is None else _calibration(seen, calibration)),
         *_darkness(networks, seen),
         *_saturation(seen),
         *_motion(networks, runs.speed),
@@ -157,16 +159,27 @@ def _darkness(networks: Mapping[str, Network], seen: Sample) -> list[str]:
     ]
 
 
-def _covered(seen: Sample, dark: NDArray[np.float32] | None) -> list[str]:
-    if dark is None or not dark.any():
-        return []
-    covered = float((seen.rate <= dark).mean())
-    if covered <= COVERED_SHARE:
-        return []
-    return [
-        f"{covered:.0%} of the pixels fire no more often than in calibration.dark: they will be "
-        "black. Is it a recording of this camera with the lens covered?"
-    ]
+def _calibration(seen: Sample, calibration: FixedPattern) -> list[str]:
+    told = []
+    dark = calibration.dark
+    covered = float((seen.rate <= dark).mean()) if dark.any() else 0.0
+    if covered > COVERED_SHARE:
+        told.append(
+            f"{covered:.0%} of the pixels fire no more often than in calibration.dark: they will "
+            "be black. Is it a recording of this camera with the lens covered?"
+        )
+    typical = float(np.median(seen.rate)) or math.inf
+    for name, error, of in (
+        ("flat", calibration.gain_error, "themselves"),
+        ("dark", calibration.dark_error / typical, "the rate of half of this recording's pixels"),
+    ):
+        if error > UNSURE_CALIBRATION:
+            told.append(
+                f"calibration.{name} is short: its rates are uncertain by {error:.1%} of {of}, "
+                "which stands still in the pictures as noise. Record "
+                f"{math.ceil(error / UNSURE_CALIBRATION)} times as many readouts."
+            )
+    return told
 
 
 def _saturation(seen: Sample) -> list[str]:

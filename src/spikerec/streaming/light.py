@@ -30,6 +30,9 @@ WHITE_PERCENTILE = 99.5
 SQUARE = 4
 #: Firing rate from which a pixel is saturated, so that its rate no longer follows the light.
 SATURATED_RATE = 0.97
+#: Standard deviation of the spikes that a pixel without noise counts, whose charge at first is by
+#: chance: the variance is f·(1 − f) for the fraction f of its expected spikes, 1/6 on average.
+COUNT_DEVIATION = 1 / 6**0.5
 #: Largest gain, white or gamma; 1 / STRONGEST is the smallest.
 STRONGEST = 1e6
 #: Steepness of the logarithmic curve.
@@ -138,12 +141,17 @@ class FixedPattern:
         bayer: colours of the pixels by which the gain was measured; None where it holds for any.
         spread: standard deviation of the pixels' responses, of an estimated gain; None of a
             measured one.
+        dark_error: standard deviation of the rates in `dark` due to their being counts of whole
+            spikes; 0 where none was recorded.
+        gain_error: the same of the gains, relative to them; 0 where none was measured.
     """
 
     dark: NDArray[np.float32]
     gain: NDArray[np.float32]
     bayer: BayerPattern | Literal["grey"] | None = None
     spread: float | None = None
+    dark_error: float = 0.0
+    gain_error: float = 0.0
 
     @classmethod
     @checked
@@ -169,18 +177,23 @@ class FixedPattern:
                 f"{streams[0].height} × {streams[0].width} as {streams[0].path}."
             )
         offset = np.zeros(streams[0].shape[1:], np.float32) if dark is None else mean_rate(dark)
+        dark_error = 0.0 if dark is None else COUNT_DEVIATION / dark.num_readouts
         if flat is None:
-            return cls(offset, np.ones_like(offset))
+            return cls(offset, np.ones_like(offset), dark_error=dark_error)
         rates = mean_rate(flat)
         response = rates - offset
-        _check_lit(flat, float(np.median(rates)), float(np.median(response)))
+        typical = float(np.median(response))
+        _check_lit(flat, float(np.median(rates)), typical)
         is_lit = response > 0
         gain = np.ones_like(offset)
         colours = None if flat.bayer is None else mosaic(flat.bayer, flat.height, flat.width)
         for lit in [is_lit] if colours is None else [is_lit & (colours == one) for one in "rgb"]:
             if lit.any():
                 gain[lit] = response[lit].mean() / response[lit]
-        return cls(offset, gain, flat.bayer or "grey")
+        gain_error = COUNT_DEVIATION / (flat.num_readouts * typical)
+        return cls(
+            *(offset, gain, flat.bayer or "grey"), dark_error=dark_error, gain_error=gain_error
+        )
 
     @classmethod
     @checked
@@ -206,7 +219,8 @@ class FixedPattern:
             return None
         offset = np.zeros_like(pattern.response) if dark is None else dark.dark
         gain = np.reciprocal(pattern.response)
-        return cls(offset, gain, moving.bayer or "grey", pattern.spread)
+        dark_error = 0.0 if dark is None else dark.dark_error
+        return cls(offset, gain, moving.bayer or "grey", pattern.spread, dark_error)
 
     @property
     def digest(self) -> str:

@@ -207,12 +207,14 @@ class Video:
     def concerns(self) -> list[str]:
         """Problems of the recording that degrade the pictures, one per line, the worst first.
 
-        A wrong geometry, a mosaic that is not stated, a calibration as bright as the recording,
+        A wrong geometry, a mosaic that is not stated, a calibration as bright as the recording or
+        too short,
         darkness, saturation, motion beyond what a method bears, and hot and dead pixels. Empty if
         none is found.
         """
-        dark = None if self.calibration is None else self.calibration.dark
-        return find_concerns(self.stream, self.networks, self.looked_at, self.defects, dark)
+        return find_concerns(
+            self.stream, self.networks, self.looked_at, self.defects, self.calibration
+        )
 
     def __len__(self) -> int:
         return len(self.key_readouts)
