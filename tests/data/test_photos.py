@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,9 @@ def test_a_set_that_was_copied_in_part_is_told(tmp_path: Path, pictures: Path) -
     (tmp_path / "set" / "dataset.yaml").unlink()
     fetch(photos)
     assert len(photos.clips("train")) == 2
+    shutil.rmtree(tmp_path / "set" / "train" / "0001_images")
+    with pytest.raises(DataError, match=r"0001_images holds no image of the scene in 0001.dat"):
+        photos.clips("train")
 
 
 def test_a_picture_too_small_for_a_scene_is_named(tmp_path: Path, pictures: Path) -> None:

@@ -262,7 +262,13 @@ class Photos(MadeSet):
         sidecar = spikes.read_sidecar(path)
         if sidecar.light_scale is None:
             raise DataError(f"{path} has no light scale in its sidecar: fetch the set again.")
-        images = listed(path.with_name(f"{path.stem}_images"), (".png",))
+        folder = path.with_name(f"{path.stem}_images")
+        images = listed(folder, (".png",))
+        if not images:
+            raise DataError(
+                f"{folder} holds no image of the scene in {path.name}: copy the folder as well. "
+                f"{self.how_to_get()}"
+            )
         keys = {self.readouts_per_image * (_number(image) - 1): image for image in images}
         name = path.stem
         if self.speeds is not None:
