@@ -112,6 +112,10 @@ class NonFiniteError(SpikerecError, ArithmeticError):
     """A training whose loss, gradient, weights or score became infinite or NaN."""
 
 
+class StalledError(SpikerecError, RuntimeError):
+    """A training whose gradient stays 0, so that it learns nothing more."""
+
+
 class SweepError(SpikerecError, RuntimeError):
     """Jobs of a sweep that failed; the message names the table that says why."""
 

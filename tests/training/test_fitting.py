@@ -20,12 +20,19 @@ from torch import Tensor, nn
 import spikerec
 from spikerec.data import SpikeDataModule
 from spikerec.data.reds import REDS
-from spikerec.errors import ConfigError, NonFiniteError
+from spikerec.errors import ConfigError, NonFiniteError, StalledError
 from spikerec.losses import Loss
 from spikerec.losses.pixel import L1
 from spikerec.models.base import Network, Reconstruction
 from spikerec.results.evaluation import COST, evaluate
-from spikerec.training import ReconstructionModule, Run, budgets, fit, training_clock
+from spikerec.training import (
+    ReconstructionModule,
+    Run,
+    budgets,
+    finite,
+    fit,
+    training_clock,
+)
 from spikerec.training.clocks import Clock
 from spikerec.training.rehearsal import rehearse
 from spikerec.training.scores import Monitor
@@ -403,6 +410,31 @@ def test_numbers_too_large_for_a_step_end_before_it(
         assert all(
             torch.equal(state[f"network.{n}"], v) for n, v in drawn.items() if "norm" not in n
         )
+
+
+class Blinking(Mine):
+    """A network whose unit at the end is dead for all but some of the batches."""
+
+    def __init__(self, period: int | None) -> None:
+        super().__init__()
+        self.period = period
+        self.count = 0
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        self.count += self.training
+        lives = self.period is not None and self.count % self.period == 0
+        return Reconstruction(torch.relu(super().forward(spikes).image + (10 if lives else -1e3)))
+
+
+def test_a_gradient_that_stays_zero_ends_the_training(
+    train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finite, "STALLED_STEPS", 3)
+    with pytest.raises(StalledError, match=r"0 in 3 steps in a row, the last of them step 2: "):
+        train(Blinking(period=None), folder=tmp_path / "dead", max_epochs=9)
+    assert not (tmp_path / "dead" / "finished.json").exists()
+    train(Blinking(period=3), folder=tmp_path / "alive", max_epochs=9)
+    assert (tmp_path / "alive" / "finished.json").exists()
 
 
 def test_a_rate_that_is_no_number_is_named_before_data_are_made(

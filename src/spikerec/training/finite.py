@@ -1,4 +1,4 @@
-"""Training that meets a number which is not finite stops before it spoils the weights.
+"""Training that can learn nothing more stops: a number is not finite, or the gradient stays 0.
 
 A loss or a gradient that is NaN or infinite would be in every weight after the next optimizer step,
 and in every checkpoint after that. `FiniteSteps` ends the run before that step, and writes
@@ -6,7 +6,9 @@ and in every checkpoint after that. `FiniteSteps` ends the run before that step,
 RUN/nonfinite.json              which step, which samples, which losses
 RUN/checkpoints/nonfinite.ckpt  the weights at that step, which are still finite
 
-from which `replay` runs the same batches again.
+from which `replay` runs the same batches again. Where one step too large has made every unit of a
+layer 0 for any input, the gradient is 0 from then on: the run ends after `STALLED_STEPS` such steps
+and does not spend its hours on them.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from spikerec.data import SpikeDataModule
-from spikerec.errors import ConfigError, DataError, NonFiniteError
+from spikerec.errors import ConfigError, DataError, NonFiniteError, SpikerecError, StalledError
 from spikerec.kinds import checked
 from spikerec.losses import Loss
 from spikerec.models.base import Network
@@ -39,6 +41,9 @@ from spikerec.training.module import ReconstructionModule
 #: Part of the largest number of the weights' type that a number of the optimizer may be: Adam's
 #: first step divides the learning rate by 1 - 0.9.
 HEADROOM = 100
+
+#: Steps in a row without any gradient, after which a training is ended. A batch may be black.
+STALLED_STEPS = 100
 
 #: Samples that an error names; the file has all.
 NAMED_SAMPLES = 4
@@ -69,7 +74,8 @@ class FiniteSteps(Callback):
     """Ends training before an optimizer step whose loss or gradient is not finite.
 
     It also ends where the weights or the monitored validation score are not finite, so that no
-    run reports such a score. All processes end at the same step.
+    run reports such a score, and where the gradient was 0 for `STALLED_STEPS` steps. All processes
+    end at the same step.
 
     Args:
         folder: of the run.
@@ -82,6 +88,7 @@ class FiniteSteps(Callback):
         self._first = 0
         self._keys: list[list[str]] = []
         self._losses: list[Tensor] = []
+        self._stalled = 0
 
     def on_train_batch_start(
         self,
@@ -121,6 +128,19 @@ class FiniteSteps(Callback):
         if stops or too_large:
             self._stop(trainer, losses, norm, too_large)
         self._keys, self._losses = [], []
+        self._stalled = self._stalled + 1 if float(norm) == 0 else 0
+        stalls = self._stalled >= STALLED_STEPS
+        if trainer.world_size > 1:
+            stalls = trainer.strategy.reduce_boolean_decision(stalls, all=True)
+        if stalls:
+            _end(
+                trainer,
+                StalledError(
+                    f"the gradient was 0 in {STALLED_STEPS} steps in a row, the last of them step "
+                    f"{trainer.global_step}: mostly a step was too large, and a layer gives 0 for "
+                    "any input since. Lower the learning rate, in another folder (`name`)."
+                ),
+            )
 
     def _stop(
         self, trainer: L.Trainer, losses: Tensor, norm: Tensor, too_large: str | None
@@ -172,9 +192,11 @@ class FiniteSteps(Callback):
         if score is not None and not math.isfinite(score):
             _end(
                 trainer,
-                f"validation after step {trainer.global_step} gave {self.monitor} = "
-                f"{float(score)}. No weights were kept for it. Look at the validation data, or "
-                "choose another monitor.",
+                NonFiniteError(
+                    f"validation after step {trainer.global_step} gave {self.monitor} = "
+                    f"{float(score)}. No weights were kept for it. Look at the validation data, or "
+                    "choose another monitor."
+                ),
             )
 
 
@@ -201,17 +223,19 @@ def check_weights(trainer: L.Trainer, module: L.LightningModule) -> None:
     if not norm.isfinite():
         _end(
             trainer,
-            f"the weights after step {trainer.global_step} are not finite (norm {float(norm)}): "
-            "the step was too large. Their checkpoint was not written. Lower the learning rate, in "
-            "another folder (`name`).",
+            NonFiniteError(
+                f"the weights after step {trainer.global_step} are not finite (norm "
+                f"{float(norm)}): the step was too large. Their checkpoint was not written. Lower "
+                "the learning rate, in another folder (`name`)."
+            ),
         )
 
 
-def _end(trainer: L.Trainer, message: str) -> None:
+def _end(trainer: L.Trainer, error: SpikerecError) -> None:
     """End all processes; each of them has found the same."""
     if not trainer.is_global_zero:
         raise SystemExit(0)
-    raise NonFiniteError(message)
+    raise error
 
 
 def keys_path(folder: Path) -> Path:

@@ -129,6 +129,7 @@ def fit(
         InputError: the loss does not fit what the network returns.
         RunError: a fault of the machine ended the training; the message says what is safe.
         NonFiniteError: a loss, a gradient, a weight or a score became infinite or NaN.
+        StalledError: the gradient stayed 0.
         KeyboardInterrupt: the user ended it at once.
     """
     if max_epochs is not None and max_epochs < -1:
