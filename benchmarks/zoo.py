@@ -34,8 +34,8 @@ published weights, every published network computes the numbers of its authors' 
 COSTS = """
 Multiply-accumulates (MACs) are those of one image of 720 × 1280, as measured for the leaderboard; a
 dash marks a method without a record there. The last column is the best PSNR of the method's
-records on the public REDS pairs under the protocol `stir` (three samples). Several of these
-networks were trained here, within hours, so that the figures are no ranking of the papers: the
+records on the public REDS pairs under the protocol `stir` (three samples). Most of these
+networks were trained here, for minutes, so that the figures are no ranking of the papers: the
 leaderboard states the training of each record's weights. `python -m benchmarks.zoo` makes this
 page from `conf/model`, the catalogue of published weights and the records in `docs/leaderboard`.
 """
