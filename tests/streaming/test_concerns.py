@@ -18,6 +18,7 @@ from spikerec.simulation.images import read_colour
 from spikerec.spikes import Geometry
 from spikerec.spikes.bayer import mosaic
 from spikerec.spikes.dat import encode_readouts
+from spikerec.spikes.geometry import BitOrder
 from spikerec.spikes.plausibility import better_row
 from spikerec.streaming import FixedPattern, reconstruct
 from spikerec.streaming.viewer import Viewer
@@ -166,6 +167,20 @@ def test_a_geometry_that_does_not_look_right_is_told(
     assert words in told(path, geometry=stated)
     assert told(path, geometry=stored) == ""
     assert told(path, geometry=stored, rotate=90, flip="horizontal") == ""
+
+
+@pytest.mark.parametrize("start", [0, 90])
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_each_of_several_files_is_looked_at_where_the_frames_are(
+    start: int, order: BitOrder, tmp_path: Path
+) -> None:
+    stored = dataclasses.replace(RIGHT, bit_order=order)
+    for part in range(4):
+        array = clip()[40 * part : 40 * (part + 1)]
+        (tmp_path / f"{part}.dat").write_bytes(encode_readouts(array, stored).tobytes())
+    stream = spikes.open(sorted(tmp_path.iterdir()), geometry=RIGHT)
+    lines = reconstruct(stream, "tfi", start=start, stop=start + 20).concerns
+    assert any("bit_order=big fits better" in line for line in lines) == (order == "big")
 
 
 @pytest.mark.parametrize("step", [1, 2, 8])

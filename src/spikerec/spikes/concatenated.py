@@ -50,6 +50,15 @@ class ConcatenatedStream(SpikeStream):
     def _source(self) -> str:
         return f"{str(self.path)!r}, {self.name}"
 
+    def part_at(self, readout: int) -> tuple[SpikeStream, int]:
+        """The part that holds a readout of the whole, and the place of its first one in that.
+
+        Args:
+            readout: from 0 to below `num_readouts`.
+        """
+        index = bisect_right(self._starts, readout) - 1
+        return self.parts[index], self._starts[index]
+
     def close(self) -> None:
         """Close the files; the next access opens them again."""
         for part in self.parts:
@@ -82,13 +91,10 @@ class ConcatenatedStream(SpikeStream):
         """Each part that the readouts touch, and which of its own readouts they are."""
         wanted = range(time.start, time.stop, time.step)
         while wanted:
-            index = bisect_right(self._starts, wanted[0]) - 1
-            start, stop = self._starts[index : index + 2]
-            count = len(range(wanted[0], min(stop, time.stop), time.step))
-            yield (
-                self.parts[index],
-                slice(wanted[0] - start, min(stop, time.stop) - start, time.step),
-            )
+            part, start = self.part_at(wanted[0])
+            stop = min(start + part.num_readouts, time.stop)
+            count = len(range(wanted[0], stop, time.step))
+            yield part, slice(wanted[0] - start, stop - start, time.step)
             wanted = wanted[count:]
 
 

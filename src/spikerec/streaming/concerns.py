@@ -7,7 +7,7 @@ few runs of readouts in a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -84,9 +84,13 @@ class _Runs:
 
 def _layout(stream: SpikeStream, seen: Sample, succession: Succession) -> str | None:
     """The sign that the bits are not laid out as stated, if there is one."""
-    source = stream
+    source, before = stream, 0  # of several files the one in the middle of the first piece
     while isinstance(source, TurnedStream | ConcatenatedStream):
-        source = source.source if isinstance(source, TurnedStream) else source.parts[0]
+        if isinstance(source, TurnedStream):
+            source = source.source
+        else:
+            source, first = source.part_at(seen.starts[0] + seen.length // 2 - before)
+            before += first
     size = f"{source.height} × {source.width}"
     if not isinstance(source, DatStream):
         if succession.is_by_chance:
@@ -107,7 +111,7 @@ def _layout(stream: SpikeStream, seen: Sample, succession: Succession) -> str | 
             "successive readouts look independent of each other, unlike those of a spike camera: "
             f"the geometry {geometry} (height × width) looks wrong. {ask}."
         )
-    rate = _stored(source, seen)
+    rate = _stored(source, [start - before for start in seen.starts], seen.length)
     if is_reversed(rate, geometry.row_bits):
         other = "big" if geometry.bit_order == "little" else "little"
         return (
@@ -126,12 +130,18 @@ def _layout(stream: SpikeStream, seen: Sample, succession: Succession) -> str | 
     return None
 
 
-def _stored(source: DatStream, seen: Sample) -> np.ndarray:
-    """Firing rates of the same readouts, rows in the order in which they are stored."""
+def _stored(source: DatStream, starts: Sequence[int], length: int) -> np.ndarray:
+    """Firing rates in the first of the pieces, rows in the order in which they are stored.
+
+    Args:
+        source: the file.
+        starts: of the pieces, counted in it; those with their middle elsewhere are left out.
+        length: of a piece.
+    """
     rates = [
-        mean_rate(source, first, min(first + seen.length, source.num_readouts))
-        for first in seen.starts[:RUNS]
-        if first < source.num_readouts
+        mean_rate(source, max(first, 0), min(first + length, source.num_readouts))
+        for first in starts[:RUNS]
+        if 0 <= first + length // 2 < source.num_readouts
     ]
     rate: np.ndarray = np.mean(rates, 0)
     return rate[::-1] if source.geometry.bottom_up else rate
