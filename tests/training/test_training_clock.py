@@ -77,6 +77,21 @@ def test_a_continued_run_goes_on_from_the_seconds_of_its_checkpoint(
     assert second.logged == [11.0]
 
 
+def test_a_run_that_goes_on_within_an_epoch_counts_the_rest_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = Training(monkeypatch)
+    first.begin_epoch()
+    first.steps(1.0, 2.0)
+    second = Training(monkeypatch, first.clock.state_dict(), step=2)
+    second.steps(8.0)  # the trainer begins no epoch
+    second.validate(100.0)
+    second.begin_epoch()
+    second.steps(16.0)
+    second.validate(100.0)
+    assert second.logged == [11.0, 27.0]
+
+
 def test_a_run_whose_checkpoint_states_no_seconds_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(monkeypatch, step=5)
     training.begin_epoch()

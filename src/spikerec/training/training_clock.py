@@ -36,13 +36,17 @@ class TrainingClock(Callback):
         return self._seconds
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forget the seconds of a run that goes on from a checkpoint without them."""
+        """Start to count: a run that goes on within an epoch does not begin that epoch again.
+
+        The seconds of a run that goes on from a checkpoint without them are forgotten.
+        """
         del pl_module
         if trainer.global_step and not self._is_restored:
             self._seconds = None
+        self._since = self._read()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start to count."""
+        """Start to count anew, without what came between two epochs."""
         del trainer, pl_module
         self._since = self._read()
 
