@@ -6,6 +6,7 @@ import functools
 import inspect
 import itertools
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from spikerec.training import (
     budgets,
     finite,
     fit,
+    replay,
     training_clock,
 )
 from spikerec.training.clocks import Clock
@@ -124,6 +126,54 @@ def test_a_training_that_is_slower_than_its_budget_says_so(
     data = data_of(reds, samples_per_epoch=None)
     train(data=data, folder=tmp_path, budget_seconds=2.0)
     assert ("its budget is 2 s (wall): its steps were slower" in caplog.text) is is_told
+
+
+@pytest.mark.parametrize("limit", [{"max_steps": 3}, {"limit_train_batches": 2}])
+def test_a_trainer_that_ends_before_its_budget_is_refused(
+    limit: dict[str, Any], train: Callable[..., Run], reds: Path, tmp_path: Path
+) -> None:
+    data = data_of(reds, samples_per_epoch=None)
+    trainer = partial(L.Trainer, accelerator="cpu", **limit)
+    ((name, value),) = limit.items()
+    with pytest.raises(ConfigError, match=f"{name}={value} would end a training before its"):
+        train(data=data, folder=tmp_path, trainer=trainer, budget_seconds=2.0)
+
+
+def test_a_trial_of_a_training_by_budget_is_one_batch_and_measures_nothing(
+    train: Callable[..., Run], reds: Path, tmp_path: Path
+) -> None:
+    data = data_of(reds, samples_per_epoch=None)
+    trainer = partial(L.Trainer, accelerator="cpu", fast_dev_run=True, enable_progress_bar=False)
+    run = train(data=data, folder=tmp_path / "run", trainer=trainer, budget_seconds=2.0)
+    assert run.finished() is None
+    assert not (tmp_path / "run" / "budget.json").exists()
+
+
+class Spoilt(Mine):
+    """A network whose image is not finite from some call on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        self.count += 1
+        factor = math.inf if self.count > 12 else 1.0
+        return Reconstruction(super().forward(spikes).image * factor)
+
+
+def test_the_step_at_which_a_budgeted_run_ended_is_run_again(
+    train: Callable[..., Run], reds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count(step=1.0)
+    monkeypatch.setattr(budgets, "CLOCKS", {"wall": ticks.__next__})
+    data = data_of(reds, samples_per_epoch=None)
+    with pytest.raises(NonFiniteError):
+        train(Spoilt(), data=data, folder=tmp_path, budget_seconds=20.0)
+    (batches,) = json.loads((tmp_path / "nonfinite.json").read_text())["batches"]
+    loss = Loss(l1=L1())
+    again = replay(Mine(), loss, data_of(reds, samples_per_epoch=None), tmp_path)
+    assert [one.keys for one in again] == batches["keys"]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,11 @@ class Budget:
             return None
 
 
+def budget_path(folder: Path) -> Path:
+    """The file of the budget that a run was begun with."""
+    return folder / "budget.json"
+
+
 class StepClock(Callback):
     """Times optimizer steps, then ends the training.
 
@@ -195,15 +200,28 @@ def check_budget(
     processes: int,
     samples_per_epoch: int | None,
     epochs: int | None,
+    steps: int,
+    batches: float,
     clock: Clock,
     accelerated: bool,
     workers: int,
 ) -> None:
     """Make sure that the number of steps is left to the budget, and that its clock sees all work.
 
+    Args:
+        processes: that train.
+        samples_per_epoch: of the data; None where it is not stated.
+        epochs: at most; None where it is not stated.
+        steps: at most; -1 for no limit.
+        batches: of an epoch at most, as a number or a part; 1.0 for no limit.
+        clock: by which the seconds are counted.
+        accelerated: True if the network is trained on an accelerator.
+        workers: processes that read the data.
+
     Raises:
-        ConfigError: the steps are stated as well, several processes would have to be measured, or
-            a part of the work is not this process's on the CPU and its time is to be counted.
+        ConfigError: the steps are stated or limited as well, several processes would have to be
+            measured, or a part of the work is not this process's on the CPU and its time is to be
+            counted.
     """
     if clock == "processor" and (accelerated or workers):
         told = f"num_workers={workers}" if workers else "an accelerator"
@@ -221,6 +239,15 @@ def check_budget(
             f"samples_per_epoch={samples_per_epoch} is found by measuring under a budget: "
             "leave it out, or train without a budget."
         )
+    for name, limit, is_limited in (
+        ("max_steps", steps, steps != -1),
+        ("limit_train_batches", batches, not isinstance(batches, float) or batches != 1),
+    ):
+        if is_limited:
+            raise ConfigError(
+                f"{name}={limit} would end a training before its budget does: leave it out, or "
+                "train without a budget."
+            )
     if epochs is None or epochs < 1:
         raise ConfigError(
             f"max_epochs must be at least 1 under a budget, whose steps it cuts into "

@@ -35,6 +35,7 @@ from spikerec.losses import Loss
 from spikerec.models.base import Network
 from spikerec.parsing import RUN_DOCUMENT, read_json
 from spikerec.spikes.files import atomic_path
+from spikerec.training.budgets import Budget, budget_path
 from spikerec.training.distributed import gather_objects
 from spikerec.training.module import ReconstructionModule
 
@@ -301,6 +302,8 @@ def replay(
             "nothing to replay. Name the run as it was trained (`name`)."
         )
     state = TorchCheckpointIO().load_checkpoint(weights_path(folder), weights_only=True)
+    if (budget := Budget.read(budget_path(folder))) is not None:
+        data.samples_per_epoch = budget.samples_per_epoch
     data.setup("fit")
     module = ReconstructionModule(network, loss=loss)
     precision = trainer.precision_plugin.forward_context if trainer else nullcontext

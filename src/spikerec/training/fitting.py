@@ -23,7 +23,7 @@ from spikerec.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.models.modes import modes_kept
-from spikerec.training.budgets import Budget, measure_budget
+from spikerec.training.budgets import Budget, budget_path, measure_budget
 from spikerec.training.checkpoints import BestIsThere, Preempted, saved
 from spikerec.training.clocks import Clock
 from spikerec.training.continuation import check_conditions, conditions
@@ -230,10 +230,16 @@ def _validation_protocol(protocol: str | Protocol, metrics: Sequence[str]) -> Pr
 
 
 def _budget(plan: Plan, run: Run) -> Budget | None:
-    """Give the data module the samples of an epoch that the budget holds, measured once."""
+    """Give the data module the samples of an epoch that the budget holds, measured once.
+
+    A trial trains one batch, whatever the budget.
+    """
     if plan.budget_seconds is None:
         return None
-    path = run.folder / "budget.json"
+    if plan.is_trial:
+        plan.data.samples_per_epoch = plan.data.batch_size * plan.trainers.probe.world_size
+        return None
+    path = budget_path(run.folder)
     budget = Budget.read(path)
     if budget is None:
         if plan.trainers.is_given:

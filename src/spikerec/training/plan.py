@@ -137,12 +137,14 @@ class Plan:
             learning_rate=self.rate,
             sync_batchnorm=bool(described["trainer"].get("sync_batchnorm")),
         )
-        if self.budget_seconds is not None:
+        if self.budget_seconds is not None and not self.is_trial:
             with errors_about(self.data), errors_about(trainer):
                 check_budget(
                     processes=trainer.world_size,
                     samples_per_epoch=self.data.samples_per_epoch,
                     epochs=trainer.max_epochs,
+                    steps=trainer.max_steps,
+                    batches=trainer.limit_train_batches,
                     clock=self.budget_clock,
                     accelerated=not takes_processor_time(trainer.strategy.root_device),
                     workers=self.data.num_workers,
