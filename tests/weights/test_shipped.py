@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 import spikerec
-from spikerec.configs import build, config_dir
+from spikerec.configs import build, compose_verb, config_dir
 from spikerec.errors import WeightsError, WeightsNotFoundError
 from spikerec.inference.ready import MOST_LOSS_DB, losses_db
 from spikerec.simulation import Camera, RandomScene, bundled_images
@@ -140,8 +139,7 @@ def test_the_card_counts_the_windows_of_the_recipes_it_names() -> None:
     named = re.findall(pattern, " ".join(card.split()))
     assert named
     for steps, batch, windows, recipe in named:
-        path = config_dir() / f"experiment/{recipe}.yaml"
-        experiment = yaml.safe_load(path.read_text(encoding="utf-8"))
+        experiment = compose_verb("train", [f"experiment={recipe}"])
         data, epochs = experiment["data"], experiment["trainer"]["max_epochs"]
         assert int(batch) == data["batch_size"]
         assert epochs * data["samples_per_epoch"] == int(windows.replace(",", ""))
