@@ -80,6 +80,10 @@ class DataNotFoundError(DataError, FileNotFoundError):
     """A data set or file that is not there."""
 
 
+class SplitNotFoundError(DataNotFoundError):
+    """A split that a data set does not have at all: no part of it is there."""
+
+
 class WeightsError(SpikerecError, ValueError):
     """Weights that do not fit the network, or a checkpoint that cannot be read safely."""
 

@@ -16,6 +16,7 @@ import yaml
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.data import photographs as catalogued
+from spikerec.data.folds import make_folds
 from spikerec.data.photographs import (
     FIRST,
     GROUPS,
@@ -160,7 +161,7 @@ def test_a_set_that_was_copied_in_part_is_told(tmp_path: Path, pictures: Path) -
     photos = make(tmp_path / "set", pictures)
     fetch(photos)
     (tmp_path / "set" / "train" / "0001.dat").unlink()
-    with pytest.raises(DataError, match=r"holds 1 of the 2 scenes that were made: .* remove"):
+    with pytest.raises(DataError, match=r"1 of the 2 scenes of train that were made: .* remove"):
         photos.clips("train")
     (tmp_path / "set" / "dataset.yaml").unlink()
     fetch(photos)
@@ -168,6 +169,27 @@ def test_a_set_that_was_copied_in_part_is_told(tmp_path: Path, pictures: Path) -
     shutil.rmtree(tmp_path / "set" / "train" / "0001_images")
     with pytest.raises(DataError, match=r"0001_images holds no image of the scene in 0001.dat"):
         photos.clips("train")
+
+
+@pytest.mark.parametrize("layout", ["streams", "sreds"])
+def test_a_scene_that_was_copied_in_part_is_told(
+    layout: str, tmp_path: Path, pictures: Path
+) -> None:
+    photos = make(tmp_path / "set", pictures, layout=layout, light_scale=[0.5, 0.5])
+    fetch(photos)
+    (first, _), (third,) = photos.clips("train"), photos.clips("val")
+    first.images[20].unlink()
+    with pytest.raises(DataError, match="holds 3 of the 4 images that were made: copy it again"):
+        photos.clips("train")
+    stream = third.files[-1]
+    stream.write_bytes(stream.read_bytes()[: 5 * 24 * 32 // 8])
+    with pytest.raises(DataError, match=r"holds \d+ of the 40 readouts that were made"):
+        photos.clips("val")
+    shutil.rmtree(tmp_path / "set" / ("train" if layout == "streams" else "spike/train"))
+    with pytest.raises(DataError, match="holds 0 of the 2 scenes of train that were made"):
+        photos.clips("train")
+    with pytest.raises(DataError, match=r"that were made"):
+        make_folds(photos, 2)
 
 
 def test_a_picture_too_small_for_a_scene_is_named(tmp_path: Path, pictures: Path) -> None:

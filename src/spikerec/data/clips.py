@@ -216,7 +216,9 @@ class SpikeSet(Described, ABC):
                 `test`.
 
         Raises:
-            DataError: the split holds no clip, or contradicts the set's stated geometry.
+            SplitNotFoundError: the set has no such split; `spikerec.data.folds` then takes the
+                others.
+            DataError: the split is not whole, or contradicts the set's stated geometry.
         """
 
     def has_images(self) -> bool:

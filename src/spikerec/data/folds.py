@@ -20,7 +20,7 @@ import yaml
 
 from spikerec.data.bounds import MOST_FOLDS
 from spikerec.data.clips import Clip, LiveSet, SpikeSet, SplitName, digest
-from spikerec.errors import ConfigError, DataError, DataNotFoundError
+from spikerec.errors import ConfigError, DataError, DataNotFoundError, SplitNotFoundError
 from spikerec.fetch import write_atomically
 from spikerec.kinds import checked
 from spikerec.parsing import RUN_DOCUMENT, read_yaml
@@ -148,6 +148,7 @@ def all_clips(data: SpikeSet) -> list[Clip]:
 
     Raises:
         ConfigError: the set is simulated without end.
+        DataError: it has no split, or one that is not whole.
     """
     if isinstance(data, LiveSet):
         raise ConfigError(f"folds are of a set of streams: {data.name} is simulated without end.")
@@ -155,7 +156,7 @@ def all_clips(data: SpikeSet) -> list[Clip]:
     for split in get_args(SplitName):
         try:
             clips = data.clips(split)
-        except DataError:  # a set without that split
+        except SplitNotFoundError:
             continue
         for clip in clips:
             found.setdefault(clip.files, replace(clip, name=f"{split}/{clip.name}"))

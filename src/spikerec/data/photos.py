@@ -32,7 +32,13 @@ from spikerec import spikes
 from spikerec.data.clips import Clip, LiveSet, MadeSet, SplitName
 from spikerec.data.photographs import FIRST, GROUPS, Group, fetch_photographs, photographs
 from spikerec.data.sreds import SREDS
-from spikerec.errors import ConfigError, DataError, DataNotFoundError, about
+from spikerec.errors import (
+    ConfigError,
+    DataError,
+    DataNotFoundError,
+    SplitNotFoundError,
+    about,
+)
 from spikerec.kinds import checked
 from spikerec.simulation import (
     Camera,
@@ -228,6 +234,29 @@ class Photos(MadeSet):
     def clips(self, split: SplitName) -> list[Clip]:
         """See `SpikeSet.clips`."""
         self._check()
+        card: dict[str, Any] = {}
+        with suppress(DataError):
+            card = read_card(self.root / CARD)
+        scenes = card.get("scenes")
+        made = _whole_in(scenes, split) if isinstance(scenes, dict) else 0
+        try:
+            clips = self._found(split)
+        except SplitNotFoundError:
+            if not made:
+                raise
+            clips = []
+        if len(clips) < made:
+            raise DataError(
+                f"{self.root} holds {len(clips)} of the {made} scenes of {split} that were made: "
+                f"copy the others, or remove {self.root / CARD} so that they are made again. "
+                f"{self.how_to_get()}"
+            )
+        for clip in clips:
+            self._check_whole(clip, card)
+        return clips
+
+    def _found(self, split: SplitName) -> list[Clip]:
+        """The clips of a split that are there."""
         if self.layout == "sreds":
             return SREDS(
                 self.root,
@@ -238,25 +267,32 @@ class Photos(MadeSet):
             ).clips(split)
         clips = [self._clip(path) for path in listed(self.root / split, (".dat",))]
         if not clips:
-            raise DataError(f"{self.root / split} holds no scene. {self.how_to_get()}")
-        if len(clips) < (made := self._made(split)):
-            raise DataError(
-                f"{self.root / split} holds {len(clips)} of the {made} scenes that were made: copy "
-                f"the others, or remove {self.root / CARD} so that they are made again. "
-                f"{self.how_to_get()}"
-            )
+            raise SplitNotFoundError(f"{self.root / split} holds no scene. {self.how_to_get()}")
         return clips
 
-    def _made(self, split: SplitName) -> int:
-        """The number of scenes that a split had when the set was finished; 0 if its card is mute.
+    def _check_whole(self, clip: Clip, card: Mapping[str, Any]) -> None:
+        """Refuse a scene of which a part alone was copied, by what the set's card states.
 
-        A part of a set that was copied has the card, which comes first in the folder.
+        The images of a scene that may be interpolated are not counted: only some were made.
+
+        Raises:
+            DataError: readouts or images are missing.
         """
-        with suppress(DataError):
-            scenes = read_card(self.root / CARD).get("scenes")
-            stated = scenes.get(split) if isinstance(scenes, dict) else None
-            return stated if isinstance(stated, int) else 0
-        return 0
+        images = _whole_in(card, "images_per_scene")
+        readouts = images * _whole_in(card, "readouts_per_image")
+        with clip.open() as stream:
+            found = stream.num_readouts
+        style = card.get("style")
+        is_filmed = isinstance(style, dict) and style.get("interpolated", 0) != 0
+        for there, stated, what in (
+            (found, readouts, "readouts"),
+            (len(clip.images), 0 if is_filmed else images, "images"),
+        ):
+            if there < stated:
+                raise DataError(
+                    f"{clip.files[0]}: the scene holds {there} of the {stated} {what} that were "
+                    "made: copy it again."
+                )
 
     def _clip(self, path: Path) -> Clip:
         sidecar = spikes.read_sidecar(path)
@@ -403,6 +439,12 @@ class Photos(MadeSet):
                 for split, share in self._shares().items()
             },
         }
+
+
+def _whole_in(card: Mapping[str, Any], key: str) -> int:
+    """The whole number that a card states; 0 where it states none."""
+    value = card.get(key)
+    return value if isinstance(value, int) else 0
 
 
 def _number(image: Path) -> int:

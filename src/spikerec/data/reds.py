@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spikerec.data.clips import Clip, SpikeSet, SplitName, check_unique, report_alone
-from spikerec.errors import DataError
+from spikerec.errors import DataError, SplitNotFoundError
 from spikerec.spikes import Geometry
 from spikerec.spikes.folders import listed
 
@@ -76,7 +76,8 @@ class REDS(SpikeSet):
         alone = [stream for stream in streams if not truths[stream]]
         report_alone(alone + [image for image in images if image not in taken], self.name)
         if not taken:
-            raise DataError(
+            kind = DataError if folder.is_dir() else SplitNotFoundError
+            raise kind(
                 f"{folder} holds no stream spike/NAME.dat or input/NAME.dat with a true image "
                 f"gt/NAME.png. {self.how_to_get()}"
             )

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from spikerec import spikes
 from spikerec.data.clips import Clip, MadeSet, SplitName
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import ConfigError, DataError, SplitNotFoundError
 from spikerec.kinds import checked
 from spikerec.simulation import Camera, SensorMaps, SourceImage, bundled_images, write_set
 from spikerec.simulation.images import write_grey
@@ -275,10 +275,11 @@ class Robustness(MadeSet):
         """See `SpikeSet.clips`: scene by scene, each in the order of `conditions`.
 
         Raises:
-            DataError: another split than `test`, or a set that is not there.
+            SplitNotFoundError: another split than `test`.
+            DataError: the set is not there.
         """
         if split != "test":
-            raise DataError(f"{self.name} has a test split alone, found split={split}.")
+            raise SplitNotFoundError(f"{self.name} has a test split alone, found split={split}.")
         if not (self.root / CARD).is_file():
             raise DataError(f"root: {self.root} does not hold the set. {self.how_to_get()}")
         return [

@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spikerec.data.clips import Clip, SpikeSet, SplitName, pair_by_stem, report_alone
-from spikerec.errors import DataError
+from spikerec.errors import DataError, SplitNotFoundError
 from spikerec.simulation.images import image_size
 from spikerec.simulation.layout import card_path
 from spikerec.spikes import Geometry
@@ -60,7 +60,8 @@ class SREDS(SpikeSet):
         scenes = folders_in(spike_root)
         clips = [self._clip(scene, image_root / scene.name) for scene in scenes]
         if not clips:
-            raise DataError(f"{spike_root} holds no scene. {self.how_to_get()}")
+            kind = DataError if spike_root.is_dir() else SplitNotFoundError
+            raise kind(f"{spike_root} holds no scene. {self.how_to_get()}")
         return clips
 
     def _folders(self, split: str) -> tuple[Path, Path]:
