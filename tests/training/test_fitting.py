@@ -149,6 +149,19 @@ def test_a_trial_of_a_training_by_budget_is_one_batch_and_measures_nothing(
     assert not (tmp_path / "run" / "budget.json").exists()
 
 
+def test_a_trial_leaves_the_checkpoint_of_a_run_as_it_is(
+    train: Callable[..., Run], tmp_path: Path
+) -> None:
+    trainer = partial(L.Trainer, accelerator="cpu", fast_dev_run=True, enable_progress_bar=False)
+    last = tmp_path / "unfinished" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.write_bytes(b"of a training that goes on")
+    for folder in (tmp_path / "unfinished", tmp_path / "new"):
+        train(folder=folder, trainer=trainer)
+    assert last.read_bytes() == b"of a training that goes on"
+    assert not list((tmp_path / "new").rglob("*.ckpt"))
+
+
 class Spoilt(Mine):
     """A network whose image is not finite from some call on."""
 

@@ -131,8 +131,13 @@ class LastCheckpoint(Checkpoint):
             _log.info("interrupted: ending after this step (Ctrl-C again ends at once)")
 
     def _write(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Write the checkpoint, unless the weights are spoiled, and keep the one before it."""
+        """Write the checkpoint, unless the weights are spoiled, and keep the one before it.
+
+        A trial (`fast_dev_run`) writes none, as it writes none of Lightning's own.
+        """
         check_weights(trainer, module)
+        if getattr(trainer, "fast_dev_run", False):
+            return
         if trainer.is_global_zero and self.path.is_file():
             with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".") as folder:
                 link = Path(folder) / "previous.ckpt"

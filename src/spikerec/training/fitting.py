@@ -321,7 +321,8 @@ def _run_trainer(
         KeyboardInterrupt: the user ended it at once.
     """
     try:
-        continued = run.continuation()
+        is_trial = getattr(trainer, "fast_dev_run", False)
+        continued = None if is_trial else run.continuation()
         if continued:
             if is_first():  # the others do not run yet, or would say the same
                 data.prepare_data()
