@@ -187,6 +187,9 @@ def test_the_step_at_which_a_budgeted_run_ended_is_run_again(
     loss = Loss(l1=L1())
     again = replay(Mine(), loss, data_of(reds, samples_per_epoch=None), tmp_path)
     assert [one.keys for one in again] == batches["keys"]
+    other = data_of(reds, samples_per_epoch=None, batch_size=1)
+    with pytest.raises(ConfigError, match="the data are not those of"):
+        list(replay(Mine(), loss, other, tmp_path))
 
 
 @pytest.mark.parametrize(

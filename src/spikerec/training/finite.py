@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +294,7 @@ def replay(
         trainer: of the precision in which to compute; None for float32.
 
     Raises:
-        ConfigError: the run did not end so.
+        ConfigError: the run did not end so, or the data are others.
     """
     path = keys_path(folder)
     if not path.exists():
@@ -317,7 +318,14 @@ def replay(
             rank=batches.rank,
             processes=batches.processes,
         )
-        for batch in found:
+        for batch, keys in zip_longest(found, batches.keys):
+            if batch is None or list(batch["key"]) != keys:
+                now = "nothing" if batch is None else ", ".join(batch["key"][:NAMED_SAMPLES])
+                raise ConfigError(
+                    f"the step was to learn from {', '.join(keys[:NAMED_SAMPLES])}, and would now "
+                    f"from {now}: the data are not those of {folder}. Give the run's words, and "
+                    "its data as they were."
+                )
             with precision():
                 replayed = _run_again(module, batch)
             yield replayed
