@@ -422,8 +422,9 @@ def test_the_board_is_made_whatever_a_record_holds(
             except (KeyError, IndexError, TypeError, AttributeError):
                 pass  # an earlier change has taken the place away
         write(folder / "bad.json", content)
-        text, _ = make_everything(folder)
-        assert "38.80" in text
+        text, problems = make_everything(folder)
+        # Of two records that hold other samples of one set, a board shows one, and names the other.
+        assert "38.80" in text or "evaluated on other samples" in str(problems)
         assert "</script><script>" not in text
     finally:
         shutil.rmtree(folder)
