@@ -222,7 +222,7 @@ CASES = (
     ("train --model=tpf", "did you mean tfp or tfi?"),
     ("evaluate data=redz", "did you mean reds or sreds?"),
     ("evaluate data=", "has no value"),
-    ("evaluate spilt=test", "did you mean split or data.sets.photos_large.style.still?"),
+    ("evaluate spilt=test", "did you mean split or data.sets.photos_bright.style.still?"),
     ("evaluate data=reds save_images=few", "must be a whole number"),
     ("evaluate data=reds checkpoint=no.ckpt", "does not exist"),
     ("evaluate data=reds protocol=stirr", "did you mean stir?"),

@@ -129,10 +129,10 @@ def test_a_calibration_gives_a_network_the_pictures_of_an_even_sensor(tmp_path: 
         assert torch.equal(frame.spikes, torch.from_numpy(scene[30:31][0]))
         return -10 * math.log10((frame.images[0].clamp(0, 1) - truth).square().mean().item())
 
-    fast, hann, tfp = spikerec.load("fast"), Hann(61), spikerec.load("tfp", window=61)
-    assert psnr(pattern, fast=fast) > psnr(None, fast=fast) + 4
+    wide, hann, tfp = spikerec.load("fast_wide"), Hann(61), spikerec.load("tfp", window=61)
+    assert psnr(pattern, wide=wide) > psnr(None, wide=wide) + 4
     # Beside a method that takes spikes alone, the pattern comes off the pictures.
-    assert psnr(pattern, fast=fast) > psnr(pattern, fast=fast, tfp=tfp) + 1
+    assert psnr(pattern, wide=wide) > psnr(pattern, wide=wide, tfp=tfp) + 1
     # For what is linear throughout, one is the other.
     alone, beside = psnr(pattern, hann=hann), psnr(pattern, hann=hann, tfp=tfp)
     assert alone == pytest.approx(beside, abs=0.01)
