@@ -80,7 +80,6 @@ def test_times_by_the_budgets_rate_are_named() -> None:
         {"psnr": [20.0, 21.0]},
         {"psnr": [20.0, -1e308, 1e308, 23.0]},
         {"samples": [100, 50, 300, 400]},
-        {"samples": [100, 200, 300, 1 << 60]},
         {"seconds": [-1.0, 2.0, 3.0, 4.0]},
         {"samples": list(range(100_000)), "psnr": [1.0] * 100_000, "seconds": None},
         {"clock": "sundial"},

@@ -136,7 +136,7 @@ class LastCheckpoint(Checkpoint):
         A trial (`fast_dev_run`) writes none, as it writes none of Lightning's own.
         """
         check_weights(trainer, module)
-        if getattr(trainer, "fast_dev_run", False):
+        if trainer.fast_dev_run:
             return
         if trainer.is_global_zero and self.path.is_file():
             with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".") as folder:

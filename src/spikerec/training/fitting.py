@@ -321,8 +321,7 @@ def _run_trainer(
         KeyboardInterrupt: the user ended it at once.
     """
     try:
-        is_trial = getattr(trainer, "fast_dev_run", False)
-        continued = None if is_trial else run.continuation()
+        continued = None if trainer.fast_dev_run else run.continuation()
         if continued:
             if is_first():  # the others do not run yet, or would say the same
                 data.prepare_data()

@@ -25,9 +25,6 @@ MOST_POINTS = 100
 #: chart of several curves would show none of them.
 LARGEST_SCORE = 1000.0
 
-#: Largest number of samples or of seconds: beyond it float64 no longer holds each whole number.
-LARGEST_NUMBER = 1 << 53
-
 #: Columns of RUN/metrics.csv: the score, and the time beside it (`TrainingClock`).
 SCORE, SECONDS = "val/psnr", "time/training"
 
@@ -72,7 +69,7 @@ class LearningCurve:
 
     Raises:
         ValueError: columns of different lengths, none or too many values, ones that are not finite
-            or do not rise, or one beyond `LARGEST_SCORE` or `LARGEST_NUMBER`.
+            or do not rise, or a score beyond `LARGEST_SCORE`.
     """
 
     clock: Clock
@@ -89,8 +86,8 @@ class LearningCurve:
             raise ValueError("must have as many samples and seconds as scores")
         if not 1 <= len(self.psnr) <= MOST_POINTS:
             raise ValueError(f"must have 1 to {MOST_POINTS} scores")
-        if not all(abs(value) <= LARGEST_NUMBER for column in columns for value in column):
-            raise ValueError(f"must be finite, and {LARGEST_NUMBER} at most")
+        if not all(math.isfinite(value) for column in columns for value in column):
+            raise ValueError("must be finite")
         if max(map(abs, self.psnr)) > LARGEST_SCORE:
             raise ValueError(f"must have scores of {LARGEST_SCORE:g} dB at most")
         for rising in (self.samples, self.seconds or ()):
