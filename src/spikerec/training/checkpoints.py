@@ -62,6 +62,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
 
+def is_trial(trainer: L.Trainer) -> bool:
+    """True for a trial of one batch (`fast_dev_run`), which leaves nothing behind."""
+    return bool(getattr(trainer, "fast_dev_run", False))  # Lightning sets it without declaring it
+
+
 class Preempted(SystemExit):
     """The process received a signal to end, and has written its checkpoint. Status 128 + signal."""
 
@@ -136,7 +141,7 @@ class LastCheckpoint(Checkpoint):
         A trial (`fast_dev_run`) writes none, as it writes none of Lightning's own.
         """
         check_weights(trainer, module)
-        if trainer.fast_dev_run:
+        if is_trial(trainer):
             return
         if trainer.is_global_zero and self.path.is_file():
             with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".") as folder:

@@ -24,7 +24,7 @@ from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.models.modes import modes_kept
 from spikerec.training.budgets import Budget, budget_path, measure_budget
-from spikerec.training.checkpoints import BestIsThere, Preempted, saved
+from spikerec.training.checkpoints import BestIsThere, Preempted, is_trial, saved
 from spikerec.training.clocks import Clock
 from spikerec.training.continuation import check_conditions, conditions
 from spikerec.training.distributed import Scaling, describe_batch, is_first
@@ -321,7 +321,7 @@ def _run_trainer(
         KeyboardInterrupt: the user ended it at once.
     """
     try:
-        continued = None if trainer.fast_dev_run else run.continuation()
+        continued = None if is_trial(trainer) else run.continuation()
         if continued:
             if is_first():  # the others do not run yet, or would say the same
                 data.prepare_data()

@@ -25,6 +25,7 @@ from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
 from spikerec.training.budgets import check_budget
+from spikerec.training.checkpoints import is_trial
 from spikerec.training.clocks import Clock
 from spikerec.training.distributed import Scaling, is_first, scaled_rate
 from spikerec.training.held_out import check_held_out
@@ -119,8 +120,8 @@ class Plan:
 
     @property
     def is_trial(self) -> bool:
-        """True for a trial of one batch, which leaves nothing behind."""
-        return bool(getattr(self.trainers.probe, "fast_dev_run", False))
+        """True for a trial of one batch."""
+        return is_trial(self.trainers.probe)
 
     def identity(
         self, run: Run, given: Mapping[str, Any], growing: Iterable[str]
