@@ -109,7 +109,7 @@ STILL = (("astronaut", 100, 180), ("camera", 60, 200), ("coffee", 100, 200))
 def uneven_scenes(
     folder: Path,
 ) -> tuple[FixedPattern, list[tuple[spikes.SpikeStream, torch.Tensor]]]:
-    """The pattern that a calibration finds of an uneven sensor, and still scenes with their truth."""
+    """The pattern that a calibration finds of an uneven sensor, and scenes with their truth."""
     camera = Camera(0.6, gain_spread=0.056, dark_current=0.0045, dark_spread=0.46, sensor_seed=1)
 
     def record(name: str, light: torch.Tensor, count: int) -> spikes.SpikeStream:
