@@ -355,23 +355,32 @@ class CellAttention(nn.Module):
         """Both (B, C, H, W) → (B, C, H, W)."""
         height, width = x.shape[-2:]
         s = self.cell
-        below, right = -height % s, -width % s
-        query = _patches(F.pad(self.to_q(reference), (0, right, 0, below)), s, s)
-        around = (s, s + right, s, s + below)
-        inside = F.pad(x.new_ones(1, 1, height, width), around)
-        outside = (1 - _patches(inside, 3 * s, s)) * OUTSIDE_LOGIT  # (1, n, 9·s², 1)
-        key = _patches(F.pad(self.to_k(x), around), 3 * s, s)  # (B, n, 9·s², C)
+        inside = x.new_ones(1, 1, height, width)
+        query = _cells(self.to_q(reference), s).flatten(1, 2)  # (B, n, s², C)
+        outside = (1 - _around(inside, s)) * OUTSIDE_LOGIT  # (1, n, 9·s², 1)
+        key = _around(self.to_k(x), s)  # (B, n, 9·s², C)
         logits = (query * x.shape[1] ** -0.5) @ key.mT + outside.mT  # (B, n, s², 9·s²)
-        value = _patches(F.pad(self.to_v(x), around), 3 * s, s)
-        cells = logits.softmax(-1) @ value  # (B, n, s², C)
-        attended = _picture(cells, (height + below) // s, (width + right) // s)
+        cells = logits.softmax(-1) @ _around(self.to_v(x), s)  # (B, n, s², C)
+        attended = _picture(cells, -(-height // s), -(-width // s))
         return x + self.gamma * attended[..., :height, :width]
 
 
-def _patches(x: Tensor, size: int, step: int) -> Tensor:
-    """Square patches of (B, C, H, W), row-major: (B, n, size², C)."""
-    x = x.unfold(2, size, step).unfold(3, size, step)  # (B, C, rows, columns, size, size)
-    return x.flatten(2, 3).flatten(3).permute(0, 2, 3, 1)
+def _cells(x: Tensor, size: int) -> Tensor:
+    """Square cells of (B, C, H, W), zero to the right and below: (B, rows, columns, size², C)."""
+    batch, channels, height, width = x.shape
+    x = F.pad(x, (0, -width % size, 0, -height % size))
+    x = x.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # (B, C, rows, size, columns, size)
+    rows, columns = x.shape[2], x.shape[4]
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(batch, rows, columns, size**2, channels)
+
+
+def _around(x: Tensor, size: int) -> Tensor:
+    """The 3 × 3 cells around each cell of (B, C, H, W), row-major: (B, n, 9·size², C)."""
+    cells = _cells(x, size)
+    rows, columns = cells.shape[1:3]
+    cells = F.pad(cells, (0, 0, 0, 0, 1, 1, 1, 1))
+    moved = [cells[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    return torch.cat(moved, dim=3).flatten(1, 2)
 
 
 def _picture(cells: Tensor, rows: int, columns: int) -> Tensor:

@@ -4,7 +4,7 @@
 
 Sampling is bilinear, and each of the four corners that lies outside the picture counts as zero.
 Two implementations give the same result: torchvision's operator, and a composition of PyTorch's
-own operations for export and for devices that the operator was not built for.
+own operations, which is faster on a CPU, can be exported, and runs on all devices.
 
 Both hold the sampled columns of the batch at once, 9 · C · H · W values an image: 2.1 GB for 64
 channels of 720 × 1280 in float32.
@@ -42,10 +42,10 @@ def deform_conv2d(
         weight: (C', C, kh, kw), with odd kh and kw.
         bias: (C',).
         use_operator: torchvision's operator, or PyTorch's own operations; None takes the operator
-            unless the program is being exported or the device has none.
+            on a GPU, unless the program is being exported.
 
     Returns:
-        (B, C', H, W) in the type of `x`, computed in float32 at least: a shift in bfloat16 would
+        (B, C', H, W) in the type of `x`, sampled in float32 at least: a shift in bfloat16 would
         be rounded to sixteenths of a pixel from 16 pixels on.
     """
     if use_operator is None:
