@@ -21,6 +21,7 @@ from spikerec.inference.rearrangement import optimised
 from spikerec.kernels.devices import images_at_once
 from spikerec.memory import keep_freed_memory
 from spikerec.models.base import Network
+from spikerec.models.deform import DeformConv2d, deform_conv2d
 
 RATE = 0.3
 
@@ -102,6 +103,9 @@ def video(name: str, stride: int) -> Callable[[tuple[int, ...], Path], Case]:
         count, height, width = size
         plain = network(name)
         fast = optimised(plain)
+        for module in plain.modules():
+            if isinstance(module, DeformConv2d):
+                module.use_operator = True
         stream = random_spikes(plain.window + (count - 1) * stride, height, width)
         starts = range(0, count * stride, stride)
         return Case(
@@ -189,6 +193,27 @@ def training_step(name: str, *, bf16: bool) -> Callable[[tuple[int, ...], Path],
     return prepare
 
 
+def deformable_step(size: tuple[int, ...], folder: Path) -> Case:
+    """A deformable convolution of B × 64 × H × W, as Spk2ImgNet has them, forward and backward."""
+    del folder
+    batch, height, width = size
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int, scale: float = 1) -> Tensor:
+        return (scale * torch.randn(shape, generator=generator)).requires_grad_()
+
+    x = drawn(batch, 64, height, width)
+    offset, mask = drawn(batch, 144, height, width), drawn(batch, 72, height, width)
+    weight, bias = drawn(64, 64, 3, 3, scale=1 / 24), drawn(64)
+
+    def step(use_operator: bool | None) -> Tensor:
+        y = deform_conv2d(x, offset, mask, weight, bias, use_operator=use_operator)
+        gradients = torch.autograd.grad(y.square().mean(), (x, offset, mask, weight, bias))
+        return torch.cat([y.detach().flatten(), *(each.flatten() for each in gradients)])
+
+    return Case(ours=lambda: step(None), reference=as_shipped(lambda: step(True)), settles=True)
+
+
 BENCHMARKS = (
     Benchmark(
         "stir_image",
@@ -211,11 +236,21 @@ BENCHMARKS = (
     Benchmark(
         "spk2imgnet_video",
         "Spk2ImgNet, video at stride 7",
-        "plain forward per image",
+        "plain forward per image, with torchvision's operator",
         goal=2.5,
         tolerance=1e-5,
         sizes={"full": (8, 64, 100), "quick": (6, 32, 48), "tiny": (3, 8, 8)},
         prepare=video("spk2imgnet", 7),
+    ),
+    Benchmark(
+        "deformable_step",
+        "Deformable convolution, forward and backward",
+        "torchvision's operator",
+        goal=3,
+        tolerance=1e-3,
+        sizes={"full": (4, 96, 96), "quick": (4, 48, 48), "tiny": (1, 12, 12)},
+        prepare=deformable_step,
+        trains=True,
     ),
     Benchmark(
         "wgse_image",

@@ -15,8 +15,8 @@ from spikerec.errors import ConfigError
 from spikerec.kernels.processor import processor_name
 
 CPU, CUDA, META = "cpu", "cuda", "meta"
-#: Devices on which torchvision's compiled operators are worth their while: on a CPU the deformable convolution takes
-#: more than twice as long forward, and six times backward, as the same of PyTorch's own operations.
+#: Devices on which torchvision's compiled operators are the faster way: on a CPU its deformable
+#: convolution takes twice as long forward, and six times backward, as PyTorch's own operations.
 OPERATOR_DEVICES = frozenset({CUDA})
 
 #: Images at once above which threads share the work on one instead.
