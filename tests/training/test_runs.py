@@ -207,3 +207,13 @@ def test_an_identity_is_what_it_was_when_read_back(run: Run) -> None:
     stored = json.loads((run.folder / "identity.json").read_text())
     assert stored["digest"] == identity().digest
     assert run.check(identity(), CONFIG) is None
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"settings": 1, "facts": []}', "{"])
+def test_an_identity_that_states_none_leaves_the_configuration(
+    content: str, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run.folder / "identity.json").write_text(content)
+    assert run.stored_fact("data") is None
+    assert run.check(identity(), CONFIG) is None
+    assert "identity.json is damaged" in caplog.text

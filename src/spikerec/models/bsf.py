@@ -368,9 +368,9 @@ class CellAttention(nn.Module):
 def _cells(x: Tensor, size: int) -> Tensor:
     """Square cells of (B, C, H, W), zero to the right and below: (B, rows, columns, size², C)."""
     batch, channels, height, width = x.shape
+    rows, columns = -(-height // size), -(-width // size)
     x = F.pad(x, (0, -width % size, 0, -height % size))
-    x = x.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # (B, C, rows, size, columns, size)
-    rows, columns = x.shape[2], x.shape[4]
+    x = x.reshape(batch, channels, rows, size, columns, size)
     return x.permute(0, 2, 4, 3, 5, 1).reshape(batch, rows, columns, size**2, channels)
 
 

@@ -59,6 +59,8 @@ class Asked:
             report = read_json(job.folder / "finished.json", RUN_DOCUMENT)
         except (DataError, KeyError, TypeError):
             return None
+        if not isinstance(stored, dict):
+            return None
         if any(stored.get(name) != fact for name, fact in self.facts.items()):
             return None
         return _digest([self.digest, stored, report, _listed(job.folder / "checkpoints", "*.ckpt")])

@@ -26,11 +26,12 @@ from torch.optim import Optimizer
 
 from spikerec.data import SpikeDataModule
 from spikerec.describing import arguments
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, DataError
 from spikerec.kernels.devices import device_name, wait_for
+from spikerec.kinds import checked
 from spikerec.losses import Loss
 from spikerec.models.base import Network
-from spikerec.parsing import RUN_DOCUMENT, read_json
+from spikerec.parsing import RUN_DOCUMENT, read_json, with_article
 from spikerec.spikes.files import atomic_path
 from spikerec.training.clocks import CLOCKS, Clock
 from spikerec.training.module import ReconstructionModule
@@ -45,6 +46,7 @@ MEASURED_STEPS = 10_000
 LEAST_STEPS, TIMED_PART = 2, 1 / 30
 
 
+@checked
 @dataclass(frozen=True)
 class Budget:
     """Steps that were found for a budget.
@@ -57,6 +59,9 @@ class Budget:
         batch: samples that one step sees.
         machine: what was measured.
         clock: by which the seconds are counted.
+
+    Raises:
+        ConfigError: a number that is not above 0.
     """
 
     seconds: float
@@ -66,6 +71,11 @@ class Budget:
     batch: int
     machine: str
     clock: Clock = "wall"
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "seconds_per_step", "epochs", "steps_per_epoch", "batch"):
+            if not getattr(self, name) > 0:  # NaN as well
+                raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}.")
 
     @property
     def samples_per_epoch(self) -> int:
@@ -88,13 +98,24 @@ class Budget:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """The budget that a run was begun with; None if it has none, or the file is damaged."""
+        """The budget that a run was begun with; None if it has none.
+
+        Raises:
+            ConfigError: the file is damaged. Steps that were measured anew would be other ones.
+        """
+        if not path.exists():
+            return None
         try:
             stored = read_json(path, RUN_DOCUMENT)
-            named = {key: value for key, value in stored.items() if key in cls.__dataclass_fields__}
-            return cls(**named)
-        except (OSError, ValueError, AttributeError, TypeError):
-            return None
+            if not isinstance(stored, dict):
+                raise DataError(f"expected an object, found {with_article(type(stored).__name__)}")
+            known = cls.__dataclass_fields__
+            return cls(**{key: value for key, value in stored.items() if key in known})
+        except (DataError, ConfigError) as error:
+            raise ConfigError(
+                f"{path} is damaged ({error}), so that the steps of this run's budget are not "
+                "known. Bring the file back, or train anew (`overwrite`)."
+            ) from error
 
 
 def budget_path(folder: Path) -> Path:

@@ -180,7 +180,16 @@ class Run:
 
     def stored_fact(self, name: str) -> Any:  # noqa: ANN401 (a plain value)
         """A fact of the identity that the folder states; None where it has none."""
-        return ((_read_json(self.folder / "identity.json") or {}).get("facts") or {}).get(name)
+        stored = self._identity()
+        return None if stored is None else stored.facts.get(name)
+
+    def _identity(self) -> Identity | None:
+        """The identity that the folder states; None where it states none, or it is damaged."""
+        stored = _read_json(self.folder / "identity.json") or {}
+        settings, facts = stored.get("settings"), stored.get("facts")
+        if not isinstance(settings, dict) or not isinstance(facts, dict):
+            return None
+        return Identity(settings, facts)
 
     def budget(self) -> dict[str, Any]:
         """Training data, recipe, cost and learning curve of the run, for records and weights.
@@ -196,13 +205,13 @@ class Run:
             _log.warning("%s", fault)
             return {}
         told = {key: value for key, value in report.items() if key not in ("checkpoint", "sha256")}
-        stored = _read_json(self.folder / "identity.json") or {}
-        settings, facts = stored.get("settings"), stored.get("facts")
-        if not report or not isinstance(settings, dict) or not isinstance(facts, dict):
+        stored = self._identity()
+        if not report or stored is None:
             return told
-        curve = learning_curve(read_rows(self.folder / METRICS), report, settings, facts)
+        rows = read_rows(self.folder / METRICS)
+        curve = learning_curve(rows, report, stored.settings, stored.facts)
         told |= {} if curve is None else {"curve": curve}
-        return told | {"recipe": Identity(settings, facts).recipe}
+        return told | {"recipe": stored.recipe}
 
     def _fault(self, report: Mapping[str, Any]) -> str | None:
         """Say what became of the checkpoint that a report is about; None if it is the same file.
@@ -278,9 +287,9 @@ class Run:
         """
         if self.is_empty:
             return None, identity
-        stored = _read_json(self.folder / "identity.json")
+        stored = self._identity()
         if stored is not None:
-            return Identity(stored["settings"], stored["facts"]), identity
+            return stored, identity
         if (self.folder / "identity.json").exists():
             _log.warning(
                 "%s is damaged: this command is compared with config.yaml, which says less",
