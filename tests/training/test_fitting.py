@@ -128,6 +128,20 @@ def test_a_training_that_is_slower_than_its_budget_says_so(
     assert ("its budget is 2 s (wall): its steps were slower" in caplog.text) is is_told
 
 
+def test_a_training_whose_budget_is_shorter_than_a_step_an_epoch_says_so(
+    train: Callable[..., Run],
+    reds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    measured, counted = itertools.count(step=1.0), itertools.count(step=1.0)
+    monkeypatch.setattr(budgets, "CLOCKS", {"wall": measured.__next__})
+    monkeypatch.setattr(training_clock, "CLOCKS", {"wall": counted.__next__})
+    train(data=data_of(reds, samples_per_epoch=None), folder=tmp_path, budget_seconds=0.5)
+    assert "its budget is 0.5 s (wall): it holds fewer steps than the" in caplog.text
+
+
 @pytest.mark.parametrize("limit", [{"max_steps": 3}, {"limit_train_batches": 2}])
 def test_a_trainer_that_ends_before_its_budget_is_refused(
     limit: dict[str, Any], train: Callable[..., Run], reds: Path, tmp_path: Path

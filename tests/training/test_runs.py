@@ -143,6 +143,8 @@ def test_a_report_that_is_damaged_or_without_a_score_does_not_count(
     with caplog.at_level(logging.WARNING):
         assert run.check(identity(), CONFIG) is None
     assert "finished.json is damaged: the run goes on from its last checkpoint" in caplog.text
+    assert run.budget() == {}
+    assert "how these weights were trained is not stated" in caplog.text
 
 
 def test_no_report_holds_a_number_that_json_has_not(run: Run) -> None:

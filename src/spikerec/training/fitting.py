@@ -211,10 +211,14 @@ def _train(
     scores = {"best": best, "monitor": monitor.name, "mode": monitor.mode}
     run.finish(scores | training_report(trainer, module, plan.data, run) | cost)
     if budget is not None and (clock.seconds or 0) > LATE * budget.seconds:
+        if budget.seconds < budget.seconds_per_step * budget.epochs:
+            why = f"it holds fewer steps than the {budget.epochs} epochs, which have one each"
+        else:
+            why = "its steps were slower than when they were measured"
         _log.warning(
-            "training took %.3g s, its budget is %g s (%s): its steps were slower than when they "
-            "were measured. Compare it with runs of as many seconds.",
-            *(clock.seconds, budget.seconds, budget.clock),
+            "training took %.3g s, its budget is %g s (%s): %s. Compare it with runs of as many "
+            "seconds.",
+            *(clock.seconds, budget.seconds, budget.clock, why),
         )
     if best is None:
         _log.info("nothing was validated: the last weights are in %s", run.last)

@@ -196,11 +196,17 @@ class Run:
 
         Data, samples seen, seconds, machine, a digest of the recipe, the curve where there is one
         (`spikerec.training.learning`); no path. Empty while it is unfinished, and with a warning
-        where the checkpoint is not the one with which it ended.
+        where the report is damaged or the checkpoint is not the one with which it ended.
         """
         from spikerec.training.curves import read_rows
 
-        report = self.finished() or {}
+        report, path = self.finished() or {}, self.folder / "finished.json"
+        if not report and path.exists():
+            _log.warning(
+                "%s is damaged, or its score is no finite number: how these weights were trained "
+                "is not stated. Bring the file back and repeat this command.",
+                path,
+            )
         if (fault := self._fault(report)) is not None:
             _log.warning("%s", fault)
             return {}
