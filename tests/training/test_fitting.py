@@ -128,18 +128,22 @@ def test_a_training_that_is_slower_than_its_budget_says_so(
     assert ("its budget is 2 s (wall): its steps were slower" in caplog.text) is is_told
 
 
-def test_a_training_whose_budget_is_shorter_than_a_step_an_epoch_says_so(
+@pytest.mark.parametrize(("epochs", "is_told"), [(1, False), (4, True)])
+def test_a_budget_that_holds_fewer_steps_than_epochs_says_so_at_once(
+    epochs: int,
+    is_told: bool,
     train: Callable[..., Run],
     reds: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    measured, counted = itertools.count(step=1.0), itertools.count(step=1.0)
-    monkeypatch.setattr(budgets, "CLOCKS", {"wall": measured.__next__})
-    monkeypatch.setattr(training_clock, "CLOCKS", {"wall": counted.__next__})
-    train(data=data_of(reds, samples_per_epoch=None), folder=tmp_path, budget_seconds=0.5)
-    assert "its budget is 0.5 s (wall): it holds fewer steps than the" in caplog.text
+    monkeypatch.setattr(budgets, "CLOCKS", {"wall": itertools.count(step=1.0).__next__})
+    data = data_of(reds, samples_per_epoch=None)
+    run = train(data=data, folder=tmp_path, budget_seconds=2.0, max_epochs=epochs)
+    assert (run.finished() or {})["steps"] == max(2, epochs)
+    told = f"cut into {epochs} epochs: {epochs} steps will take {epochs} s of its 2. Give more"
+    assert (told in caplog.text) is is_told
 
 
 @pytest.mark.parametrize("limit", [{"max_steps": 3}, {"limit_train_batches": 2}])

@@ -82,11 +82,21 @@ class Budget:
         """Samples drawn in an epoch."""
         return self.steps_per_epoch * self.batch
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def expected_seconds(self) -> float:
+        """Seconds that the steps take as measured: at least one step falls to each epoch."""
+        return self.steps * self.seconds_per_step
+
     def describe(self) -> dict[str, Any]:
         """Plain values for a report: what was asked, what was measured, what was found."""
         return {
             **asdict(self),
-            "steps": self.epochs * self.steps_per_epoch,
+            "steps": self.steps,
             "samples": self.epochs * self.samples_per_epoch,
             "samples_per_second": round(self.batch / self.seconds_per_step, 3),
         }

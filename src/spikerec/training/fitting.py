@@ -210,15 +210,11 @@ def _train(
     cost = {} if budget is None else {"budget": budget.describe()}
     scores = {"best": best, "monitor": monitor.name, "mode": monitor.mode}
     run.finish(scores | training_report(trainer, module, plan.data, run) | cost)
-    if budget is not None and (clock.seconds or 0) > LATE * budget.seconds:
-        if budget.seconds < budget.seconds_per_step * budget.epochs:
-            why = f"it holds fewer steps than the {budget.epochs} epochs, which have one each"
-        else:
-            why = "its steps were slower than when they were measured"
+    if budget is not None and (clock.seconds or 0) > LATE * budget.expected_seconds:
         _log.warning(
-            "training took %.3g s, its budget is %g s (%s): %s. Compare it with runs of as many "
-            "seconds.",
-            *(clock.seconds, budget.seconds, budget.clock, why),
+            "training took %.3g s, its budget is %g s (%s): its steps were slower than when they "
+            "were measured. Compare it with runs of as many seconds.",
+            *(clock.seconds, budget.seconds, budget.clock),
         )
     if best is None:
         _log.info("nothing was validated: the last weights are in %s", run.last)
@@ -266,9 +262,15 @@ def _budget(plan: Plan, run: Run) -> Budget | None:
     plan.data.samples_per_epoch = budget.samples_per_epoch
     _log.info(
         "budget of %g s (%s): %d steps of %d samples, at %.3g s a step (%s)",
-        *(budget.seconds, budget.clock, budget.epochs * budget.steps_per_epoch, budget.batch),
+        *(budget.seconds, budget.clock, budget.steps, budget.batch),
         *(budget.seconds_per_step, budget.machine),
     )
+    if budget.expected_seconds > LATE * budget.seconds:
+        _log.warning(
+            "the budget is too short to be cut into %d epochs: %d steps will take %.3g s of its "
+            "%g. Give more seconds, or take fewer epochs (max_epochs)",
+            *(budget.epochs, budget.steps, budget.expected_seconds, budget.seconds),
+        )
     return budget
 
 
