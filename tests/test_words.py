@@ -111,6 +111,8 @@ def test_words_become_those_of_hydra(verb: str, line: str, words: list[str]) -> 
         ("train", "data.bach_size=4", "did you mean data.batch_size?"),
         ("train", "data.batch_size=lots", "data.batch_size must be a whole number, found lots"),
         ("train", "data.batch_size.x=4", "data.batch_size is one value, as in data.batch_size=8"),
+        ("evaluate", "protocol.metrics=[psnr]", "is made of protocol.metrics.psnr, protocol."),
+        ("train", "loss.terms=[l1]", "loss.terms is no list, it is made of loss.terms.l1."),
         ("train", "trainer.max_stepz=2", "did you mean trainer.max_steps"),
         ("train", "+trainer.max_stepz=2", "did you mean trainer.max_steps"),
         ("train", "lr=1e-3", "did you mean optimizer.lr?"),

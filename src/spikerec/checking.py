@@ -173,6 +173,7 @@ def checked_words(offered: Offer, words: Sequence[str], *, sweeps: bool) -> list
             value = written_value(bare, value, kinds_of(option), sweeps=sweeps)
         elif word in deep and "~" not in prefix:
             prefix, kinds = _place(offered, composed, bare, prefix)
+            _check_no_list(composed, bare, value)
             value = written_value(bare, value, kinds, sweeps=sweeps)
         checked.append(f"{prefix}{bare}{equals}{value}")
     return checked
@@ -194,6 +195,22 @@ def _check_part(offered: Offer, option: Option, value: str) -> None:
             f"{option.key}={value}: {option.key} is made of {', '.join(parts)}. Set one of these, "
             f"as {parts[0]}=VALUE."
         )
+
+
+def _check_no_list(composed: Mapping[str, Any], key: str, value: str) -> None:
+    """Refuse a list where the choices have named parts: `protocol.metrics=[psnr]`.
+
+    Raises:
+        ConfigError: there is one; the message names the parts.
+    """
+    node: Any = composed
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if isinstance(node, Mapping) and value.startswith("["):
+        parts = [f"{key}.{name}" for name in node if name != "_target_"]
+        names = f" of {', '.join(parts)}" if parts else " of parts by name"
+        told = f" Leave one out by ~{parts[0]}." if parts[1:] else ""
+        raise ConfigError(f"{key}={value}: {key} is no list, it is made{names}.{told}")
 
 
 def _is_own(offered: Offer, key: str) -> bool:

@@ -99,6 +99,24 @@ def test_reported_figures_stand_beside_ours() -> None:
     assert "NeurIPS 2024" in text
 
 
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ({"seconds": 3600, "clock": "processor"}, "91 min, budget of 60 min of the processor"),
+        ({"seconds": 180.0, "clock": "wall"}, "91 min, budget of 3 min"),
+        ({"seconds": 180.0}, "91 min, budget of 3 min"),
+        ({"seconds": "long"}, "91 min"),
+        ("long", "91 min"),
+        (None, "91 min"),
+    ],
+)
+def test_a_row_says_the_budget_of_its_training_beside_the_time_that_it_took(
+    budget: object, told: str
+) -> None:
+    record = make_record("STIR", training={"seconds": 5453.5, "budget": budget})
+    assert f"samples · {told} · run stir-sreds |" in markdown([_table(record)])
+
+
 def test_every_table_says_what_a_row_was_trained_on() -> None:
     unknown = make_record("WGSE", training={"seconds": 218.0, "steps": 2400})
     records = [make_record("STIR"), unknown, make_record("TFI")]

@@ -218,4 +218,14 @@ def test_an_identity_that_states_none_leaves_the_configuration(
     (run.folder / "identity.json").write_text(content)
     assert run.stored_fact("data") is None
     assert run.check(identity(), CONFIG) is None
-    assert "identity.json is damaged" in caplog.text
+    assert "identity.json is damaged: this command is compared with config.yaml" in caplog.text
+
+
+def test_a_record_without_recipe_says_why(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run.finish(REPORT)
+    assert "recipe" in run.budget()
+    assert not caplog.text
+    (run.folder / "identity.json").write_text("[]")
+    assert "recipe" not in run.budget()
+    assert run.budget()["best"] == REPORT["best"]
+    assert "identity.json is damaged: the recipe and the learning curve" in caplog.text

@@ -20,10 +20,11 @@ class Training(NamedTuple):
     Attributes:
         data: names of the data sets.
         samples: windows seen, repetitions counted; None if unknown.
-        seconds: how long it took; None if unknown.
+        seconds: how long it took by the clock on the wall, validation included; None if unknown.
         machine: what on.
         source: where the weights come from: `shipped`, `run NAME`, `file NAME`, `runs NAMES`.
         runs: trainings that samples and seconds are of, one a fold of a cross-validation.
+        budget: `budget of 60 min of the processor`; empty for none.
     """
 
     data: str
@@ -32,13 +33,15 @@ class Training(NamedTuple):
     machine: str
     source: str
     runs: int = 1
+    budget: str = ""
 
     @property
     def short(self) -> str:
-        """`photos_medium · 77 k samples · 16 min`."""
+        """`photos_medium · 77 k samples · 16 min`, the time with the budget where there was one."""
         if not self.source:
             return "no training"
         seen, took = f"{count(self.samples)} samples", duration(self.seconds)
+        took = f"{took}, {self.budget}" if self.budget else took
         if self.runs > 1:
             return f"{self.data} · {self.runs} runs, in all {seen} · {took}"
         return f"{self.data} · {seen} · {took}"
@@ -69,7 +72,18 @@ def training_of(row: Row) -> Training:
         machine=names_in(about.get("machine") or about.get("device")),
         source=source if len(sources) == 1 else f"runs {source}",
         runs=len(sources),
+        budget=budget_in(about.get("budget")),
     )
+
+
+def budget_in(value: object) -> str:
+    """The budget that a record states of a training, in words; empty for none."""
+    seconds = number_in(value.get("seconds")) if isinstance(value, Mapping) else None
+    if seconds is None:
+        return ""
+    assert isinstance(value, Mapping)
+    counted = " of the processor" if value.get("clock") == "processor" else ""
+    return f"budget of {duration(seconds)}{counted}"
 
 
 def names_in(value: object) -> str:

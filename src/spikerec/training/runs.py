@@ -196,23 +196,31 @@ class Run:
 
         Data, samples seen, seconds, machine, a digest of the recipe, the curve where there is one
         (`spikerec.training.learning`); no path. Empty while it is unfinished, and with a warning
-        where the report is damaged or the checkpoint is not the one with which it ended.
+        where a file is damaged or the checkpoint is not the one with which it ended.
         """
         from spikerec.training.curves import read_rows
 
-        report, path = self.finished() or {}, self.folder / "finished.json"
-        if not report and path.exists():
-            _log.warning(
-                "%s is damaged, or its score is no finite number: how these weights were trained "
-                "is not stated. Bring the file back and repeat this command.",
-                path,
-            )
+        report, path = self.finished(), self.folder / "finished.json"
+        if not report:
+            if path.exists():
+                _log.warning(
+                    "%s is damaged, or its score is no finite number: how these weights were "
+                    "trained is not stated. Bring the file back and repeat this command.",
+                    path,
+                )
+            return {}
         if (fault := self._fault(report)) is not None:
             _log.warning("%s", fault)
             return {}
         told = {key: value for key, value in report.items() if key not in ("checkpoint", "sha256")}
-        stored = self._identity()
-        if not report or stored is None:
+        stored, path = self._identity(), self.folder / "identity.json"
+        if stored is None:
+            if path.exists():
+                _log.warning(
+                    "%s is damaged: the recipe and the learning curve of these weights are not "
+                    "stated. Bring the file back and repeat this command.",
+                    path,
+                )
             return told
         rows = read_rows(self.folder / METRICS)
         curve = learning_curve(rows, report, stored.settings, stored.facts)
