@@ -17,7 +17,6 @@ from spikerec.inference.rewrites import MergedEmbedding
 from spikerec.inference.winograd import WinogradConv2d
 from spikerec.models import Network
 from spikerec.models.base import Reconstruction
-from spikerec.models.deform import DeformConv2d
 from spikerec.weights import load_published
 from tests.golden_cases import GOLDEN, load_case
 
@@ -118,9 +117,6 @@ def test_the_faster_forms_are_the_ones_in_use() -> None:
 
     assert uses("stir", MergedEmbedding)
     assert uses("wgse", WinogradConv2d)
-    spk2imgnet = optimised(build("model", "spk2imgnet"))
-    deforms = [module for module in spk2imgnet.modules() if isinstance(module, DeformConv2d)]
-    assert [module.use_operator for module in deforms] == [False] * 4
     wgse = optimised(build("model", "wgse", norm="batch"))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in wgse.modules())
 
@@ -150,6 +146,4 @@ class Holder(Network):
 
 def test_the_device_where_it_will_run_decides_its_operators() -> None:
     network = optimised(build("model", "spk2imgnet"), torch.device("cuda"))
-    deformable = [m for m in network.modules() if isinstance(m, DeformConv2d)]
-    assert all(module.use_operator is not False for module in deformable)
     assert not any(isinstance(module, WinogradConv2d) for module in network.modules())

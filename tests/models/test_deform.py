@@ -129,3 +129,14 @@ def test_export_and_devices_without_the_operator_use_pytorch_alone() -> None:
     assert "torchvision" not in str(program.graph)
     torch.testing.assert_close(program.module()(x, guide), layer(x, guide))
     assert layer.to("meta")(x.to("meta"), guide.to("meta")).shape == x.shape
+
+
+def test_a_processor_takes_pytorchs_own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("torchvision's operator is slower on a CPU")
+
+    monkeypatch.setattr("torchvision.ops.deform_conv2d", refuse)
+    inputs = draw()
+    assert torch.equal(deform_conv2d(*inputs), deform_conv2d(*inputs, use_operator=False))
+    with pytest.raises(AssertionError, match="slower"):
+        deform_conv2d(*inputs, use_operator=True)

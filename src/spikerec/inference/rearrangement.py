@@ -6,8 +6,6 @@
   (`spikerec.inference.rewrites`);
 * wide 3 × 3 convolutions by Winograd's algorithm, and the PReLU after them in the same pass, where
   the CPU computes them (`spikerec.inference.winograd`);
-* deformable convolutions composed of PyTorch's own operations, which use all cores of a CPU
-  (torchvision's operator uses one for its sampling);
 * channels-last weights, which PyTorch's convolutions prefer on the CPU and the tensor cores of a
   GPU.
 
@@ -29,7 +27,6 @@ from spikerec.inference.rewrites import rewritten
 from spikerec.inference.winograd import WinogradConv2d, suits_winograd
 from spikerec.kernels.devices import has_kernels
 from spikerec.models.base import Network
-from spikerec.models.deform import DeformConv2d
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
@@ -58,8 +55,6 @@ def _rearrange(module: nn.Module, *, on_cpu: bool) -> None:
     """Replace the children of a module, and theirs, by what is faster."""
     for name, child in module.named_children():
         replacement = rewritten(child)
-        if on_cpu and isinstance(child, DeformConv2d):
-            child.use_operator = False
         if on_cpu and isinstance(child, nn.Conv2d) and suits_winograd(child):
             replacement = WinogradConv2d(child)
         else:

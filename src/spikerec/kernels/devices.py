@@ -16,7 +16,8 @@ from spikerec.kernels.processor import processor_name
 
 CPU, CUDA, META = "cpu", "cuda", "meta"
 #: Devices on which torchvision's compiled operators are the faster way: on a CPU its deformable
-#: convolution takes twice as long forward, and six times backward, as PyTorch's own operations.
+#: convolution takes twice as long forward, and six times backward, as PyTorch's own operations,
+#: and samples on one core alone.
 OPERATOR_DEVICES = frozenset({CUDA})
 
 #: Images at once above which threads share the work on one instead.

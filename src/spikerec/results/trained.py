@@ -24,7 +24,7 @@ class Training(NamedTuple):
         machine: what on.
         source: where the weights come from: `shipped`, `run NAME`, `file NAME`, `runs NAMES`.
         runs: trainings that samples and seconds are of, one a fold of a cross-validation.
-        budget: `budget of 60 min of the processor`; empty for none.
+        budget: `budget of 60 min of the processor`; empty for none, and for several runs.
     """
 
     data: str
@@ -41,9 +41,9 @@ class Training(NamedTuple):
         if not self.source:
             return "no training"
         seen, took = f"{count(self.samples)} samples", duration(self.seconds)
-        took = f"{took}, {self.budget}" if self.budget else took
         if self.runs > 1:
             return f"{self.data} · {self.runs} runs, in all {seen} · {took}"
+        took = f"{took}, {self.budget}" if self.budget else took
         return f"{self.data} · {seen} · {took}"
 
     @property
@@ -72,17 +72,17 @@ def training_of(row: Row) -> Training:
         machine=names_in(about.get("machine") or about.get("device")),
         source=source if len(sources) == 1 else f"runs {source}",
         runs=len(sources),
-        budget=budget_in(about.get("budget")),
+        budget=budget_in(about.get("budget")) if len(sources) == 1 else "",
     )
 
 
 def budget_in(value: object) -> str:
     """The budget that a record states of a training, in words; empty for none."""
-    seconds = number_in(value.get("seconds")) if isinstance(value, Mapping) else None
+    stated = value if isinstance(value, Mapping) else {}
+    seconds = number_in(stated.get("seconds"))
     if seconds is None:
         return ""
-    assert isinstance(value, Mapping)
-    counted = " of the processor" if value.get("clock") == "processor" else ""
+    counted = " of the processor" if stated.get("clock") == "processor" else ""
     return f"budget of {duration(seconds)}{counted}"
 
 
