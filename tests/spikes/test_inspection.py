@@ -142,11 +142,14 @@ def test_inspect_then_import_then_open(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    path = tmp_path / "car.dat"
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "recordings/car.dat"
+    path.parent.mkdir()
     write_dat(path, scene(100, 160, 60))
     main(["inspect", str(path)])
     assert "states no geometry" in capsys.readouterr().out
-    with Image.open(tmp_path / "car_inspection.png") as picture:
+    assert list(path.parent.iterdir()) == [path]
+    with Image.open("car_inspection.png") as picture:
         assert picture.width > 700
     main(["import", str(path), "--rank", "1", "--rate-hz", "20000", "--light-scale", "0.6"])
     stream = spikes.open(path)

@@ -73,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("file", type=Path, help="a recording, or a result of spikerec")
     inspect.add_argument(
-        "--output", type=Path, help="file of the contact sheet (default: NAME_inspection.png)"
+        "--output",
+        type=Path,
+        help="file of the contact sheet (default: NAME_inspection.png, in this folder)",
     )
     add_stream_options(inspect)
     comparing = verbs.add_parser(
@@ -123,7 +125,7 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
                 continue
             say(console, printable(f"{key:<14} {_plain(value)}"))
         return
-    output = options.output or path.with_name(f"{path.stem}_inspection.png")
+    output = options.output or Path(f"{path.stem}_inspection.png")
     settings = opening(path, stated(options))
     given = settings["geometry"] or {}
     is_bare = path.suffix.lower() in BITS_SUFFIXES and path.is_file()
