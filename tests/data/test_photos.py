@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from spikerec.data.photographs import (
     photographs,
 )
 from spikerec.data.photos import SHARES, LivePhotos, Photos
-from spikerec.errors import ConfigError, DataError, DataNotFoundError
+from spikerec.errors import ConfigError, DataError, DataNotFoundError, InputError
 from spikerec.fetch import FetchError
 from spikerec.simulation import (
     RandomScene,
@@ -160,14 +161,89 @@ def test_a_set_that_was_copied_in_part_is_told(tmp_path: Path, pictures: Path) -
     photos = make(tmp_path / "set", pictures)
     fetch(photos)
     (tmp_path / "set" / "train" / "0001.dat").unlink()
-    with pytest.raises(DataError, match=r"1 of the 2 scenes of train that were made: .* remove"):
+    with pytest.raises(DataError, match=r"1 of the 2 scenes of train that were made: .* fetch"):
         photos.clips("train")
-    (tmp_path / "set" / "dataset.yaml").unlink()
+    shutil.rmtree(tmp_path / "set" / "val" / "0000_images")
+    with pytest.raises(DataError, match=r"0000_images holds no image of the scene in 0000.dat"):
+        photos.clips("val")
+
+
+@pytest.mark.parametrize("layout", ["streams", "sreds"])
+@pytest.mark.parametrize("part", ["0001.dat", "0001.yaml", "0001_images"])
+def test_a_finished_set_gets_back_what_it_lost(
+    layout: str, part: str, tmp_path: Path, pictures: Path
+) -> None:
+    photos = make(tmp_path / "set", pictures, layout=layout, light_scale=[0.5, 0.5])
     fetch(photos)
-    assert len(photos.clips("train")) == 2
-    shutil.rmtree(tmp_path / "set" / "train" / "0001_images")
-    with pytest.raises(DataError, match=r"0001_images holds no image of the scene in 0001.dat"):
-        photos.clips("train")
+    before = contents(tmp_path / "set")
+    if layout == "streams":
+        lost = tmp_path / "set" / "train" / part
+    else:
+        lost = photos.clips("train")[1].files[0].parent
+    if lost.is_dir():
+        shutil.rmtree(lost)
+    else:
+        lost.unlink()
+    done = []
+    photos.fetch(report=print, progress=lambda *counts: done.append(counts))
+    assert done == [(4, 4)]
+    assert contents(tmp_path / "set") == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seed": 3}, "seed"),
+        ({"height": 16}, "height"),
+        ({"scenes": {"train": 2, "val": 1, "test": 2}}, "scenes"),
+        ({"light_scale": [0.2, 1.0]}, "light_scale"),
+        ({"images_per_scene": 3, "readouts_per_image": 5}, "readouts_per_image, images_per_scene"),
+    ],
+)
+def test_a_set_of_other_settings_is_not_read(
+    changes: dict[str, Any], told: str, tmp_path: Path, pictures: Path
+) -> None:
+    fetch(make(tmp_path / "set", pictures))
+    other = make(tmp_path / "set", pictures, **changes)
+    for read in (other.prepare, partial(other.clips, "test")):
+        with pytest.raises(DataError, match=f"describes another set .it differs in {told}"):
+            read()
+
+
+def test_a_set_is_read_without_its_pictures_and_under_another_name(
+    tmp_path: Path, pictures: Path
+) -> None:
+    fetch(make(tmp_path / "set", pictures))
+    shutil.rmtree(pictures)
+    renamed = make(tmp_path / "set", pictures, name="mine")
+    renamed.prepare()
+    assert len(renamed.clips("train")) == 2
+
+
+@pytest.mark.parametrize("text", ["", "name: [", "- 1"])
+def test_a_damaged_card_is_told(text: str, tmp_path: Path, pictures: Path) -> None:
+    photos = make(tmp_path / "set", pictures)
+    fetch(photos)
+    (tmp_path / "set" / "dataset.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"dataset\.yaml"):
+        photos.clips("test")
+
+
+def test_files_of_two_scenes_are_told(tmp_path: Path, pictures: Path) -> None:
+    photos = make(tmp_path / "set", pictures)
+    fetch(photos)
+    one, other = (tmp_path / "set" / "train" / f"000{k}.yaml" for k in range(2))
+    other.write_bytes(one.read_bytes())
+    clip = photos.clips("train")[1]
+    with pytest.raises(DataError, match="files of two scenes are mixed"):
+        clip.covariates_at(10)
+
+
+def test_one_picture_twice_is_refused(tmp_path: Path, pictures: Path) -> None:
+    shutil.copy(pictures / "2.png", pictures / "again.png")
+    with pytest.raises(InputError, match=r"2\.png and again\.png are the same picture"):
+        fetch(make(tmp_path / "set", pictures))
+    assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.parametrize("layout", ["streams", "sreds"])
@@ -178,7 +254,7 @@ def test_a_scene_that_was_copied_in_part_is_told(
     fetch(photos)
     (first, _), (third,) = photos.clips("train"), photos.clips("val")
     first.images[20].unlink()
-    with pytest.raises(DataError, match="holds 3 of the 4 images that were made: copy it again"):
+    with pytest.raises(DataError, match="holds 3 of the 4 images that were made: copy it"):
         photos.clips("train")
     stream = third.files[-1]
     stream.write_bytes(stream.read_bytes()[: 5 * 24 * 32 // 8])

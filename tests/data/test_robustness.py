@@ -144,7 +144,7 @@ def test_a_set_that_was_cut_short_is_finished_the_same(made: Robustness, tmp_pat
 
 def test_no_set_trains_on_its_photographs() -> None:
     names = [one.name for one in catalogue() if one.split is None] + list(BUNDLED_IMAGES)
-    images = [SourceImage(name, torch.zeros(1, 1), "", "") for name in names]
+    images = [SourceImage(name, torch.zeros(1, 1), "", sha256=name) for name in names]
     shares = deal_images(images, SHARES, DEAL_SEED)
     assert set(HELD_OUT) <= {one.name for split in ("val", "test") for one in shares[split]}
 

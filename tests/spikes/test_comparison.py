@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from spikerec import spikes
 from spikerec.apps.data import main
 from spikerec.configs import build
-from spikerec.errors import DataError
+from spikerec.errors import ConfigError, DataError
 from spikerec.simulation import Camera
 from spikerec.spikes import comparison
 from spikerec.spikes.comparison import as_text, compare, histograms, picture
@@ -120,6 +121,33 @@ def test_the_command_prints_a_table_and_draws_a_picture(
     assert re.search(r"streams +1 +2 +\n", printed)
     assert re.search(r"mean change of intervals, readouts +0\.\d\d +\d\.\d\d +\d", printed)
     assert (tmp_path / "real_simulated_comparison.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("verb", ["inspect", "compare"])
+def test_nothing_but_an_earlier_picture_is_drawn_over(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one.npy", "two.npy"):
+        spikes.save(name, stream(Camera())[:64])
+    files, default = {
+        "inspect": (["one.npy"], "one_inspection.png"),
+        "compare": (["one.npy", "two.npy"], "one_two_comparison.png"),
+    }[verb]
+    Image.new("L", (8, 8)).save("photo.png")
+    before = {name: Path(name).read_bytes() for name in ("one.npy", "photo.png")}
+    with pytest.raises(ConfigError, match=r"--output=one\.npy: the picture is a PNG"):
+        main([verb, *files, "--output", "one.npy"])
+    with pytest.raises(DataError, match=r"photo\.png exists and was not drawn by"):
+        main([verb, *files, "--output", "photo.png"])
+    assert {name: Path(name).read_bytes() for name in before} == before
+    for _ in range(2):
+        main([verb, *files])
+    assert Path(default).is_file()
+    Path(default).write_text("precious")
+    with pytest.raises(DataError, match="was not drawn by"):
+        main([verb, *files])
+    assert Path(default).read_text() == "precious"
 
 
 def test_changes_that_one_recording_lacks_have_no_distance() -> None:

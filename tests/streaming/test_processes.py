@@ -39,6 +39,14 @@ class Failing(Network):
         return Reconstruction(spikes.mean(1, keepdim=True))
 
 
+class Unsendable:
+    def __deepcopy__(self, memo: object) -> Unsendable:
+        return self
+
+    def __reduce__(self) -> str:
+        raise TypeError("it holds a connection")
+
+
 class Joining(BlockNetwork):
     """Shares two of its three blocks with the next window, 4 readouts on."""
 
@@ -142,11 +150,10 @@ def test_one_device_needs_no_process_for_any_length(
 
 
 def test_a_network_that_cannot_be_sent_is_named(stream: SpikeStream) -> None:
-    class Local(Failing):
-        pass
-
-    video = reconstruct(stream, Local(""), devices=2, device="cpu")
-    with pytest.raises(ConfigError, match=r"Local cannot be sent to another process.*devices=1"):
+    network = Failing("")
+    network.held = Unsendable()
+    video = reconstruct(stream, network, devices=2, device="cpu")
+    with pytest.raises(ConfigError, match=r"Failing cannot be sent to another process.*devices=1"):
         next(video.frames())
 
 

@@ -146,6 +146,20 @@ def test_a_budget_that_holds_fewer_steps_than_epochs_says_so_at_once(
     assert (told in caplog.text) is is_told
 
 
+def test_a_run_whose_budget_is_gone_is_not_measured_anew(
+    train: Callable[..., Run], reds: Path, tmp_path: Path
+) -> None:
+    def again() -> Run:
+        data = data_of(reds, samples_per_epoch=None)
+        return train(data=data, folder=tmp_path, budget_seconds=0.5)
+
+    again()
+    for name in ("budget.json", "finished.json"):
+        (tmp_path / name).unlink()
+    with pytest.raises(ConfigError, match=r"budget\.json is gone.* Bring the file back"):
+        again()
+
+
 @pytest.mark.parametrize("limit", [{"max_steps": 3}, {"limit_train_batches": 2}])
 def test_a_trainer_that_ends_before_its_budget_is_refused(
     limit: dict[str, Any], train: Callable[..., Run], reds: Path, tmp_path: Path

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Samples that are fetched into the folder of a data set with a layout of its own.
 SAMPLES = {"reds-samples": "reds"}
+#: What pictures that are drawn here state of themselves: such a picture alone is replaced.
+SOFTWARE = "spikerec data"
 
 
 def main(arguments: list[str]) -> None:
@@ -126,6 +128,7 @@ def _inspect(console: Console, options: argparse.Namespace) -> None:
             say(console, printable(f"{key:<14} {_plain(value)}"))
         return
     output = options.output or Path(f"{path.stem}_inspection.png")
+    _check_picture(output)
     settings = opening(path, stated(options))
     given = settings["geometry"] or {}
     is_bare = path.suffix.lower() in BITS_SUFFIXES and path.is_file()
@@ -150,15 +153,14 @@ def _folds(console: Console, options: argparse.Namespace) -> None:
     """Freeze a deal of a set's scenes in a file.
 
     Raises:
-        ConfigError: no set of that name.
+        ConfigError: no set of that name, or no deal.
     """
-    from spikerec.data.clips import MadeSet
+    if options.count < 2:
+        raise ConfigError(f"--count must be at least 2, found {options.count}.")
     from spikerec.data.folds import make_folds, write_folds
 
     place: dict[str, Any] = {"root": str(options.root)} if options.root else {}
     data = build("data", _known(options.name, config_names("data")), **place)
-    if isinstance(data, MadeSet) and not data.root.is_dir():
-        say(console, f"{options.name} is not here yet: it is made first, in {data.root}")
     data.prepare()
     output = options.output or Path(f"{options.name}_folds.yaml")
     folds = make_folds(data, options.count, seed=options.seed)
@@ -192,10 +194,13 @@ def _compare(console: Console, options: argparse.Namespace) -> None:
     from spikerec.spikes.comparison import as_text, compare, picture
 
     paths: tuple[Path, Path] = (options.recording, options.simulation)
+    names = _told_apart(*(path.resolve() for path in paths))
+    stems = (folder_name(Path(name).with_suffix("").as_posix()) for name in names)
+    output = options.output or Path(f"{'_'.join(stems).replace('/', '-')}_comparison.png")
+    _check_picture(output)
     with ExitStack() as opened:
         compared = compare(*(_streams(path, options, opened) for path in paths))
     pair = (compared.recording, compared.simulation)
-    names = _told_apart(*(path.resolve() for path in paths))
     table = Table("", *map(printable, names), "distance", box=None)
     apart = {name: as_text(distance, ".3g") for name, distance in compared.distances.items()}
     table.add_row("streams", *(f"{one.num_streams}" for one in pair))
@@ -207,8 +212,6 @@ def _compare(console: Console, options: argparse.Namespace) -> None:
     changes = (as_text(one.mean_change, ".2f") for one in pair)
     table.add_row("mean change of intervals, readouts", *changes, apart["changes"])
     console.print(table)
-    stems = (folder_name(Path(name).with_suffix("").as_posix()) for name in names)
-    output = options.output or Path(f"{'_'.join(stems).replace('/', '-')}_comparison.png")
     _save(console, picture(compared, names), output)
 
 
@@ -292,15 +295,45 @@ def _rank(console: Console, path: Path, output: Path) -> None:
     )
 
 
+def _check_picture(output: Path) -> None:
+    """Refuse to draw over anything but an earlier picture of this command.
+
+    Raises:
+        ConfigError: the file would be no PNG.
+        DataError: something else is there.
+    """
+    if output.suffix.lower() != ".png":
+        raise ConfigError(f"--output={output}: the picture is a PNG, name FILE.png.")
+    if os.path.lexists(output) and not _is_drawn(output):
+        raise DataError(
+            f"{output} exists and was not drawn by spikerec data: name --output=FILE.png, or move "
+            "it away."
+        )
+
+
+def _is_drawn(path: Path) -> bool:
+    """True for a picture of `_save`."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return picture.info.get("Software") == SOFTWARE
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
 def _save(console: Console, picture: object, output: Path) -> None:
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     from spikerec.spikes.files import atomic_path
 
     assert isinstance(picture, Image.Image)
+    about = PngInfo()
+    about.add_text("Software", SOFTWARE)
     try:
         with atomic_path(output) as temporary:
-            picture.save(temporary, "PNG")
+            picture.save(temporary, "PNG", pnginfo=about)
     except OSError as error:
         raise DataError(f"{output} cannot be written: {error}. Name --output=FILE.png.") from error
     say(console, f"picture in {output}")

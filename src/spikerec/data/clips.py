@@ -164,7 +164,21 @@ class Clip:
         return {"motion_source": source, "noise": known.noise, **self.conditions}
 
     def _known(self) -> Known:
-        return read_known(self.card) if self.card is not None and self.card.is_file() else Known()
+        """What the card of a simulated clip states; nothing without one.
+
+        Raises:
+            DataError: it is the card of another clip.
+        """
+        if self.card is None or not self.card.is_file():
+            return Known()
+        known = read_known(self.card)
+        if known.light_scale not in (None, self.light_scale):
+            raise DataError(
+                f"{self.files[0]} states the light scale {self.light_scale:g}, but was simulated "
+                f"with {known.light_scale:g} ({self.card}): files of two scenes are mixed. Copy "
+                "the scene again."
+            )
+        return known
 
 
 def _is_text(text: str, most: int) -> bool:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
 from pathlib import Path
@@ -54,7 +53,7 @@ from spikerec.simulation import (
     folder_images,
     write_set,
 )
-from spikerec.simulation.cards import is_card, read_card
+from spikerec.simulation.cards import is_card
 from spikerec.simulation.layout import card_path
 from spikerec.simulation.scenes import LEAST_SIDE
 from spikerec.simulation.style import MOTION_SPAN, VARIED_STYLE
@@ -65,6 +64,8 @@ Layout = Literal["streams", "sreds"]
 Arguments = ParamSpec("Arguments")
 
 DEAL_SEED = 0
+#: Keys of a card by which sets of equal content may differ.
+NAMES = ("name", "version")
 #: Shares of the photographs in the splits; each split gets at least two.
 SHARES = {"train": 23, "val": 3, "test": 4}
 
@@ -226,7 +227,15 @@ class Photos(MadeSet):
             )
 
     def _check(self) -> None:
-        if not (self.root / CARD).is_file():
+        """Refuse a folder without the set, or with one of other settings.
+
+        The photographs are not compared: they need not be on this machine.
+
+        Raises:
+            DataNotFoundError: no set, or an unfinished one.
+            DataError: another set, or a damaged card.
+        """
+        if not is_card(self.root / CARD, self._settings(), but=("photographs", *NAMES)):
             state = "is unfinished" if (self.root / UNFINISHED_CARD).is_file() else "does not exist"
             told = f"root: {self.root} {state}. {self.how_to_get()}"
             raise about(self, DataNotFoundError(told))
@@ -234,11 +243,7 @@ class Photos(MadeSet):
     def clips(self, split: SplitName) -> list[Clip]:
         """See `SpikeSet.clips`."""
         self._check()
-        card: dict[str, Any] = {}
-        with suppress(DataError):
-            card = read_card(self.root / CARD)
-        scenes = card.get("scenes")
-        made = _whole_in(scenes, split) if isinstance(scenes, dict) else 0
+        made = self.written.get(split, 0)
         try:
             clips = self._found(split)
         except SplitNotFoundError:
@@ -248,11 +253,10 @@ class Photos(MadeSet):
         if len(clips) < made:
             raise DataError(
                 f"{self.root} holds {len(clips)} of the {made} scenes of {split} that were made: "
-                f"copy the others, or remove {self.root / CARD} so that they are made again. "
-                f"{self.how_to_get()}"
+                f"copy the others, or have them made again. {self.how_to_get()}"
             )
         for clip in clips:
-            self._check_whole(clip, card)
+            self._check_whole(clip)
         return clips
 
     def _found(self, split: SplitName) -> list[Clip]:
@@ -270,28 +274,26 @@ class Photos(MadeSet):
             raise SplitNotFoundError(f"{self.root / split} holds no scene. {self.how_to_get()}")
         return clips
 
-    def _check_whole(self, clip: Clip, card: Mapping[str, Any]) -> None:
-        """Refuse a scene of which a part alone was copied, by what the set's card states.
+    def _check_whole(self, clip: Clip) -> None:
+        """Refuse a scene of which a part alone was copied.
 
         The images of a scene that may be interpolated are not counted: only some were made.
 
         Raises:
             DataError: readouts or images are missing.
         """
-        images = _whole_in(card, "images_per_scene")
-        readouts = images * _whole_in(card, "readouts_per_image")
+        images = self.images_per_scene
         with clip.open() as stream:
             found = stream.num_readouts
-        style = card.get("style")
-        is_filmed = isinstance(style, dict) and style.get("interpolated", 0) != 0
         for there, stated, what in (
-            (found, readouts, "readouts"),
-            (len(clip.images), 0 if is_filmed else images, "images"),
+            (found, images * self.readouts_per_image, "readouts"),
+            (len(clip.images), 0 if self.style.interpolated else images, "images"),
         ):
             if there < stated:
                 raise DataError(
                     f"{clip.files[0]}: the scene holds {there} of the {stated} {what} that were "
-                    "made: copy it again."
+                    "made: copy it again, or remove the file so that it is made again. "
+                    f"{self.how_to_get()}"
                 )
 
     def _clip(self, path: Path) -> Clip:
@@ -341,9 +343,13 @@ class Photos(MadeSet):
             FetchError: a package cannot be had.
             DataError: the folder holds another set.
         """
+        for name in (CARD, UNFINISHED_CARD):  # before anything is downloaded for another set
+            is_card(self.root / name, self._settings(), but=("photographs",))
         if self.own is None and self.sources is not None:
             fetch_photographs(self.sources, groups=self.groups, report=report)
-        write_set(self.root, self._card(), self.written, self._write, progress=progress)
+        write_set(
+            self.root, self._card(), self.written, self._write, has=self._has, progress=progress
+        )
         _deal.cache_clear()
 
     @property
@@ -355,16 +361,18 @@ class Photos(MadeSet):
         """The photographs of each split."""
         return _deal(self.sources, self.own, self.groups)
 
+    def _layout(self) -> SREDSLayout | StreamLayout:
+        if self.layout == "sreds":
+            return SREDSLayout(self.root, self.light_scale[0], self.readouts_per_image)
+        return StreamLayout(self.root)
+
+    def _has(self, split: str, index: int) -> bool:
+        return self._layout().has(split, _scene_name(index))
+
     def _write(self, split: str, index: int) -> None:
-        layout = (
-            SREDSLayout(self.root, self.light_scale[0], self.readouts_per_image)
-            if self.layout == "sreds"
-            else StreamLayout(self.root)
-        )
-        name = f"{index:04d}"
-        if not layout.has(split, name):
-            images = [one.image for one in self._shares()[split]]
-            layout.write(split, name, self.recording(images, f"{split}/{index}"))
+        images = [one.image for one in self._shares()[split]]
+        recording = self.recording(images, f"{split}/{index}")
+        self._layout().write(split, _scene_name(index), recording)
 
     @checked
     def recording(
@@ -412,7 +420,8 @@ class Photos(MadeSet):
         assert isinstance(scene, LayeredScene)
         return scene
 
-    def _card(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
+        """The set's card, but for the photographs."""
         return {
             "name": self.name,
             "version": CARD_VERSION,
@@ -431,20 +440,20 @@ class Photos(MadeSet):
             "style": asdict(self.style),
             "speeds": self.speeds,
             "scenes": self.written,
-            "photographs": {
-                split: [
-                    {"name": one.name, "licence": one.licence, "sha256": one.sha256}
-                    for one in share
-                ]
-                for split, share in self._shares().items()
-            },
         }
 
+    def _card(self) -> dict[str, Any]:
+        photographs = {
+            split: [
+                {"name": one.name, "licence": one.licence, "sha256": one.sha256} for one in share
+            ]
+            for split, share in self._shares().items()
+        }
+        return {**self._settings(), "photographs": photographs}
 
-def _whole_in(card: Mapping[str, Any], key: str) -> int:
-    """The whole number that a card states; 0 where it states none."""
-    value = card.get(key)
-    return value if isinstance(value, int) else 0
+
+def _scene_name(index: int) -> str:
+    return f"{index:04d}"
 
 
 def _number(image: Path) -> int:

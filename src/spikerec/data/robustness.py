@@ -231,7 +231,14 @@ class Robustness(MadeSet):
             DataError: the folder holds another set.
         """
         del report
-        write_set(self.root, self._card(), {"test": self.scenes}, self._write, progress=progress)
+        write_set(
+            self.root,
+            self._card(),
+            {"test": self.scenes},
+            self._write,
+            has=self._has,
+            progress=progress,
+        )
         _photographs.cache_clear()
 
     @property
@@ -309,6 +316,11 @@ class Robustness(MadeSet):
 
     def _truth(self, scene: int) -> Path:
         return self.root / "test" / f"{scene:02d}.png"
+
+    def _has(self, split: str, index: int) -> bool:
+        del split
+        streams = (self._stream(index, condition) for condition in self.conditions())
+        return self._truth(index).is_file() and all(path.is_file() for path in streams)
 
     def _write(self, split: str, index: int) -> None:
         """Write what is missing of a scene."""

@@ -8,7 +8,7 @@ are. A default that a class has once can therefore not be changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -59,15 +59,23 @@ def read_card(path: Path, bounds: Bounds = CARD_BOUNDS) -> dict[str, Any]:
     return content
 
 
-def is_card(path: Path, card: Mapping[str, Any]) -> bool:
+def is_card(path: Path, card: Mapping[str, Any], *, but: Collection[str] = ()) -> bool:
     """True if the file holds this card; False where there is no file.
+
+    Args:
+        path: the file.
+        card: the card.
+        but: keys that may differ.
 
     Raises:
         DataError: it holds another one; the error names the keys that differ.
     """
     if not path.is_file():
         return False
-    found, own = concise(read_card(path), path), concise(card, path)
+    found, own = (
+        {key: value for key, value in concise(one, path).items() if key not in but}
+        for one in (read_card(path), card)
+    )
     if differing := differences(found, own):
         raise DataError(
             f"{path} describes another set (it differs in {', '.join(differing)}): name "

@@ -40,11 +40,13 @@ class Known:
         noise: see `noise_label`.
         motion: mean length of the exact flow at each image, in pixels a readout; empty if unknown.
         readouts_per_image: readouts from one image to the next.
+        light_scale: of the camera; None if unknown.
     """
 
     noise: str = UNKNOWN
     motion: tuple[float, ...] = ()
     readouts_per_image: int = 1
+    light_scale: float | None = None
 
     def motion_at(self, readout: int) -> float | None:
         """Motion at a readout, linear between two images; None where it is not known."""
@@ -84,8 +86,12 @@ def _read_known(card: Path, _state: tuple[int, int] | None) -> Known:
             f"{card}: readouts_per_image must be a whole number from 1 to {MOST_READOUTS:,}, found "
             f"{shown(step)}."
         )
-    noise = noise_label(camera) if isinstance(camera, Mapping) else UNKNOWN
-    return Known(noise, tuple(map(float, motion)), step)
+    noise, light_scale = UNKNOWN, None
+    if isinstance(camera, Mapping):
+        noise, light_scale = noise_label(camera), camera.get("light_scale")
+    if not is_number(light_scale):
+        light_scale = None
+    return Known(noise, tuple(map(float, motion)), step, light_scale)
 
 
 def _is_motion(value: object) -> bool:

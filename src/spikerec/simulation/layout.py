@@ -201,16 +201,18 @@ class StreamLayout:
 
     @checked
     def has(self, split: str, scene: str) -> bool:
-        """True if a scene exists, whole."""
-        return (self.root / split / f"{scene}.dat").is_file()
+        """True if a scene exists: its stream, its sidecar, and the folder of its images."""
+        path = self.root / split / f"{scene}.dat"
+        is_stated = path.with_suffix(".yaml").is_file()
+        return path.is_file() and is_stated and path.with_name(f"{scene}_images").is_dir()
 
     @checked
     def write(self, split: str, scene: str, recording: Recording) -> None:
-        """Write a scene, over what a killed run may have left of it."""
+        """Write a scene, over what is left of one that is not whole."""
         path = self.root / split / f"{scene}.dat"
-        # Images and sidecar come before the stream: of a killed run they may be there alone.
         shutil.rmtree(path.with_name(f"{scene}_images"), ignore_errors=True)
-        path.with_suffix(".yaml").unlink(missing_ok=True)
+        for part in (path, path.with_suffix(".yaml")):
+            part.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_stream(path, recording)
 

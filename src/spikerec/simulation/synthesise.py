@@ -11,6 +11,7 @@ called `dataset.unfinished.yaml`, and the same call continues where the last one
 from __future__ import annotations
 
 import os
+import pickle  # noqa: TID251 (from the process that started this one)
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +25,7 @@ from spikerec.errors import ConfigError, DataError, InputError
 from spikerec.kinds import checked
 from spikerec.simulation.cards import is_card, write_card
 from spikerec.simulation.images import SourceImage
+from spikerec.spawning import packed, program_left_out
 from spikerec.spikes.files import lock_folder, make_folder
 
 CARD = "dataset.yaml"
@@ -35,6 +37,8 @@ SCENES_A_PROCESS = 24
 Progress = Callable[[int, int], None]
 #: Writes the scene of a split and a number, unless it is there.
 WriteScene = Callable[[str, int], None]
+#: True if the scene of a split and a number is there.
+HasScene = Callable[[str, int], bool]
 
 
 @checked
@@ -44,6 +48,7 @@ def write_set(
     scenes: Mapping[str, int],
     write: WriteScene,
     *,
+    has: HasScene | None = None,
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -54,6 +59,7 @@ def write_set(
         card: all that decides what is written.
         scenes: split → number of scenes.
         write: writes one of them; several processes call copies of it.
+        has: tells which of them are there; None: a set that was finished has all.
         processes: that write; None: one for each core, where there are scenes enough.
         progress: called with (scenes done, scenes in all), also for those that were there.
 
@@ -71,17 +77,24 @@ def write_set(
         )
     make_folder(root)
     with lock_folder(root, wait=True):
-        if is_card(root / CARD, card):
+        is_finished = is_card(root / CARD, card)
+        every = [(split, index) for split, count in scenes.items() for index in range(count)]
+        if has is None:
+            wanted = [] if is_finished else every
+        else:
+            wanted = [scene for scene in every if not has(*scene)]
+        if is_finished and not wanted:
             return root / CARD
-        if not is_card(root / UNFINISHED_CARD, card):
+        if not is_finished and not is_card(root / UNFINISHED_CARD, card):
             write_card(root / UNFINISHED_CARD, card)
-        wanted = [(split, index) for split, count in scenes.items() for index in range(count)]
         cores = len(os.sched_getaffinity(0))
         processes = processes or min(cores, len(wanted) // SCENES_A_PROCESS)
-        for done, _ in enumerate(_written(wanted, write, processes), start=1):
+        there = len(every) - len(wanted)
+        for done, _ in enumerate(_written(wanted, write, processes), start=there + 1):
             if progress is not None:
-                progress(done, len(wanted))
-        (root / UNFINISHED_CARD).replace(root / CARD)
+                progress(done, len(every))
+        if not is_finished:
+            (root / UNFINISHED_CARD).replace(root / CARD)
     return root / CARD
 
 
@@ -97,7 +110,10 @@ def _written(
     # Not forked: this process may have threads.
     pool = ProcessPoolExecutor(processes, get_context("spawn"), _use_one_thread)
     try:
-        for future in as_completed([pool.submit(write, *scene) for scene in wanted]):
+        content = packed(write)
+        with program_left_out():  # each call starts a process until there are enough
+            futures = [pool.submit(_write_packed, content, *scene) for scene in wanted]
+        for future in as_completed(futures):
             future.result()
             yield
     except BrokenProcessPool as error:
@@ -107,6 +123,11 @@ def _written(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _write_packed(content: bytes, split: str, index: int) -> None:
+    write: WriteScene = pickle.loads(content)  # noqa: S301 (as above)
+    write(split, index)
 
 
 def _use_one_thread() -> None:
@@ -123,8 +144,16 @@ def deal_images(
     enough of them, so that objects differ from their background.
 
     Raises:
-        InputError: fewer photographs than splits.
+        InputError: fewer photographs than splits, or two that are one picture.
     """
+    first: dict[str, SourceImage] = {}
+    for one in images:
+        other = first.setdefault(one.sha256, one)
+        if other is not one:
+            raise InputError(
+                f"{other.name} and {one.name} are the same picture, so that splits could share it: "
+                "remove one of them."
+            )
     if len(images) < len(scenes):
         raise InputError(
             f"{len(images)} source image(s) for {len(scenes)} splits ({', '.join(scenes)}): "

@@ -96,8 +96,8 @@ def _layout(stream: SpikeStream, seen: Sample, succession: Succession) -> str | 
         if succession.is_by_chance:
             return (
                 "successive readouts look independent of each other, unlike those of a spike "
-                f"camera: are the axes time, rows and columns, {stream.num_readouts} × {size}? Of an "
-                "array of rows, columns and time, save numpy.moveaxis(array, -1, 0)."
+                f"camera: are the axes time, rows and columns, {stream.num_readouts} × {size}? Of "
+                "an array of rows, columns and time, save numpy.moveaxis(array, -1, 0)."
             )
         return None
     ask = f"Try other sizes: spikerec data inspect {stream.path.name} ranks them if none is stated"

@@ -9,7 +9,6 @@ encoded again.
 from __future__ import annotations
 
 import multiprocessing
-import pickle  # noqa: TID251 (to processes of our own, over pipes that are theirs alone)
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -23,6 +22,7 @@ import torch
 from spikerec.errors import ConfigError, ProcessError, SpikerecError
 from spikerec.kernels.devices import each_its_own, parse_device, present_device
 from spikerec.models.base import Network
+from spikerec.spawning import UNSENDABLE, packed, program_left_out
 from spikerec.spikes import SpikeStream
 from spikerec.streaming.ahead import ahead
 from spikerec.streaming.engine import Frame, make_frames
@@ -105,7 +105,7 @@ def distribute_frames(
         for k, device in enumerate(devices[:count])
     ]
     try:
-        with _interrupts_held():
+        with _interrupts_held(), program_left_out():
             for worker in workers:
                 worker.process.start()
         content = _pickled(job)
@@ -268,11 +268,11 @@ def _pickled(job: Job) -> bytes:
     `Connection.send` would put tensors into shared memory, of which a container has little.
     """
     try:
-        return pickle.dumps(job)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        return packed(job)
+    except UNSENDABLE as error:
         raise ConfigError(
             f"devices is above 1, but {_names(job)} cannot be sent to another process ({error}): "
-            "define the class in a module, or set devices=1."
+            "remove what holds it, or set devices=1."
         ) from error
 
 

@@ -242,6 +242,11 @@ def _budget(plan: Plan, run: Run) -> Budget | None:
     path = budget_path(run.folder)
     budget = Budget.read(path)
     if budget is None:
+        if run.last.is_file():
+            raise ConfigError(
+                f"{path} is gone, so that the steps of this run's budget are not known. Bring the "
+                "file back, or train anew (`overwrite`)."
+            )
         if plan.trainers.is_given:
             raise ConfigError(
                 "budget_seconds needs a trainer for measuring beside that for training: give what "
