@@ -225,3 +225,15 @@ def test_damaged_tests_are_none(text: str, tmp_path: Path) -> None:
     job = fold_job(tmp_path, 1, 20.0)
     (job.folder / "tested.json").write_text(text)
     assert job.tests() == {}
+
+
+def test_a_job_that_never_began_is_told_from_one_that_was_stopped(tmp_path: Path) -> None:
+    (tmp_path / "stopped").mkdir()
+    stopped, waiting = (
+        Job((f"seed={k}",), tmp_path / name) for k, name in enumerate(("stopped", "none"))
+    )
+    told = notes([stopped, waiting])
+    assert told[0] == "2 jobs: 2 unfinished."
+    assert told[-2].startswith("unfinished: seed=0: it was stopped; the same command continues it")
+    assert told[-1] == "not begun: seed=1; the same command begins it"
+    assert not any(line.startswith("Δ") for line in told)

@@ -14,7 +14,15 @@ from rich.console import Console
 from spikerec.errors import ConfigError, ResultsError
 from spikerec.results.boards import Board, Choice, gather
 from spikerec.results.breakdown import breakdown_table
-from spikerec.results.formats import board_tables, comma_separated, csv_rows, latex, markdown, slug
+from spikerec.results.formats import (
+    SIGNS,
+    board_tables,
+    comma_separated,
+    csv_rows,
+    latex,
+    markdown,
+    slug,
+)
 from spikerec.results.page import render
 from spikerec.results.references import references
 from spikerec.results.store import Problem, scan
@@ -77,6 +85,7 @@ def run(config: DictConfig) -> None:
     console = Console()
     for board in boards:
         _print(board, stands, console)
+    console.print(f"{SIGNS}\n", highlight=False)
     _report(problems, console)
     for name, text in files.items():
         with atomic_path(output / name) as temporary:

@@ -29,10 +29,13 @@ from spikerec.results.trained import training_of
 #: Characters with which a spreadsheet begins a formula; those of full width in East Asia.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
+SIGNS = (
+    "≈: the best's lead over it is not significant (paired permutation test over scenes, "
+    "Holm-corrected, 5 %). ≠: evaluations of the same weights disagree. –: not evaluated, or not "
+    "known."
+)
 LEGEND = (
-    "**Best** and <u>second best</u> mean of a column. ≈: the best's lead over it is not "
-    "significant (paired permutation test over scenes, Holm-corrected, 5 %). ≠: evaluations of the "
-    "same weights disagree. (…): as reported. –: not evaluated, or not known. FLOPs are "
+    f"**Best** and <u>second best</u> mean of a column. {SIGNS} (…): as reported. FLOPs are "
     "multiply-accumulates, as the papers count them. Trained on: data · samples seen · time · "
     "where the weights come from."
 )

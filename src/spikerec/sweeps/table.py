@@ -199,7 +199,7 @@ def notes(jobs: Sequence[Job]) -> list[str]:
         lines.append(f"Metrics of tests{told}.")
     elif FOLD in swept:
         lines.append("Folds were not tested: the same command with test=true judges each run.")
-    if len(by_variant(jobs)) > 1:
+    if len(by_variant(jobs)) > 1 and "finished" in outcomes:
         lines.append(
             "Δ: mean difference to the first row between runs of equal seed and fold, with a 95 % "
             "bootstrap interval where there are two or more."
@@ -207,8 +207,12 @@ def notes(jobs: Sequence[Job]) -> list[str]:
     lines.append(f"MACs: multiply-accumulates for one image of {PAPER_SIZE[0]} × {PAPER_SIZE[1]}.")
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome in ("failed", "unfinished"):
-            reason = job.error() or "it ended without a word; the same command continues it"
-            lines.append(f"{outcome}: {_label(job, swept)}: {reason} ({job.folder})")
+            label = _label(job, swept)
+            if outcome == "unfinished" and not job.folder.is_dir():
+                lines.append(f"not begun: {label}; the same command begins it")
+                continue
+            reason = job.error() or "it was stopped; the same command continues it"
+            lines.append(f"{outcome}: {label}: {reason} ({job.folder})")
     return lines
 
 
