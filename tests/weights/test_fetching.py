@@ -130,7 +130,7 @@ def test_where_neither_way_works_the_way_by_hand_is_told(host: Host) -> None:
     assert host.asked == [("/vgg19-dcbb9e9d.pth", None)]
 
 
-def test_all_that_can_be_had_is_fetched_and_the_rest_is_told(
+def test_those_of_metrics_are_fetched_and_no_other_is_asked_for(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = {name: catalog.CATALOG[name] for name in ("vgg19", "alexnet")}
@@ -146,7 +146,7 @@ def test_all_that_can_be_had_is_fetched_and_the_rest_is_told(
     ]
     monkeypatch.setattr(fetching, "list_weights", lambda: listed)
     lines: list[str] = []
-    weights.fetch_all(lines.append, lambda _: "was checked")
-    assert any("vgg19-dcbb9e9d.pth: there is no such file (404)" in line for line in lines)
+    weights.fetch_for_metrics(lines.append, lambda _: "was checked")
+    assert not any("vgg19" in line for line in lines)
     assert lines[-1] == "alexnet: was checked"
     assert weights.load("alexnet")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Samples that are fetched into the folder of a data set with a layout of its own.
 SAMPLES = {"reds-samples": "reds"}
-#: What pictures that are drawn here state of themselves: such a picture alone is replaced.
+#: Mark of the pictures that are drawn here, which alone are replaced.
 SOFTWARE = "spikerec data"
 
 

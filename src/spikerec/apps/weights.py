@@ -179,7 +179,7 @@ def _networks(paths: Sequence[Path]) -> Table:
 
 
 def _fetch(console: Console, name: str | None, weights: str | None) -> None:
-    from spikerec.weights import CATALOG, fetch, fetch_all
+    from spikerec.weights import CATALOG, fetch, fetch_for_metrics
     from spikerec.weights.named import fetch_network, networks
 
     model, slash, stated = (name or "").partition("/")
@@ -188,7 +188,7 @@ def _fetch(console: Console, name: str | None, weights: str | None) -> None:
     announce = partial(say, console)
     with _progress(console) as progress:
         if name is None:
-            fetch_all(announce, _check_score, progress)
+            fetch_for_metrics(announce, _check_score, progress)
             return
         if name in CATALOG:
             announce(f"{name} is in {fetch(name, announce, _check_score, progress)}")

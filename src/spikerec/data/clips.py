@@ -164,7 +164,7 @@ class Clip:
         return {"motion_source": source, "noise": known.noise, **self.conditions}
 
     def _known(self) -> Known:
-        """What the card of a simulated clip states; nothing without one.
+        """Facts that the card of a simulated clip states; none without one.
 
         Raises:
             DataError: it is the card of another clip.

@@ -64,7 +64,7 @@ Layout = Literal["streams", "sreds"]
 Arguments = ParamSpec("Arguments")
 
 DEAL_SEED = 0
-#: Keys of a card by which sets of equal content may differ.
+#: Keys of a card in which sets of equal content may differ.
 NAMES = ("name", "version")
 #: Shares of the photographs in the splits; each split gets at least two.
 SHARES = {"train": 23, "val": 3, "test": 4}

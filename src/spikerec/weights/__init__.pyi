@@ -1,7 +1,7 @@
 from .cache import Listed, describe, find, install, list_weights, load, weights_digest, weights_dir
 from .catalog import CATALOG, Package, Source, Weights
 from .checkpoint import digest, read_metadata, read_state
-from .fetching import fetch, fetch_all
+from .fetching import fetch, fetch_for_metrics
 from .named import fetch_network, keep_network, named_weights, networks
 from .published import import_weights, load_published
 from .states import load_weights
@@ -16,7 +16,7 @@ __all__ = [
     "describe",
     "digest",
     "fetch",
-    "fetch_all",
+    "fetch_for_metrics",
     "fetch_network",
     "find",
     "import_weights",

@@ -66,6 +66,7 @@ class Weights:
         licence: under which terms its source states to give it.
         original: the file of the library's own host, which is tried first.
         source: the package that carries the numbers; None where no package does.
+        is_for_losses: losses alone need it, no metric.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Weights:
     licence: str
     original: Original
     source: Source | None = None
+    is_for_losses: bool = False
 
     @property
     def command(self) -> str:
@@ -170,12 +172,14 @@ _ENTRIES = (
             "f715e4e2bc4c1d6ce14568bd13cf3ba57b86a7e7c17da1bfec8b5323aa807184",
         ),
         original=_torchvision("vgg16-397923af.pth", 528 << 20),
+        is_for_losses=True,
     ),
     Weights(
         name="vgg19",
         purpose="the perceptual loss of STIR and SSIR: VGG-19's convolutions",
         licence="BSD-3-Clause (torchvision)",
         original=_torchvision("vgg19-dcbb9e9d.pth", 549 << 20),
+        is_for_losses=True,
     ),
 )
 

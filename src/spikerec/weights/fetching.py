@@ -7,7 +7,7 @@ come out of a package of the registry; both ways say what they do in a line.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from spikerec.errors import WeightsError
@@ -63,14 +63,16 @@ def fetch(name: str, announce: Announce, check: Check, progress: Progress | None
 
 
 @checked
-def fetch_all(announce: Announce, check: Check, progress: Progress | None = None) -> list[Path]:
-    """Get all weights of metrics and losses; see `fetch`.
-
-    Those that no package carries are announced where their host cannot be reached.
-    """
+def fetch_for_metrics(
+    announce: Announce, check: Check, progress: Progress | None = None
+) -> list[Path]:
+    """Get all weights of metrics; see `fetch`."""
+    listed = [one for one in list_weights() if not one.entry.is_for_losses]
     with _Fetching(announce, check, progress) as fetching:
-        fetching.get_all(listed.entry for listed in list_weights())
-    return [listed.path for listed in list_weights() if listed.path is not None]
+        for one in listed:
+            fetching.get(one.entry)
+    names = {one.entry.name for one in listed}
+    return [one.path for one in list_weights() if one.path and one.entry.name in names]
 
 
 class _Fetching(tempfile.TemporaryDirectory[str]):
@@ -86,15 +88,6 @@ class _Fetching(tempfile.TemporaryDirectory[str]):
     def __enter__(self) -> _Fetching:  # type: ignore[override]  # the folder is a detail
         super().__enter__()
         return self
-
-    def get_all(self, entries: Iterable[Weights]) -> None:
-        for entry in entries:
-            try:
-                self.get(entry)
-            except FetchError as error:
-                if entry.source is not None:
-                    raise
-                self._announce(str(error))
 
     def get(self, entry: Weights) -> None:
         if any(one.entry == entry and one.path is not None for one in list_weights()):
