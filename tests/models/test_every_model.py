@@ -154,6 +154,21 @@ def test_what_is_no_window_is_refused(given: Any) -> None:
         build("model", "tfp").reconstruct(given)
 
 
+@pytest.mark.parametrize("shape", [(61, 0, 64), (61, 64, 0), (0, 61, 8, 8)])
+def test_a_window_without_pixels_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="at least one pixel"):
+        build("model", "fast").reconstruct(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", "u2", "u4", "u8", "i2", "i8"])
+def test_a_window_may_be_of_any_numbers(kind: str, order: str) -> None:
+    window = np.random.default_rng(0).integers(0, 2, (21, 6, 8))
+    network = build("model", "tfp", window=21)
+    image = network.reconstruct(window.astype(order + kind)).image
+    assert torch.equal(image, network.reconstruct(window).image)
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("value", [0.5, float("nan"), 255.0])
 def test_values_that_are_no_spikes_are_named(name: str, value: float) -> None:

@@ -76,6 +76,15 @@ def test_a_calibration_as_bright_as_the_recording_is_told() -> None:
         assert any("no more often than in calibration.dark" in one for one in told) is is_told
 
 
+def test_a_calibration_of_half_the_light_is_told() -> None:
+    stream = spikes.open(np.tile(clip(), (4, 1, 1)))
+    for share, is_told in ((0.1, False), (0.8, True)):
+        rate = share * stream[:].mean()
+        dark = spikes.open(fake_spikes(2000, *stream.shape[1:], rate=rate))
+        told = reconstruct(stream, "tfi", calibration=FixedPattern.measured(dark, None)).concerns
+        assert any("calibration.dark fires at 80%" in one for one in told) is is_told
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("readouts", [40, 400])
 def test_the_errors_of_a_calibration_are_those_of_counts(readouts: int, seed: int) -> None:

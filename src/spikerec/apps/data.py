@@ -291,7 +291,8 @@ def _rank(console: Console, path: Path, output: Path) -> None:
     say(
         console,
         f"Look, then: spikerec data import {shell_word(str(path))} --rank 1 (--top-down if it "
-        "is upside down)",
+        "is upside down). Common sizes alone were tried: if no picture looks right, state the size "
+        "(--height, --width).",
     )
 
 

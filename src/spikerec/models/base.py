@@ -42,6 +42,8 @@ from spikerec.spikes.stream import SpikeStream
 
 #: The state that a network carries from window to window: a tree of tensors of its own making.
 State = Any
+#: Kinds of numbers with which PyTorch can do next to nothing.
+HARDLY_SUPPORTED = (torch.uint16, torch.uint32, torch.uint64)
 
 
 class Reconstruction(NamedTuple):
@@ -267,6 +269,8 @@ class Network(Described, nn.Module, ABC):
                 return self.reconstruct(self._as_tensor(spikes), stated, validate=validate)
         if spikes.ndim == 3:
             spikes = spikes[None]
+        if spikes.dtype in HARDLY_SUPPORTED:
+            spikes = spikes.to(torch.int64)
         check_window(spikes, self.window)
         if light_scale is None:
             light_scale = 1.0
@@ -382,7 +386,8 @@ class Network(Described, nn.Module, ABC):
                 f"spikes must be a tensor or an array of numbers, found {found}: open a file first "
                 "(spikerec.open)."
             )
-        values = torch.from_numpy(np.require(np.asarray(spikes), requirements=["C", "W"]))
+        native = spikes.dtype.newbyteorder("=")  # the only byte order that PyTorch has
+        values = torch.from_numpy(np.require(np.asarray(spikes), native, ["C", "W"]))
         held = next(itertools.chain(self.parameters(), self.buffers()), values)
         return values.to(held.device)
 
@@ -460,7 +465,8 @@ def check_window(spikes: Tensor, window: int, multiple: int = 1) -> None:
     """Refuse spikes that are not (B, window, H, W) with sides that `multiple` divides.
 
     Raises:
-        InputError: the argument `spikes` has another number of dimensions, or indivisible sides.
+        InputError: the argument `spikes` has another number of dimensions, no pixels, or
+            indivisible sides.
         WindowError: it has another number of readouts.
     """
     if spikes.ndim != 4:
@@ -474,6 +480,10 @@ def check_window(spikes: Tensor, window: int, multiple: int = 1) -> None:
             f"{tuple(spikes.shape)}. Cut the window to size, or take a network of this window."
         )
     height, width = spikes.shape[-2:]
+    if not spikes.numel():
+        raise InputError(
+            f"spikes must hold at least one pixel, found {tuple(spikes.shape)}: check the crop."
+        )
     if height % multiple or width % multiple:
         raise InputError(
             f"spikes must have sides that are multiples of {multiple}, found {height} × {width}. "

@@ -28,7 +28,8 @@ FEWEST_SPIKES = 2.0
 SATURATED_SHARE = 0.01
 #: Share of the pixels that may be broken, or detail of the scene, above which they are reported.
 UNSURE_SHARE = 1e-4
-#: Share of the pixels that fire no more often than without light, from which it is reported.
+#: Share of the pixels that fire no more often than without light, or of the spikes that would also
+#: be fired without it, above which it is reported.
 COVERED_SHARE = 0.5
 #: Part of the gains, or of the scene's firing rate, that a calibration may be uncertain by.
 UNSURE_CALIBRATION = 0.01
@@ -178,6 +179,11 @@ def _calibration(seen: Sample, calibration: FixedPattern) -> list[str]:
         told.append(
             f"{covered:.0%} of the pixels fire no more often than in calibration.dark: they will "
             "be black. Is it a recording of this camera with the lens covered?"
+        )
+    elif dark.mean() > COVERED_SHARE * seen.rate.mean():
+        told.append(
+            f"calibration.dark fires at {dark.mean() / seen.rate.mean():.0%} of this recording's "
+            "rate, which is taken away. Is it a recording of this camera with the lens covered?"
         )
     typical = float(np.median(seen.rate)) or math.inf
     for name, error, of in (
