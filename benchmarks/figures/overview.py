@@ -14,6 +14,7 @@ from spikerec.weights.shipped import DEFAULT_MODEL
 
 #: Filters of the table of results, by the labels of their records.
 FILTERS = {
+    "Hann": "`hann`",
     "TFP (31)": "TFP, 31 readouts",
     "TFP (41)": "TFP, 41 readouts",
     "TFI": "TFI",
