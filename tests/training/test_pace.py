@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
 from datetime import timedelta
 from types import SimpleNamespace
@@ -61,6 +63,29 @@ def test_the_first_limit_counts() -> None:
     pace.begin(endless)
     assert pace.seconds_left(endless) == pytest.approx(60, abs=1)
     assert Pace().seconds_left(trainer_of(10_000_000, 1, timer)) == pytest.approx(60, abs=1)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_log_has_a_line_of_progress_every_minute(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+    monkeypatch.setattr(time, "monotonic", itertools.count(step=7.5).__next__)  # at each batch
+    caplog.set_level("INFO", "spikerec")
+    trainer = L.Trainer(
+        **{"accelerator": "cpu", "limit_train_batches": 20, "limit_val_batches": 20},
+        **{"logger": False, "enable_checkpointing": False, "max_epochs": 1},
+        **{"enable_model_summary": False, "num_sanity_val_steps": 0},
+        callbacks=[Progress()],
+    )
+    trainer.fit(BoringModel())
+    lines = [record.message for record in caplog.records if " of 20" in record.message]
+    assert bool(lines) is not is_terminal
+    if lines:
+        assert re.fullmatch(r"epoch 0: batch \d+ of 20; the run has 0:0\d:\d\d left", lines[0])
+        assert re.match(r"epoch 0: validation batch \d+ of 20", lines[-1])
+        assert len(lines) < 20
 
 
 class Noted(Callback):

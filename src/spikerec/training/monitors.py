@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 #: Validation scores in the line printed for an epoch, with their units.
 SCORES = (("val/psnr", " dB"), ("val/loss", ""))
 
+#: Seconds from one line of progress to the next.
+LINE_SECONDS = 60.0
+
 #: A moment: on the host's clock, or in the device's queue, which is not waited for.
 Moment = float | torch.cuda.Event
 
@@ -221,19 +224,62 @@ def _between(earlier: Moment, later: Moment) -> float:
 class Progress(RichProgressBar):
     """The epoch's batches and time left, the time that the whole run has left, loss and PSNR.
 
-    Nothing is drawn where there is no terminal to draw on.
+    Where there is no terminal to draw on, a line is logged every minute instead.
     """
 
     def __init__(self) -> None:
         super().__init__(leave=False)
         self._pace = Pace()
-        if not sys.stdout.isatty():
+        self._told = 0.0
+        self._is_drawn = sys.stdout.isatty()
+        if not self._is_drawn:
             self.disable()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the bar and the clock."""
         self._pace.begin(trainer)
+        self._told = time.monotonic()
         super().on_train_start(trainer, pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's signature)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Advance the bar, or log where training is."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._tell(trainer, "batch", batch_idx, trainer.num_training_batches)
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's signature)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Advance the bar, or log where validation is."""
+        super().on_validation_batch_end(
+            trainer, pl_module, outputs, batch, batch_idx, dataloader_idx
+        )
+        count = trainer.num_val_batches[dataloader_idx]
+        self._tell(trainer, "validation batch", batch_idx, count)
+
+    def _tell(self, trainer: L.Trainer, what: str, index: int, count: float) -> None:
+        now = time.monotonic()
+        if self._is_drawn or not trainer.is_global_zero or now - self._told < LINE_SECONDS:
+            return
+        self._told = now
+        left = self._pace.seconds_left(trainer)
+        _log.info(
+            "epoch %d: %s %d of %s%s",
+            *(trainer.current_epoch, what, index + 1, count),
+            f"; the run has {clock(left)} left" if left else "",
+        )
 
     def configure_columns(self, trainer: L.Trainer) -> list[Any]:
         """Narrow columns, so that a line of 80 signs has room for the figures."""
