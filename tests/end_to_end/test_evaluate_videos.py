@@ -133,7 +133,7 @@ def test_python_gives_the_record_of_the_command_line(folder: Path) -> None:
 
 def test_of_a_set_made_with_other_settings_the_motion_is_not_known(folder: Path) -> None:
     other = VideoClips(folder / "data", scenes={"test": 2}, images_per_scene=IMAGES, seed=1)
-    (clip, _) = other.clips("test")
+    (clip, _) = made(folder).clips("test")
     assert other.scene("test", clip) is None
     assert made(folder).scene("test", clip) is not None
 

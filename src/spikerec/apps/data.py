@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 #: Samples that are fetched into the folder of a data set with a layout of its own.
 SAMPLES = {"reds-samples": "reds"}
-#: Mark of the pictures that are drawn here, which alone are replaced.
-SOFTWARE = "spikerec data"
+#: Statement in the pictures that are drawn here, which alone are replaced.
+DRAWN = {"drawn_by": "spikerec data"}
 
 
 def main(arguments: list[str]) -> None:
@@ -314,12 +315,11 @@ def _check_picture(output: Path) -> None:
 
 def _is_drawn(path: Path) -> bool:
     """True for a picture of `_save`."""
-    from PIL import Image
+    from spikerec.streaming.about import read_about
 
     try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            return picture.info.get("Software") == SOFTWARE
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return read_about(path) == DRAWN
+    except DataError:
         return False
 
 
@@ -328,10 +328,11 @@ def _save(console: Console, picture: object, output: Path) -> None:
     from PIL.PngImagePlugin import PngInfo
 
     from spikerec.spikes.files import atomic_path
+    from spikerec.streaming.sinks.marks import ABOUT_TAG
 
     assert isinstance(picture, Image.Image)
     about = PngInfo()
-    about.add_text("Software", SOFTWARE)
+    about.add_text(ABOUT_TAG, json.dumps(DRAWN))
     try:
         with atomic_path(output) as temporary:
             picture.save(temporary, "PNG", pnginfo=about)
