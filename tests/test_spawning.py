@@ -31,7 +31,11 @@ def write(split, index):
     Path(f"{split}-{index}").write_text(str(os.getpid()))
 
 
-write_set(Path("made"), {"seed": 0}, {"train": 4}, write, processes=2)
+def has(split, index):
+    return Path(f"{split}-{index}").exists()
+
+
+write_set(Path("made"), {"seed": 0}, {"train": 4}, has, write, processes=2)
 spikes = np.random.default_rng(0).integers(0, 2, (60, 8, 8), dtype=np.uint8)
 settings = {"stride": 1, "device": "cpu", "batch_size": 1}
 one, two = (

@@ -23,7 +23,7 @@ def packed(content: object) -> bytes:
     """Pickle an object for a process of our own; classes and functions of the program by value.
 
     Raises:
-        PicklingError, AttributeError, TypeError: one of `UNSENDABLE`, by what cannot be sent.
+        PicklingError: or another of `UNSENDABLE`: the object holds what cannot be sent.
     """
     data: bytes = cloudpickle.dumps(content)
     return data

@@ -9,7 +9,7 @@ import torch
 
 from spikerec.errors import ConfigError, DataError, InputError
 from spikerec.simulation import SourceImage, deal_images, write_set
-from spikerec.simulation.synthesise import CARD, UNFINISHED_CARD
+from spikerec.simulation.synthesise import CARD, UNFINISHED_CARD, HasScene, WriteScene
 
 SCENES = {"train": 3, "val": 1}
 
@@ -17,9 +17,16 @@ SCENES = {"train": 3, "val": 1}
 def write(root: Path, split: str, index: int) -> None:
     """Write a scene of one byte; by which process, its name tells."""
     path = root / split / str(index)
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(str(os.getpid()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(str(os.getpid()))
+
+
+def has(root: Path, split: str, index: int) -> bool:
+    return (root / split / str(index)).is_file()
+
+
+def functions(root: Path) -> tuple[HasScene, WriteScene]:
+    return partial(has, root), partial(write, root)
 
 
 def die(split: str, index: int) -> None:
@@ -50,7 +57,7 @@ def test_an_interrupted_set_is_recognised_and_continued(tmp_path: Path) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
-    make = partial(write_set, tmp_path, {"seed": 1}, SCENES, partial(write, tmp_path))
+    make = partial(write_set, tmp_path, {"seed": 1}, SCENES, *functions(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         make(progress=stop_after_two)
     assert not (tmp_path / CARD).exists()
@@ -62,17 +69,21 @@ def test_an_interrupted_set_is_recognised_and_continued(tmp_path: Path) -> None:
 
 
 def test_a_finished_set_is_left_alone(tmp_path: Path) -> None:
-    make = partial(write_set, tmp_path, {"seed": 1}, SCENES, partial(write, tmp_path))
+    make = partial(write_set, tmp_path, {"seed": 1}, SCENES, *functions(tmp_path))
     card = make()
     calls: list[int] = []
     assert make(progress=lambda done, _: calls.append(done)) == card
     assert calls == []
+    (tmp_path / "val/0").unlink()
+    make(progress=lambda done, _: calls.append(done))
+    assert calls == [4]
+    assert len(written(tmp_path)) == 4
 
 
 def test_another_set_is_not_mixed_in(tmp_path: Path) -> None:
-    write_set(tmp_path, {"seed": 1, "light": 0.4}, SCENES, partial(write, tmp_path))
+    write_set(tmp_path, {"seed": 1, "light": 0.4}, SCENES, *functions(tmp_path))
     with pytest.raises(DataError, match=r"another set \(it differs in light\)"):
-        write_set(tmp_path, {"seed": 1, "light": 0.6}, SCENES, partial(write, tmp_path))
+        write_set(tmp_path, {"seed": 1, "light": 0.6}, SCENES, *functions(tmp_path))
 
 
 @pytest.mark.slow  # two processes start
@@ -82,7 +93,7 @@ def test_processes_share_the_scenes_of_a_set(tmp_path: Path) -> None:
         tmp_path,
         {"seed": 1},
         SCENES,
-        partial(write, tmp_path),
+        *functions(tmp_path),
         processes=2,
         progress=lambda *done: calls.append(done),
     )
@@ -93,9 +104,9 @@ def test_processes_share_the_scenes_of_a_set(tmp_path: Path) -> None:
 @pytest.mark.slow  # two processes start
 def test_a_process_that_dies_leaves_a_set_to_continue(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="continues where it stopped"):
-        write_set(tmp_path, {"seed": 1}, SCENES, die, processes=2)
+        write_set(tmp_path, {"seed": 1}, SCENES, partial(has, tmp_path), die, processes=2)
     assert (tmp_path / UNFINISHED_CARD).is_file()
-    write_set(tmp_path, {"seed": 1}, SCENES, partial(write, tmp_path))
+    write_set(tmp_path, {"seed": 1}, SCENES, *functions(tmp_path))
     assert len(written(tmp_path)) == 4
 
 
@@ -116,4 +127,4 @@ def test_each_split_needs_a_photograph() -> None:
 @pytest.mark.parametrize("scenes", [{}, {"train": 0}])
 def test_a_set_without_scenes_is_refused(tmp_path: Path, scenes: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="at least one split"):
-        write_set(tmp_path, {}, scenes, partial(write, tmp_path))
+        write_set(tmp_path, {}, scenes, *functions(tmp_path))

@@ -347,9 +347,7 @@ class Photos(MadeSet):
             is_card(self.root / name, self._settings(), but=("photographs",))
         if self.own is None and self.sources is not None:
             fetch_photographs(self.sources, groups=self.groups, report=report)
-        write_set(
-            self.root, self._card(), self.written, self._write, has=self._has, progress=progress
-        )
+        write_set(self.root, self._card(), self.written, self._has, self._write, progress=progress)
         _deal.cache_clear()
 
     @property
@@ -361,18 +359,18 @@ class Photos(MadeSet):
         """The photographs of each split."""
         return _deal(self.sources, self.own, self.groups)
 
-    def _layout(self) -> SREDSLayout | StreamLayout:
+    def _places(self) -> SREDSLayout | StreamLayout:
         if self.layout == "sreds":
             return SREDSLayout(self.root, self.light_scale[0], self.readouts_per_image)
         return StreamLayout(self.root)
 
     def _has(self, split: str, index: int) -> bool:
-        return self._layout().has(split, _scene_name(index))
+        return self._places().has(split, _scene_name(index))
 
     def _write(self, split: str, index: int) -> None:
         images = [one.image for one in self._shares()[split]]
         recording = self.recording(images, f"{split}/{index}")
-        self._layout().write(split, _scene_name(index), recording)
+        self._places().write(split, _scene_name(index), recording)
 
     @checked
     def recording(

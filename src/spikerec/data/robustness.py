@@ -231,14 +231,8 @@ class Robustness(MadeSet):
             DataError: the folder holds another set.
         """
         del report
-        write_set(
-            self.root,
-            self._card(),
-            {"test": self.scenes},
-            self._write,
-            has=self._has,
-            progress=progress,
-        )
+        scenes = {"test": self.scenes}
+        write_set(self.root, self._card(), scenes, self._has, self._write, progress=progress)
         _photographs.cache_clear()
 
     @property

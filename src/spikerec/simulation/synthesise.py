@@ -35,7 +35,7 @@ CARD_VERSION = 2  # of what is drawn and how it is written: raise it when either
 SCENES_A_PROCESS = 24
 
 Progress = Callable[[int, int], None]
-#: Writes the scene of a split and a number, unless it is there.
+#: Writes the scene of a split and a number.
 WriteScene = Callable[[str, int], None]
 #: True if the scene of a split and a number is there.
 HasScene = Callable[[str, int], bool]
@@ -46,9 +46,9 @@ def write_set(
     root: Path,
     card: Mapping[str, Any],
     scenes: Mapping[str, int],
+    has: HasScene,
     write: WriteScene,
     *,
-    has: HasScene | None = None,
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -58,8 +58,8 @@ def write_set(
         root: folder of the set; made if need be.
         card: all that decides what is written.
         scenes: split → number of scenes.
+        has: tells which of them are there.
         write: writes one of them; several processes call copies of it.
-        has: tells which of them are there; None: a set that was finished has all.
         processes: that write; None: one for each core, where there are scenes enough.
         progress: called with (scenes done, scenes in all), also for those that were there.
 
@@ -79,10 +79,7 @@ def write_set(
     with lock_folder(root, wait=True):
         is_finished = is_card(root / CARD, card)
         every = [(split, index) for split, count in scenes.items() for index in range(count)]
-        if has is None:
-            wanted = [] if is_finished else every
-        else:
-            wanted = [scene for scene in every if not has(*scene)]
+        wanted = [scene for scene in every if not has(*scene)]
         if is_finished and not wanted:
             return root / CARD
         if not is_finished and not is_card(root / UNFINISHED_CARD, card):

@@ -231,8 +231,7 @@ class Progress(RichProgressBar):
         super().__init__(leave=False)
         self._pace = Pace()
         self._told = 0.0
-        self._is_drawn = sys.stdout.isatty()
-        if not self._is_drawn:
+        if not sys.stdout.isatty():
             self.disable()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -271,7 +270,7 @@ class Progress(RichProgressBar):
 
     def _tell(self, trainer: L.Trainer, what: str, index: int, count: float) -> None:
         now = time.monotonic()
-        if self._is_drawn or not trainer.is_global_zero or now - self._told < LINE_SECONDS:
+        if self.is_enabled or not trainer.is_global_zero or now - self._told < LINE_SECONDS:
             return
         self._told = now
         left = self._pace.seconds_left(trainer)

@@ -66,7 +66,11 @@ def fetch(name: str, announce: Announce, check: Check, progress: Progress | None
 def fetch_for_metrics(
     announce: Announce, check: Check, progress: Progress | None = None
 ) -> list[Path]:
-    """Get all weights of metrics; see `fetch`."""
+    """Get all weights of metrics; see `fetch`.
+
+    Raises:
+        FetchError: some cannot be had; those before them are here.
+    """
     listed = [one for one in list_weights() if not one.entry.is_for_losses]
     with _Fetching(announce, check, progress) as fetching:
         for one in listed:
