@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pytest
 from torch import Tensor
@@ -114,6 +115,26 @@ def test_a_notebook_evaluates_with_objects_alone(tmp_path: Path) -> None:
     for roles in record.images.values():
         assert set(roles) == {"prediction", "target", "tfp"}
         assert all((tmp_path / "results" / image).exists() for image in roles.values())
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's, of a trainer of one's own
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_an_evaluation_into_a_log_says_where_it_is(
+    is_wanted: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("spikerec.training.pace.LINE_SECONDS", 0.0)
+    caplog.set_level("INFO", "spikerec")
+    trainer = L.Trainer(
+        **{"accelerator": "cpu", "logger": False, "enable_model_summary": False},  # type: ignore[arg-type]
+        enable_progress_bar=is_wanted,
+    )
+    network, protocol = build("model", "tfp", window=11), _protocol(psnr=PSNR)
+    evaluate(network, _reds(tmp_path), protocol, trainer=trainer, efficiency=None)
+    lines = [line for line in caplog.messages if line.startswith("reds: batch")]
+    assert lines == ([f"reds: batch {k} of 3" for k in (1, 2, 3)] if is_wanted else [])
 
 
 def test_a_record_says_how_much_of_each_sample_was_mirrored(tmp_path: Path) -> None:

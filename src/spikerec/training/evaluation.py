@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -25,6 +26,9 @@ from spikerec.training.callbacks import sample_pictures
 from spikerec.training.distributed import gather
 from spikerec.training.module import ReconstructionModule
 from spikerec.training.noise import without_noise
+from spikerec.training.pace import Lines
+
+_log = logging.getLogger(__name__)
 
 
 class ScoredSample(NamedTuple):
@@ -188,6 +192,7 @@ class KeptScores(Callback):
     def __init__(self, split: Split) -> None:
         self.split = split
         self.samples: SampleScores = {}
+        self._lines = Lines()
 
     def on_test_batch_end(
         self,
@@ -198,8 +203,11 @@ class KeptScores(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add a batch's."""
-        del trainer, module, batch, batch_idx, dataloader_idx
+        """Add a batch's; where there is no terminal, log every minute where the test is."""
+        del module, batch
+        if self._lines.is_due(trainer):
+            count = trainer.num_test_batches[dataloader_idx]
+            _log.info("%s: batch %d of %s", self.split.set_name, batch_idx + 1, count)
         windows = self.split.windows
         for key, scores in outputs["scores"].items():
             item = self.split.item(key)

@@ -23,15 +23,12 @@ from spikerec.kernels.devices import runs_ahead
 from spikerec.kinds import checked
 from spikerec.metrics import efficiency
 from spikerec.training.module import ReconstructionModule
-from spikerec.training.pace import Pace, clock
+from spikerec.training.pace import Lines, Pace, clock
 
 _log = logging.getLogger(__name__)
 
 #: Validation scores in the line printed for an epoch, with their units.
 SCORES = (("val/psnr", " dB"), ("val/loss", ""))
-
-#: Seconds from one line of progress to the next.
-LINE_SECONDS = 60.0
 
 #: A moment: on the host's clock, or in the device's queue, which is not waited for.
 Moment = float | torch.cuda.Event
@@ -230,14 +227,13 @@ class Progress(RichProgressBar):
     def __init__(self) -> None:
         super().__init__(leave=False)
         self._pace = Pace()
-        self._told = 0.0
+        self._lines = Lines()
         if not sys.stdout.isatty():
             self.disable()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the bar and the clock."""
         self._pace.begin(trainer)
-        self._told = time.monotonic()
         super().on_train_start(trainer, pl_module)
 
     def on_train_batch_end(
@@ -269,10 +265,8 @@ class Progress(RichProgressBar):
         self._tell(trainer, "validation batch", batch_idx, count)
 
     def _tell(self, trainer: L.Trainer, what: str, index: int, count: float) -> None:
-        now = time.monotonic()
-        if self.is_enabled or not trainer.is_global_zero or now - self._told < LINE_SECONDS:
+        if not self._lines.is_due(trainer):
             return
-        self._told = now
         left = self._pace.seconds_left(trainer)
         _log.info(
             "epoch %d: %s %d of %s%s",

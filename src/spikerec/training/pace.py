@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from datetime import timedelta
 
 import lightning as L
 from lightning.pytorch.callbacks import Timer
+
+#: Seconds from one line of progress to the next, where there is no terminal to draw a bar on.
+LINE_SECONDS = 60.0
 
 
 class Pace:
@@ -43,6 +47,24 @@ class Pace:
         if total < 0 or not math.isfinite(total) or done <= self._first:
             return None
         return (total - done) * (time.monotonic() - self._began) / (done - self._first)
+
+
+class Lines:
+    """Tells when the next line of progress is due in a log: every minute, by the first process."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def is_due(self, trainer: L.Trainer) -> bool:
+        """True once a minute; never on a terminal, which has a bar, or where none is wanted."""
+        bar = trainer.progress_bar_callback
+        if sys.stdout.isatty() or bar is None or not trainer.is_global_zero:
+            return False
+        now = time.monotonic()
+        if now - self._last < LINE_SECONDS:
+            return False
+        self._last = now
+        return True
 
 
 def clock(seconds: float) -> str:
