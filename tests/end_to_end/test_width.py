@@ -38,3 +38,4 @@ def test_the_leaderboard_fits_and_cuts_no_figure(
     assert "…" not in outcome.out
     assert "Fast (wide)" in outcome.out
     assert "photos_medium" in outcome.out
+    assert "rsir_stray" in outcome.out  # a word of a narrow column is whole

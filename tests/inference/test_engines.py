@@ -324,6 +324,14 @@ def test_auto_keeps_float32_where_the_loss_is_not_known() -> None:
     assert choose_precision(Fast(), torch.device("cpu"), "torch", "bf16") == "bf16"
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("name", ["tfp", "tfi", "hann"])
+def test_a_filter_is_computed_and_stated_in_float32(name: str, precision: str) -> None:
+    for engine in ("torch", "openvino"):
+        found = choose_precision(spikerec.load(name), torch.device("cpu"), engine, precision)
+        assert found == "float32"
+
+
 def test_the_command_takes_an_engine(tmp_path: Path) -> None:
     np.save(tmp_path / "bar.npy", moving())
     command = [sys.executable, "-m", "spikerec", "reconstruct", "bar.npy", "bar.png", "at=45"]

@@ -47,9 +47,13 @@ def choose_precision(
         engine: as in `ready`.
         precision: returned as it is, but for `auto`: the first of `int8` and `bf16` that the
             engine and the device are fast in and by which the weights lose less than 0.05 dB of
-            PSNR, else `float32`.
+            PSNR, else `float32`. A filter, which has no weights, is computed in `float32` whatever
+            is asked for.
         carry: windows through which a state comes, which is carried in `float32` alone.
     """
+    _check("precision", precision, ("auto", *get_args(Precision)))
+    if _is_filter(network):
+        return "float32"
     if precision != "auto":
         return precision
     if carry is not None:
@@ -142,6 +146,11 @@ def ready(
     return made if precision == "float32" else InPrecision(made, DTYPES[precision])
 
 
+def _is_filter(network: Network) -> bool:
+    """Whether a network has no weights."""
+    return next(network.parameters(), None) is None
+
+
 def _copied(network: Network) -> Network:
     """A copy whose tensors may be converted, also where the caller is in inference mode."""
     with torch.inference_mode(False), torch.no_grad():
@@ -149,8 +158,8 @@ def _copied(network: Network) -> Network:
 
 
 def _served(network: Network, engine: str, precision: str) -> Network:
-    if not any(True for _ in network.parameters()):
-        return network  # a filter: nothing to convert
+    if _is_filter(network):
+        return network  # nothing to convert
     if engine == "openvino":
         from spikerec.inference.engines.openvino import OpenVINO
 

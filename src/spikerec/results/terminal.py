@@ -61,6 +61,7 @@ def _terminal_view(
 def terminal_breakdowns(table: Table) -> Group:
     """The table of breakdowns, below its title: each level above its cause."""
     view = _plain_table()
+    view.padding = (0, 0)  # a column of space between columns, and more room for their words
     view.add_column("Method", overflow="fold", max_width=24)
     for column in table.columns:
         view.add_column(Text(column.title), overflow="fold")
