@@ -17,6 +17,7 @@ import yaml
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule, Windows
 from spikerec.data import photographs as catalogued
+from spikerec.data.clips import digest
 from spikerec.data.folds import make_folds
 from spikerec.data.photographs import (
     FIRST,
@@ -237,6 +238,58 @@ def test_files_of_two_scenes_are_told(tmp_path: Path, pictures: Path) -> None:
     clip = photos.clips("train")[1]
     with pytest.raises(DataError, match="files of two scenes are mixed"):
         clip.covariates_at(10)
+
+
+def swap(one: Path, other: Path) -> None:
+    held = one.rename(one.with_suffix(".held"))
+    other.rename(one)
+    held.rename(other)
+
+
+@pytest.mark.parametrize(
+    ("layout", "parts"),
+    [
+        ("streams", ("0000.dat", "0001.dat")),
+        ("streams", ("0000_images", "0001_images")),
+        ("streams", ("0000_images/00000001.png", "0000_images/00000003.png")),
+        ("sreds", ("0000/00000001.dat", "0001/00000001.dat")),
+        ("sreds", ("0000/00000002.png", "0001/00000002.png")),
+    ],
+)
+def test_files_that_changed_places_are_not_scored(
+    layout: str, parts: tuple[str, str], tmp_path: Path, pictures: Path
+) -> None:
+    photos = make(tmp_path / "set", pictures, layout=layout, light_scale=[0.4, 0.4])
+    fetch(photos)
+    digest(photos.clips("train"))
+    swap(*(next((tmp_path / "set").rglob(f"train*/**/{part}")) for part in parts))
+    with pytest.raises(DataError, match=r"simulation.yaml\): files of two scenes are mixed"):
+        digest(photos.clips("train"))
+
+
+def test_a_lost_image_of_an_interpolated_scene_is_told(tmp_path: Path, pictures: Path) -> None:
+    photos = make(tmp_path / "set", pictures, images_per_scene=10)
+    photos.style = SceneStyle(interpolated=1.0)
+    fetch(photos)
+    clip = photos.clips("test")[0]
+    clip.images[50].unlink()
+    (clip.images[50].parent / "00000001.png").write_bytes(b"another")
+    with pytest.raises(DataError, match="does not hold the images that were simulated"):
+        digest(photos.clips("test"))
+
+
+def test_a_scene_of_an_older_version_has_no_sums(tmp_path: Path, pictures: Path) -> None:
+    photos = make(tmp_path / "set", pictures)
+    fetch(photos)
+    before = digest(photos.clips("test"))
+    card = tmp_path / "set" / "test" / "0000.simulation.yaml"
+    content = yaml.safe_load(card.read_text())
+    assert set(content.pop("sha256")) == {"readouts", "images"}
+    card.write_text(yaml.safe_dump(content))
+    assert digest(photos.clips("test")) == before
+    card.write_text(yaml.safe_dump(content | {"sha256": ["x"]}))
+    with pytest.raises(DataError, match="sha256 must state a sum of readouts"):
+        digest(photos.clips("test"))
 
 
 def test_one_picture_twice_is_refused(tmp_path: Path, pictures: Path) -> None:

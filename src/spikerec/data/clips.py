@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from spikerec.kinds import checked
 from spikerec.parsing import shown
 from spikerec.simulation.known import Known, read_known
 from spikerec.simulation.layers import LayeredScene
+from spikerec.simulation.sums import ReadoutSum, sum_of_images
 from spikerec.spikes import Geometry, SpikeStream
 from spikerec.spikes.folders import in_order
 from spikerec.spikes.geometry import check_light_scale
@@ -34,6 +35,9 @@ from spikerec.spikes.geometry import check_light_scale
 _log = logging.getLogger(__name__)
 
 SplitName = Literal["train", "val", "test"]
+
+#: Readouts that are held at once to be summed.
+READOUTS_AT_ONCE = 64
 
 #: Condition that states the class of what a clip shows.
 LABEL = "label"
@@ -162,6 +166,33 @@ class Clip:
         if "motion" in self.covariates:
             source = "stated"
         return {"motion_source": source, "noise": known.noise, **self.conditions}
+
+    def check_written(self) -> None:
+        """Refuse readouts or images that are not those that a simulation wrote.
+
+        Nothing is known of a clip that was not simulated, or by an older version.
+
+        Raises:
+            DataError: a file was changed or left out, or is that of another scene.
+        """
+        sums = self._known().sums
+        if not sums:
+            return
+        total = ReadoutSum()
+        with self.open() as stream:
+            for start in range(0, stream.num_readouts, READOUTS_AT_ONCE):
+                total.add(stream[start : start + READOUTS_AT_ONCE])
+        if total.hexdigest() != sums["readouts"]:
+            self._refuse(f"{self.files[0]} does not hold the readouts that were simulated")
+        folders = {path.parent for path in self.images.values()}
+        if any(sum_of_images(folder) != sums["images"] for folder in folders):
+            self._refuse(f"{min(folders)} does not hold the images that were simulated")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise DataError(
+            f"{what} (their checksum is in {self.card}): files of two scenes are mixed, or one "
+            "is missing or was changed. Copy the scene again, or remove it and make it again."
+        )
 
     def _known(self) -> Known:
         """Facts that the card of a simulated clip states; none without one.
@@ -330,9 +361,14 @@ def report_alone(paths: Sequence[Path], name: str) -> None:
 
 
 def digest(clips: Iterable[Clip]) -> str:
-    """SHA-256 of all streams and images of the clips, independent of where they lie."""
+    """SHA-256 of all streams and images of the clips, independent of where they lie.
+
+    Raises:
+        DataError: a simulated clip that is not as it was written.
+    """
     total = hashlib.sha256()
     for clip in clips:
+        clip.check_written()
         total.update(f"{clip.name}|{clip.light_scale}|{clip.geometry}".encode())
         for key_readout, path in clip.images.items():
             total.update(f"{key_readout}|{_file_digest(path)}".encode())

@@ -147,7 +147,7 @@ def ready(
 
 
 def _is_filter(network: Network) -> bool:
-    """Whether a network has no weights."""
+    """True if a network has no weights."""
     return next(network.parameters(), None) is None
 
 

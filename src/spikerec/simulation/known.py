@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -23,6 +23,7 @@ from spikerec.simulation.cards import (
     read_card,
 )
 from spikerec.simulation.layout import MOTION
+from spikerec.simulation.sums import SUMS
 from spikerec.spikes.geometry import is_number
 
 UNKNOWN = "unknown"
@@ -41,12 +42,15 @@ class Known:
         motion: mean length of the exact flow at each image, in pixels a readout; empty if unknown.
         readouts_per_image: readouts from one image to the next.
         light_scale: of the camera; None if unknown.
+        sums: checksums of its `readouts` and `images` (see `spikerec.simulation.sums`); empty if
+            unknown.
     """
 
     noise: str = UNKNOWN
     motion: tuple[float, ...] = ()
     readouts_per_image: int = 1
     light_scale: float | None = None
+    sums: Mapping[str, str] = field(default_factory=dict)
 
     def motion_at(self, readout: int) -> float | None:
         """Motion at a readout, linear between two images; None where it is not known."""
@@ -86,12 +90,17 @@ def _read_known(card: Path, _state: tuple[int, int] | None) -> Known:
             f"{card}: readouts_per_image must be a whole number from 1 to {MOST_READOUTS:,}, found "
             f"{shown(step)}."
         )
+    sums = content.get(SUMS, {})
+    if not isinstance(sums, dict) or (sums and set(sums) != {"readouts", "images"}):
+        raise DataError(
+            f"{card}: {SUMS} must state a sum of readouts and one of images, found {shown(sums)}."
+        )
     noise, light_scale = UNKNOWN, None
     if isinstance(camera, Mapping):
         noise, light_scale = noise_label(camera), camera.get("light_scale")
     if not is_number(light_scale):
         light_scale = None
-    return Known(noise, tuple(map(float, motion)), step, light_scale)
+    return Known(noise, tuple(map(float, motion)), step, light_scale, sums)
 
 
 def _is_motion(value: object) -> bool:

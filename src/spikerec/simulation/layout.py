@@ -9,7 +9,8 @@ scene's intensity at the first of them: image j, counted from 0, belongs to read
 SSIR pairs them; STIR's code takes readout 20j − 1 as the key of image j.
 
 Camera, seed and key readouts stand beside the spikes, in `simulation.yaml` (`NAME.simulation.yaml`
-for a single file), and the mean motion at each image where the scene's is exact.
+for a single file), with checksums of readouts and images (`spikerec.simulation.sums`), and the mean
+motion at each image where the scene's is exact.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from spikerec.simulation.cards import (
 from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.images import write_colour, write_grey
 from spikerec.simulation.layers import Filmed, LayeredScene, Scene
+from spikerec.simulation.sums import SUMS, ReadoutSum, sum_of_images
 from spikerec.spikes.dat import encode_readouts
 from spikerec.spikes.files import Unfinished, atomic_path, lock_output, make_folder, sync
 from spikerec.spikes.geometry import Geometry, Sidecar, write_sidecar
@@ -145,10 +147,16 @@ class Recording:
             **({"source": dict(self.source)} if self.source else {}),
         }
 
-    def full_card(self) -> dict[str, Any]:
-        """The settings, and the motion that follows from them."""
+    def full_card(self, readouts: str, images: str) -> dict[str, Any]:
+        """The settings, and what follows from them.
+
+        Args:
+            readouts: checksum of the stream that was written.
+            images: checksum of its images.
+        """
         motion = self.motion()
-        return self.card() | ({} if motion is None else {MOTION: motion})
+        moved = {} if motion is None else {MOTION: motion}
+        return self.card() | {SUMS: {"readouts": readouts, "images": images}} | moved
 
 
 @checked
@@ -284,7 +292,8 @@ def written_before(target: Path, recording: Recording, *, overwrite: bool = Fals
     if not target.exists() or not card.is_file():
         return False
     found, own = concise(read_card(card), card), concise(recording.card(), card)
-    found.pop(MOTION, None)
+    for result in (MOTION, SUMS):
+        found.pop(result, None)
     differing = differences(found, own)
     if differing and not overwrite:
         raise DataError(
@@ -343,15 +352,17 @@ def _write_stream(
             raise DataError(f"{target} exists already: name another output.")
 
     def readouts() -> Iterator[np.ndarray]:
+        total = ReadoutSum()
         with atomic_path(images) as partial:
             partial.mkdir()
             for index, (part, image) in enumerate(recording.parts(), start=1):
                 _write_image(partial, index, image)
+                total.add(part)
                 if on_image is not None:
                     on_image()
                 yield part
             path.unlink(missing_ok=True)  # a card beside it would state how it was made
-            write_card(card, recording.full_card())
+            write_card(card, recording.full_card(total.hexdigest(), sum_of_images(partial)))
             if replaces:
                 shutil.rmtree(images)
 
@@ -380,13 +391,16 @@ def _write_image(folder: Path, index: int, image: Tensor | None) -> None:
 def _write_parts(folder: Path, recording: Recording, on_image: Callable[[], None] | None) -> None:
     for part in ("spikes", "images"):
         (folder / part).mkdir(parents=True)
+    total = ReadoutSum()
     for index, (readouts, image) in enumerate(recording.parts(), start=1):
+        total.add(readouts)
         content = encode_readouts(readouts, recording.geometry).tobytes()
         (folder / "spikes" / f"{index:08d}.dat").write_bytes(content)
         _write_image(folder / "images", index, image)
         if on_image is not None:
             on_image()
-    write_card(folder / "spikes" / CARD, recording.full_card())
+    sums = total.hexdigest(), sum_of_images(folder / "images")
+    write_card(folder / "spikes" / CARD, recording.full_card(*sums))
 
 
 def _put(source: Path, target: Path) -> None:
