@@ -215,6 +215,15 @@ def test_image_of_another_size_names_the_file(clip: Clip) -> None:
         Windows([clip], window=5, margin=0)[0]
 
 
+def test_a_truth_that_was_written_anew_is_read_anew(clip: Clip) -> None:
+    before = Windows([clip], window=11, margin=0)[0]["target"]
+    path = clip.images[min(clip.images)]
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    np.testing.assert_allclose(
+        Windows([clip], window=11, margin=0)[0]["target"], 1 - before, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "I;16"])
 def test_a_truth_is_read_in_every_mode(clip: Clip, mode: str) -> None:
     levels = fake_image(21, 43)

@@ -9,7 +9,10 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from torch import Tensor
+from torch.nn import Parameter
 
 from spikerec.configs import build
 from spikerec.data import SpikeDataModule
@@ -23,7 +26,7 @@ from spikerec.results import Store, read_record
 from spikerec.results.boards import gather
 from spikerec.results.evaluation import evaluate
 from tests.end_to_end.command import Command
-from tests.fakes import fake_reds, fake_spikes, write_dat
+from tests.fakes import fake_reds, fake_spikes, write_dat, write_image
 
 
 def _protocol(**metrics: object) -> Protocol:
@@ -278,3 +281,47 @@ def test_times_follow_only_records_of_the_same_method_and_data(tmp_path: Path) -
     assert store.now("tfp", "reds") == "2099-01-01T00:00:00.000001+00:00"
     assert store.now("tfp", "sreds") < "2099"
     assert store.now("tf", "reds") < "2099"
+
+
+class Scaled(Network):
+    def __init__(self) -> None:
+        super().__init__(window=11, output_scale=1.0)
+        self.gain = Parameter(torch.ones(1))
+
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        return Reconstruction(self.gain * spikes.float().mean(1, keepdim=True))
+
+
+class Squared(Scaled):
+    def forward(self, spikes: Tensor) -> Reconstruction:
+        return Reconstruction(super().forward(spikes).image ** 2)
+
+
+def test_networks_of_equal_weights_are_rows_of_their_own(tmp_path: Path) -> None:
+    data, protocol = _reds(tmp_path), _protocol(psnr=PSNR)
+    changed = Scaled()
+    changed.power = 3.0  # type: ignore[assignment]
+    records = [
+        evaluate(network, data, protocol, efficiency=None)[0]
+        for network in (Scaled(), Squared(), changed, Scaled())
+    ]
+    assert len({record.weights.digest for record in records}) == 1
+    (board,), problems = gather(records)
+    assert (len(board.rows), problems) == (3, [])
+
+
+def test_what_changed_is_scored_again(tmp_path: Path) -> None:
+    data, protocol = _reds(tmp_path), _protocol(psnr=PSNR)
+
+    def scored(network: Network) -> int:
+        return len(
+            evaluate(network, data, protocol, tmp_path / "out", efficiency=None, again=False)
+        )
+
+    assert [scored(one()) for one in (Scaled, Scaled, Squared, Squared)] == [1, 0, 1, 0]
+    truth = min((tmp_path / "reds" / "test").rglob("*.png"))
+    write_image(truth, 255 - np.asarray(Image.open(truth)))
+    assert [scored(one()) for one in (Scaled, Scaled)] == [1, 0]
+    newest = max(Store(tmp_path / "out").read_all().records, key=lambda record: record.created)
+    fresh = evaluate(Scaled(), data, protocol, efficiency=None)[0]
+    assert newest.samples == fresh.samples

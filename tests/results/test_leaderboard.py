@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -67,6 +68,17 @@ def test_records_are_taken_as_objects_and_an_ellipsis_adds_nothing() -> None:
     for wrong in (3, [record, 3]):
         with pytest.raises(SpikerecError, match=r"records must be"):
             leaderboard(wrong)  # type: ignore[arg-type]
+
+
+def test_a_board_says_what_it_left_out() -> None:
+    record = make_record("STIR")
+    other = make_record("WGSE")
+    other = replace(other, dataset=replace(other.dataset, digest="e" * 64))
+    board = leaderboard([record, other])
+    told = f"left out of {board.boards[0].name}: data digest is"
+    for text in (repr(board), board._repr_html_()):
+        assert told in text
+    assert "left out" not in leaderboard(record)._repr_html_()
 
 
 def test_the_same_records_give_the_same_tables(tmp_path: Path) -> None:

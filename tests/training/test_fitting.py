@@ -541,3 +541,23 @@ def test_a_rate_that_is_no_number_is_named_before_data_are_made(
     monkeypatch.setattr(SpikeDataModule, "prepare_data", lambda _self: pytest.fail("data are made"))
     with pytest.raises(ConfigError, match=r"lr must be a number, found '\.inf'"):
         train(folder=tmp_path / "run", optimizer=partial(torch.optim.Adam, lr=".inf"))
+
+
+def test_a_network_changed_by_hand_is_another_run(
+    train: Callable[..., Run], tmp_path: Path
+) -> None:
+    folder = tmp_path / "own"
+    train(Mine(), folder=folder)
+    train(Mine(), folder=folder)
+    frozen = Mine()
+    frozen.first.weight.requires_grad_(False)
+    set_later = Mine()
+    set_later.gain = 3.0  # type: ignore[assignment]
+    for changed, told in (
+        (frozen, "parameters that are not trained"),
+        (set_later, "attributes of the network"),
+    ):
+        before = [one.clone() for one in changed.parameters()]
+        with pytest.raises(ConfigError, match=told):
+            train(changed, folder=folder)
+        assert all(map(torch.equal, before, changed.parameters()))

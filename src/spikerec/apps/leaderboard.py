@@ -21,6 +21,7 @@ from spikerec.results.formats import (
     csv_rows,
     latex,
     markdown,
+    reasons_of,
     slug,
 )
 from spikerec.results.page import render
@@ -34,8 +35,6 @@ from spikerec.results.terminal import (
     terminal_training,
 )
 from spikerec.spikes.files import atomic_path
-
-MOST_PRINTED = 20  # problems; the page lists more
 
 
 def run(config: DictConfig) -> None:
@@ -68,7 +67,7 @@ def run(config: DictConfig) -> None:
     rows = csv_rows(boards, stands)
     published = [reference_table(reference) for reference in references()]
     files = {
-        "leaderboard.md": markdown([*board_tables(boards, stands), *published]),
+        "leaderboard.md": markdown([*board_tables(boards, stands), *published], problems),
         "leaderboard.csv": comma_separated(rows),
         **{name: latex(board, stands) for name, board in _tex_names(boards).items()},
         "leaderboard.html": render(
@@ -169,7 +168,5 @@ def _report(problems: list[Problem], console: Console) -> None:
     """Print what was left out, by name."""
     if problems:
         console.print(f"Records left out: {len(problems)}", style="yellow")
-    for problem in problems[:MOST_PRINTED]:
-        console.print(f"  {problem.reason}", style="yellow", markup=False, soft_wrap=True)
-    if len(problems) > MOST_PRINTED:
-        console.print(f"  … and {len(problems) - MOST_PRINTED} more", style="yellow")
+    for reason in reasons_of(problems):
+        console.print(f"  {reason}", style="yellow", markup=False, soft_wrap=True)

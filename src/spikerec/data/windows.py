@@ -307,7 +307,7 @@ class Windows(Dataset[dict[str, Any]]):
         path = self.clips[index].images.get(key_readout)
         if path is None:
             return None
-        image = _cached_image(path)
+        image = _image(path)
         _check_size(image, self.streams[index], path)
         return image
 
@@ -390,8 +390,15 @@ def _to_bytes(bits: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     return np.pad(bits, ((0, 0), (0, 0), (0, count - bits.shape[-1])))
 
 
+def _image(path: Path) -> NDArray[np.float32]:
+    """A true image; that of a file which was read before is kept until the file changes."""
+    state = path.stat() if path.exists() else None
+    return _kept_image(path, state and (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
 @lru_cache(maxsize=64)
-def _cached_image(path: Path) -> NDArray[np.float32]:
+def _kept_image(path: Path, _state: tuple[int, int, int] | None) -> NDArray[np.float32]:
+    """The image of a file that was written at a time, of a size, in a place of the disk."""
     image: NDArray[np.float32] = read_grey(path).numpy()
     return image
 

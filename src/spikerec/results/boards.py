@@ -9,7 +9,9 @@ of the definition which prepares images plainly (`spikerec.results.parts.PLAIN`)
 for new comparisons where several do; all others are named with their protocol, also where they are
 alone. A metric that was unavailable has no definition of its own beside one that was measured.
 
-**What a row is.** One set of weights, by digest; of a method without weights, one configuration.
+**What a row is.** One set of weights, by digest, in one network: of two networks of one's own with
+equal weights, and of one whose code was edited, each is a row (`spikerec.own_code`). Of a method
+without weights, one configuration.
 Evaluations in which a state was carried from window to window, or that another engine or precision
 computed, are rows of their own.
 Evaluations of one row are shown as one (`spikerec.results.rows`), and those of the folds of a
@@ -33,7 +35,7 @@ from spikerec.results.facts import Column, facts_of
 from spikerec.results.folds import merge_folds
 from spikerec.results.labels import LabelFacts, unique_labels
 from spikerec.results.parts import Definition
-from spikerec.results.record import Record
+from spikerec.results.record import OWN_CODE, Record
 from spikerec.results.rows import Metric, Row
 from spikerec.results.store import Problem
 from spikerec.spelling import metric_title
@@ -188,16 +190,20 @@ def gather(
 def row_key(record: Record) -> Hashable:
     """The weights' digest; for a method without weights, its name and its arguments.
 
-    How a state was carried belongs to it, and what computed the images in which numbers.
+    A network's own code belongs to it, how a state was carried, and what computed the images in
+    which numbers.
     """
+    code = record.code.get(OWN_CODE)
+    code = code if isinstance(code, str) else None  # whatever a record of others holds there
     if record.weights.digest is not None:
-        return "weights", record.weights.digest, record.carry, record.engine, record.precision
+        carried = record.carry, record.engine, record.precision
+        return "weights", record.weights.digest, code, *carried
     model = record.config.get("model", record.label)
     if isinstance(model, Mapping):  # of the class, only its arguments can move the result
         model = {
             RENAMED.get(f"model.{k}", f"model.{k}"): v for k, v in model.items() if k != "_target_"
         }
-    return "method", record.method, json.dumps(model, sort_keys=True, default=str)
+    return "method", record.method, code, json.dumps(model, sort_keys=True, default=str)
 
 
 def _check_choice(

@@ -27,10 +27,11 @@ from spikerec.metrics.alignment import needs_target
 from spikerec.metrics.efficiency import measure
 from spikerec.models.base import Network, default_label
 from spikerec.models.carrying import Carry, hop_of
+from spikerec.own_code import own_digest
 from spikerec.results.folds import Fold, fold_of, with_fold
 from spikerec.results.parts import DatasetInfo, ProtocolInfo, Samples, WeightsInfo
 from spikerec.results.provenance import code_revision, environment
-from spikerec.results.record import Record
+from spikerec.results.record import OWN_CODE, Record
 from spikerec.results.store import Store, scan
 from spikerec.results.videos import as_clips
 from spikerec.simulation.known import UNKNOWN
@@ -321,11 +322,11 @@ def evaluated_sets(
     network: Network,
     protocol: Protocol,
     data: SpikeDataModule,
-    split: str,
+    split: SplitName,
     engine: str = "torch",
     precision: str = "float32",
 ) -> set[str]:
-    """Names of the sets that these very weights were evaluated on under the protocol.
+    """Names of the sets that these very weights were evaluated on, as they are, under the protocol.
 
     Args:
         results: folder of records; may be absent.
@@ -336,18 +337,22 @@ def evaluated_sets(
         engine: see `evaluate`.
         precision: see `evaluate`.
     """
-    folder, own = Path(results), digest(network.state_dict())
+    folder, own, code = Path(results), digest(network.state_dict()), own_digest(network)
     records = scan([folder]) if folder.is_dir() else ()
     folds = {one.name: _fold(one) for one in data.sets.values()}
-    return {
-        record.dataset.name
+    keys = {one.name: key for key, one in data.sets.items()}
+    known = {
+        (record.dataset.name, record.dataset.digest)
         for record in records
         if isinstance(record, Record)
         and (record.weights.digest, record.protocol.digest) == (own, protocol.digest)
         and (record.dataset.split, record.carry) == (split, data.carry)
-        and fold_of(record) == folds.get(record.dataset.name)
+        and record.dataset.name in keys
+        and fold_of(record) == folds[record.dataset.name]
         and (record.engine, record.precision) == (engine, precision)
+        and record.code.get(OWN_CODE) == code
     }
+    return {name for name, content in known if data.digest(keys[name], split) == content}
 
 
 def _provenance(network: Network) -> dict[str, Any]:
@@ -364,7 +369,7 @@ def _provenance(network: Network) -> dict[str, Any]:
     return {
         "weights": weights,
         "training": _training(file),
-        "code": code_revision(),
+        "code": code_revision() | ({OWN_CODE: code} if (code := own_digest(network)) else {}),
         "environment": environment(),
     }
 

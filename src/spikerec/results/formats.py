@@ -13,6 +13,7 @@ from spikerec.results.boards import Board
 from spikerec.results.breakdown import breakdown_table, breakdowns, shown
 from spikerec.results.folds import weights_digests
 from spikerec.results.learning import learning_tables
+from spikerec.results.store import Problem
 from spikerec.results.tables import (
     EFFICIENCY,
     TRAINED,
@@ -28,6 +29,9 @@ from spikerec.results.trained import training_of
 
 #: Characters with which a spreadsheet begins a formula; those of full width in East Asia.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+#: Records left out whose reasons are listed; the page lists more.
+MOST_LISTED = 20
 
 SIGNS = (
     "≈: the best's lead over it is not significant (paired permutation test over scenes, "
@@ -51,9 +55,21 @@ def board_tables(boards: Sequence[Board], stands: Standings) -> list[Table]:
     return found
 
 
-def markdown(tables: Sequence[Table]) -> str:
-    """The tables as GitHub Markdown."""
-    return "\n\n".join(["# Leaderboard", LEGEND, *map(_markdown_table, tables)]) + "\n"
+def markdown(tables: Sequence[Table], problems: Sequence[Problem] = ()) -> str:
+    """The tables as GitHub Markdown, and below them what was left out, with the reasons."""
+    blocks = ["# Leaderboard", LEGEND, *map(_markdown_table, tables)]
+    if problems:
+        reasons = [f"- {_escape_markdown(one)}" for one in reasons_of(problems)]
+        blocks += [f"Records left out: {len(problems)}", "\n".join(reasons)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def reasons_of(problems: Sequence[Problem]) -> list[str]:
+    """The reasons why records were left out, a line each; of very many the first."""
+    lines = [problem.reason for problem in problems[:MOST_LISTED]]
+    if len(problems) > MOST_LISTED:
+        lines.append(f"… and {len(problems) - MOST_LISTED} more")
+    return lines
 
 
 def _markdown_table(table: Table) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from html import escape
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
@@ -12,7 +13,13 @@ import pandas as pd
 from spikerec.errors import ResultsError
 from spikerec.kinds import checked
 from spikerec.results.boards import Choice, gather
-from spikerec.results.formats import board_tables, comma_separated, csv_rows, markdown
+from spikerec.results.formats import (
+    board_tables,
+    comma_separated,
+    csv_rows,
+    markdown,
+    reasons_of,
+)
 from spikerec.results.page import render
 from spikerec.results.record import Record
 from spikerec.results.references import references
@@ -87,7 +94,7 @@ class Leaderboard:
         )
 
     def _markdown(self) -> str:
-        return markdown(board_tables(self.boards, self._stands))
+        return markdown(board_tables(self.boards, self._stands), self.problems)
 
     def _csv(self) -> str:
         return comma_separated(csv_rows(self.boards, self._stands))
@@ -97,8 +104,12 @@ class Leaderboard:
         return self._markdown()
 
     def _repr_html_(self) -> str:
-        """The rows as a notebook shows them."""
-        return self.to_frame().to_html(index=False, escape=True)
+        """The rows, and what was left out, as a notebook shows them."""
+        rows = self.to_frame().to_html(index=False, escape=True)
+        if not self.problems:
+            return rows
+        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in reasons_of(self.problems))
+        return f"{rows}<p>Records left out: {len(self.problems)}</p><ul>{reasons}</ul>"
 
 
 @checked

@@ -91,7 +91,8 @@ class Record(Stated):
         training: budget of the training run (data, samples seen, seconds, machine) and its
             `curve` (see `spikerec.training.learning.LearningCurve`); empty if unknown.
         config: the resolved config, as plain values.
-        code: see `code_revision`.
+        code: see `code_revision`; `network` is the digest of a network's code that is the user's
+            own (`spikerec.own_code`).
         environment: see `environment`.
         carry: windows before each sample's own through which a state was carried: a number, or
             `start` for all from the stream's start; None where each window was seen on its own.
@@ -348,6 +349,9 @@ def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
+
+#: Key of `Record.code` under which a network's own code stands.
+OWN_CODE = "network"
 
 #: Reads a record from plain values, writes it as such, and states the JSON schema.
 LAYOUT = TypeAdapter(Record)

@@ -14,6 +14,7 @@ networks ready, `engine` and `processes` make the frames, and `sinks` write them
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -36,6 +37,7 @@ from spikerec.inference.ready import Engine, Precision
 from spikerec.kinds import checked
 from spikerec.models.base import Network
 from spikerec.models.carrying import Carry
+from spikerec.own_code import own_facts
 from spikerec.spikes import SpikeStream
 from spikerec.spikes.bayer import plane_size
 from spikerec.spikes.defects import Sample, sample
@@ -66,6 +68,9 @@ from spikerec.streaming.tiles import TILE_OVERLAP, Tiling, choose_layout
 from spikerec.weights.checkpoint import digest
 
 Path_ = str | Path
+
+#: Readouts of a stream by which its content is known again.
+READOUTS_SAMPLED = 32
 
 
 @checked
@@ -501,10 +506,15 @@ class Video:
         """All that the frames depend on, as plain values: what an unfinished output is held to."""
         networks = self._as_published.items()
         weights = {name: digest(one.state_dict()) for name, one in networks}
+        stated = self.methods().items()
+        code = {name: facts for name, one in networks if (facts := own_facts(one))}
         return {
             "input": str(self.stream.path),
             "readouts": self.stream.num_readouts,
+            "spikes": _sampled(self.stream),
             "methods": {name: [type(one).__name__, one.window] for name, one in networks},
+            "arguments": {name: method["arguments"] for name, method in stated},
+            **({"code": code} if code else {}),
             "engine": self.engine,
             "precision": self.precisions,
             **({"carry": self._carry} if self._carry is not None else {}),
@@ -533,7 +543,8 @@ class Video:
             fps: frames shown in a second.
         """
         settings = self.settings()
-        del settings["measured"], settings["calibrated"], settings["weights"]
+        for name in ("spikes", "arguments", "code", "measured", "calibrated", "weights"):
+            settings.pop(name, None)
         return settings | {
             "spikerec": __version__,
             "input": self.stream.path.name,
@@ -574,3 +585,11 @@ class Video:
         rates = self.light_scale / (gains.flatten() * self._display.gain)
         named = dict(zip(self.networks, rates.tolist(), strict=True))
         return described(named, is_measured=self._is_measured)
+
+
+def _sampled(stream: SpikeStream) -> str:
+    """Digest of readouts spread evenly over a stream, which tells it from another of its name."""
+    total = hashlib.sha256()
+    for index in np.linspace(0, stream.num_readouts - 1, READOUTS_SAMPLED).astype(int):
+        total.update(np.packbits(stream[index]).tobytes())
+    return total.hexdigest()[:16]

@@ -78,8 +78,8 @@ class Look:
         Args:
             settings: plain values.
         """
+        from spikerec.own_code import code_facts
         from spikerec.training.identity import settings_of
-        from spikerec.training.own_code import code_facts
 
         sets, trainer = (settings.get("data") or {}).get("sets"), settings.get("trainer") or {}
         if not sets or trainer.get("fast_dev_run") or any(settings.get(key) for key in ASKING):

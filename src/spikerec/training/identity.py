@@ -2,7 +2,7 @@
 
 A run's name is a label for people. Two commands are the same run if they agree in all that decides
 the result: the settings of the configuration, the training and validation data, the code of classes
-that are not ours (`spikerec.training.own_code`), the samples that one optimizer step sees and its
+that are not ours (`spikerec.own_code`), the samples that one optimizer step sees and its
 learning rate. Paths, loggers,
 workers, progress bars and the number of processes are no part of it: where two processes with
 half the batch take the place of one, the result is the same up to rounding.
@@ -24,6 +24,7 @@ from spikerec.data.clips import Clip, LiveSet, SpikeSet, SplitName
 from spikerec.errors import DataError, errors_about
 from spikerec.spikes import Geometry
 from spikerec.training.facts import DATA
+from spikerec.weights.checkpoint import digest
 
 if TYPE_CHECKING:
     from spikerec.models.base import Network
@@ -201,6 +202,16 @@ def step_facts(
         together = batch_size * (processes if sync_batchnorm else 1)
         facts["samples normalised together"] = together
     return facts
+
+
+def frozen_facts(network: Network) -> dict[str, str]:
+    """The parameters that are not trained, as a fact: their names and values decide the result."""
+    frozen = {
+        name: parameter.data
+        for name, parameter in network.named_parameters()
+        if not parameter.requires_grad
+    }
+    return {"parameters that are not trained": digest(frozen)[:16]} if frozen else {}
 
 
 def data_facts(sets: Mapping[str, SpikeSet]) -> dict[str, str]:

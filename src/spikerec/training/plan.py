@@ -24,6 +24,7 @@ from spikerec.kernels.devices import takes_processor_time
 from spikerec.losses import Loss
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
+from spikerec.own_code import code_facts, own_facts
 from spikerec.training.budgets import check_budget
 from spikerec.training.checkpoints import is_trial
 from spikerec.training.clocks import Clock
@@ -34,10 +35,10 @@ from spikerec.training.identity import (
     START,
     Identity,
     data_facts,
+    frozen_facts,
     settings_of,
     step_facts,
 )
-from spikerec.training.own_code import code_facts
 from spikerec.training.rehearsal import check_carried, check_trainable, rehearse
 from spikerec.training.runs import Run
 from spikerec.training.scores import Monitor, choose_monitor
@@ -153,6 +154,7 @@ class Plan:
         # A longer training under the same budget would be more than the budget.
         lengths = () if self.budget_seconds is not None else (*LENGTHS, *growing)
         facts |= data_facts(self.data.sets) | code_facts(settings, named)
+        facts |= own_facts(self.network) | frozen_facts(self.network)
         if (start := self._start(run)) is not None:
             facts[START] = start
         return Identity(settings, facts, growing=frozenset(lengths)), described

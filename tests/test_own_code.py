@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spikerec.training.own_code import code_facts
+from spikerec.own_code import code_facts
 
 NETWORK = """
 from helper import WIDTH
@@ -118,7 +118,7 @@ def test_a_variable_that_changes_the_precision_counts(monkeypatch: pytest.Monkey
 
 SCRIPT = """
 import os
-from spikerec.training.own_code import code_facts
+from spikerec.own_code import code_facts
 class Mine:
     def forward(self):
         import own_helper

@@ -20,7 +20,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -34,6 +34,9 @@ MAIN = "__main__"
 
 #: Beginnings of the names of facts.
 CODE, VARIABLE = "code of ", "environment variable "
+
+#: Name of the fact that states what was set on a network's modules.
+ATTRIBUTES = "attributes of the network"
 
 #: Variables by which libraries compute at another precision than the settings say.
 PRECISION_VARIABLES = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
@@ -63,6 +66,50 @@ def code_facts(
             variables |= named_here
     values = {name: os.environ[name] for name in sorted(variables) if name in os.environ}
     return facts | {f"{VARIABLE}{name}": _short(value.encode()) for name, value in values.items()}
+
+
+def code_of(classes: Iterable[type]) -> dict[str, str]:
+    """Facts of the classes among these that are the user's own; see `code_facts`.
+
+    Empty without any: variables that change the precision of libraries do not count then.
+    """
+    own = {
+        f"{one.__module__}.{one.__qualname__}": one for one in classes if _is_users(_module_of(one))
+    }
+    return code_facts({}, own) if own else {}
+
+
+def own_facts(network: Any) -> dict[str, str]:  # noqa: ANN401 (a module of PyTorch's)
+    """Facts of a network's modules that are the user's own; empty where all are of a package.
+
+    Beside their code, what was set on the objects and can be called or is plain: numbers, text and
+    functions, as by `network.gain = 3`.
+    """
+    own = [one for one in network.modules() if _is_users(_module_of(type(one)))]
+    if not own:
+        return {}
+    kinds = bool | int | float | str | FunctionType | None
+    held = [
+        {
+            name: value
+            for name, value in vars(one).items()
+            if isinstance(value, kinds) and name[0] != "_" and name != "training"
+        }
+        for one in own
+    ]
+    pieces = "".join(_pieces(held, {}))
+    return code_of({type(one) for one in own}) | {ATTRIBUTES: _short(pieces.encode())}
+
+
+def own_digest(network: Any) -> str | None:  # noqa: ANN401 (a module of PyTorch's)
+    """Digest of a network's own code and attributes; None where all its modules are of a package.
+
+    Unlike `own_facts` it leaves out environment variables, which are others on another machine.
+    """
+    facts = {
+        key: value for key, value in own_facts(network).items() if key[: len(VARIABLE)] != VARIABLE
+    }
+    return _short(repr(sorted(facts.items())).encode()) if facts else None
 
 
 def _short(content: bytes) -> str:
