@@ -212,6 +212,13 @@ def found(value: object) -> str:
     return f"the text {text}" if is_quoted else text
 
 
+def found_array(value: object) -> str:
+    """A value that should be a tensor of another kind as an error shows it: with shape and type."""
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        return found(value)
+    return f"{with_article(type(value).__name__)} {tuple(value.shape)} of {value.dtype}"
+
+
 @dataclass(frozen=True)
 class _Parts:
     """The parameters of a function.

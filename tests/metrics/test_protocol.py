@@ -1,12 +1,25 @@
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from spikerec.configs import build, config_names
 from spikerec.errors import ConfigError, InputError
-from spikerec.metrics import LPIPS, NIQE, PSNR, SSIM, PairMetric, Protocol, Recording, RefiredRate
+from spikerec.metrics import (
+    LPIPS,
+    NIQE,
+    PSNR,
+    SSIM,
+    ImageMetric,
+    PairMetric,
+    Protocol,
+    Recording,
+    RefiredRate,
+)
 
 
 def protocol(**changes: object) -> Protocol:
@@ -134,6 +147,71 @@ def test_impossible_settings_are_refused() -> None:
         protocol(alignment="best")
     with pytest.raises(ConfigError, match=r"^metrics"):
         Protocol("p", {}, clip=True, border=0, rounding="none")
+
+
+class Error(ImageMetric):
+    """A metric of a user's that returns what `reduce` makes of the differences."""
+
+    name = "error"
+    higher_is_better = False
+    reduce: Callable[[Tensor], Any] = staticmethod(lambda difference: difference.mean((1, 2, 3)))
+
+    def measure(self, image: Tensor, target: Tensor) -> Tensor:
+        value: Tensor = type(self).reduce((image - target).abs())
+        return value
+
+
+def changed(**attributes: Any) -> type[Error]:
+    return type("Mine", (Error,), attributes)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "found"),
+    [
+        (lambda difference: difference.mean((0, 1, 2)), r"a Tensor \(20,\) of torch.float32"),
+        (lambda difference: difference.mean(), r"a Tensor \(\) of"),
+        (lambda difference: difference, r"a Tensor \(2, 1, 16, 20\) of"),
+        (lambda difference: difference.mean((1, 2, 3)) > 0, r"a Tensor \(2,\) of torch.bool"),
+        (lambda difference: difference.mean((1, 2, 3)).numpy(), r"a ndarray \(2,\) of float32"),
+        (lambda difference: difference.mean((1, 2, 3)).tolist(), "a list"),
+        (lambda difference: 0.5 * len(difference), "1.0"),
+        (lambda _: "good", "the text 'good'"),
+        (lambda _: None, "None"),
+    ],
+)
+def test_what_is_no_value_of_each_image_is_refused_by_the_metrics_name(
+    reduce: Callable[[Tensor], Any], found: str
+) -> None:
+    image, target = torch.rand(2, 1, 16, 20), torch.rand(2, 1, 16, 20)
+    assert Protocol("p", {"error": Error}).score(image, target)["error"].shape == (2,)
+    told = rf"^metric error: Mine.measure must return one value per image.*\(2,\), found {found}"
+    with pytest.raises(ConfigError, match=told):
+        Protocol("p", {"error": changed(reduce=staticmethod(reduce))}).score(image, target)
+
+
+@pytest.mark.parametrize(
+    ("key", "metric", "message"),
+    [
+        ("", Error, r"^metrics names ''"),
+        ("my.error", Error, r"^metrics names 'my.error', which cannot be the key"),
+        ("keys", Error, r"^metrics names 'keys'"),
+        ("error", Error(), r"^metrics.error must be a class of metric, .* found an? Error"),
+        (
+            "error",
+            lambda: Error(),
+            r"^metrics.error must be a class of metric, .* found a function",
+        ),
+        ("error", partial(Tensor), r"^metrics.error must be .* found the class Tensor"),
+        ("error", changed(name=None), r"^metrics.error: Mine.name must be a text, .* found None"),
+        ("error", changed(higher_is_better=None), r"Mine.higher_is_better must be .* found None"),
+        ("error", changed(higher_is_better="yes"), r"higher_is_better must be .* the text 'yes'"),
+    ],
+)
+def test_a_metric_that_could_not_be_compared_is_refused_when_the_protocol_is_made(
+    key: str, metric: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Protocol("p", {key: metric})
 
 
 def test_a_metric_of_the_recording_is_left_out_without_one_and_sees_the_spikes_cut() -> None:

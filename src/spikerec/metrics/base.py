@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from spikerec.errors import InputError
+from spikerec.errors import ConfigError, InputError
+from spikerec.kinds import found_array
 
 
 class QualityMetric(Metric):
@@ -91,6 +92,21 @@ class QualityMetric(Metric):
                 f"found {image.shape[-2]} × {image.shape[-1]}."
             )
 
+    def _checked(self, values: Any, images: Tensor, method: str) -> Tensor:  # noqa: ANN401 (a user's)
+        """Values of images as float64, if a subclass's method has returned one for each of them.
+
+        Raises:
+            ConfigError: it has returned anything else.
+        """
+        expected = (len(images),)
+        if isinstance(values, Tensor) and values.shape == expected and values.is_floating_point():
+            return values.double()
+        raise ConfigError(
+            f"metric {self.name}: {type(self).__name__}.{method} must return one value per image, "
+            f"a floating tensor (B,), here {expected}, found {found_array(values)}: reduce what it "
+            "computes over all dimensions but the first, as .mean(dim=(1, 2, 3)) does."
+        )
+
     def why_missing(self) -> str:
         """State which images have no value by this metric, as a record's reason."""
         small = f"images smaller than {self.smallest} × {self.smallest} pixels"
@@ -106,7 +122,7 @@ class ImageMetric(QualityMetric):
 
     @abstractmethod
     def measure(self, image: Tensor, target: Tensor) -> Tensor:
-        """Values of checked images; a metric without reference is handed the image twice."""
+        """Values (B,) of checked images; a metric without reference is handed the image twice."""
 
     @torch.no_grad()
     def score(self, image: Tensor, target: Tensor | None = None) -> Tensor:
@@ -122,11 +138,13 @@ class ImageMetric(QualityMetric):
             depend on the others of its batch.
 
         Raises:
+            ConfigError: `measure` returns anything but a floating tensor (B,).
             InputError: another shape or type, an image too small, or no target where one is needed.
             WeightsError: weights that were there when the metric was built are gone or damaged.
         """
         self._check(image, target)
-        return self.measure(image, image if target is None else target).double()
+        values = self.measure(image, image if target is None else target)
+        return self._checked(values, image, "measure")
 
     def update(self, image: Tensor, target: Tensor | None = None) -> None:
         """Add the values of a batch; see `score`. What has no value is not counted."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from spikerec.errors import InputError
+from spikerec.errors import ConfigError, InputError
+from spikerec.kinds import found_array
 from spikerec.metrics.base import QualityMetric
 
 
@@ -93,6 +95,7 @@ class PairMetric(QualityMetric):
             A float64 scalar, not finite for a pair that has no value.
 
         Raises:
+            ConfigError: `measure` returns anything but a floating scalar tensor.
             InputError: images that are not (2, 1, H, W), or too small.
         """
         if pair.images.ndim != 4 or pair.images.shape[:2] != (2, 1):
@@ -102,7 +105,14 @@ class PairMetric(QualityMetric):
         self._check_size(pair.images)
         if self.needs_target and pair.targets is None:
             return torch.tensor(torch.nan, dtype=torch.float64)
-        return self.measure(pair).double()
+        value: Any = self.measure(pair)
+        if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+            raise ConfigError(
+                f"metric {self.name}: {type(self).__name__}.measure must return one value per pair "
+                f"of images, a floating scalar tensor, found {found_array(value)}: reduce what it "
+                "computes over all dimensions, as .mean() does."
+            )
+        return value.double()
 
     def update(self, pair: Pair) -> None:
         """Add the value of a pair; see `score`. What has no value is not counted."""

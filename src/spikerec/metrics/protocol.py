@@ -27,7 +27,7 @@ from spikerec.errors import (
     WeightsNotFoundError,
     errors_about,
 )
-from spikerec.kinds import checked
+from spikerec.kinds import checked, found
 from spikerec.metrics.alignment import Alignment, align, needs_target
 from spikerec.metrics.base import ImageMetric, QualityMetric
 from spikerec.metrics.pairs import Known, Pair, PairMetric
@@ -63,9 +63,10 @@ class Protocol(nn.Module):
             `equalised`. All but `none` and `equalised` need a target.
 
     Raises:
-        ConfigError: no metric, a negative border, another word for rounding or alignment, or an
-            alignment with the target beside a metric that runs the network again, whose images of
-            parts of a recording have no target.
+        ConfigError: no metric, a key that cannot name one, what is no class of metric, a class that
+            does not state its name or direction, a negative border, another word for rounding or
+            alignment, or an alignment with the target beside a metric that runs the network again,
+            whose images of parts of a recording have no target.
 
     Example:
         >>> from spikerec.metrics import PSNR
@@ -87,6 +88,9 @@ class Protocol(nn.Module):
         super().__init__()
         if not metrics:
             raise ConfigError("metrics must name at least one metric, found none.")
+        for key, make in metrics.items():
+            with errors_about(make):
+                _check_metric(key, make)
         if border < 0:
             raise ConfigError(f"border must be at least 0, found {border}.")
         if rounding not in ("none", "nearest", "down"):
@@ -353,6 +357,36 @@ def _check_finite(kind: str, images: Tensor, keys: Sequence[str] | None) -> None
 
 def _class_of(factory: Callable[[], QualityMetric]) -> Any:  # noqa: ANN401 (a class, of metrics)
     return factory.func if isinstance(factory, partial) else factory
+
+
+def _check_metric(key: str, factory: Any) -> None:  # noqa: ANN401 (whatever a user has given)
+    """Refuse a metric of a protocol that could not be made, or whose figures could not be compared.
+
+    Raises:
+        ConfigError: naming the metric.
+    """
+    if not key or "." in key or hasattr(nn.ModuleDict, key):
+        raise ConfigError(
+            f"metrics names {key!r}, which cannot be the key of a metric: choose a word without "
+            "a full stop that is no attribute of torch.nn.ModuleDict."
+        )
+    cls = _class_of(factory)
+    if not isinstance(cls, type) or not issubclass(cls, QualityMetric):
+        raise ConfigError(
+            f"metrics.{key} must be a class of metric, or a functools.partial of one, found "
+            f"{found(cls)}: derive a class from ImageMetric, and give the class itself."
+        )
+    name, direction = getattr(cls, "name", None), cls.higher_is_better
+    if not isinstance(name, str) or not name:
+        raise ConfigError(
+            f"metrics.{key}: {cls.__name__}.name must be a text, the metric's name in tables and "
+            f'logs, found {found(name)}: state it in the class, as name = "{key}".'
+        )
+    if not isinstance(direction, bool | property):
+        raise ConfigError(
+            f"metrics.{key}: {cls.__name__}.higher_is_better must be True or False, found "
+            f"{found(direction)}: state in the class which way is better."
+        )
 
 
 def describe_metric(factory: Callable[[], QualityMetric]) -> dict[str, Any]:

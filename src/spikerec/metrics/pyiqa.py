@@ -55,6 +55,7 @@ class PyIQA(ImageMetric):
         WeightsError: its weights hold code.
     """
 
+    name = "pyiqa"  # until it is made: then that of its metric
     implementation = "pyiqa"
 
     def __init__(

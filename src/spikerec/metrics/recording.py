@@ -86,6 +86,7 @@ class RecordingMetric(ImageMetric):
         """See `ImageMetric.score`; the target is not read.
 
         Raises:
+            ConfigError: `compare` returns anything but a floating tensor (B,).
             InputError: no recording, or one of another number or size of images.
         """
         self._check(image, target)
@@ -99,7 +100,7 @@ class RecordingMetric(ImageMetric):
             )
         if self.needs_network and recording.again is None:
             return torch.full((len(image),), torch.nan, dtype=torch.float64)
-        return self.compare(image, recording).double()
+        return self._checked(self.compare(image, recording), image, "compare")
 
     def measure(self, _image: Tensor, _target: Tensor) -> Tensor:
         """Raises an error: an image alone does not suffice; see `compare`."""
