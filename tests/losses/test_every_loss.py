@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from spikerec.configs import build, config_names, load_config
 from spikerec.errors import ConfigError, WeightsNotFoundError
-from spikerec.losses import Loss
+from spikerec.losses import Loss, Term
 from spikerec.models import Network, Reconstruction
 from spikerec.training.rehearsal import rehearse
 
@@ -209,3 +210,44 @@ def test_missing_weights_are_named_with_the_command_that_gets_them(
     trunk = "vgg16" if name in ("stir_vgg16", "l1_lpips") else "vgg19"
     with pytest.raises(WeightsNotFoundError, match=rf"weights '{trunk}'.*spikerec weights"):
         build("loss", name)
+
+
+class Mine(Term):
+    """A term of a user's that returns what a function makes of the image."""
+
+    def __init__(self, make: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.make = make
+
+    def forward(self, reconstruction: Reconstruction, batch: Mapping[str, Any]) -> Tensor:
+        del batch
+        value: Tensor = self.make(reconstruction.image)
+        return value
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda image: image.mean((1, 2, 3)), r"a Tensor \(1,\) of torch.float32: return the mean"),
+        (lambda image: image.mean().item(), "0.0"),
+        (lambda image: image.mean().detach().numpy(), r"a ndarray \(\) of float32"),
+        (lambda _: None, "None"),
+        (lambda _: "x", "the text 'x'"),
+        (lambda image: image.mean().detach(), "a tensor that has no gradient: compute it from"),
+        (lambda _: torch.tensor(1.0, requires_grad=True), "a tensor that has no gradient"),
+    ],
+)
+def test_a_value_that_nothing_can_be_learnt_from_is_refused_by_the_terms_name(
+    make: Callable[[Tensor], Any], found: str
+) -> None:
+    rehearse(network("bsf"), Loss(mine=Mine(lambda image: image.mean())), (32, 32))
+    told = rf"^terms.mine: Mine must return a floating scalar .* output, found {found}"
+    with pytest.raises(ConfigError, match=told):
+        rehearse(network("bsf"), Loss(mine=Mine(make)), (32, 32))
+
+
+def test_a_value_without_gradient_is_one_where_nothing_learns() -> None:
+    constant, images = Loss(mine=Mine(lambda _: torch.tensor(1.0))), torch.zeros(1, 1, 4, 4)
+    assert constant(Reconstruction(images, {}), {})[0] == 1
+    with torch.no_grad():
+        assert constant(Reconstruction(images.requires_grad_(), {}), {})[0] == 1

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from spikerec.describing import Described
 from spikerec.errors import ConfigError, errors_about
+from spikerec.kinds import found_array
 from spikerec.models.base import Network, Reconstruction
 
 
@@ -103,12 +104,19 @@ class Loss(Described, nn.Module):
     def forward(
         self, reconstruction: Reconstruction, batch: Mapping[str, Any]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum, and each term's unweighted value, detached, by name."""
+        """The weighted sum, and each term's unweighted value, detached, by name.
+
+        Raises:
+            ConfigError: a term returns anything but a floating scalar tensor, or, where a network
+                learns from it, one that has no gradient.
+        """
         total = reconstruction.image.new_zeros(())
         values: dict[str, Tensor] = {}
         for name, term in self.named_terms().items():
             with errors_about(term):
                 value = term(reconstruction, batch)
+            with errors_about(self):
+                _check_value(name, term, value, reconstruction.image)
             total = total + term.weight * value
             values[name] = value.detach()
         return total, values
@@ -153,6 +161,28 @@ class Loss(Described, nn.Module):
                     f"terms.{name} needs true images, but the training data have none. "
                     "Choose a data set with images, or a self-supervised loss."
                 )
+
+
+def _check_value(name: str, term: Term, value: Any, image: Tensor) -> None:  # noqa: ANN401 (a user's)
+    """Refuse what a term has returned if no network can learn from it.
+
+    Raises:
+        ConfigError: naming the term.
+    """
+    learns = torch.is_grad_enabled() and image.requires_grad
+    if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+        told = f"{found_array(value)}: return the mean over the batch, as .mean() gives it."
+    elif learns and value.grad_fn is None:
+        told = (
+            "a tensor that has no gradient: compute it from the reconstruction, without detach(), "
+            "item() or numpy()."
+        )
+    else:
+        return
+    raise ConfigError(
+        f"terms.{name}: {type(term).__name__} must return a floating scalar tensor that depends on "
+        f"the network's output, found {told}"
+    )
 
 
 def clipped(image: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ def rehearse(
 
     Raises:
         ConfigError: the network's own code fails, or does not return what a network returns. The
-            message names the line of it.
+            message names the line of it. A term that does not return what a term returns.
         InputError: a term does not fit the shapes.
     """
     with errors_about(loss):
@@ -147,10 +147,11 @@ def rehearse(
                 _run_on(network, crop, min(samples, 2))
             small, given = crop, _run(network, crop, min(samples, 2))
     scale = (crop[0] // small[0], crop[1] // small[1])
-    image, extras = tree_map(lambda one: _zeros(one, scale), (given.image, dict(given.extras)))
-    spikes = torch.zeros(len(image), network.window, *crop, dtype=torch.uint8)
-    batch = {"spikes": spikes, "light_scale": torch.ones(len(image)), "target": image}
-    with torch.no_grad():
+    with torch.enable_grad():
+        image, extras = tree_map(lambda one: _zeros(one, scale), (given.image, dict(given.extras)))
+        spikes = torch.zeros(len(image), network.window, *crop, dtype=torch.uint8)
+        target = image.detach().clone()
+        batch = {"spikes": spikes, "light_scale": torch.ones(len(image)), "target": target}
         loss(Reconstruction(image, extras), loss.hide(batch))
 
 
@@ -290,10 +291,14 @@ def _undone(network: Network) -> Iterator[None]:
 
 
 def _zeros(value: Any, scale: tuple[int, int]) -> Any:  # noqa: ANN401 (a leaf of the extras)
-    """Zeros in the shape that a tensor has for the whole crop; anything else as it is."""
+    """Zeros in the shape that a tensor has for the whole crop; anything else as it is.
+
+    They have a gradient if they can, as what a network returns in training has.
+    """
     if not isinstance(value, Tensor):
         return value
     shape = list(value.shape)
     if value.ndim == 4:
         shape[2:] = [shape[2] * scale[0], shape[3] * scale[1]]
-    return torch.zeros(shape, dtype=value.dtype)
+    zeros = torch.zeros(shape, dtype=value.dtype)
+    return zeros.requires_grad_().clone() if zeros.is_floating_point() else zeros
