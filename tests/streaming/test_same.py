@@ -1,4 +1,4 @@
-"""What makes an output that is there another one: it is not taken for what is asked for."""
+"""Facts that make an output that is there another one, which is not taken for what is asked for."""
 
 from __future__ import annotations
 
