@@ -14,10 +14,15 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 
+import hypothesis
 import pytest
 import torch
 
 from tests.golden_cases import SHARED
+
+# No test depends on how busy the machine is.
+hypothesis.settings.register_profile("spikerec", deadline=None)
+hypothesis.settings.load_profile("spikerec")
 
 
 @pytest.fixture(autouse=True)

@@ -166,7 +166,7 @@ def test_a_file_of_any_name_is_what_is_read(name: str, form: str) -> None:
     assert compose_verb("reconstruct", words)["input"].replace("\\${", "${") == name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.text(
         st.one_of(

@@ -68,7 +68,6 @@ def test_some_seed_is_read(parser: Parser) -> None:
 @pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(data=st.data())

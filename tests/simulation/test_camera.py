@@ -57,7 +57,7 @@ def test_charge_in_integers_gives_the_spikes_of_the_definition(light_scale: floa
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     intensity=st.floats(0, 1, width=32),
     light_scale=st.floats(0.01, 1),

@@ -21,7 +21,7 @@ bits_and_part = st.tuples(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(spikes=rows)
 def test_unpacking_undoes_packing(spikes: np.ndarray) -> None:
     width = spikes.shape[1]
@@ -30,7 +30,7 @@ def test_unpacking_undoes_packing(spikes: np.ndarray) -> None:
     assert torch.equal(unpack_bits(pack_bits(tensor), width), tensor)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(drawn=bits_and_part)
 def test_an_offset_skips_pixels(drawn: tuple[np.ndarray, st.DataObject]) -> None:
     bits, data = drawn

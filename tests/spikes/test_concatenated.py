@@ -25,7 +25,7 @@ def write_parts(folder: Path, names: list[str], cuts: list[int]) -> list[Path]:
     return paths
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     cuts=st.lists(st.integers(1, 10), min_size=2, max_size=2, unique=True).map(sorted),
     bounds=st.tuples(st.integers(0, 11), st.integers(0, 11)),

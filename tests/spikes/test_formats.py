@@ -52,7 +52,7 @@ def part_of(size: int) -> st.SearchStrategy[tuple[int, int]]:
     return bounds.filter(lambda two: two[0] != two[1]).map(lambda two: (min(two), max(two)))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(stored=stored_streams(), data=st.data())
 def test_any_part_equals_the_slice_of_the_whole(
     stored: tuple[str, np.ndarray, Geometry | None], data: st.DataObject

@@ -98,7 +98,7 @@ def test_published_tfp_is_cut_short_where_ours_refuses() -> None:
     assert torch.equal(as_stored(cut), case.output("key_h5_at_56"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(spikes=small_streams)
 def test_intervals_are_those_a_search_finds(spikes: Tensor) -> None:
     right, left = isi(spikes, closed="right"), isi(spikes, closed="left")
@@ -115,7 +115,7 @@ def test_intervals_are_those_a_search_finds(spikes: Tensor) -> None:
             assert left[0, readout, y, x] == expected_left
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(spikes=small_streams, data=st.data())
 def test_the_key_rule_searches_its_half_windows(spikes: Tensor, data: st.DataObject) -> None:
     size = spikes.shape[1]

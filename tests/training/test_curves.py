@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spikerec.training.curves import CurveLog, read_rows
@@ -69,7 +69,6 @@ def test_a_value_cut_short_by_a_kill_is_no_value(tmp_path: Path) -> None:
     assert path.read_text() == "step,train/loss\n0,0.5\n1,0.125\n"
 
 
-@settings(deadline=None)  # of a loaded machine
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abc"), st.booleans()), max_size=30),
     st.integers(1, 4),
