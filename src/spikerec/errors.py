@@ -124,6 +124,10 @@ class SweepError(SpikerecError, RuntimeError):
     """Jobs of a sweep that failed; the message names the table that says why."""
 
 
+class RecordingWarning(UserWarning):
+    """A problem of a recording that degrades the pictures made of it."""
+
+
 E = TypeVar("E", bound=SpikerecError)
 
 #: The keys of objects in a composed configuration, by their identity.

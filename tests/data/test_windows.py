@@ -31,6 +31,21 @@ def one_batch(windows: Windows, draws: list[Draw], workers: int = 0) -> dict:
     return decode(next(iter(loader)))
 
 
+def test_clips_without_a_key_readout_to_use_are_told(clip: Clip) -> None:
+    for clips, message in (
+        ([], "there are no clips"),
+        ([replace(clip, images={})], "none of 1 clips has a key readout"),
+        (
+            [replace(clip, key_readouts=[50])],
+            "clip a states 50, and the stream has readouts 0 to 49",
+        ),
+    ):
+        with pytest.raises(DataError, match=message):
+            Windows(clips, window=11, margin=0)
+    with pytest.raises(ConfigError, match=r"clip a .*key_readouts must differ.* found 40 twice"):
+        replace(clip, key_readouts=[40, 20, 40])
+
+
 def test_whole_window_is_the_stream_around_the_key_readout(clip: Clip) -> None:
     windows = Windows([clip], window=11, margin=0)
     batch = one_batch(windows, [Draw(0, 0, 0)])

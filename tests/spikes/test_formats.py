@@ -187,6 +187,15 @@ def test_content_of_another_kind_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_of_other_files_says_what_it_holds(tmp_path: Path) -> None:
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, random_spikes(3, 4, 5))
+    with pytest.raises(
+        DataNotFoundError, match=r"no \.dat files.* It holds a\.npy and 1 more: open"
+    ):
+        spikes.open(tmp_path)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match=r"car\.npy does not exist"):
         spikes.open(tmp_path / "car.npy")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from spikerec import spikes
 from spikerec.configs import build, config_names
+from spikerec.errors import RecordingWarning
 from spikerec.simulation import Camera, RandomScene, SceneStyle, bundled_images
 from spikerec.simulation.colour import BayerScene
 from spikerec.simulation.images import read_colour
@@ -43,6 +44,12 @@ def clip(
     scene = RandomScene(photographs, height=96, width=128, seed=seed, style=style)
     made: Camera = build("simulation", camera, light_scale=light_scale)
     return made.expose(scene.frames(0, READOUTS), seed=seed).numpy()
+
+
+def test_a_concern_is_a_warning_of_the_line_that_made_the_video() -> None:
+    with pytest.warns(RecordingWarning, match="successive readouts .* axes time") as caught:
+        reconstruct(np.moveaxis(clip(), 0, -1), "tfp")
+    assert [Path(one.filename).name for one in caught] == [Path(__file__).name]
 
 
 @pytest.mark.parametrize("seed", range(4))

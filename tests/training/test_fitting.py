@@ -289,6 +289,7 @@ def restored(network: Mine) -> Mine:
             "optimizer must be text or a ",
         ),
         ({"network": nn.Identity()}, r"network must be a Network, found an Ident"),
+        ({"seed": -1}, "seed must be from 0 to 4294967295, found -1"),
         ({"loss": L1()}, r"loss must be text or a Loss, found an L1: .*Loss\(l1=L1\("),
         ({"loss": nn.L1Loss()}, r"loss must be text or a Loss, found an L1Loss"),
         ({"max_epochs": 2.5}, r"max_epochs must be a whole number or None, found 2\.5"),
@@ -308,6 +309,13 @@ def test_an_argument_that_cannot_work_is_named_and_leaves_no_folder(
     with pytest.raises(ConfigError, match=message):
         train(**{"folder": tmp_path / "run", **changes})
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_a_folder_that_is_a_file_is_named(train: Callable[..., Run], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ConfigError, match=r"folder must be .* file is a file: name another"):
+            train(folder=folder)
 
 
 class Broken(Mine):
@@ -415,14 +423,16 @@ def modes_of(network: nn.Module) -> dict[str, bool]:
     return {name: part.training for name, part in network.named_modules()}
 
 
-def test_each_part_has_its_own_mode_again_after_a_fit(
+def test_each_part_has_its_own_mode_and_layout_again_after_a_fit(
     train: Callable[..., Run], reds: Path, tmp_path: Path
 ) -> None:
     network = Mine(body=nn.Sequential(nn.Conv2d(4, 4, 1), nn.Dropout()))
     network.norm.eval()  # frozen by its owner
     before = modes_of(network)
+    strides = [one.stride() for one in network.parameters()]
     train(network, folder=tmp_path / "one")
     assert modes_of(network) == before
+    assert [one.stride() for one in network.parameters()] == strides
     network.eval()
     with pytest.raises(ConfigError, match="another run"):
         train(network, folder=tmp_path / "one", loss=Loss(l1=L1(weight=2.0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from spikerec.apps._checks import FOLDER_SUFFIX, check_is_set, open_stream, reco
 from spikerec.apps._networks import choice, trained_network
 from spikerec.apps._printing import pattern_taken, say, shell_word
 from spikerec.configs import plain
-from spikerec.errors import ConfigError, DataError, one_line
+from spikerec.errors import ConfigError, DataError, RecordingWarning, one_line
 from spikerec.memory import keep_freed_memory
 from spikerec.models.base import Network, default_label
 from spikerec.overrides import quoted, text_words, unquoted
@@ -306,14 +307,16 @@ def _video(
             *("tile", "tile_overlap", "optimise", "engine", "precision", "carry"),
         )
     }
-    return reconstruct(
-        open_stream(config, path),
-        networks,
-        tone=_tone(config),
-        white_balance=plain(config)["white_balance"],
-        calibration=calibration,
-        **settings,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RecordingWarning)  # `_save` prints them
+        return reconstruct(
+            open_stream(config, path),
+            networks,
+            tone=_tone(config),
+            white_balance=plain(config)["white_balance"],
+            calibration=calibration,
+            **settings,
+        )
 
 
 def _tone(config: DictConfig) -> Tone:

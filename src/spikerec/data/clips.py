@@ -12,6 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Literal, NoReturn
 
@@ -69,8 +70,8 @@ class Clip:
             exist, where the clip is not known to be simulated.
 
     Raises:
-        ConfigError: a light scale out of range; or a covariate or condition that a record cannot
-            hold, or that misses a key readout.
+        ConfigError: a light scale out of range; a key readout named twice; or a covariate or
+            condition that a record cannot hold, or that misses a key readout.
     """
 
     name: str
@@ -99,11 +100,14 @@ class Clip:
         )
 
     def _complaints(self) -> Iterator[str]:
-        """Complaints about covariates and conditions that a record could not hold."""
+        """Complaints about key readouts, covariates and conditions that a record could not hold."""
         kinds: dict[str, tuple[Collection[str], Sequence[str]]] = {
             "covariates": (self.covariates, NOT_COVARIATES),
             "conditions": (self.conditions, NOT_CONDITIONS),
         }
+        readouts = sorted(self.key_readouts)
+        if twice := [one for one, after in pairwise(readouts) if one == after]:
+            yield f"key_readouts must differ from each other, found {twice[0]} twice"
         for kind, (names, taken) in kinds.items():
             for name in names:
                 if not _is_text(name, MOST_NAME):

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from spikerec.data.clips import LABEL, Clip, LiveSet, check_unique
 from spikerec.data.sequences import Earlier, Past, Sequences
-from spikerec.errors import ConfigError, DataError
+from spikerec.errors import ConfigError, DataError, printable
 from spikerec.kinds import checked
 from spikerec.models.carrying import Carry, windows_before
 from spikerec.simulation.images import read_grey
@@ -103,7 +103,8 @@ class Windows(Dataset[dict[str, Any]]):
         carry: windows through which the state of a whole image comes (`models.carrying`).
 
     Raises:
-        DataError: no key readout has the margin or ends a sequence, or two clips have one name.
+        DataError: no key readout lies in its stream, has the margin or ends a sequence, or two
+            clips have one name.
         WindowError: a stream is too short to be mirrored.
         ConfigError: a margin below 0, or a crop larger than a stream's readouts.
     """
@@ -136,12 +137,7 @@ class Windows(Dataset[dict[str, Any]]):
             for key_readout in self._key_readouts(index, margin)
         ]
         if not self.items:
-            longest = max((stream.num_readouts for stream in self.streams), default=0)
-            raise DataError(
-                f"margin: no key readout has {margin} readouts on both sides; the longest of "
-                f"{len(self.clips)} streams has {longest}. Set a smaller margin (0: windows "
-                "are completed by mirroring), or use longer streams."
-            )
+            raise DataError(self._no_items(margin))
         if sequences is not None:
             self.items = self._sequence_ends(sequences)
         for index in {index for index, _ in self.items}:
@@ -160,6 +156,32 @@ class Windows(Dataset[dict[str, Any]]):
         last = self.streams[index].num_readouts - 1 - margin
         readouts = sorted(self.clips[index].key_readouts or self.clips[index].images)
         return [readout for readout in readouts if margin <= readout <= last]
+
+    def _no_items(self, margin: int) -> str:
+        """The reason why no key readout can be used."""
+        named = [
+            (clip, key_readout, stream.num_readouts)
+            for clip, stream in zip(self.clips, self.streams, strict=True)
+            for key_readout in (clip.key_readouts or clip.images)
+        ]
+        if not self.clips:
+            return "there are no clips: the data set lists none."
+        if not named:
+            return (
+                f"none of {len(self.clips)} clips has a key readout: state key_readouts, or images."
+            )
+        if not any(0 <= key_readout < count for _, key_readout, count in named):
+            clip, key_readout, count = named[0]
+            return (
+                f"no key readout lies in its stream: clip {printable(clip.name)} states "
+                f"{key_readout}, and the stream has readouts 0 to {count - 1}. Correct its "
+                "key_readouts or images."
+            )
+        return (
+            f"margin: no key readout has {margin} readouts on both sides; the longest of "
+            f"{len(self.clips)} streams has {max(count for *_, count in named)}. Set a smaller "
+            "margin (0: windows are completed by mirroring), or use longer streams."
+        )
 
     def _sequence_ends(self, sequences: Sequences) -> list[tuple[int, int]]:
         """The clip and the last key readout of each sequence."""

@@ -36,8 +36,7 @@ class Carried(Wrapped):
 
     def forward(self, spikes: Tensor) -> Reconstruction:
         """See `Network.forward`."""
-        alone: Reconstruction = self.network(spikes)
-        return alone
+        return self.network.run(spikes)
 
     def initial_state(self, spikes: Tensor) -> State:
         """See `Network.initial_state`."""
@@ -45,7 +44,7 @@ class Carried(Wrapped):
 
     def step(self, spikes: Tensor, state: State) -> tuple[Reconstruction, State]:
         """See `Network.step`."""
-        return self.network.step(spikes, state)
+        return self.network.run_step(spikes, state)
 
     def along(self, stride: int) -> Reconstructor:
         """Go through the windows before each image, too (see `Network.along`)."""
@@ -115,5 +114,5 @@ class ByChains(Reconstructor):
         state = self._states.get(chain) if self._before(key_readout) else None
         if state is None:
             state = network.initial_state(padded)
-        (image, _), self._states[chain] = network.step(padded, state)
-        return margins.crop(image).float()
+        output, self._states[chain] = network.run_step(padded, state)
+        return margins.crop(output.image).float()

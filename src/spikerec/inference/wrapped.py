@@ -63,10 +63,9 @@ class InPrecision(Wrapped):
     def forward(self, spikes: Tensor) -> Reconstruction:
         """See `Network.forward`; the image is float32."""
         if not has_values(spikes):  # memory is being counted: at most that of 32 bits
-            counted: Reconstruction = self.network(spikes)
-            return counted
+            return self.network.run(spikes)
         with torch.autocast(spikes.device.type, self._dtype):
-            return Reconstruction(self.network(spikes).image.float())
+            return Reconstruction(self.network.run(spikes).image.float())
 
     def along(self, stride: int) -> Reconstructor:
         """The network's own way, each of its computations in the precision."""

@@ -261,7 +261,8 @@ class Network(Described, nn.Module, ABC):
 
         Raises:
             InputError: wrong shape, or values other than 0 and 1.
-            ConfigError: a light scale that is none.
+            ConfigError: a light scale that is none; or `forward` returned something else than the
+                image of such a window.
         """
         if not isinstance(spikes, Tensor):
             stated = getattr(spikes, "light_scale", None) if light_scale is None else light_scale
@@ -280,7 +281,39 @@ class Network(Described, nn.Module, ABC):
             check_binary(spikes)
             _check_light_scales(light_scale)
         margins = self.margins(*spikes.shape[-2:])
-        return self._finished(self(self._padded(spikes, margins)), spikes, margins, light_scale)
+        output = self.run(self._padded(spikes, margins))
+        return self._finished(output, spikes, margins, light_scale)
+
+    def run(self, spikes: Tensor) -> Reconstruction:
+        """Return what `forward` returns, after a check of its form.
+
+        Args:
+            spikes: as `forward` takes them.
+
+        Raises:
+            ConfigError: see `check_output`.
+        """
+        return check_output(self, self(spikes), spikes.shape)
+
+    def run_step(self, spikes: Tensor, state: State) -> tuple[Reconstruction, State]:
+        """Return what `step` returns, after a check of its form.
+
+        Args:
+            spikes: as `forward` takes them.
+            state: see `step`.
+
+        Raises:
+            ConfigError: no pair of a reconstruction and a state; or see `check_output`.
+        """
+        returned: Any = self.step(spikes, state)
+        is_pair = isinstance(returned, tuple) and len(returned) == 2
+        if not is_pair or isinstance(returned, Reconstruction):
+            raise ConfigError(
+                f"{type(self).__name__}.step must return a reconstruction and a state, found a "
+                f"{type(returned).__name__}: return Reconstruction(image), state."
+            )
+        output, state = returned
+        return check_output(self, output, spikes.shape, "step"), state
 
     def initial_state(self, spikes: Tensor) -> State:
         """The state from which the first window of a stream is reconstructed.
@@ -333,13 +366,15 @@ class Network(Described, nn.Module, ABC):
             The reconstruction, and the state for the next call.
 
         Raises:
-            ConfigError: the network carries no state.
+            ConfigError: the network carries no state, or `step` returned something else than the
+                image of such a window and a state.
             InputError: wrong shape, or a state of another batch or picture size.
         """
         check_window(spikes, self.window)
         margins = self.margins(*spikes.shape[-2:])
         padded = self._padded(spikes, margins)
-        output, state = self.step(padded, self.initial_state(padded) if state is None else state)
+        before = self.initial_state(padded) if state is None else state
+        output, state = self.run_step(padded, before)
         return self._finished(output, spikes, margins, light_scale), state
 
     def _padded(self, spikes: Tensor, margins: Margins) -> Tensor:
@@ -459,6 +494,54 @@ def default_label(network: Network, method: str) -> str:
     name, module = type(network).__name__, type(network).__module__.rpartition(".")[2]
     variant = network.variant or method.removeprefix(module).strip("_").replace("_", " ")
     return f"{name} ({variant})" if variant else name
+
+
+def check_output(
+    network: Network, output: object, shape: Sequence[int], method: str = "forward"
+) -> Reconstruction:
+    """Return the output of a network's method if it is the reconstruction of the spikes.
+
+    Shapes and types alone are looked at, so that it works without values and in an export.
+
+    Args:
+        network: named in the error.
+        output: what the method returned.
+        shape: B, T, H, W of the windows that the method was given.
+        method: named in the error.
+
+    Raises:
+        ConfigError: the output is no `Reconstruction` of an image (B, 1, H, W) of floating-point
+            numbers and of extras by name.
+    """
+    must = f"{type(network).__name__}.{method} must return"
+    if not isinstance(output, Reconstruction):
+        raise ConfigError(
+            f"{must} Reconstruction(image, extras), found {_kind(output)}: return "
+            "Reconstruction(image)."
+        )
+    image, extras = output
+    if not isinstance(image, Tensor):
+        raise ConfigError(f"{must} an image that is a tensor, found {_kind(image)}.")
+    samples, _, height, width = shape
+    if image.shape != (samples, 1, height, width):
+        raise ConfigError(
+            f"{must} an image (B, 1, H, W), here {(samples, 1, height, width)}, found "
+            f"{tuple(image.shape)}."
+        )
+    if not image.is_floating_point():
+        raise ConfigError(
+            f"{must} an image of floating-point numbers, as torch.float32, found {image.dtype}: "
+            "return intensity or firing rate, not grey levels."
+        )
+    if not isinstance(extras, Mapping):
+        raise ConfigError(f"{must} extras by their names, {{}} for none, found {_kind(extras)}.")
+    return output
+
+
+def _kind(value: object) -> str:
+    """The class of a value, and the shape of a tensor."""
+    name = "None" if value is None else type(value).__name__
+    return f"{name} {tuple(value.shape)}" if isinstance(value, Tensor) else name
 
 
 def check_window(spikes: Tensor, window: int, multiple: int = 1) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spikerec.kinds import checked
-from spikerec.models.base import Network, Reconstruction, check_window
+from spikerec.models.base import Network, Reconstruction, check_output, check_window
 from spikerec.models.reconstructors import ByBlocks, Reconstructor
 
 
@@ -58,6 +58,21 @@ class BlockNetwork(Network):
     @abstractmethod
     def join(self, features: Sequence[tuple[Tensor, ...]]) -> Reconstruction:
         """The reconstruction from the features of `blocks.count` successive blocks."""
+
+    def run_join(
+        self, features: Sequence[tuple[Tensor, ...]], size: tuple[int, int]
+    ) -> Reconstruction:
+        """Return what `join` returns, after a check of its form.
+
+        Args:
+            features: see `join`.
+            size: H, W of the blocks.
+
+        Raises:
+            ConfigError: see `spikerec.models.base.check_output`.
+        """
+        shape = (len(features[0][0]), self.window, *size)
+        return check_output(self, self.join(features), shape, "join")
 
     def along(self, stride: int) -> Reconstructor:
         """Encode each block once, where windows share blocks (see `Network.along`)."""

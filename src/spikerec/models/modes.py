@@ -1,4 +1,4 @@
-"""Training and eval mode of networks, left as their owner set them."""
+"""Training and eval mode of networks, and layout of weights, left as their owner set them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -21,6 +22,23 @@ def modes_kept(network: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+@contextmanager
+def layout_kept(network: nn.Module) -> Iterator[None]:
+    """Put contiguous weights of a network back into that memory format, at the end of a block.
+
+    Another format takes other kernels, whose images differ in their last digits.
+    """
+    tensors = (*network.parameters(), *network.buffers())
+    held = [(one, one.stride()) for one in tensors if not is_lazy(one) and one.is_contiguous()]
+    try:
+        yield
+    finally:
+        for one, stride in held:
+            if one.stride() != stride:
+                laid = one.data.new_empty_strided(one.shape, stride)
+                one.data = laid.copy_(one.data)
 
 
 @contextmanager

@@ -95,10 +95,9 @@ class ByWindows(Reconstructor):
         margins = network.margins(*windows.shape[-2:])
         padded = margins.pad(windows).to(network.dtype)
         if not self._together and keeps_threads_busy(padded.device, len(padded)):
-            images = each_alone(lambda window: network(window).image, padded.chunk(len(padded)))
+            images = each_alone(lambda window: network.run(window).image, padded.chunk(len(padded)))
             return margins.crop(torch.cat(images)).float()
-        image: Tensor = network(padded).image
-        return margins.crop(image).float()
+        return margins.crop(network.run(padded).image).float()
 
 
 class ByBlocks(Reconstructor):
@@ -125,7 +124,7 @@ class ByBlocks(Reconstructor):
         for start in [start for start in self._features if start <= firsts[-1]]:
             del self._features[start]  # later windows begin later
         assert self._margins is not None
-        return self._margins.crop(self._joined(features)).float()
+        return self._margins.crop(self._joined(features, self._margins.padded_size)).float()
 
     def _encoded(self, blocks: Tensor) -> Iterable[tuple[Tensor, ...]]:
         """The features of each block of (n, T, H, W)."""
@@ -135,12 +134,15 @@ class ByBlocks(Reconstructor):
             *(feature.chunk(len(blocks)) for feature in self.network.encode(blocks)), strict=True
         )
 
-    def _joined(self, features: Sequence[Sequence[tuple[Tensor, ...]]]) -> Tensor:
+    def _joined(
+        self, features: Sequence[Sequence[tuple[Tensor, ...]]], size: tuple[int, int]
+    ) -> Tensor:
         """The image of each window: features by block of a window, then by window."""
         if keeps_threads_busy(features[0][0][0].device, len(features[0])):
             windows = list(zip(*features, strict=True))
-            return torch.cat(each_alone(lambda one: self.network.join(one).image, windows))
-        return self.network.join([_stacked(same) for same in features]).image
+            images = each_alone(lambda one: self.network.run_join(one, size).image, windows)
+            return torch.cat(images)
+        return self.network.run_join([_stacked(same) for same in features], size).image
 
 
 def _stacked(features: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

@@ -130,7 +130,14 @@ def open(
     if path.is_dir():
         files = listed(path, (".dat",)) or clusters(path)
         if not files:
-            raise DataNotFoundError(f"{path} holds no .dat files: expected a stream in parts.")
+            told = f"{path} holds no .dat files: expected a stream in parts."
+            if others := listed(path, SUFFIXES):
+                more = f" and {len(others) - 1} more" if others[1:] else ""
+                told += (
+                    f" It holds {others[0].name}{more}: open a file by its name, or several that "
+                    "follow one another in time as a list of names."
+                )
+            raise DataNotFoundError(told)
         stated = _merged(stated, read_sidecar(path))
         return ConcatenatedStream(path, [opened(file) for file in files])
     return opened(path)

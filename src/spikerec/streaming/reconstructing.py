@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spikerec.errors import ConfigError
+from spikerec.errors import ConfigError, RecordingWarning
 from spikerec.kinds import checked, unknown_argument
 from spikerec.models.base import Network
 from spikerec.spikes import Ends, Source, SpikeStream, as_stream
@@ -35,6 +36,8 @@ def reconstruct(
     **settings: Any,  # noqa: ANN401 (those of `Video`)
 ) -> Video:
     """A video of a stream by one or several methods, side by side.
+
+    Problems of the recording (`Video.concerns`) are Python warnings, `errors.RecordingWarning`.
 
     Args:
         stream: from `spikerec.open`, or what that opens: a file, several, an array or a tensor.
@@ -108,4 +111,7 @@ def reconstruct(
         fps=fps,
         at=at,
     )
-    return Video(stream, networks, key_readouts, **settings)
+    video = Video(stream, networks, key_readouts, **settings)
+    for concern in video.concerns:
+        warnings.warn(f"{stream.name}: {concern}", RecordingWarning, stacklevel=3)  # of the caller
+    return video

@@ -22,7 +22,7 @@ from spikerec.losses import Loss
 from spikerec.memory import keep_freed_memory
 from spikerec.metrics import Protocol
 from spikerec.models.base import Network
-from spikerec.models.modes import modes_kept
+from spikerec.models.modes import layout_kept, modes_kept
 from spikerec.training.budgets import Budget, budget_path, measure_budget
 from spikerec.training.checkpoints import BestIsThere, Preempted, is_trial, saved
 from spikerec.training.clocks import Clock
@@ -50,6 +50,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds of a training over those of its budget, above which a run says so.
 LATE = 1.1
+#: Largest seed that NumPy's generator takes.
+MOST_SEED = 2**32 - 1
 
 
 @checked
@@ -89,7 +91,7 @@ def fit(
 
     Args:
         network: what is trained, in place, in training mode; after it each part is again in the
-            mode in which it was.
+            mode in which it was, and its weights lie in memory as they lay before.
         data: what it is trained and validated on; its window is the network's.
         folder: of the run: checkpoints, curves, pictures, log. Made where absent.
         loss: what training lowers, or the name of a choice of `conf/loss`.
@@ -132,12 +134,14 @@ def fit(
         StalledError: the gradient stayed 0.
         KeyboardInterrupt: the user ended it at once.
     """
+    if not 0 <= seed <= MOST_SEED:
+        raise ConfigError(f"seed must be from 0 to {MOST_SEED}, found {seed}.")
     if max_epochs is not None and max_epochs < -1:
         raise ConfigError(f"max_epochs must be at least 0, or -1 for no end, found {max_epochs}.")
     if budget_seconds is not None and budget_seconds <= 0:
         raise ConfigError(f"budget_seconds must be above 0, found {budget_seconds:g}.")
     run = Run(folder)
-    with run.claimed(), without_noise(), modes_kept(network):
+    with run.claimed(), without_noise(), modes_kept(network), layout_kept(network):
         plan = Plan(
             network,
             data,

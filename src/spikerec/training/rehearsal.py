@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -174,20 +174,13 @@ def _run(network: Network, size: tuple[int, int], samples: int) -> Reconstructio
     shape = (samples, network.window, *size)
     device = next(network.parameters()).device
     spikes = (torch.rand(shape, device=device) < 0.3).to(torch.uint8)
-    returned: list[tuple[torch.Size, Any]] = []  # of the spikes as `forward` gets them, padded
-    hook = network.register_forward_hook(
-        lambda _m, given, output: returned.append((given[0].shape, output))
-    )
     try:
         given = network.reconstruct(spikes, 0.5, validate=False)
     except SpikerecError:
         raise
     except Exception as error:
-        _check_form(network, returned)
         raise ConfigError(_told(network, error, shape)) from error
-    finally:
-        hook.remove()
-    _check_form(network, returned)
+    _check_extras(network, given, "forward")
     return given
 
 
@@ -204,15 +197,8 @@ def _run_on(network: Network, size: tuple[int, int], samples: int) -> None:
         spikes = (torch.rand(shape, device=device) < 0.3).to(network.dtype)
         state = network.initial_state(spikes)
         for _ in range(2):
-            returned = network.step(spikes, state)
-            is_pair = isinstance(returned, tuple) and len(returned) == 2
-            if not is_pair or isinstance(returned, Reconstruction):
-                raise ConfigError(
-                    f"{name}.step must return a reconstruction and a state, found a "
-                    f"{type(returned).__name__}: return Reconstruction(image), state."
-                )
-            given, state = returned
-            _check_form(network, [(spikes.shape, given)], "step")
+            given, state = network.run_step(spikes, state)
+            _check_extras(network, given, "step")
     except SpikerecError:
         raise
     except Exception as error:
@@ -230,31 +216,13 @@ def _run_on(network: Network, size: tuple[int, int], samples: int) -> None:
         )
 
 
-def _check_form(
-    network: Network, returned: list[tuple[torch.Size, Any]], method: str = "forward"
-) -> None:
-    """Make sure that a method, where it returned, gave an image and the extras it promises."""
-    name = type(network).__name__
-    for (samples, _, height, width), output in returned:
-        is_pair = isinstance(output, tuple) and len(output) == 2
-        image, extras = output if is_pair else (None, None)
-        if not isinstance(image, Tensor) or not isinstance(extras, Mapping):
-            found = tuple(output.shape) if isinstance(output, Tensor) else ""
-            raise ConfigError(
-                f"{name}.{method} must return Reconstruction(image, extras), found a "
-                f"{type(output).__name__} {found}".rstrip()
-                + ": return Reconstruction(image)."
-            )
-        if image.shape != (samples, 1, height, width):
-            raise ConfigError(
-                f"{name}.{method} must return an image (B, 1, H, W), here "
-                f"{(samples, 1, height, width)}, found {tuple(image.shape)}."
-            )
-        if missing := [extra for extra in network.provides if extra not in extras]:
-            raise ConfigError(
-                f"{name}.{method} must return the extras that `provides` names, found no "
-                f"{missing[0]}: return it in training mode, or take it out of `provides`."
-            )
+def _check_extras(network: Network, given: Reconstruction, method: str) -> None:
+    """Make sure that a method returned the extras that the network promises."""
+    if missing := [extra for extra in network.provides if extra not in given.extras]:
+        raise ConfigError(
+            f"{type(network).__name__}.{method} must return the extras that `provides` names, "
+            f"found no {missing[0]}: return it in training mode, or take it out of `provides`."
+        )
 
 
 def _told(network: Network, error: Exception, shape: tuple[int, ...]) -> str:

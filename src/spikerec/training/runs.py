@@ -142,10 +142,17 @@ class Run:
 
         A training that was wrong from the start leaves nothing behind. A block inside another of
         the same process and folder is a part of that.
+
+        Raises:
+            ConfigError: the folder, or one that it is in, is a file.
         """
         from spikerec.training.distributed import is_first
 
         folder = self.folder.resolve()
+        if file := next((one for one in (folder, *folder.parents) if one.is_file()), None):
+            raise ConfigError(
+                f"folder must be one for the run, but {file} is a file: name another."
+            )
         if folder in _claimed or not is_first():  # of several processes, the first claims for all
             yield
             return

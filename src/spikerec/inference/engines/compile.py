@@ -11,7 +11,7 @@ from torch import Tensor
 from spikerec.errors import ConfigError
 from spikerec.inference.wrapped import Wrapped
 from spikerec.kernels.devices import has_values
-from spikerec.models.base import Network, Reconstruction
+from spikerec.models.base import Network, Reconstruction, check_output
 from spikerec.models.reconstructors import ByWindows, Reconstructor
 
 
@@ -42,15 +42,15 @@ class Compiled(Wrapped):
             ConfigError: the compiler cannot work here; the message says why.
         """
         if not has_values(spikes):
-            counted: Reconstruction = self.network(spikes)
-            return counted
+            return self.network.run(spikes)
         if self._compiled is None:
             self._compiled = torch.compile(self.network, dynamic=False)
         try:
-            return Reconstruction(self._compiled(spikes).image)
+            output = self._compiled(spikes)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(
                 f"{type(self.network).__name__} cannot run by torch.compile: {reason}. Set "
                 "engine=torch."
             ) from error
+        return Reconstruction(check_output(self.network, output, spikes.shape).image)

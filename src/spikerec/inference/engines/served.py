@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from spikerec.errors import ConfigError
 from spikerec.inference.wrapped import Wrapped
 from spikerec.kernels.devices import has_values
-from spikerec.models.base import Network, Reconstruction
+from spikerec.models.base import Network, Reconstruction, check_output
 from spikerec.models.reconstructors import ByWindows, Reconstructor
 
 #: A program ready to run: windows (B, T, H, W) uint8 to images (B, 1, H, W) float32.
@@ -73,9 +73,9 @@ class Served(Wrapped):
             ConfigError: the engine lacks an operation of the network; the message names it.
         """
         if not has_values(spikes):  # memory is being counted: that of the network as PyTorch has it
-            counted: Reconstruction = self.network(spikes.to(self.network.dtype))
-            return counted
-        return Reconstruction(self._program(spikes.shape)(spikes.to(torch.uint8)))
+            return self.network.run(spikes.to(self.network.dtype))
+        output = Reconstruction(self._program(spikes.shape)(spikes.to(torch.uint8)))
+        return check_output(self.network, output, spikes.shape)
 
     def _program(self, shape: torch.Size) -> Program:
         """The program for windows of a size, made at its first use.
