@@ -120,6 +120,15 @@ def test_a_notebook_evaluates_with_objects_alone(tmp_path: Path) -> None:
         assert all((tmp_path / "results" / image).exists() for image in roles.values())
 
 
+def test_a_method_of_any_text_has_its_pictures_in_one_folder(tmp_path: Path) -> None:
+    network, protocol = build("model", "tfp", window=11), _protocol(psnr=PSNR)
+    options = {"method": "a b/../c", "save_images": 1, "efficiency": None}
+    (record,) = evaluate(network, _reds(tmp_path), protocol, tmp_path / "results", **options)
+    assert record.method == "a b/../c"
+    (folder,) = (tmp_path / "results" / "images").iterdir()
+    assert folder.name.startswith("a_b_.._c-reds-")
+
+
 @pytest.mark.filterwarnings("ignore")  # Lightning's, of a trainer of one's own
 @pytest.mark.parametrize("is_wanted", [True, False])
 def test_an_evaluation_into_a_log_says_where_it_is(

@@ -314,7 +314,7 @@ def test_an_argument_that_cannot_work_is_named_and_leaves_no_folder(
 def test_a_folder_that_is_a_file_is_named(train: Callable[..., Run], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     for folder in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(ConfigError, match=r"folder must be .* file is a file: name another"):
+        with pytest.raises(ConfigError, match=r"folder must be .*file is a file: name another"):
             train(folder=folder)
 
 

@@ -31,7 +31,7 @@ from spikerec.own_code import own_digest
 from spikerec.results.folds import Fold, fold_of, with_fold
 from spikerec.results.parts import DatasetInfo, ProtocolInfo, Samples, WeightsInfo
 from spikerec.results.provenance import code_revision, environment
-from spikerec.results.record import OWN_CODE, Record
+from spikerec.results.record import OWN_CODE, Record, file_word
 from spikerec.results.store import Store, scan
 from spikerec.results.videos import as_clips
 from spikerec.simulation.known import UNKNOWN
@@ -188,7 +188,8 @@ def evaluate(
         part = Split(module, name, split, as_videos=protocol.scores_videos, metrics=protocol.names)
         place = None
         if folder is not None:
-            place = Path(folder) / "images" / f"{method}-{module.sets[name].name}-{_stamp()}"
+            words = f"{file_word(method)}-{module.sets[name].name}-{_stamp()}"
+            place = Path(folder) / "images" / words
         with _scored(trainer, scoring, part, place, save_images, tfp_window) as (pictures, scores):
             if not is_first():
                 continue
