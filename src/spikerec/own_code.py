@@ -112,6 +112,11 @@ def own_digest(network: Any) -> str | None:  # noqa: ANN401 (a module of PyTorch
     return _short(repr(sorted(facts.items())).encode()) if facts else None
 
 
+def code_digest(made_by: type) -> str | None:
+    """Digest of the code of a class that is the user's own; None for one of a package."""
+    return _code(made_by)[0] if _is_users(_module_of(made_by)) else None
+
+
 def _short(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 

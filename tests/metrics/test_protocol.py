@@ -1,3 +1,5 @@
+import importlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -224,3 +226,27 @@ def test_a_metric_of_the_recording_is_left_out_without_one_and_sees_the_spikes_c
     given = built.score(image, recording=recording)["refired_rate"]
     inner = Recording(spikes[..., 2:14, 2:14], torch.full((2,), 0.5))
     torch.testing.assert_close(given, RefiredRate().score(image[..., 2:14, 2:14], None, inner))
+
+
+def test_a_metric_of_a_users_own_is_identified_by_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = "from spikerec.metrics import PSNR\nclass Mine(PSNR):\n    factor = {}\n"
+    stated = []
+    for factor in (1, 10):
+        (tmp_path / "own_metric.py").write_text(source.format(factor))
+        mine = Protocol("p", {"psnr": importlib.import_module("own_metric").Mine})
+        about = mine.describe()["metrics"]["psnr"]
+        assert about["implementation"] == "own_metric"
+        assert mine.provenance()["psnr"] == {
+            "package": "own_metric",
+            "code": about["code"],
+            "weights": {},
+        }
+        stated.append(about["code"])
+        del sys.modules["own_metric"]
+    assert stated[0] != stated[1]
+    shipped = Protocol("p", {"psnr": PSNR})
+    assert "code" not in shipped.describe()["metrics"]["psnr"]
+    assert shipped.provenance()["psnr"]["package"] == "spikerec"

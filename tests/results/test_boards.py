@@ -14,7 +14,7 @@ from spikerec.results.boards import Board, Choice, gather
 from spikerec.results.formats import csv_rows, latex, markdown
 from spikerec.results.labels import LabelFacts, unique_labels
 from spikerec.results.page import render
-from spikerec.results.tables import board_table, standings
+from spikerec.results.tables import board_table, definition_notes, standings
 from tests.hangs import no_hang
 from tests.results.records import METRICS, make_record, protocol
 
@@ -362,3 +362,23 @@ def test_labels_of_many_networks_of_one_name_are_made_at_once() -> None:
     with no_hang():  # it took minutes while it was quadratic
         labels = unique_labels(names)
     assert len(set(labels.values())) == len(names)
+
+
+def _own(code: str, label: str) -> Record:
+    """A record of a metric `psnr` of a user's own."""
+    stated = protocol("corrected", ("psnr",))
+    stated.description["metrics"]["psnr"] |= {"implementation": "mine", "code": code}
+    return make_record(label, protocol=stated)
+
+
+def test_a_metric_of_a_users_own_never_shares_a_column_with_another_definition() -> None:
+    shipped = make_record("TFP", protocol=protocol("stir", ("psnr",)))
+    board = _board(_own("aaaaaaaa", "A"), _own("bbbbbbbb", "B"), _own("bbbbbbbb", "C"), shipped)
+    psnr = [metric for metric in board.metrics.values() if metric.name == "psnr"]
+    assert [metric.protocols for metric in psnr] == [("stir",), ("corrected",), ("corrected",)]
+    assert psnr[0].key == "psnr"
+    assert not psnr[0].definition.is_foreign
+    assert psnr[1].definition.text.endswith("code bbbbbb of mine")
+    assert definition_notes(board)[0].startswith(
+        "PSNR (corrected) is computed with code bbbbbb of mine, PSNR with that of spikerec"
+    )

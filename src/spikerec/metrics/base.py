@@ -17,6 +17,7 @@ from torchmetrics import Metric
 
 from spikerec.errors import ConfigError, InputError
 from spikerec.kinds import found_array
+from spikerec.own_code import OURS, code_digest
 
 
 class QualityMetric(Metric):
@@ -28,7 +29,8 @@ class QualityMetric(Metric):
         higher_is_better: which way is better.
         needs_target: whether it compares with the true image.
         needs_recording: whether it compares with the spikes (see `spikerec.metrics.recording`).
-        implementation: the distribution that computes it, as named in the registry.
+        implementation: the distribution that computes it, as named in the registry; of a class
+            that is not of spikerec, its module unless it states another (see `origin`).
         revision: counts the changes of what it computes, so that older figures have a column of
             their own.
         needs_weights: what it needs from the weights cache.
@@ -68,12 +70,25 @@ class QualityMetric(Metric):
         first = {
             "metric": cls.name,
             "arguments": dict(arguments),
-            "implementation": cls.implementation,
+            **cls.origin(),
             "unit": cls.unit,
             "higher_is_better": cls.higher_is_better,
             "needs_target": cls.needs_target,
         }
         return first if cls.revision == 1 else first | {"revision": cls.revision}
+
+    @classmethod
+    def origin(cls) -> dict[str, str | None]:
+        """What computes the metric: `implementation`, and `code` of a class not of spikerec.
+
+        The code is a digest of the user's own, so that two definitions of one name are told apart;
+        None for a class of an installed package.
+        """
+        if _is_ours(cls):
+            return {"implementation": cls.implementation}
+        states = next(one for one in cls.__mro__ if "implementation" in vars(one))
+        implementation = cls.__module__ if _is_ours(states) else cls.implementation
+        return {"implementation": implementation, "code": code_digest(cls)}
 
     def add(self, values: Tensor) -> None:
         """Count the values that are finite."""
@@ -164,6 +179,10 @@ class ImageMetric(QualityMetric):
                 f"{self.name} needs image and target of one shape, found {tuple(image.shape)} and "
                 f"{tuple(target.shape)}."
             )
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == OURS
 
 
 def each(function: Any, *images: Tensor) -> Tensor:  # noqa: ANN401 (any function of single images)

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import torch
@@ -288,12 +288,12 @@ class Protocol(nn.Module):
     def provenance(self) -> dict[str, dict[str, Any]]:
         """By available metric: the package and version that compute it, and its weights' digests.
 
+        For a class of the user's own: its module, and the digest of its code in place of a version.
         Differs between machines, so it is kept apart from `describe`.
         """
         return {
             name: {
-                "package": metric.implementation,
-                "version": version(metric.implementation),
+                **_package(metric),
                 "weights": {key: weights.weights_digest(key) for key in metric.needs_weights},
             }
             for name, metric in self._available().items()
@@ -357,6 +357,18 @@ def _check_finite(kind: str, images: Tensor, keys: Sequence[str] | None) -> None
 
 def _class_of(factory: Callable[[], QualityMetric]) -> Any:  # noqa: ANN401 (a class, of metrics)
     return factory.func if isinstance(factory, partial) else factory
+
+
+def _package(metric: QualityMetric) -> dict[str, str | None]:
+    """The package that computes a metric and its version, or the digest of the user's own code."""
+    origin = metric.origin()
+    name, code = str(origin["implementation"]), origin.get("code")
+    if code is not None:
+        return {"package": name, "code": code}
+    try:
+        return {"package": name, "version": version(name.partition(".")[0])}
+    except PackageNotFoundError:  # a module that no distribution of its name installed
+        return {"package": name, "version": None}
 
 
 def _check_metric(key: str, factory: Any) -> None:  # noqa: ANN401 (whatever a user has given)

@@ -91,7 +91,7 @@ class PyIQA(ImageMetric):
         defined = {
             "metric": metric,
             "arguments": {"metric": metric},
-            "implementation": cls.implementation,
+            **cls.origin(),
             "unit": cls.unit,
         }
         stated: Mapping[str, bool | None] = {

@@ -383,6 +383,7 @@ def _choose_metrics(board: Board, rows: Iterable[Row]) -> dict[str, str]:
             (digest for digest in by_metric[metric] if digest not in joined),
             key=lambda d: (
                 not definitions[d].is_plain,
+                definitions[d].is_foreign,
                 DEFAULT_PROTOCOL not in protocols[d],
                 -counts[d],
                 d,

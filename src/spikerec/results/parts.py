@@ -115,10 +115,11 @@ class Definition(NamedTuple):
 
     Attributes:
         metric: its key.
-        digest: hash of the image's preparation and the metric's class, arguments and direction.
+        digest: hash of the image's preparation and the metric's class, code, arguments, direction.
         higher_is_better: the direction.
         text: preparation and arguments, for people.
         is_plain: True if images are prepared as `PLAIN` says; False also where it is not stated.
+        is_foreign: True if the metric's class is not of spikerec.
     """
 
     metric: str
@@ -126,6 +127,7 @@ class Definition(NamedTuple):
     higher_is_better: bool
     text: str
     is_plain: bool
+    is_foreign: bool = False
 
 
 @part(is_large=True)

@@ -304,12 +304,16 @@ class Record(Stated):
         if "alignment" in about:
             preparation["alignment"] = about["alignment"]
         measure = {key: own.get(key) for key in ("metric", "arguments", "implementation")}
+        is_foreign = "code" in own
         arguments = own.get("arguments")
         prepared = {"alignment": "none"} | preparation
         stated = prepared | (dict(arguments) if isinstance(arguments, Mapping) else {})
+        if is_foreign:
+            measure["code"] = own["code"]
+            stated["code"] = f"{str(own['code'])[:6]} of {own.get('implementation')}"
         text = ", ".join(f"{key} {value}" for key, value in stated.items())
         digest = _digest([preparation, measure, higher])
-        return Definition(metric, digest, higher, text, prepared == PLAIN)
+        return Definition(metric, digest, higher, text, prepared == PLAIN, is_foreign)
 
     @checked
     def write(self, folder: Path) -> Path:

@@ -363,6 +363,8 @@ def _apart(one: str, two: str) -> tuple[str, str]:
     first, second = (dict.fromkeys(text.split(", ")) for text in (one, two))
     own = ", ".join(part for part in first if part not in second)
     usual = ", ".join(part for part in second if part not in first)
+    if own.startswith("code ") and not usual:
+        usual = "that of spikerec"
     return printable(own or one)[:200], printable(usual or two)[:200]
 
 

@@ -109,8 +109,9 @@ def check_definitions(protocol: Protocol) -> None:
             values = own["arguments"].get(name), usual["arguments"].get(name)
             if values[0] != values[1] and stated.get(name, "") is not None:
                 raise _changed(protocol, f"metrics.{metric}.{name}", *values)
-        if own["metric"] != usual["metric"]:
-            raise _changed(protocol, f"metrics.{metric}", own["metric"], usual["metric"])
+        for fact in ("metric", "implementation", "code"):
+            if own.get(fact) != usual.get(fact):
+                raise _changed(protocol, f"metrics.{metric}", own.get(fact), usual.get(fact))
 
 
 def _changed(protocol: Protocol, argument: str, own: object, usual: object) -> ConfigError:
