@@ -79,7 +79,7 @@ class QualityMetric(Metric):
 
     @classmethod
     def origin(cls) -> dict[str, str | None]:
-        """What computes the metric: `implementation`, and `code` of a class not of spikerec.
+        """Origin of the metric: `implementation`, and `code` of a class not of spikerec.
 
         The code is a digest of the user's own, so that two definitions of one name are told apart;
         None for a class of an installed package.
