@@ -38,6 +38,9 @@ CODE, VARIABLE = "code of ", "environment variable "
 #: Name of the fact that states what was set on a network's modules.
 ATTRIBUTES = "attributes of the network"
 
+#: Attributes of a network that move nothing it computes: its mode, and where its weights are from.
+OF_THE_MOMENT = ("training", "is_loaded", "weights_file")
+
 #: Variables by which libraries compute at another precision than the settings say.
 PRECISION_VARIABLES = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
@@ -93,7 +96,7 @@ def own_facts(network: Any) -> dict[str, str]:  # noqa: ANN401 (a module of PyTo
         {
             name: value
             for name, value in vars(one).items()
-            if isinstance(value, kinds) and name[0] != "_" and name != "training"
+            if isinstance(value, kinds) and name[0] != "_" and name not in OF_THE_MOMENT
         }
         for one in own
     ]

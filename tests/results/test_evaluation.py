@@ -315,6 +315,9 @@ def test_networks_of_equal_weights_are_rows_of_their_own(tmp_path: Path) -> None
         for network in (Scaled(), Squared(), changed, Scaled())
     ]
     assert len({record.weights.digest for record in records}) == 1
+    loaded = Scaled()
+    loaded.load_state_dict(Scaled().state_dict())
+    records += evaluate(loaded, data, protocol, efficiency=None)
     (board,), problems = gather(records)
     assert (len(board.rows), problems) == (3, [])
 
