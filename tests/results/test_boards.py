@@ -382,3 +382,12 @@ def test_a_metric_of_a_users_own_never_shares_a_column_with_another_definition()
     assert definition_notes(board)[0].startswith(
         "PSNR (corrected) is computed with code bbbbbb of mine, PSNR with that of spikerec"
     )
+
+
+def test_a_revision_of_a_metric_has_a_column_of_its_own() -> None:
+    stated = protocol("corrected", ("psnr",))
+    stated.description["metrics"]["psnr"] |= {"revision": 2}
+    board = _board(make_record("new", protocol=stated), make_record("old"))
+    figures = [m.definition.text for m in board.metrics.values() if m.name == "psnr"]
+    assert sum("revision 2" in text for text in figures) == 1
+    assert len(figures) == 2

@@ -308,6 +308,8 @@ class Record(Stated):
         arguments = own.get("arguments")
         prepared = {"alignment": "none"} | preparation
         stated = prepared | (dict(arguments) if isinstance(arguments, Mapping) else {})
+        if "revision" in own:
+            measure["revision"] = stated["revision"] = own["revision"]
         if is_foreign:
             measure["code"] = own["code"]
             stated["code"] = f"{str(own['code'])[:6]} of {own.get('implementation')}"
