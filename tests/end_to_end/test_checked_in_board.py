@@ -18,7 +18,7 @@ RECORDS = sorted(RESULTS.glob("*.json"))
 #: methods that came later (Base, SpikeCLIP, SSML, SwinSF) wait for the next budget.
 TRAINED = {
     *("ssir", "etnet", "hypere2vid", "hypere2vid_static", "spk2imgnet", "wgse", "stir", "bsf"),
-    *("fast", "fast_wide"),
+    *("fast", "fast_wide", "fast_large"),
 }
 
 

@@ -203,7 +203,7 @@ def test_a_network_without_ranges_has_no_file(
 
 def test_networks_that_were_not_tried_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"STIR has not been tried in 8 bits; .*: fast, fast_wide\."
+        ConfigError, match=r"STIR has not been tried in 8 bits; .*: fast, fast_large, fast_wide\."
     ):
         read_ranges(build("model", "stir"))
     with pytest.raises(ConfigError, match="STIR has not been tried"):

@@ -19,7 +19,7 @@ from spikerec.weights.checkpoint import digest, read_arguments, read_metadata
 from spikerec.weights.shipped import DEFAULT_MODEL, pack_weights, shipped_weights
 
 OLDER = Path(__file__).parent / "older"
-SHIPPED = ["fast", "fast_wide"]
+SHIPPED = ["fast", "fast_wide", "fast_large"]
 SMALL = {"window": 9, "filters": 3, "channels": [4], "blocks": [1], "output_scale": 0.5}
 
 

@@ -163,8 +163,8 @@ def load_trained(make: Callable[..., Network], checkpoint: str | Path | None) ->
         raise WeightsNotFoundError(
             f"{name} needs weights: name checkpoint=FILE, a run's best.ckpt (spikerec train) or an "
             "imported .safetensors (spikerec weights import), or weights=published or spikezoo "
-            "(spikerec weights list). Weights of model=fast and model=fast_wide come with the "
-            "package."
+            "(spikerec weights list). Weights of model=fast, fast_wide and fast_large come with "
+            "the package."
         )
     stated = read_arguments(file)
     if checkpoint is not None:
