@@ -149,14 +149,14 @@ def test_true_image_costs_nothing_and_has_a_finite_gradient(name: str) -> None:
         pytest.skip("not a distance to the target")
     side = SIDES.get(name, SMALL_SIDE)
     target = torch.rand(1, 1, side, side)
-    pyramid = [target]
+    image = target.clone().requires_grad_()
+    pyramid = [image]
     for _ in range(4):
         pyramid.append(nn.functional.avg_pool2d(pyramid[-1], 2))
-    image = target.clone().requires_grad_()
     extras = {
         "pyramid": tuple(pyramid),
-        "estimates": (target.expand(-1, 4, -1, -1),) * 5,
-        "sides": (target, target),
+        "estimates": (image.expand(-1, 4, -1, -1),) * 5,
+        "sides": (image, image),
     }
     total, _ = loss(Reconstruction(image, extras), {"target": target})
     total.backward()
