@@ -214,6 +214,8 @@ def found(value: object) -> str:
 
 def found_array(value: object) -> str:
     """A value that should be a tensor of another kind as an error shows it: with shape and type."""
+    if isinstance(value, tuple | list | Mapping):  # which may hold tensors
+        return with_article(type(value).__name__)
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         return found(value)
     return f"{with_article(type(value).__name__)} {tuple(value.shape)} of {value.dtype}"

@@ -20,7 +20,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -71,17 +71,6 @@ def code_facts(
     return facts | {f"{VARIABLE}{name}": _short(value.encode()) for name, value in values.items()}
 
 
-def code_of(classes: Iterable[type]) -> dict[str, str]:
-    """Facts of the classes among these that are the user's own; see `code_facts`.
-
-    Empty without any: variables that change the precision of libraries do not count then.
-    """
-    own = {
-        f"{one.__module__}.{one.__qualname__}": one for one in classes if _is_users(_module_of(one))
-    }
-    return code_facts({}, own) if own else {}
-
-
 def own_facts(network: Any) -> dict[str, str]:  # noqa: ANN401 (a module of PyTorch's)
     """Facts of a network's modules that are the user's own; empty where all are of a package.
 
@@ -101,7 +90,8 @@ def own_facts(network: Any) -> dict[str, str]:  # noqa: ANN401 (a module of PyTo
         for one in own
     ]
     pieces = "".join(_pieces(held, {}))
-    return code_of({type(one) for one in own}) | {ATTRIBUTES: _short(pieces.encode())}
+    classes = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in map(type, own)}
+    return code_facts({}, classes) | {ATTRIBUTES: _short(pieces.encode())}
 
 
 def own_digest(network: Any) -> str | None:  # noqa: ANN401 (a module of PyTorch's)
@@ -109,10 +99,8 @@ def own_digest(network: Any) -> str | None:  # noqa: ANN401 (a module of PyTorch
 
     Unlike `own_facts` it leaves out environment variables, which are others on another machine.
     """
-    facts = {
-        key: value for key, value in own_facts(network).items() if key[: len(VARIABLE)] != VARIABLE
-    }
-    return _short(repr(sorted(facts.items())).encode()) if facts else None
+    facts = sorted(one for one in own_facts(network).items() if not one[0].startswith(VARIABLE))
+    return _short(repr(facts).encode()) if facts else None
 
 
 def code_digest(made_by: type) -> str | None:

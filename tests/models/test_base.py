@@ -50,11 +50,11 @@ WRONG: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "one of the batch": (lambda rate: Reconstruction(rate[:1]), r"here \(2, .* found \(1, "),
     "bytes": (lambda rate: Reconstruction(rate.byte()), "floating-point .* found torch.uint8"),
     "truths": (lambda rate: Reconstruction(rate > 0), "floating-point .* found torch.bool"),
-    "tensor": (lambda rate: rate, r"Reconstruction\(image, extras\), found Tensor \(2, 1"),
-    "pair": (lambda rate: (rate, {}), r"found tuple: return Reconstruction\(image\)"),
+    "tensor": (lambda rate: rate, r"Reconstruction\(image, extras\), found a Tensor \(2, 1"),
+    "pair": (lambda rate: (rate, {}), r"found a tuple: return Reconstruction\(image\)"),
     "nothing": (lambda _: None, "found None: return"),
-    "array": (lambda rate: Reconstruction(rate.detach().numpy()), "a tensor, found ndarray"),
-    "extras": (lambda rate: Reconstruction(rate, [rate]), r"extras by their names.* found list"),
+    "array": (lambda rate: Reconstruction(rate.detach().numpy()), "a tensor, found a ndarray"),
+    "extras": (lambda rate: Reconstruction(rate, [rate]), r"extras by their names.* found a list"),
 }
 
 

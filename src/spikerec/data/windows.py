@@ -28,6 +28,7 @@ from spikerec.models.carrying import Carry, windows_before
 from spikerec.simulation.images import read_grey
 from spikerec.spikes import SpikeStream, mirrored, reflect, unpack_bits
 from spikerec.spikes.ends import check_mirrors, count_mirrored
+from spikerec.spikes.files import state_of
 from spikerec.spikes.motion import RUNS, mean_motion
 
 Augmentation = Literal["none", "flips", "dihedral"]
@@ -414,13 +415,12 @@ def _to_bytes(bits: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 
 def _image(path: Path) -> NDArray[np.float32]:
     """A true image; that of a file which was read before is kept until the file changes."""
-    state = path.stat() if path.exists() else None
-    return _kept_image(path, state and (state.st_mtime_ns, state.st_size, state.st_ino))
+    return _kept_image(path, state_of(path))
 
 
 @lru_cache(maxsize=64)
-def _kept_image(path: Path, _state: tuple[int, int, int] | None) -> NDArray[np.float32]:
-    """The image of a file that was written at a time, of a size, in a place of the disk."""
+def _kept_image(path: Path, _state: tuple[int, ...] | None) -> NDArray[np.float32]:
+    """The image of a file in a state."""
     image: NDArray[np.float32] = read_grey(path).numpy()
     return image
 

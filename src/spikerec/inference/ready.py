@@ -52,7 +52,7 @@ def choose_precision(
         carry: windows through which a state comes, which is carried in `float32` alone.
     """
     _check("precision", precision, ("auto", *get_args(Precision)))
-    if _is_filter(network):
+    if is_filter(network):
         return "float32"
     if precision != "auto":
         return precision
@@ -146,7 +146,7 @@ def ready(
     return made if precision == "float32" else InPrecision(made, DTYPES[precision])
 
 
-def _is_filter(network: Network) -> bool:
+def is_filter(network: Network) -> bool:
     """True if a network has no weights."""
     return next(network.parameters(), None) is None
 
@@ -158,7 +158,7 @@ def _copied(network: Network) -> Network:
 
 
 def _served(network: Network, engine: str, precision: str) -> Network:
-    if _is_filter(network):
+    if is_filter(network):
         return network  # nothing to convert
     if engine == "openvino":
         from spikerec.inference.engines.openvino import OpenVINO

@@ -33,6 +33,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from spikerec.describing import Described
 from spikerec.errors import ConfigError, InputError, WindowError
 from spikerec.kernels.devices import can_branch
+from spikerec.kinds import found_array
 from spikerec.models.modes import in_eval_mode
 from spikerec.models.padding import Margins, Padding
 from spikerec.models.reconstructors import ByWindows, Reconstructor
@@ -516,12 +517,12 @@ def check_output(
     must = f"{type(network).__name__}.{method} must return"
     if not isinstance(output, Reconstruction):
         raise ConfigError(
-            f"{must} Reconstruction(image, extras), found {_kind(output)}: return "
+            f"{must} Reconstruction(image, extras), found {found_array(output)}: return "
             "Reconstruction(image)."
         )
     image, extras = output
     if not isinstance(image, Tensor):
-        raise ConfigError(f"{must} an image that is a tensor, found {_kind(image)}.")
+        raise ConfigError(f"{must} an image that is a tensor, found {found_array(image)}.")
     samples, _, height, width = shape
     if image.shape != (samples, 1, height, width):
         raise ConfigError(
@@ -534,14 +535,10 @@ def check_output(
             "return intensity or firing rate, not grey levels."
         )
     if not isinstance(extras, Mapping):
-        raise ConfigError(f"{must} extras by their names, {{}} for none, found {_kind(extras)}.")
+        raise ConfigError(
+            f"{must} extras by their names, {{}} for none, found {found_array(extras)}."
+        )
     return output
-
-
-def _kind(value: object) -> str:
-    """The class of a value, and the shape of a tensor."""
-    name = "None" if value is None else type(value).__name__
-    return f"{name} {tuple(value.shape)}" if isinstance(value, Tensor) else name
 
 
 def check_window(spikes: Tensor, window: int, multiple: int = 1) -> None:

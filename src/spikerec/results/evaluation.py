@@ -342,18 +342,19 @@ def evaluated_sets(
     records = scan([folder]) if folder.is_dir() else ()
     folds = {one.name: _fold(one) for one in data.sets.values()}
     keys = {one.name: key for key, one in data.sets.items()}
-    known = {
-        (record.dataset.name, record.dataset.digest)
-        for record in records
-        if isinstance(record, Record)
-        and (record.weights.digest, record.protocol.digest) == (own, protocol.digest)
-        and (record.dataset.split, record.carry) == (split, data.carry)
-        and record.dataset.name in keys
-        and fold_of(record) == folds[record.dataset.name]
-        and (record.engine, record.precision) == (engine, precision)
-        and record.code.get(OWN_CODE) == code
-    }
-    return {name for name, content in known if data.digest(keys[name], split) == content}
+    known: dict[str, set[str]] = {}  # name → digests of the content that was evaluated
+    for record in records:
+        if (
+            isinstance(record, Record)
+            and (record.weights.digest, record.protocol.digest) == (own, protocol.digest)
+            and (record.dataset.split, record.carry) == (split, data.carry)
+            and record.dataset.name in keys
+            and fold_of(record) == folds[record.dataset.name]
+            and (record.engine, record.precision) == (engine, precision)
+            and record.code.get(OWN_CODE) == code
+        ):
+            known.setdefault(record.dataset.name, set()).add(record.dataset.digest)
+    return {name for name, of in known.items() if data.digest(keys[name], split) in of}
 
 
 def _provenance(network: Network) -> dict[str, Any]:

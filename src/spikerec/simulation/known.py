@@ -24,6 +24,7 @@ from spikerec.simulation.cards import (
 )
 from spikerec.simulation.layout import MOTION
 from spikerec.simulation.sums import SUMS
+from spikerec.spikes.files import state_of
 from spikerec.spikes.geometry import is_number
 
 UNKNOWN = "unknown"
@@ -66,13 +67,12 @@ def read_known(card: Path) -> Known:
     Raises:
         DataError: not a card.
     """
-    state = card.stat() if card.exists() else None
-    return _read_known(card, state and (state.st_mtime_ns, state.st_size))
+    return _read_known(card, state_of(card))
 
 
 @lru_cache(maxsize=64)  # the samples of a clip ask for it one after another
-def _read_known(card: Path, _state: tuple[int, int] | None) -> Known:
-    """Read a card whose file has a time and a size."""
+def _read_known(card: Path, _state: tuple[int, ...] | None) -> Known:
+    """Read a card whose file is in a state."""
     content = read_card(card, CLIP_BOUNDS)
     camera, motion = content.get("camera"), content.get(MOTION, [])
     step = content.get("readouts_per_image", 1)

@@ -274,6 +274,14 @@ def make_folder(folder: Path) -> None:
         sync(one.parent)
 
 
+def state_of(path: Path) -> tuple[int, ...] | None:
+    """Time, size and place on the disk of a file; another once it is written anew. None without."""
+    if not path.exists():
+        return None
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
 def sync(path: Path) -> None:
     """Wait until a file, or a folder's list of files, is on the disk.
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from spikerec.errors import ConfigError, MissingPackageError, SpikerecError
 from spikerec.fetch import write_atomically
 from spikerec.inference.engines.converted import kept_at
-from spikerec.inference.ready import Engine
+from spikerec.inference.ready import Engine, is_filter
 from spikerec.kernels.devices import device_name, has_kernels
 from spikerec.models.base import Network
 from spikerec.parsing import SMALL_DOCUMENT, read_json
@@ -83,7 +83,7 @@ def fastest_engine(
         for clips that are long enough to gain by it. One that cannot compute the networks is passed
         over.
     """
-    if not has_kernels(device) or not any(True for one in networks for _ in one.parameters()):
+    if not has_kernels(device) or all(map(is_filter, networks)):
         return TRIED[0]
     able: dict[Engine, Sequence[Network]] = {}
     for engine in TRIED:
